@@ -1,0 +1,161 @@
+#include "bindings/arguments.h"
+
+#include <optional>
+
+namespace nucleiseg::bindings {
+namespace {
+
+std::string dtype_text(const py::array& array) {
+  return py::str(array.dtype().attr("name")).cast<std::string>();
+}
+
+[[noreturn]] void fail_type(const std::string& name, const std::string& got,
+                            const std::string& accepted) {
+  throw py::type_error(name + ": got " + got + "; accepted " + accepted);
+}
+
+std::string type_text(py::handle value) {
+  return py::str(py::type::handle_of(value).attr("__name__")).cast<std::string>();
+}
+
+struct NamedType {
+  char kind;
+  py::ssize_t size;
+  cpu::ValueType type;
+};
+
+constexpr NamedType kImageTypes[] = {
+    {'u', 1, cpu::ValueType::kUint8},   {'u', 2, cpu::ValueType::kUint16},
+    {'i', 2, cpu::ValueType::kInt16},   {'f', 4, cpu::ValueType::kFloat32},
+    {'f', 8, cpu::ValueType::kFloat64},
+};
+
+cpu::ValueType image_type(const py::array& image, const char* name) {
+  const py::dtype dtype = image.dtype();
+  for (const NamedType& candidate : kImageTypes) {
+    if (dtype.kind() == candidate.kind && dtype.itemsize() == candidate.size) return candidate.type;
+  }
+  fail_type(name, "dtype " + dtype_text(image), "are uint8, uint16, int16, float32 and float64");
+}
+
+std::optional<int64_t> colour_channels(const py::array& image) {
+  if (image.ndim() == 2) return 1;
+  if (image.ndim() != 3) return std::nullopt;
+  const py::ssize_t channels = image.shape(2);
+  if (channels == 1 || channels == 3) return channels;
+  if (channels == 4) return 3;
+  return std::nullopt;
+}
+
+}  // namespace
+
+void fail_value(const std::string& name, const std::string& got, const std::string& accepted) {
+  throw py::value_error(name + ": got " + got + "; accepted " + accepted);
+}
+
+std::string shape_text(const py::array& array) {
+  return "shape " + py::str(array.attr("shape")).cast<std::string>();
+}
+
+void check_threads(int threads) {
+  if (threads < 1) fail_value("threads", std::to_string(threads), "is 1 or more");
+}
+
+uint8_t byte_argument(int value, const char* name) {
+  if (value < 0 || value > 255) fail_value(name, std::to_string(value), "is 0 to 255");
+  return static_cast<uint8_t>(value);
+}
+
+py::array array_argument(py::handle value, const char* name) {
+  if (!py::isinstance<py::array>(value)) fail_type(name, type_text(value), "is a NumPy array");
+  auto array = py::reinterpret_borrow<py::array>(value);
+  if (array.dtype().attr("isnative").cast<bool>()) return array;
+  return array.attr("astype")(array.dtype().attr("newbyteorder")("="));
+}
+
+py::array array_argument(py::handle value, const char* name, const char* dtype) {
+  py::array array = array_argument(value, name);
+  if (!array.dtype().equal(py::dtype(dtype))) {
+    fail_type(name, "dtype " + dtype_text(array), std::string("is ") + dtype);
+  }
+  return array;
+}
+
+py::array output_argument(py::handle value, const char* name, const char* dtype) {
+  py::array array = array_argument(value, name, dtype);
+  if (!array.writeable()) fail_value(name, "a read-only array", "is a writable one");
+  return array;
+}
+
+void check_not_empty(const py::array& array, const char* name) {
+  if (array.size() == 0) {
+    fail_value(name, shape_text(array) + ", which is empty", "is at least one pixel");
+  }
+}
+
+void check_apart(const py::array& out, const py::array& input, const char* input_name) {
+  const auto numpy = py::module_::import("numpy");
+  if (numpy.attr("may_share_memory")(out, input).cast<bool>()) {
+    fail_value("out", std::string("memory that ") + input_name + " uses", "is memory of its own");
+  }
+}
+
+cpu::ImageView image_view(const py::array& image, const char* name) {
+  const cpu::ValueType type = image_type(image, name);
+  const std::optional<int64_t> channels = colour_channels(image);
+  if (!channels) {
+    fail_value(name, shape_text(image), "are (H, W), (H, W, 1), (H, W, 3) and (H, W, 4)");
+  }
+  check_not_empty(image, name);
+  return {static_cast<const std::byte*>(image.data()),
+          type,
+          image.shape(0),
+          image.shape(1),
+          *channels,
+          image.strides(0),
+          image.strides(1),
+          image.ndim() == 3 ? image.strides(2) : image.itemsize()};
+}
+
+py::array maps_argument(py::handle value) {
+  py::array maps = array_argument(value, "maps", "uint8");
+  if (maps.ndim() != 3 || maps.shape(2) != 2) fail_value("maps", shape_text(maps), "is (H, W, 2)");
+  check_not_empty(maps, "maps");
+  return maps;
+}
+
+cpu::ImageView maps_view(const py::array& maps) {
+  return {static_cast<const std::byte*>(maps.data()),
+          cpu::ValueType::kUint8,
+          maps.shape(0),
+          maps.shape(1),
+          maps.shape(2),
+          maps.strides(0),
+          maps.strides(1),
+          maps.strides(2)};
+}
+
+bool is_dense_from(const py::array& array, py::ssize_t axis) {
+  py::ssize_t stride = array.itemsize();
+  for (py::ssize_t i = array.ndim() - 1; i >= axis; --i) {
+    if (array.shape(i) != 1 && array.strides(i) != stride) return false;
+    stride *= array.shape(i);
+  }
+  return true;
+}
+
+std::vector<int64_t> integer_table(py::handle value, const char* name, py::ssize_t columns) {
+  const py::array array = array_argument(value, name);
+  const py::dtype dtype = array.dtype();
+  if (dtype.kind() != 'i' || (dtype.itemsize() != 4 && dtype.itemsize() != 8)) {
+    fail_type(name, "dtype " + dtype_text(array), "are int32 and int64");
+  }
+  if (array.ndim() != 2 || array.shape(1) != columns) {
+    fail_value(name, shape_text(array), "is (N, " + std::to_string(columns) + ")");
+  }
+  const auto table = py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(array);
+  if (!table) throw py::error_already_set();
+  return {table.data(), table.data() + table.size()};
+}
+
+}  // namespace nucleiseg::bindings

@@ -1,0 +1,50 @@
+// Checks of the arguments: each message names the argument, what came and what is accepted.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <vector>
+
+#include "cpu/image.h"
+
+namespace nucleiseg::bindings {
+
+namespace py = pybind11;
+
+[[noreturn]] void fail_value(const std::string& name, const std::string& got,
+                             const std::string& accepted);
+
+std::string shape_text(const py::array& array);
+
+void check_threads(int threads);
+uint8_t byte_argument(int value, const char* name);
+
+// The array in the machine's byte order (copied only where that differs); TypeError for what is no
+// array.
+py::array array_argument(py::handle value, const char* name);
+
+// As above, of exactly this dtype.
+py::array array_argument(py::handle value, const char* name, const char* dtype);
+
+// An array that results are written into: as above, writable, never copied.
+py::array output_argument(py::handle value, const char* name, const char* dtype);
+
+void check_not_empty(const py::array& array, const char* name);
+void check_apart(const py::array& out, const py::array& input, const char* input_name);
+
+// A grey or colour image; alpha is left out of the view.
+cpu::ImageView image_view(const py::array& image, const char* name);
+
+// (H, W, 2) uint8: nucleus probability and centre distance.
+py::array maps_argument(py::handle value);
+cpu::ImageView maps_view(const py::array& maps);
+
+// Do the bytes of the last axes, from `axis` on, lie side by side?
+bool is_dense_from(const py::array& array, py::ssize_t axis);
+
+// An (N, columns) array of int32 or int64, row after row.
+std::vector<int64_t> integer_table(py::handle value, const char* name, py::ssize_t columns);
+
+}  // namespace nucleiseg::bindings

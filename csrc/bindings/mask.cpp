@@ -1,0 +1,69 @@
+#include "cpu/mask.h"
+
+#include "bindings/arguments.h"
+#include "bindings/registry.h"
+
+namespace nucleiseg::bindings {
+namespace {
+
+constexpr const char* kMask = R"(Where the nucleus probability reaches the threshold.
+
+Parameters
+----------
+maps : numpy.ndarray
+    (H, W, 2) uint8 with any strides: nucleus probability and centre distance, 255 is 1.
+threshold : int
+    0..255; a pixel is nucleus where ``maps[..., 0] >= threshold``.
+threads : int
+    How many threads work, 1 or more. The result does not depend on it.
+out : numpy.ndarray, optional
+    (H, W) bool, writable, contiguous in its last axis, to write into.
+
+Returns
+-------
+numpy.ndarray
+    (H, W) bool. This is `out` where that was given.
+
+Raises
+------
+TypeError
+    If a dtype is not accepted.
+ValueError
+    If the maps are empty, a shape or the threshold is wrong, or `out` cannot be written.
+)";
+
+py::array mask_output(const py::object& out, const py::array& maps) {
+  if (out.is_none()) return py::array_t<bool>({maps.shape(0), maps.shape(1)});
+  py::array array = output_argument(out, "out", "bool");
+  const bool fits =
+      array.ndim() == 2 && array.shape(0) == maps.shape(0) && array.shape(1) == maps.shape(1);
+  if (!fits || !is_dense_from(array, 1)) {
+    fail_value("out", shape_text(array) + (fits ? ", not contiguous in its last axis" : ""),
+               "is (" + std::to_string(maps.shape(0)) + ", " + std::to_string(maps.shape(1)) +
+                   ") contiguous in its last axis");
+  }
+  check_apart(array, maps, "maps");
+  return array;
+}
+
+py::array mask(const py::object& maps, int threshold, int threads, const py::object& out) {
+  const py::array array = maps_argument(maps);
+  const uint8_t level = byte_argument(threshold, "threshold");
+  check_threads(threads);
+  py::array result = mask_output(out, array);
+  auto* bytes = static_cast<uint8_t*>(result.mutable_data());
+  const py::ssize_t stride = result.strides(0);
+  const cpu::ImageView view = maps_view(array);
+  const py::gil_scoped_release release;
+  cpu::mask(view, level, bytes, stride, threads);
+  return result;
+}
+
+}  // namespace
+
+void register_mask(py::module_& module) {
+  module.def("mask", mask, py::arg("maps"), py::arg("threshold"), py::arg("threads") = 1,
+             py::arg("out") = py::none(), kMask);
+}
+
+}  // namespace nucleiseg::bindings

@@ -1,0 +1,14 @@
+// What each file of csrc/bindings adds to the Python module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace nucleiseg::bindings {
+
+void register_features(pybind11::module_& module);
+void register_label(pybind11::module_& module);
+void register_mask(pybind11::module_& module);
+void register_normalize(pybind11::module_& module);
+void register_tiles(pybind11::module_& module);
+
+}  // namespace nucleiseg::bindings

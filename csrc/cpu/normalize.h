@@ -1,0 +1,18 @@
+// The loops over the image for csrc/kernels/normalize.h.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "cpu/image.h"
+
+namespace nucleiseg::cpu {
+
+// The values that `low` and `high` per cent of all values of all channels lie at or below: order
+// statistics, by histogram. Throws std::invalid_argument where a value is not finite.
+std::pair<double, double> percentiles(const ImageView& image, double low, double high, int threads);
+
+// Writes (height, width, 3) bytes to `out`. The image has one channel or three.
+void normalize(const ImageView& image, float low, float high, uint8_t* out, int threads);
+
+}  // namespace nucleiseg::cpu

@@ -1,0 +1,213 @@
+// Percentiles by histogram. Integers: one bin a value. Floats: the order key's high half first,
+// then the low half inside the bins that were found, which is exact.
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+#include "cpu/normalize.h"
+#include "cpu/parallel.h"
+#include "kernels/normalize.h"
+
+namespace nucleiseg::cpu {
+namespace {
+
+using Counts = std::vector<uint64_t>;
+
+constexpr uint32_t kBins8 = 1u << 8;
+constexpr uint32_t kBins16 = 1u << 16;
+// Neighbouring pixels are often equal. Counting them in different tables spares each increment the
+// wait for the store before it.
+constexpr size_t kTables8 = 8;
+constexpr size_t kTables16 = 2;
+constexpr uint64_t kFlushAfter = uint64_t{1} << 31;
+
+// A histogram of one thread: `tables` copies with 32-bit counters, emptied before they can
+// overflow.
+template <size_t tables>
+class Histogram {
+ public:
+  explicit Histogram(uint32_t bins) : bins_(bins), counters_(bins * tables), counts_(bins) {}
+
+  template <class T, class Bin>
+  void add(const T* values, size_t count, Bin&& bin) {
+    while (count > 0) {
+      const size_t step = count < kFlushAfter ? count : static_cast<size_t>(kFlushAfter);
+      if (pending_ + step > kFlushAfter) flush();
+      add_block(values, step, bin);
+      pending_ += step;
+      values += step;
+      count -= step;
+    }
+  }
+
+  // For a value at a time; `table` chooses the copy.
+  void increment(uint32_t bin) {
+    if (pending_ == kFlushAfter) flush();
+    ++counters_[bin];
+    ++pending_;
+  }
+
+  Counts take() {
+    flush();
+    return std::move(counts_);
+  }
+
+ private:
+  template <class T, class Bin>
+  void add_block(const T* values, size_t count, Bin& bin) {
+    uint32_t* const counters = counters_.data();
+    size_t i = 0;
+    for (; i + tables <= count; i += tables) {
+      T block[tables];
+      std::memcpy(block, values + i, sizeof block);
+      for (size_t table = 0; table < tables; ++table) ++counters[table * bins_ + bin(block[table])];
+    }
+    for (; i < count; ++i) ++counters[bin(values[i])];
+  }
+
+  void flush() {
+    for (size_t i = 0; i < counters_.size(); ++i) counts_[i % bins_] += counters_[i];
+    std::fill(counters_.begin(), counters_.end(), 0u);
+    pending_ = 0;
+  }
+
+  const uint32_t bins_;
+  std::vector<uint32_t> counters_;
+  Counts counts_;
+  uint64_t pending_ = 0;
+};
+
+// Gives each thread a band of rows and a histogram of its own, and adds the histograms up.
+// count(histogram, values, number) puts one row's values in.
+template <class T, size_t tables, class Count>
+Counts histogram(const ImageView& image, uint32_t bins, int threads, Count&& count) {
+  const int64_t grain = rows_per_thread(image.values_per_row());
+  const int64_t bands = std::min<int64_t>(threads, (image.height + grain - 1) / grain);
+  std::vector<Counts> parts(static_cast<size_t>(bands));
+  parallel_for(bands, 1, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t band = begin; band < end; ++band) {
+      Histogram<tables> own(bins);
+      std::vector<T> scratch;
+      const int64_t last = image.height * (band + 1) / bands;
+      for (int64_t row = image.height * band / bands; row < last; ++row) {
+        count(own, row_values<T>(image, row, scratch), static_cast<size_t>(image.values_per_row()));
+      }
+      parts[static_cast<size_t>(band)] = own.take();
+    }
+  });
+  for (size_t part = 1; part < parts.size(); ++part) {
+    for (uint32_t bin = 0; bin < bins; ++bin) parts[0][bin] += parts[part][bin];
+  }
+  return std::move(parts[0]);
+}
+
+struct Found {
+  uint32_t bin;
+  uint64_t rank;  // among the values of that bin
+};
+
+Found find_bin(const Counts& counts, uint64_t rank) {
+  uint32_t bin = 0;
+  while (rank >= counts[bin]) rank -= counts[bin++];
+  return {bin, rank};
+}
+
+// As NumPy's method="lower": the sorted values' index below the exact position, in double.
+uint64_t rank_of(double percent, uint64_t count) {
+  return static_cast<uint64_t>(std::floor(static_cast<double>(count - 1) * (percent / 100.0)));
+}
+
+std::string count_text(uint64_t bad, uint64_t all) {
+  return bad == all ? "all " + std::to_string(all) + " values are"
+                    : std::to_string(bad) + " of " + std::to_string(all) +
+                          (bad == 1 ? " values is" : " values are");
+}
+
+[[noreturn]] void fail_not_finite(const ImageView& image, uint64_t bad, uint64_t all) {
+  uint64_t not_finite = bad;
+  if (image.type == ValueType::kFloat64) {
+    not_finite = 0;
+    std::vector<double> scratch;
+    for (int64_t row = 0; row < image.height; ++row) {
+      const double* values = row_values<double>(image, row, scratch);
+      for (int64_t i = 0; i < image.values_per_row(); ++i) not_finite += !std::isfinite(values[i]);
+    }
+  }
+  if (not_finite > 0) {
+    throw std::invalid_argument("image: " + count_text(not_finite, all) +
+                                " not finite (NaN or infinite)");
+  }
+  throw std::invalid_argument("image: " + count_text(bad, all) + " beyond the range of float32");
+}
+
+constexpr uint32_t kInfinityBits = 0x7f80;  // the high half of float32's +infinity
+
+uint64_t count_not_finite(const Counts& high_halves) {
+  uint64_t count = 0;
+  for (uint32_t bits = kInfinityBits; bits < 0x8000; ++bits) {
+    count += high_halves[bits ^ 0x8000u] + high_halves[~(bits | 0x8000u) & 0xffffu];
+  }
+  return count;
+}
+
+template <class T>
+std::pair<double, double> integer_percentiles(const ImageView& image, uint64_t low, uint64_t high,
+                                              int threads) {
+  constexpr bool kByte = sizeof(T) == 1;
+  constexpr size_t kTables = kByte ? kTables8 : kTables16;
+  const auto bin = [](T value) { return kernels::order_key(value); };
+  const Counts counts = histogram<T, kTables>(
+      image, kByte ? kBins8 : kBins16, threads,
+      [&](auto& own, const T* values, size_t number) { own.add(values, number, bin); });
+  const uint32_t least = kernels::order_key(T{0});  // keys are shifted so that order is unsigned
+  const auto value = [&](uint64_t rank) {
+    return static_cast<double>(find_bin(counts, rank).bin) - static_cast<double>(least);
+  };
+  return {value(low), value(high)};
+}
+
+template <class T>
+double float_percentile(const ImageView& image, Found high_half, int threads) {
+  const Counts counts =
+      histogram<T, 1>(image, kBins16, threads, [&](auto& own, const T* values, size_t number) {
+        for (size_t i = 0; i < number; ++i) {
+          const uint32_t key = kernels::order_key(static_cast<float>(values[i]));
+          if (key >> 16 == high_half.bin) own.increment(key & 0xffffu);
+        }
+      });
+  const uint32_t low_half = find_bin(counts, high_half.rank).bin;
+  return kernels::value_of_float_key(high_half.bin << 16 | low_half);
+}
+
+template <class T>
+std::pair<double, double> float_percentiles(const ImageView& image, uint64_t low, uint64_t high,
+                                            int threads) {
+  const auto bin = [](T value) { return kernels::order_key(static_cast<float>(value)) >> 16; };
+  const Counts counts = histogram<T, kTables16>(
+      image, kBins16, threads,
+      [&](auto& own, const T* values, size_t number) { own.add(values, number, bin); });
+  const auto all = static_cast<uint64_t>(image.height * image.values_per_row());
+  const uint64_t bad = count_not_finite(counts);
+  if (bad > 0) fail_not_finite(image, bad, all);
+  return {float_percentile<T>(image, find_bin(counts, low), threads),
+          float_percentile<T>(image, find_bin(counts, high), threads)};
+}
+
+}  // namespace
+
+std::pair<double, double> percentiles(const ImageView& image, double low, double high,
+                                      int threads) {
+  const auto all = static_cast<uint64_t>(image.height * image.values_per_row());
+  const uint64_t low_rank = rank_of(low, all);
+  const uint64_t high_rank = rank_of(high, all);
+  return with_value_type(image.type, [&](auto zero) {
+    using T = decltype(zero);
+    if constexpr (std::is_floating_point_v<T>) {
+      return float_percentiles<T>(image, low_rank, high_rank, threads);
+    } else {
+      return integer_percentiles<T>(image, low_rank, high_rank, threads);
+    }
+  });
+}
+
+}  // namespace nucleiseg::cpu

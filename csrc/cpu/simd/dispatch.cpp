@@ -1,0 +1,61 @@
+#include <atomic>
+#include <stdexcept>
+
+#include "cpu/simd/rows.h"
+
+namespace nucleiseg::cpu {
+
+namespace baseline {
+extern const Rows table;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Rows table;
+}
+namespace avx512 {
+extern const Rows table;
+}
+#endif
+
+namespace {
+
+std::vector<const Rows*> usable_tables() {
+  std::vector<const Rows*> tables = {&baseline::table};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) tables.push_back(&avx2::table);
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+    tables.push_back(&avx512::table);
+  }
+#endif
+  return tables;
+}
+
+std::atomic<const Rows*>& chosen() {
+  static std::atomic<const Rows*> table{usable_tables().back()};
+  return table;
+}
+
+}  // namespace
+
+const Rows& rows() { return *chosen().load(std::memory_order_relaxed); }
+
+std::vector<std::string> levels() {
+  std::vector<std::string> names;
+  for (const Rows* table : usable_tables()) names.emplace_back(table->level);
+  return names;
+}
+
+void set_level(const std::string& level) {
+  std::string accepted;
+  for (const Rows* table : usable_tables()) {
+    if (level == table->level) {
+      chosen().store(table, std::memory_order_relaxed);
+      return;
+    }
+    accepted += std::string(accepted.empty() ? "" : ", ") + table->level;
+  }
+  throw std::invalid_argument("level: got '" + level + "'; this CPU can run " + accepted);
+}
+
+}  // namespace nucleiseg::cpu

@@ -1,0 +1,68 @@
+// Includes no part of the C++ library that holds inline functions: those would be merged at link
+// time with the copies of other translation units, which must run on CPUs without these flags.
+#include "cpu/simd/rows.h"
+
+#include "kernels/label.h"
+#include "kernels/mask.h"
+#include "kernels/normalize.h"
+
+#ifndef NUCLEISEG_LEVEL
+#error "NUCLEISEG_LEVEL names the instruction set that this file is compiled for"
+#endif
+
+#define NUCLEISEG_TEXT_OF(name) #name
+#define NUCLEISEG_TEXT(name) NUCLEISEG_TEXT_OF(name)
+
+namespace nucleiseg::cpu::NUCLEISEG_LEVEL {
+namespace {
+
+template <class T>
+void normalize(const T* __restrict values, size_t count, float low, float factor,
+               uint8_t* __restrict out) {
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = kernels::normalize(static_cast<float>(values[i]), low, factor);
+  }
+}
+
+void grey_to_rgb(const uint8_t* __restrict grey, size_t count, uint8_t* __restrict rgb) {
+  for (size_t i = 0; i < count; ++i) {
+    rgb[3 * i] = grey[i];
+    rgb[3 * i + 1] = grey[i];
+    rgb[3 * i + 2] = grey[i];
+  }
+}
+
+void mask(const uint8_t* __restrict maps, size_t count, uint8_t threshold,
+          uint8_t* __restrict out) {
+  for (size_t i = 0; i < count; ++i) out[i] = kernels::is_nucleus(maps[2 * i], threshold);
+}
+
+void heights(const uint8_t* __restrict maps, size_t count, uint8_t threshold,
+             int16_t* __restrict out) {
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = kernels::height(maps[2 * i], maps[2 * i + 1], threshold);
+  }
+}
+
+void codes(const int16_t* __restrict above, const int16_t* __restrict here,
+           const int16_t* __restrict below, size_t count, int16_t core, uint8_t* __restrict out) {
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = kernels::code(here[i], kernels::steepest(above + i, here + i, below + i), core);
+  }
+}
+
+}  // namespace
+
+extern const Rows table;
+const Rows table = {NUCLEISEG_TEXT(NUCLEISEG_LEVEL),
+                    normalize<uint8_t>,
+                    normalize<uint16_t>,
+                    normalize<int16_t>,
+                    normalize<float>,
+                    normalize<double>,
+                    grey_to_rgb,
+                    mask,
+                    heights,
+                    codes};
+
+}  // namespace nucleiseg::cpu::NUCLEISEG_LEVEL

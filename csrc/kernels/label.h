@@ -1,0 +1,59 @@
+// One pixel's step in the labelling of nuclei: where does it climb?
+//
+// A watershed by the drop-of-water principle, upside down (Cousty, Bertrand, Najman and Couprie,
+// "Watershed Cuts: Minimum Spanning Forests and the Drop of Water Principle", IEEE TPAMI 31(8),
+// 2009, doi:10.1109/TPAMI.2008.173): each nucleus pixel moves to its highest neighbour, the height
+// being the centre distance, until it meets a core.
+//
+// Heights are stored times 8, so that the three low bits can name the neighbour: the greatest of
+// the eight sums is then the highest neighbour, the first in raster order among equals. All values
+// fit 16 bits, and the background lies below every nucleus pixel.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/mask.h"
+#include "kernels/portable.h"
+
+namespace nucleiseg::kernels {
+
+// What a pixel is. kClimb + k climbs to neighbour k: north-west is 0, north 1, ... south-east 7.
+constexpr uint8_t kBackground = 0;
+constexpr uint8_t kClimb = 1;
+constexpr uint8_t kPlateau = 9;  // not core, nothing higher, a neighbour of equal height
+constexpr uint8_t kSummit = 10;  // not core, every neighbour lower
+constexpr uint8_t kCore = 11;
+
+constexpr int kNeighbours = 8;
+constexpr int kRowStep[kNeighbours] = {-1, -1, -1, 0, 0, 1, 1, 1};
+constexpr int kColumnStep[kNeighbours] = {-1, 0, 1, -1, 1, -1, 0, 1};
+
+constexpr int16_t kHeightUnit = 8;
+constexpr int16_t kBackgroundHeight = -kHeightUnit;
+
+NUCLEISEG_HOST_DEVICE int16_t height(uint8_t probability, uint8_t distance, uint8_t threshold) {
+  return is_nucleus(probability, threshold) ? static_cast<int16_t>(distance * kHeightUnit)
+                                            : kBackgroundHeight;
+}
+
+NUCLEISEG_HOST_DEVICE int16_t higher(int16_t a, int16_t b) { return a > b ? a : b; }
+
+// `above`, `here` and `below` point at the pixel's own column in the three rows of heights.
+NUCLEISEG_HOST_DEVICE int16_t steepest(const int16_t* above, const int16_t* here,
+                                       const int16_t* below) {
+  const auto named = [](int16_t value, int k) { return static_cast<int16_t>(value + 7 - k); };
+  const int16_t north = higher(higher(named(above[-1], 0), named(above[0], 1)), named(above[1], 2));
+  const int16_t south = higher(higher(named(below[-1], 5), named(below[0], 6)), named(below[1], 7));
+  return higher(higher(north, south), higher(named(here[-1], 3), named(here[1], 4)));
+}
+
+// `core` is the height of the core threshold; `best` is what steepest() gave.
+NUCLEISEG_HOST_DEVICE uint8_t code(int16_t own, int16_t best, int16_t core) {
+  const int16_t climb = static_cast<int16_t>(kClimb + 7 - (best & 7));
+  const int16_t flat = best >= own ? kPlateau : kSummit;
+  const int16_t loose = best >= static_cast<int16_t>(own + kHeightUnit) ? climb : flat;
+  const int16_t nucleus = own >= core ? int16_t{kCore} : loose;
+  return static_cast<uint8_t>(own < 0 ? int16_t{kBackground} : nucleus);
+}
+
+}  // namespace nucleiseg::kernels

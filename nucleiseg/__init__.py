@@ -1,0 +1,1 @@
+"""Cell nuclei segmentation in microscope images."""

@@ -1,0 +1,51 @@
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+class _Features(TypedDict):
+    architecture: str
+    level: str
+    levels: list[str]
+    cpu: list[str]
+
+def features() -> _Features: ...
+def set_simd_level(level: str) -> None: ...
+def percentiles(
+    image: NDArray[Any], low: float, high: float, threads: int = 1
+) -> tuple[float, float]: ...
+def normalize(
+    image: NDArray[Any],
+    low: float,
+    high: float,
+    threads: int = 1,
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]: ...
+def gather(
+    image: NDArray[np.uint8],
+    origins: NDArray[np.int32] | NDArray[np.int64],
+    height: int,
+    width: int,
+    threads: int = 1,
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]: ...
+def assemble(
+    maps: NDArray[np.uint8],
+    origins: NDArray[np.int32] | NDArray[np.int64],
+    cores: NDArray[np.int32] | NDArray[np.int64],
+    out: NDArray[np.uint8],
+    threads: int = 1,
+) -> NDArray[np.uint8]: ...
+def mask(
+    maps: NDArray[np.uint8],
+    threshold: int,
+    threads: int = 1,
+    out: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]: ...
+def label(
+    maps: NDArray[np.uint8],
+    nucleus_threshold: int,
+    core_threshold: int,
+    min_area: int,
+    threads: int = 1,
+) -> tuple[NDArray[np.int32], int]: ...
