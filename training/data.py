@@ -1,0 +1,196 @@
+"""Annotated images from a folder, whichever of three layouts it has.
+
+===================  ======================================================
+``images``+``labels``  one label image a picture, same stem; 0 is background
+``<id>/images``+``masks``  Kaggle's stage1_train: one binary mask a nucleus
+``raw``+``gt``         one binary mask a picture; its components are nuclei
+===================  ======================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nucleiseg import images
+from nucleiseg.model import PERCENTILES
+from training import groups
+from training.targets import Targets, make_targets
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One annotated image.
+
+    Attributes
+    ----------
+    name : str
+        ``<data set>/<stem>``, unique over the folders that were read.
+    image : ndarray, (H, W, 3) uint8
+        RGB, stretched between the percentiles that the package uses at run time.
+    labels : ndarray, (H, W) int32
+        0 is background, 1..n one nucleus each.
+    modality : str
+        One of `groups.MODALITIES`.
+    group : str
+        Images of one slide or experiment share it; a split never cuts through a group.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    modality: str
+    group: str
+
+    def targets(self) -> Targets:
+        """Give the maps that the network is trained to give."""
+        return make_targets(self.labels)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Where an image lies, and how its labels are read."""
+
+    name: str
+    image: Path
+    read_labels: Callable[[], NDArray[np.int32]]
+
+
+def load(folders: list[Path], threads: int = 2) -> list[Sample]:
+    """Read all annotated images of `folders`.
+
+    Parameters
+    ----------
+    folders : list of Path
+        Each has one of the three layouts that the module names.
+    threads : int
+        Images decoded at once.
+
+    Returns
+    -------
+    list of Sample
+        Sorted by name, so the same folders give the same list everywhere.
+
+    Raises
+    ------
+    ValueError
+        A folder has none of the layouts, or an image and its labels differ in size.
+    """
+    pairs = sorted((pair for folder in folders for pair in find_pairs(folder)), key=lambda p: p.name)
+    with ThreadPoolExecutor(threads) as pool:
+        raw = list(pool.map(_read_pair, pairs))
+    names = [pair.name for pair in pairs]
+    pictures = [picture for picture, _ in raw]
+    modalities = groups.modalities(names, pictures)
+    grouped = groups.look_alike_groups(names, pictures, modalities)
+    return [
+        Sample(name, normalized(picture), labels, modality, group)
+        for name, (picture, labels), modality, group in zip(names, raw, modalities, grouped, strict=True)
+    ]
+
+
+def normalized(picture: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Stretch a picture as the package does at run time.
+
+    Parameters
+    ----------
+    picture : ndarray, (H, W) or (H, W, C)
+        Any dtype that `nucleiseg.segment` takes.
+
+    Returns
+    -------
+    ndarray, (H, W, 3) uint8
+    """
+    from nucleiseg._native import cpu
+
+    low, high = cpu.percentiles(picture, low=PERCENTILES[0], high=PERCENTILES[1])
+    return cpu.normalize(picture, low=low, high=high)
+
+
+def find_pairs(folder: Path) -> Iterator[Pair]:
+    """Find the annotated images of one folder, by its layout."""
+    folder = Path(folder)
+    if (folder / "images").is_dir() and (folder / "labels").is_dir():
+        yield from _by_stem(folder, "images", "labels", _read_label_image)
+    elif (folder / "raw").is_dir() and (folder / "gt").is_dir():
+        yield from _by_stem(folder, "raw", "gt", _read_binary_mask)
+    elif any(folder.glob("*/masks")):
+        yield from _kaggle(folder)
+    else:
+        raise ValueError(
+            f"data: {folder} has none of the accepted layouts: images/ and labels/, raw/ and gt/, "
+            "or Kaggle's <id>/images and <id>/masks"
+        )
+
+
+def _by_stem(
+    folder: Path, image_dir: str, label_dir: str, read: Callable[[Path], NDArray[np.int32]]
+) -> Iterator[Pair]:
+    label_files = {path.stem: path for path in _image_files(folder / label_dir)}
+    for path in _image_files(folder / image_dir):
+        if path.stem not in label_files:
+            raise ValueError(f"data: {path} has no file of the same stem in {folder / label_dir}")
+        label_file = label_files[path.stem]
+        yield Pair(f"{dataset_name(folder)}/{path.stem}", path, lambda p=label_file: read(p))
+
+
+def _kaggle(folder: Path) -> Iterator[Pair]:
+    for masks in sorted(folder.glob("*/masks")):
+        (image,) = _image_files(masks.parent / "images")
+        name = f"{dataset_name(folder)}/{masks.parent.name}"
+        yield Pair(name, image, lambda m=masks: _read_mask_folder(m))
+
+
+def dataset_name(folder: Path) -> str:
+    """Name a folder by its last part that says more than which split it is."""
+    parts = [part for part in Path(folder).resolve().parts if part not in ("train", "stage1_train")]
+    return parts[-1]
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _read_label_image(path: Path) -> NDArray[np.int32]:
+    return _renumbered(images.read(path).astype(np.int32))
+
+
+def _read_binary_mask(path: Path) -> NDArray[np.int32]:
+    mask = images.read(path)
+    if mask.ndim == 3:
+        mask = mask[..., :3].max(axis=-1)
+    # A JPEG copy of a mask has grey fringes: the middle of its range divides them.
+    components, _ = ndimage.label(mask > mask.max() / 2)
+    return components.astype(np.int32)
+
+
+def _read_mask_folder(folder: Path) -> NDArray[np.int32]:
+    labels: NDArray[np.int32] | None = None
+    for number, path in enumerate(_image_files(folder), start=1):
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        labels = np.zeros(mask.shape, np.int32) if labels is None else labels
+        labels[mask > 0] = number
+    if labels is None:
+        raise ValueError(f"data: {folder} has no masks")
+    return labels
+
+
+def _renumbered(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    _, inverse = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
+    return inverse[:-1].reshape(labels.shape).astype(np.int32)
+
+
+def _read_pair(pair: Pair) -> tuple[NDArray[np.generic], NDArray[np.int32]]:
+    picture, labels = images.read(pair.image), pair.read_labels()
+    if picture.shape[:2] != labels.shape:
+        raise ValueError(f"data: {pair.image} is {picture.shape[:2]}, its labels are {labels.shape}")
+    return picture, labels

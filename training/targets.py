@@ -1,0 +1,79 @@
+"""The maps that the network learns, made from a label image."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import expand_labels
+
+REACH = 64
+"""Pixels of mirror image round a picture: a nucleus that the border cuts keeps its centre there,
+as it does at run time, where tiles are padded by reflection."""
+
+GAP_REACH = 3
+"""Nuclei closer than twice this many pixels have a gap between them that is worth weight."""
+
+
+class Targets(NamedTuple):
+    """Maps of one label image, all (H, W) uint8, 0..255 standing for 0..1.
+
+    ``nucleus`` is 255 inside nuclei; ``distance`` is the distance to the nucleus's edge over that
+    nucleus's largest; ``gap`` is high where two nuclei touch or nearly do.
+    """
+
+    nucleus: NDArray[np.uint8]
+    distance: NDArray[np.uint8]
+    gap: NDArray[np.uint8]
+
+
+def make_targets(labels: NDArray[np.int32]) -> Targets:
+    """Make the target maps of a label image.
+
+    Parameters
+    ----------
+    labels : ndarray, (H, W) int32
+        0 is background, 1..n one nucleus each.
+    """
+    nucleus = np.where(labels > 0, 255, 0).astype(np.uint8)
+    return Targets(nucleus, centre_distance(labels), gaps(labels))
+
+
+def centre_distance(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Give each nucleus pixel's distance to the edge over the nucleus's largest distance.
+
+    Distances are Euclidean, from the pixel's centre to the nucleus's outline, half a pixel before
+    the nearest pixel outside.
+    """
+    reach = min(REACH, max(1, min(labels.shape) - 1))
+    padded = np.pad(labels, reach, mode="reflect" if min(labels.shape) > 1 else "edge")
+    result = np.zeros(padded.shape, np.uint8)
+    for number, box in enumerate(ndimage.find_objects(padded), start=1):
+        if box is None:
+            continue
+        inside = np.pad((padded[box] == number).astype(np.uint8), 1)
+        distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        relative = (distance - 0.5) / (distance.max() - 0.5)
+        within = distance > 0
+        result[box][within] = np.rint(255 * relative[within]).astype(np.uint8)
+    return result[reach:-reach, reach:-reach]
+
+
+def gaps(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Mark, with soft edges, the places where two nuclei touch or nearly do."""
+    grown = expand_labels(labels, GAP_REACH)
+    border = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        before = np.take(grown, range(grown.shape[axis] - 1), axis)
+        after = np.take(grown, range(1, grown.shape[axis]), axis)
+        meets = (before != after) & (before > 0) & (after > 0)
+        low = [slice(None), slice(None)]
+        high = [slice(None), slice(None)]
+        low[axis], high[axis] = slice(None, -1), slice(1, None)
+        border[tuple(low)] |= meets
+        border[tuple(high)] |= meets
+    soft = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
+    return np.rint(255 * np.clip(soft * 1.5, 0, 1)).astype(np.uint8)

@@ -1,0 +1,67 @@
+"""The network: a U-Net that works at half resolution and answers at full."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+WIDTHS = (16, 32, 64, 128, 256)
+"""Channels of each level. Half the resolution from the first convolution on: about 12,000
+multiply-adds a pixel, a fifth of the same widths at full resolution."""
+
+STRIDE = 2 ** len(WIDTHS)
+"""Image sides are multiples of this many pixels."""
+
+
+def build(widths: tuple[int, ...] = WIDTHS, size: int | None = None) -> keras.Model:
+    """Build the U-Net of Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) in plain
+    operators: 3 x 3 convolutions, max pooling, 2 x 2 transposed convolutions, one sigmoid.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Channels from half resolution down to the bottom.
+    size : int, optional
+        Fixed height and width, a multiple of `STRIDE`; free when left out.
+
+    Returns
+    -------
+    keras.Model
+        (N, h, w, 3) float32 in 0..255 -> (N, h, w, 2) float32 in 0..1: nucleus probability and
+        centre distance.
+    """
+    image = keras.Input((size, size, 3), name="image")
+    x = layers.Rescaling(1 / 255.0, name="rescale")(image)
+    x = _convolution(x, widths[0], "stem", stride=2)
+    skips = []
+    for level, width in enumerate(widths):
+        if level:
+            skips.append(x)
+            x = layers.MaxPooling2D(2, name=f"pool{level}")(x)
+        x = _convolution(x, width, f"down{level}a")
+        x = _convolution(x, width, f"down{level}b")
+    for level in reversed(range(len(skips))):
+        x = layers.Conv2DTranspose(widths[level], 2, 2, name=f"grow{level}")(x)
+        x = layers.Concatenate(name=f"join{level}")([skips[level], x])
+        x = _convolution(x, widths[level], f"up{level}a")
+        x = _convolution(x, widths[level], f"up{level}b")
+    x = layers.Conv2DTranspose(2, 2, 2, name="logits", dtype="float32")(x)
+    maps = layers.Activation("sigmoid", name="maps", dtype="float32")(x)
+    return keras.Model(image, maps, name="nuclei")
+
+
+def _convolution(x: keras.KerasTensor, width: int, name: str, stride: int = 1) -> keras.KerasTensor:
+    x = layers.Conv2D(width, 3, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def multiply_adds_per_pixel(model: keras.Model) -> float:
+    """Count the multiply-adds of all convolutions, per pixel of the input image."""
+    total = 0.0
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2DTranspose | layers.Conv2D):
+            side = layer.input if isinstance(layer, layers.Conv2DTranspose) else layer.output
+            per_position = layer.kernel.shape.num_elements()
+            total += per_position * side.shape[1] * side.shape[2]
+    return total / (model.input.shape[1] * model.input.shape[2])
