@@ -1,0 +1,290 @@
+"""Labels, against a slow reference written from the definition, and against known scenes."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nucleiseg._native import cpu
+
+EIGHT = np.ones((3, 3), bool)
+NEIGHBOURS = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
+CORELESS = -1
+
+
+class Reference:
+    """The definition in cpu.label's docstring, a pixel at a time."""
+
+    def __init__(self, maps: np.ndarray, nucleus_threshold: int, core_threshold: int):
+        self.nucleus = maps[..., 0] >= nucleus_threshold
+        self.distance = maps[..., 1].astype(int)
+        self.core = self.nucleus & (self.distance >= core_threshold)
+        self.cores, _ = ndimage.label(self.core)
+        self.target: dict[tuple[int, int], tuple[int, int]] = {}
+        self.point_uphill()
+        self.leave_zones()
+
+    def neighbours(self, pixel: tuple[int, int]) -> list[tuple[int, int]]:
+        height, width = self.nucleus.shape
+        around = [(pixel[0] + r, pixel[1] + c) for r, c in NEIGHBOURS]
+        return [p for p in around if 0 <= p[0] < height and 0 <= p[1] < width and self.nucleus[p]]
+
+    def point_uphill(self) -> None:
+        for pixel in map(tuple, np.argwhere(self.nucleus & ~self.core)):
+            around = self.neighbours(pixel)
+            highest = max(around, key=lambda p: self.distance[p], default=pixel)
+            if self.distance[highest] > self.distance[pixel]:
+                self.target[pixel] = highest
+
+    def leave_zones(self) -> None:
+        flat = self.nucleus & ~self.core
+        for pixel in self.target:
+            flat[pixel] = False
+        for value in np.unique(self.distance[flat]):
+            zones, count = ndimage.label(flat & (self.distance == value), EIGHT)
+            for zone in range(1, count + 1):
+                pixels = list(map(tuple, np.argwhere(zones == zone)))
+                exits = {
+                    q
+                    for p in pixels
+                    for q in self.neighbours(p)
+                    if self.distance[q] == value and not flat[q]
+                }
+                if exits:
+                    self.target.update(dict.fromkeys(pixels, min(exits)))
+
+    def reach(self) -> np.ndarray:
+        """Each pixel's core, CORELESS where it meets none, 0 on the background."""
+        reached = self.cores.copy()
+        for start in map(tuple, np.argwhere(self.nucleus & ~self.core)):
+            pixel = start
+            while pixel in self.target:
+                pixel = self.target[pixel]
+            reached[start] = self.cores[pixel] or CORELESS
+        return reached
+
+
+def reference_label(
+    maps: np.ndarray, nucleus_threshold: int, core_threshold: int, min_area: int
+) -> tuple[np.ndarray, int]:
+    nuclei = Reference(maps, nucleus_threshold, core_threshold).reach()
+    coreless, _ = ndimage.label(nuclei == CORELESS, EIGHT)
+    nuclei = np.where(coreless > 0, coreless + max(0, nuclei.max()), nuclei)
+    found, first, areas = np.unique(nuclei, return_index=True, return_counts=True)
+    labels = np.zeros(nuclei.shape, np.int32)
+    count = 0
+    for i in np.argsort(first):
+        if found[i] > 0 and areas[i] >= min_area:
+            count += 1
+            labels[nuclei == found[i]] = count
+    return labels, count
+
+
+def assert_matches_reference(maps: np.ndarray, *rule: int) -> None:
+    labels, count = cpu.label(maps, *rule)
+    expected, expected_count = reference_label(maps, *rule)
+    np.testing.assert_array_equal(labels, expected, strict=True)
+    assert count == expected_count
+
+
+def noise(rng: np.random.Generator, height: int, width: int, levels: int) -> np.ndarray:
+    values = rng.integers(0, levels, (height, width, 2))
+    return (values * (255 // max(1, levels - 1))).astype(np.uint8)
+
+
+def blobs(rng: np.random.Generator, height: int, width: int, levels: int = 256) -> np.ndarray:
+    """Smooth random maps; few levels make plateaus."""
+    smooth = ndimage.gaussian_filter(rng.normal(size=(height, width, 2)), (3, 3, 0), mode="wrap")
+    smooth = (smooth - smooth.min()) / max(np.ptp(smooth), 1e-9)
+    return (np.floor(smooth * (levels - 1)) * (255 // (levels - 1))).astype(np.uint8)
+
+
+def maps_of_discs(
+    shape: tuple[int, int], discs: list[tuple[float, float, float]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maps and labels of discs (row, column, radius); where two overlap, the nearer edge wins."""
+    rows, columns = np.indices(shape)
+    depths = np.stack([1 - np.hypot(rows - r, columns - c) / radius for r, c, radius in discs])
+    owner = depths.argmax(axis=0)
+    inside = depths.max(axis=0) > 0
+    distance = np.zeros(shape)
+    for i in range(len(discs)):
+        own = inside & (owner == i)
+        edge = ndimage.distance_transform_edt(own)
+        distance[own] = edge[own] / edge.max()
+    maps = np.stack([inside * 255.0, distance * 255], axis=-1).round().astype(np.uint8)
+    return maps, np.where(inside, owner + 1, 0)
+
+
+def spiral(size: int) -> np.ndarray:
+    """A path one pixel wide from the corner to the middle."""
+    path = np.zeros((size, size), bool)
+    row, column, step = 0, 0, (0, 1)
+    free = np.ones((size, size), bool)
+
+    def is_open(r: int, c: int) -> bool:
+        return 0 <= r < size and 0 <= c < size and free[r, c]
+
+    path[0, 0], free[0, 0] = True, False
+    for _ in range(size * size):
+        ahead = (row + step[0], column + step[1])
+        beyond = (row + 2 * step[0], column + 2 * step[1])
+        blocked = not is_open(*ahead) or (
+            0 <= beyond[0] < size and 0 <= beyond[1] < size and path[beyond]
+        )
+        if blocked:
+            step = (step[1], -step[0])
+            ahead = (row + step[0], column + step[1])
+            if not is_open(*ahead) or path[row + 2 * step[0], column + 2 * step[1]]:
+                break
+        row, column = ahead
+        path[row, column], free[row, column] = True, False
+    return path
+
+
+class TestArguments:
+    @pytest.mark.parametrize("shape", [(0, 0, 2), (0, 5, 2), (5, 0, 2)])
+    def test_empty_maps_are_refused(self, shape):
+        with pytest.raises(ValueError, match=r"maps: got shape .*, which is empty"):
+            cpu.label(np.zeros(shape, np.uint8), 128, 128, 0)
+
+    def test_wrong_arguments_are_named(self):
+        maps = np.zeros((4, 4, 2), np.uint8)
+        with pytest.raises(TypeError, match="maps: got dtype float32; accepted is uint8"):
+            cpu.label(maps.astype(np.float32), 1, 1, 0)
+        with pytest.raises(ValueError, match=r"maps: got shape \(4, 4, 1\)"):
+            cpu.label(maps[..., :1], 1, 1, 0)
+        with pytest.raises(ValueError, match="nucleus_threshold: got 256; accepted is 0 to 255"):
+            cpu.label(maps, 256, 1, 0)
+        with pytest.raises(ValueError, match="core_threshold: got -1; accepted is 0 to 255"):
+            cpu.label(maps, 1, -1, 0)
+        with pytest.raises(ValueError, match="min_area: got -1; accepted is 0 or more"):
+            cpu.label(maps, 1, 1, -1)
+        with pytest.raises(ValueError, match="threads: got 0; accepted is 1 or more"):
+            cpu.label(maps, 1, 1, 0, threads=0)
+
+    def test_too_many_pixels_are_refused(self):
+        maps = np.broadcast_to(np.zeros(2, np.uint8), (2**16, 2**15, 2))
+        with pytest.raises(ValueError, match=r"fewer than 2\*\*31 pixels"):
+            cpu.label(maps, 1, 1, 0)
+
+
+class TestDefinition:
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (7, 33), (65, 31), (40, 97)])
+    @pytest.mark.parametrize("levels", [2, 3, 8, 256])
+    def test_it_holds_on_noise(self, rng, shape, levels, level):
+        for core in (60, 130, 255):
+            assert_matches_reference(noise(rng, *shape, levels), 100, core, 0)
+
+    @pytest.mark.parametrize("levels", [4, 16, 256])
+    @pytest.mark.parametrize("thresholds", [(0, 255), (80, 140), (128, 120), (110, 200), (128, 0)])
+    def test_it_holds_on_blobs_and_plateaus(self, rng, levels, thresholds):
+        for shape in [(61, 83), (128, 64)]:
+            assert_matches_reference(blobs(rng, *shape, levels), *thresholds, 0)
+
+    def test_it_holds_on_hundreds_of_tiny_images(self, rng):
+        for _ in range(400):
+            height, width = rng.integers(1, 8, 2)
+            maps = noise(rng, int(height), int(width), int(rng.integers(2, 6)))
+            assert_matches_reference(maps, 64, int(rng.integers(0, 256)), int(rng.integers(0, 4)))
+
+    @pytest.mark.parametrize("min_area", [0, 1, 2, 5, 20, 10**9])
+    def test_small_nuclei_are_dropped_and_the_others_renumbered(self, rng, min_area):
+        assert_matches_reference(blobs(rng, 70, 70), 120, 150, min_area)
+
+    def test_the_memory_layout_does_not_matter(self, rng, layout):
+        maps = blobs(rng, 45, 52)
+        expected, count = cpu.label(maps, 110, 140, 3)
+        labels, found = cpu.label(layout(maps), 110, 140, 3)
+        np.testing.assert_array_equal(labels, expected)
+        assert found == count
+
+    @pytest.mark.parametrize("threads", [1, 2, 4])
+    @pytest.mark.parametrize("levels", [3, 12, 256])
+    def test_the_thread_count_does_not_matter(self, rng, threads, levels):
+        # Wide enough for many strips of few rows.
+        maps = blobs(rng, 40, 1 << 14, levels)
+        expected, count = cpu.label(maps, 115, 140, 2, threads=1)
+        labels, found = cpu.label(maps, 115, 140, 2, threads=threads)
+        np.testing.assert_array_equal(labels, expected)
+        assert found == count
+
+    @pytest.mark.parametrize("threads", [2, 4])
+    def test_strips_of_one_row_give_the_definition(self, rng, threads):
+        maps = np.zeros((8, 1 << 16, 2), np.uint8)
+        maps[:, 100:180] = blobs(rng, 8, 80, 5)
+        maps[:, -90:] = noise(rng, 8, 90, 3)
+        labels, count = cpu.label(maps, 100, 200, 0, threads=threads)
+        corner = np.concatenate([maps[:, 99:181], maps[:, -91:]], axis=1)
+        expected, expected_count = reference_label(corner, 100, 200, 0)
+        np.testing.assert_array_equal(labels[:, 99:181], expected[:, :82])
+        np.testing.assert_array_equal(labels[:, -91:], expected[:, 82:])
+        assert count == expected_count
+
+
+class TestScenes:
+    @pytest.mark.parametrize("threads", [1, 4])
+    @pytest.mark.parametrize("core", [100, 200])
+    def test_a_plateau_is_one_nucleus(self, core, threads):
+        maps = np.full((300, 1000, 2), 150, np.uint8)
+        labels, count = cpu.label(maps, 100, core, 0, threads=threads)
+        assert count == 1
+        assert (labels == 1).all()
+
+    def test_nothing_is_no_nucleus(self):
+        labels, count = cpu.label(np.zeros((100, 100, 2), np.uint8), 1, 1, 0)
+        assert count == 0
+        assert not labels.any()
+
+    @pytest.mark.parametrize("threads", [1, 4])
+    def test_a_checkerboard_of_cores_falls_apart_and_of_weak_pixels_does_not(self, threads):
+        maps = np.zeros((300, 1001, 2), np.uint8)
+        maps[np.indices((300, 1001)).sum(axis=0) % 2 == 0] = 200
+        _, cores = cpu.label(maps, 100, 100, 0, threads=threads)
+        _, weak = cpu.label(maps, 100, 255, 0, threads=threads)
+        assert cores == 300 * 1001 // 2
+        assert weak == 1
+
+    @pytest.mark.parametrize("threads", [1, 4])
+    @pytest.mark.parametrize("core", [0, 255])
+    def test_a_spiral_is_one_nucleus_however_it_slopes(self, core, threads):
+        path = spiral(401)
+        slope = np.arange(401 * 401).reshape(401, 401) // 700
+        for distance in (np.full(path.shape, 50), slope, slope[::-1]):
+            maps = np.stack([path * 255, np.where(path, distance, 0)], axis=-1).astype(np.uint8)
+            labels, count = cpu.label(maps, 128, core, 0, threads=threads)
+            assert count == 1
+            np.testing.assert_array_equal(labels > 0, path)
+
+    def test_a_slope_of_every_level_is_climbed_to_its_end(self):
+        row = np.arange(255, dtype=np.uint8)
+        maps = np.stack([np.full(255, 255, np.uint8), row], axis=-1)[None]
+        for core in (254, 255):
+            labels, count = cpu.label(maps, 128, core, 0)
+            assert count == 1
+            assert (labels == 1).all()
+
+    def test_touching_discs_are_told_apart(self):
+        discs = [(40, 40, 20), (40, 78, 20), (75, 58, 19), (110, 100, 12), (20, 120, 9)]
+        maps, truth = maps_of_discs((140, 150), discs)
+        labels, count = cpu.label(maps, 128, 140, 20)
+        assert count == len(discs)
+        for disc in range(1, len(discs) + 1):
+            own = truth == disc
+            found = labels == np.bincount(labels[own]).argmax()
+            # Steepest ascent moves the border between touching discs by a pixel here and there.
+            assert (own & found).sum() / (own | found).sum() > 0.95
+
+    def test_a_weak_nucleus_is_not_shattered(self):
+        maps, truth = maps_of_discs((60, 60), [(30, 22, 14), (30, 44, 13)])
+        maps[..., 1] //= 4
+        labels, count = cpu.label(maps, 128, 140, 0)
+        assert count == 1
+        np.testing.assert_array_equal(labels > 0, truth > 0)
+
+    def test_labels_depend_on_the_maps_alone(self, rng):
+        maps = blobs(rng, 90, 90)
+        padded = np.zeros((120, 150, 2), np.uint8)
+        padded[10:100, 20:110] = maps
+        expected, _ = cpu.label(maps, 110, 140, 3)
+        labels, _ = cpu.label(padded, 110, 140, 3)
+        np.testing.assert_array_equal(labels[10:100, 20:110], expected)
