@@ -1,1 +1,18 @@
-"""Cell nuclei segmentation in microscope images."""
+"""Find cell nuclei in microscope images.
+
+>>> import nucleiseg
+>>> mask = nucleiseg.segment(image)                      # (H, W) bool
+>>> labels = nucleiseg.segment(image, output="labels")   # (H, W) int32, one id a nucleus
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from nucleiseg.model import Model, ModelError
+from nucleiseg.segmenter import Segmenter, segment
+
+try:
+    __version__ = version("nucleiseg")
+except PackageNotFoundError:  # a source tree that was built in place but not installed
+    __version__ = "0+unknown"
+
+__all__ = ["Model", "ModelError", "Segmenter", "__version__", "segment"]

@@ -13,7 +13,9 @@ STRIDE = 2 ** len(WIDTHS)
 """Image sides are multiples of this many pixels."""
 
 
-def build(widths: tuple[int, ...] = WIDTHS, size: int | None = None) -> keras.Model:
+def build(
+    widths: tuple[int, ...] = WIDTHS, size: int | None = None, rescale: bool = True
+) -> keras.Model:
     """Build the U-Net of Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) in plain
     operators: 3 x 3 convolutions, max pooling, 2 x 2 transposed convolutions, one sigmoid.
 
@@ -23,6 +25,8 @@ def build(widths: tuple[int, ...] = WIDTHS, size: int | None = None) -> keras.Mo
         Channels from half resolution down to the bottom.
     size : int, optional
         Fixed height and width, a multiple of `STRIDE`; free when left out.
+    rescale : bool
+        Divide the input by 255 first; an export folds that into the first convolution.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def build(widths: tuple[int, ...] = WIDTHS, size: int | None = None) -> keras.Mo
         centre distance.
     """
     image = keras.Input((size, size, 3), name="image")
-    x = layers.Rescaling(1 / 255.0, name="rescale")(image)
+    x = layers.Rescaling(1 / 255.0, name="rescale")(image) if rescale else image
     x = _convolution(x, widths[0], "stem", stride=2)
     skips = []
     for level, width in enumerate(widths):

@@ -1,0 +1,1 @@
+"""Engines: a model compiled for one device, tiles in and maps out."""

@@ -1,0 +1,143 @@
+"""The model: an ONNX file, and beside it a JSON file that says what it is.
+
+``nuclei.onnx`` goes with ``nuclei.json``; the JSON holds the ONNX file's SHA-256, so a damaged
+download or a mixed-up pair is found before anything is computed with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_PATH = Path(__file__).parent / "models" / "nuclei.onnx"
+
+PERCENTILES = (1.0, 99.8)
+"""Intensities between these percentiles of the image are stretched to 0..255 before the network.
+Nuclei can be a few thousandths of a sparse fluorescence field, so the upper one is near the end."""
+
+
+class ModelError(ValueError):
+    """A model file that cannot be used: missing, damaged or without its description."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network in ONNX with what is needed to use it.
+
+    The network takes (N, 3, h, w) float32 RGB in 0..255, sides multiples of `stride`, and gives
+    (N, 2, h, w) float32 in 0..1: nucleus probability and centre distance.
+
+    Attributes
+    ----------
+    path : Path
+        The ONNX file.
+    name, version, licence : str
+    data : list of str
+        The data sets it was trained on.
+    checksum : str
+        SHA-256 of the ONNX file, hexadecimal.
+    stride : int
+        Image sides given to the network are multiples of this many pixels.
+    percentiles : tuple of float
+        Intensities between these percentiles are stretched to 0..255.
+    diameter_px : tuple of float
+        Smallest and largest nucleus diameter that it was trained for, in pixels.
+    nucleus_threshold, core_threshold : int
+        Levels (0..255) of the two maps from which a pixel is nucleus, and core of one.
+    min_area : int
+        Nuclei of fewer pixels are dropped.
+    metadata : dict
+        All of the JSON file, figures included.
+    """
+
+    path: Path
+    name: str
+    version: str
+    licence: str
+    data: list[str]
+    checksum: str
+    stride: int
+    percentiles: tuple[float, float]
+    diameter_px: tuple[float, float]
+    nucleus_threshold: int
+    core_threshold: int
+    min_area: int
+    metadata: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Model:
+        """Read and verify a model.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            The ONNX file, with its JSON of the same stem beside it. The shipped model when left
+            out.
+
+        Raises
+        ------
+        ModelError
+            The file or its JSON is missing or malformed, or the checksum differs.
+        """
+        file = DEFAULT_PATH if path is None else Path(path)
+        checksum = _checksum(file)
+        metadata = _metadata(file.with_suffix(".json"))
+        try:
+            model = cls(
+                path=file,
+                name=str(metadata["name"]),
+                version=str(metadata["version"]),
+                licence=str(metadata["licence"]),
+                data=[str(entry) for entry in metadata["data"]],
+                checksum=str(metadata["sha256"]),
+                stride=int(metadata["input"]["stride"]),
+                percentiles=_pair(metadata["input"]["percentiles"]),
+                diameter_px=_pair(metadata["input"]["diameter_px"]),
+                nucleus_threshold=int(metadata["decoding"]["nucleus_threshold"]),
+                core_threshold=int(metadata["decoding"]["core_threshold"]),
+                min_area=int(metadata["decoding"]["min_area"]),
+                metadata=metadata,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"model: {file.with_suffix('.json')} lacks or misstates an entry ({error!r})"
+            ) from error
+        if model.checksum != checksum:
+            raise ModelError(
+                f"model: {file} has SHA-256 {checksum}, but {file.with_suffix('.json').name} "
+                f"says {model.checksum}; the file is damaged or not the one described: "
+                "install the package again or restore the file"
+            )
+        return model
+
+
+def _checksum(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(
+            f"model: cannot read {file} ({error.strerror}); expected an ONNX file"
+        ) from error
+
+
+def _metadata(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"model: cannot read {file} ({error.strerror}); "
+            "a model is an ONNX file with a JSON file of the same stem beside it"
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"model: {file} is not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"model: {file} holds a {type(content).__name__}; expected an object")
+    return content
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    low, high = values
+    return float(low), float(high)

@@ -1,0 +1,275 @@
+"""The driver: an image in, a mask or labels out, whatever the device."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg import backends, tiling
+from nucleiseg.model import Model
+
+Image = NDArray[Any] | str | Path
+Output = Literal["mask", "labels", "maps"]
+
+OUTPUTS = ("mask", "labels", "maps")
+
+TILE = 2048
+"""Largest side of a tile in pixels. Larger tiles waste less on the halo; the network's buffers for
+one of this size stay under 300 MB."""
+
+HALO = 64
+"""Margin in pixels that is thrown away where tiles meet, three nuclei wide at the magnification
+that the model was trained for."""
+
+BATCH = 1
+"""Tiles given to the network at once. On a CPU a batch gains nothing once a tile is large."""
+
+IN_FLIGHT = 3
+"""Images that `Segmenter.map` works on at once: one in the network, one before it, one after."""
+
+
+class Segmenter:
+    """Find nuclei, with a model that is loaded and compiled once.
+
+    It may be called from several threads at once.
+
+    Parameters
+    ----------
+    model : Model, str or Path, optional
+        The model or its ONNX file; the shipped model when left out.
+    device : {"auto", "cpu", "cuda"}
+        Where to run. "auto" takes a GPU that can be used, else the CPU.
+    threads : int, optional
+        Processor threads; all that this process may use when left out.
+    tile : int, optional
+        Largest side of a tile in pixels; a multiple of the model's stride, above twice the halo.
+    batch : int, optional
+        Tiles given to the network at once.
+
+    Raises
+    ------
+    ModelError
+        The model file is missing, damaged or not described.
+    ValueError
+        An argument out of its range, which the message names.
+    RuntimeError
+        ``device="cuda"`` where no GPU can be used.
+    """
+
+    def __init__(
+        self,
+        model: Model | str | Path | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        tile: int | None = None,
+        batch: int | None = None,
+    ) -> None:
+        self.model = model if isinstance(model, Model) else Model.load(model)
+        self.tile = _checked_tile(TILE if tile is None else tile, self.model.stride)
+        self.batch = _at_least_one("batch", BATCH if batch is None else batch)
+        self._backend = backends.choose(device, self.model, threads)
+
+    @property
+    def backend_name(self) -> str:
+        """The backend that was chosen: "cpu"."""
+        return self._backend.name
+
+    @property
+    def threads(self) -> int:
+        """Processor threads in use."""
+        return self._backend.threads
+
+    def segment(self, image: Image, output: Output = "mask") -> NDArray[Any]:
+        """Find the nuclei of one image.
+
+        Parameters
+        ----------
+        image : ndarray, str or Path
+            (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of uint8, uint16, int16, float32
+            or float64, from 1 x 1 up; or an image file. Intensities are stretched, so their
+            scale does not matter; alpha is not used.
+        output : {"mask", "labels", "maps"}
+            What to give.
+
+        Returns
+        -------
+        ndarray
+            "mask": (H, W) bool, True where nucleus.
+            "labels": (H, W) int32, 0 background, 1..n in raster order of first pixels.
+            "maps": (H, W, 2) uint8, nucleus probability and centre distance, 0..255 for 0..1.
+
+        Raises
+        ------
+        TypeError
+            The array's dtype is not one of those above.
+        ValueError
+            Empty, of another shape, with NaN or infinity, or a file that is no whole image.
+        FileNotFoundError
+            There is no such file.
+        """
+        _check_output(output, OUTPUTS)
+        array = _as_array(image)
+        low, high = self._backend.percentiles(array)
+        if output == "mask":
+            return self._mask(array, low, high)
+        maps = np.zeros((*array.shape[:2], 2), np.uint8)
+        for top, band in self._bands(array, low, high):
+            maps[top : top + len(band)] = band
+        return maps if output == "maps" else self._backend.label(maps)
+
+    __call__ = segment
+
+    def map(self, images: Iterable[Image], output: Output = "mask") -> Iterator[NDArray[Any]]:
+        """Find the nuclei of many images, in their order.
+
+        Reading, the network and decoding of neighbouring images overlap. At most `IN_FLIGHT`
+        images are held at once, so ``images`` may be endless.
+
+        Parameters
+        ----------
+        images : iterable
+            Whatever `segment` takes.
+        output : {"mask", "labels", "maps"}
+
+        Yields
+        ------
+        ndarray
+            As `segment` gives it. An image that fails raises its error here, in its turn.
+        """
+        _check_output(output, OUTPUTS)
+        return self._map(images, output)
+
+    def _map(self, images: Iterable[Image], output: Output) -> Iterator[NDArray[Any]]:
+        with ThreadPoolExecutor(IN_FLIGHT, "nucleiseg") as pool:
+            waiting: deque[Future[NDArray[Any]]] = deque()
+            try:
+                for image in images:
+                    waiting.append(pool.submit(self.segment, image, output))
+                    if len(waiting) == IN_FLIGHT:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def decode(self, maps: NDArray[np.uint8], output: Output = "mask") -> NDArray[Any]:
+        """Make a mask or labels of maps that `segment` gave, without the network.
+
+        Parameters
+        ----------
+        maps : ndarray, (H, W, 2) uint8
+        output : {"mask", "labels"}
+
+        Returns
+        -------
+        ndarray
+            (H, W) bool or (H, W) int32.
+        """
+        _check_output(output, OUTPUTS[:2])
+        if output == "labels":
+            return self._backend.label(maps)
+        mask = np.empty(maps.shape[:2], np.bool_)
+        self._backend.mask(maps, mask)
+        return mask
+
+    def _mask(self, image: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
+        mask = np.zeros(image.shape[:2], np.bool_)
+        for top, band in self._bands(image, low, high):
+            self._backend.mask(band, mask[top : top + len(band)])
+        return mask
+
+    def _bands(
+        self, image: NDArray[Any], low: float, high: float
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Run the network on one row of tiles after another.
+
+        Yields
+        ------
+        top : int
+            First row of the image that the band covers.
+        maps : ndarray, (h, W, 2) uint8
+
+        Nothing is yielded for a constant image: there is nothing in it.
+        """
+        if high <= low:
+            return
+        height, width = image.shape[:2]
+        plan = tiling.plan(height, width, self.tile, HALO, self.model.stride)
+        for index, start, top, bottom in plan.bands():
+            rows = image[start : min(start + plan.rows.size, height)]
+            picture = self._backend.normalize(rows, low, high)
+            origins, cores = plan.band_tiles(index)
+            local = origins - [start, 0]
+            within = cores - [top, top, 0, 0]
+            band = np.empty((bottom - top, width, 2), np.uint8)
+            for first in range(0, len(origins), self.batch):
+                some = slice(first, first + self.batch)
+                tiles = self._backend.gather(picture, local[some], plan.rows.size, plan.columns.size)
+                self._backend.assemble(
+                    self._backend.infer(tiles), origins[some] - [top, 0], within[some], band
+                )
+            yield top, band
+
+
+_default: Segmenter | None = None
+_default_lock = threading.Lock()
+
+
+def segment(image: Image, output: Output = "mask") -> NDArray[Any]:
+    """Find the nuclei of one image with the shipped model.
+
+    The first call loads and compiles the model; later ones reuse it. See `Segmenter.segment` for
+    arguments, results and errors, and `Segmenter` for a choice of model, device and threads.
+
+    Parameters
+    ----------
+    image : ndarray, str or Path
+    output : {"mask", "labels", "maps"}
+
+    Returns
+    -------
+    ndarray
+        (H, W) bool, (H, W) int32 or (H, W, 2) uint8.
+    """
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Segmenter()
+    return _default.segment(image, output)
+
+
+def _as_array(image: Image) -> NDArray[Any]:
+    if isinstance(image, str | Path):
+        from nucleiseg import images
+
+        return images.read(image)
+    return np.asarray(image)
+
+
+def _check_output(output: str, accepted: tuple[str, ...]) -> None:
+    if output not in accepted:
+        raise ValueError(f"output: got {output!r}; accepted are {', '.join(map(repr, accepted))}")
+
+
+def _checked_tile(tile: int, stride: int) -> int:
+    smallest = 2 * HALO + stride
+    if tile < smallest or tile % stride:
+        raise ValueError(
+            f"tile: got {tile}; accepted are multiples of {stride} from {smallest} pixels up"
+        )
+    return tile
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{name}: got {value}; accepted is 1 or more")
+    return value

