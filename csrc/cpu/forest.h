@@ -2,11 +2,12 @@
 //
 // The root of a set is its first pixel in raster order, whatever the order of the unions (Wu, Otoo
 // and Suzuki, "Optimizing two-pass connected-component labeling algorithms", 2009,
-// doi:10.1007/s10044-008-0109-y). Cells hold index + 1, since 0 is the background. A negative cell
-// marks a pixel that reaches no core; these form a second forest, of sign -1.
+// doi:10.1007/s10044-008-0109-y). Cells hold index + 1, since 0 is the background. A pixel that
+// reaches no core holds its cell with a minus sign; these pixels form a forest of their own.
 //
-// Loads and stores are relaxed atomics: while nuclei are resolved, threads read pointers that their
-// owner shortens. Each is some ancestor, so every reader reaches the same root.
+// Loads and stores are relaxed atomics: while a strip's pieces are resolved, threads pass through
+// other strips' pixels, of which the owner may just be marking one coreless. Either value leads to
+// the same answer.
 #pragma once
 
 #include <cstdint>
@@ -14,44 +15,47 @@
 
 namespace nucleiseg::cpu {
 
-class Forest {
+template <int sign>
+class SignedForest {
  public:
-  explicit Forest(int32_t* cells) : cells_(cells) {}
+  explicit SignedForest(int32_t* cells) : cells_(cells) {}
 
-  int32_t load(int32_t pixel) const { return __atomic_load_n(cells_ + pixel, __ATOMIC_RELAXED); }
-  void store(int32_t pixel, int32_t cell) {
-    __atomic_store_n(cells_ + pixel, cell, __ATOMIC_RELAXED);
-  }
+  SignedForest<-1> coreless() const { return SignedForest<-1>(cells_); }
+  bool is_coreless(int32_t pixel) const { return load(pixel) < 0; }
 
-  template <int sign>
-  void point(int32_t pixel, int32_t target) {
-    store(pixel, sign * (target + 1));
+  // Negative for a pixel of the other sign.
+  int32_t target(int32_t pixel) const { return sign * load(pixel) - 1; }
+
+  void point(int32_t pixel, int32_t target) const {
+    __atomic_store_n(cells_ + pixel, sign * (target + 1), __ATOMIC_RELAXED);
   }
 
   // Shortens the way it went: each pixel then points to what its target pointed to.
-  template <int sign>
-  int32_t find(int32_t pixel) {
-    int32_t next = sign * load(pixel) - 1;
+  int32_t find(int32_t pixel) const {
+    int32_t next = target(pixel);
     while (next != pixel) {
-      const int32_t after = sign * load(next) - 1;
-      point<sign>(pixel, after);
+      const int32_t after = target(next);
+      point(pixel, after);
       pixel = next;
       next = after;
     }
     return pixel;
   }
 
-  template <int sign>
-  int32_t unite(int32_t a, int32_t b) {
-    a = find<sign>(a);
-    b = find<sign>(b);
+  int32_t unite(int32_t a, int32_t b) const {
+    a = find(a);
+    b = find(b);
     if (b < a) std::swap(a, b);
-    point<sign>(b, a);
+    point(b, a);
     return a;
   }
 
  private:
+  int32_t load(int32_t pixel) const { return __atomic_load_n(cells_ + pixel, __ATOMIC_RELAXED); }
+
   int32_t* cells_;
 };
+
+using Forest = SignedForest<1>;
 
 }  // namespace nucleiseg::cpu
