@@ -1,5 +1,7 @@
 """Labels, against a slow reference written from the definition, and against known scenes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -207,6 +209,15 @@ class TestDefinition:
         labels, found = cpu.label(maps, 115, 140, 2, threads=threads)
         np.testing.assert_array_equal(labels, expected)
         assert found == count
+
+    def test_calls_from_several_python_threads_do_not_disturb_each_other(self, rng):
+        scenes = [blobs(rng, 200, 700, levels) for levels in (3, 12, 256)] * 4
+        expected = [cpu.label(maps, 115, 140, 2) for maps in scenes]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda maps: cpu.label(maps, 115, 140, 2, threads=2), scenes))
+        for (labels, count), (expected_labels, expected_count) in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(labels, expected_labels)
+            assert count == expected_count
 
     @pytest.mark.parametrize("threads", [2, 4])
     def test_strips_of_one_row_give_the_definition(self, rng, threads):
