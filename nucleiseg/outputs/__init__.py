@@ -1,0 +1,100 @@
+"""The files that a segmented image becomes: one module a format, and the table of them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nucleiseg.outputs import labels, masks, overlays
+from nucleiseg.outputs.result import Result, beside
+
+__all__ = ["FORMATS", "Format", "Result", "formats", "prepare", "stems"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: what it is called in a sentence, how it is saved, how its files' names end."""
+
+    plural: str
+    save: Callable[[Path, Result], Path]
+    endings: tuple[str, ...]
+
+
+FORMATS = {
+    "mask": Format("masks", masks.save, masks.ENDINGS),
+    "labels": Format("labels", labels.save, labels.ENDINGS),
+    "overlay": Format("overlays", overlays.save, overlays.ENDINGS),
+}
+
+
+def formats(names: str) -> list[Format]:
+    """Look up formats by their names, separated by commas: ``"mask,labels"``.
+
+    Raises
+    ------
+    ValueError
+        A name is unknown, or there is none.
+    """
+    chosen = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in chosen:
+        if name not in FORMATS:
+            raise ValueError(f"unknown format {name!r}; accepted are {', '.join(FORMATS)}")
+    return [FORMATS[name] for name in chosen]
+
+
+def prepare(folder: Path) -> None:
+    """Create a folder for outputs and make sure that files can be written there.
+
+    Raises
+    ------
+    OSError
+        The path, or one above it, is a file, or the folder is not writable.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"{folder}: no files can be written there: {error.strerror}") from error
+
+
+def stems(images: Sequence[Path], folder: Path, chosen: Iterable[Format]) -> list[Path]:
+    """Name the outputs of images: one path each, to which every format adds its own ending.
+
+    Images keep their names and the folders between them and the deepest folder that all of them
+    share: ``plate/a/1.png`` and ``plate/b/1.png`` become ``a/1`` and ``b/1``. Where two would share
+    a name, they keep their suffixes: ``1.png`` and ``1.jpg``.
+
+    Raises
+    ------
+    ValueError
+        An output would overwrite one of the images.
+    """
+    absolute = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100 (keeps symlinks)
+    shared_folder = os.path.commonpath([image.parent for image in absolute])
+    full_names = [image.relative_to(shared_folder) for image in absolute]
+    names = [name.with_suffix("") for name in full_names]
+    while twice := {name for name, count in Counter(names).items() if count > 1}:
+        names = [
+            full if name in twice else name for name, full in zip(names, full_names, strict=True)
+        ]
+    stems = [folder / name for name in names]
+    _check_inputs_survive(images, stems, chosen)
+    return stems
+
+
+def _check_inputs_survive(
+    images: Sequence[Path], stems: Sequence[Path], chosen: Iterable[Format]
+) -> None:
+    inputs = {image.resolve() for image in images}
+    endings = [ending for format in chosen for ending in format.endings]
+    for stem in stems:
+        for ending in endings:
+            output = beside(stem, ending)
+            if output.resolve() in inputs:
+                raise ValueError(f"{output} is one of the images and would be overwritten")
