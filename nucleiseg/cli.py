@@ -1,0 +1,212 @@
+"""The command ``nucleiseg``.
+
+Exit codes: 0 all is done, 1 some images failed, 2 the command could not start, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nucleiseg.batch import Job, Outcome
+    from nucleiseg.outputs import Format
+    from nucleiseg.segmenter import Segmenter
+
+FAILED, CANNOT_START, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Find cell nuclei in microscope images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(str, Enum):
+    """Where to run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def main() -> None:
+    """Run the command line."""
+    # Job schedulers stop a job with SIGTERM: leave as orderly as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app(prog_name="nucleiseg")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from nucleiseg import __version__
+
+        print(f"nucleiseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def segment(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            help="Image files (PNG, JPEG, TIFF, BMP, WebP), folders or quoted patterns.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")
+    ],
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMATS",
+            help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
+            "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
+            "overlay (RGB PNG with outlines).",
+        ),
+    ] = "mask,labels",
+    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processor threads to use.", show_default="all"),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="ONNX model.", show_default="the shipped one"),
+    ] = None,
+) -> None:
+    """Find the nuclei of images and save them as files.
+
+    The results are named after the images, and lie in the same sub-folders below DIR.
+    Mpixel/s counts the pixels of the images against the wall time from the first read to the last
+    write.
+    """
+    from nucleiseg import Segmenter, images
+
+    images.hush()
+    formats, jobs = _plan(paths, output, save)
+    with _cannot_start():
+        segmenter = Segmenter(model, device=device.value, threads=threads)
+    begin = time.perf_counter()
+    outcomes = _run(segmenter, jobs, formats)
+    summary = _summary(outcomes, time.perf_counter() - begin)
+    failures = _failures(outcomes, jobs)
+    for line in failures:
+        print(line, file=sys.stderr)
+    print(f"{summary}, {_listed(formats)} in {output}")
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine offers and what is missing for more speed."""
+    from nucleiseg.doctor import examine
+
+    for line in examine():
+        print(line)
+
+
+@contextmanager
+def _cannot_start(prefix: str = "") -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        _say(f"{prefix}{error}")
+        raise typer.Exit(CANNOT_START) from None
+
+
+def _plan(paths: list[str], output: Path, save: str) -> tuple[list[Format], list[Job]]:
+    """Find out all that can be wrong before the work begins."""
+    from nucleiseg import images, outputs
+    from nucleiseg.batch import Job
+
+    with _cannot_start("--save: "):
+        formats = outputs.formats(save)
+    with _cannot_start():
+        found = images.find(paths)
+    with _cannot_start("--output: "):
+        stems = outputs.stems(found, output, formats)
+        outputs.prepare(output)
+    return formats, [Job(image, stem) for image, stem in zip(found, stems, strict=True)]
+
+
+def _run(segmenter: Segmenter, jobs: list[Job], formats: list[Format]) -> list[Outcome]:
+    from nucleiseg.batch import run
+
+    outcomes: list[Outcome] = []
+    try:
+        with closing(run(segmenter, jobs, formats)) as running, _progress(len(jobs)) as advance:
+            for outcome in running:
+                outcomes.append(outcome)
+                advance()
+    except KeyboardInterrupt:
+        _say(f"interrupted after {len(outcomes):,} of {_counted(len(jobs), 'image')}")
+        raise typer.Exit(INTERRUPTED) from None
+    return outcomes
+
+
+def _say(message: str) -> None:
+    print(f"nucleiseg: {message}", file=sys.stderr)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on stderr, unless that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _failures(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[str]:
+    """One line an image that failed, in the order of the jobs."""
+    reasons = {outcome.image: outcome.failure for outcome in outcomes if outcome.failure}
+    return [f"{job.image}: {reasons[job.image]}" for job in jobs if job.image in reasons]
+
+
+def _summary(outcomes: Sequence[Outcome], seconds: float) -> str:
+    done = [outcome for outcome in outcomes if not outcome.failure]
+    nuclei = sum(outcome.nuclei for outcome in done)
+    speed = sum(outcome.pixels for outcome in done) / 1e6 / seconds
+    failed = f" ({len(outcomes) - len(done):,} failed)" if len(done) < len(outcomes) else ""
+    images = f"{_counted(len(done), 'image')}{failed}"
+    return f"{images}, {_counted(nuclei, 'nucleus', 'nuclei')}, {speed:.1f} Mpixel/s"
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _listed(formats: Sequence[Format]) -> str:
+    *first, last = [each.plural for each in formats]
+    return f"{', '.join(first)} and {last}" if first else last

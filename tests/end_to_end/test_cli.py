@@ -1,0 +1,266 @@
+import contextlib
+import os
+import pty
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nucleiseg
+from nucleiseg import images
+
+EXAMPLES = Path(__file__).parents[1] / "data" / "images"
+GREY = EXAMPLES / "fluorescence_small.png"
+COLOUR = EXAMPLES / "hematoxylin_eosin.png"
+COMMAND = [sys.executable, "-m", "nucleiseg"]
+
+
+def run(*arguments, **options):
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def segment(*arguments, **options):
+    return run("segment", *arguments, **options)
+
+
+def files_below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return nucleiseg.Segmenter()
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """All example images through the command, and where the results are."""
+    output = tmp_path_factory.mktemp("examples") / "out"
+    done = segment(EXAMPLES, "--output", output, "--save", "mask,labels,overlay")
+    return done, output
+
+
+def test_every_image_gets_every_format(examples):
+    done, output = examples
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = [
+        f"{image.stem}_{name}.png"
+        for image in EXAMPLES.iterdir()
+        for name in ("mask", "labels", "overlay")
+    ]
+    assert files_below(output) == sorted(expected)
+
+
+def test_the_summary_is_one_line_that_counts_what_is_on_disk(examples):
+    done, output = examples
+    nuclei = sum(int(images.read(path).max()) for path in output.glob("*_labels.png"))
+    pattern = (
+        rf"7 images, {nuclei:,} nuclei, \d+\.\d Mpixel/s, "
+        rf"masks, labels and overlays in {re.escape(str(output))}\n"
+    )
+    assert re.fullmatch(pattern, done.stdout)
+
+
+@pytest.mark.parametrize("image", sorted(EXAMPLES.iterdir()), ids=lambda path: path.stem)
+def test_the_files_hold_what_the_library_gives(examples, segmenter, image):
+    _, output = examples
+    mask = images.read(output / f"{image.stem}_mask.png")
+    labels = images.read(output / f"{image.stem}_labels.png")
+    np.testing.assert_array_equal(mask, np.where(segmenter.segment(image), 255, 0))
+    np.testing.assert_array_equal(labels, segmenter.segment(image, "labels"))
+
+
+def test_masks_and_labels_are_the_default(tmp_path):
+    done = segment(GREY, "-o", tmp_path / "out")
+    assert done.returncode == 0
+    assert done.stdout.startswith("1 image, ")
+    assert files_below(tmp_path / "out") == [
+        "fluorescence_small_labels.png",
+        "fluorescence_small_mask.png",
+    ]
+
+
+def test_sub_folders_and_equal_names_are_kept_apart(tmp_path):
+    for name in ("a/1.png", "b/1.png", "b/2.png"):
+        (tmp_path / "plate" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(GREY, tmp_path / "plate" / name)
+    (tmp_path / "plate" / "b" / "2.tif").write_bytes(COLOUR.read_bytes())
+    done = segment(tmp_path / "plate", "-o", tmp_path / "out", "--save", "mask")
+    assert done.returncode == 0
+    assert files_below(tmp_path / "out") == [
+        "a/1_mask.png",
+        "b/1_mask.png",
+        "b/2.png_mask.png",
+        "b/2.tif_mask.png",
+    ]
+
+
+def test_threads_change_nothing(examples, tmp_path):
+    _, output = examples
+    assert segment(EXAMPLES, "-o", tmp_path, "--threads", 1).returncode == 0
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (output / path.name).read_bytes()
+
+
+@pytest.fixture
+def some_bad(tmp_path):
+    """Two good images among three that are none."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(GREY, folder / "1.png")
+    (folder / "2.png").write_bytes(GREY.read_bytes()[:9000])
+    (folder / "3.jpg").write_text("not an image")
+    shutil.copy(COLOUR, folder / "4.png")
+    (folder / "5.tif").touch()
+    return folder
+
+
+def test_bad_files_are_listed_and_the_others_are_done(some_bad, tmp_path):
+    done = segment(some_bad, "-o", tmp_path / "out", "--save", "mask")
+    assert done.returncode == 1
+    assert files_below(tmp_path / "out") == ["1_mask.png", "4_mask.png"]
+    assert done.stdout.startswith("2 images (3 failed), ")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(f"{some_bad / '2.png'}: is truncated: 9,000 bytes")
+    assert lines[1].startswith(f"{some_bad / '3.jpg'}: is not an image of a known format")
+    assert lines[2] == f"{some_bad / '5.tif'}: is empty"
+
+
+def test_pixels_that_cannot_be_segmented_are_listed(tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "nan.tif", np.full((64, 64), np.nan, np.float32))
+    done = segment(tmp_path / "nan.tif", GREY, "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{tmp_path / 'nan.tif'}: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout.startswith("1 image (1 failed), ")
+
+
+def limit_file_size():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_what_cannot_be_written_is_listed_and_nothing_is_half_written(tmp_path):
+    done = segment(
+        EXAMPLES, "-o", tmp_path / "out", "--save", "overlay,mask", preexec_fn=limit_file_size
+    )
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert len(lines) == 7
+    assert all(": File too large" in line for line in lines)
+    assert files_below(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{tmp}/none.png", "-o", "{tmp}/out"], "{tmp}/none.png: no such file or folder"),
+        (["{tmp}", "-o", "{tmp}/out"], "{tmp}: no images there; the suffixes looked for are .png"),
+        (["{tmp}/*.png", "-o", "{tmp}/out"], "{tmp}/*.png: no images there"),
+        ([GREY, "-o", "{tmp}/file"], "--output: {tmp}/file: no files can be written there"),
+        ([GREY, "-o", "{tmp}/file/out"], "--output: {tmp}/file/out: no files can be written there"),
+        ([GREY, "-o", "/proc/out"], "--output: /proc/out: no files can be written there"),
+        ([GREY, "-o", "{tmp}/out", "--save", "table"], "--save: unknown format 'table'; accepted"),
+        ([GREY, "-o", "{tmp}/out", "--threads", "0"], "threads: got 0; accepted is 1 or more"),
+        ([GREY, "-o", "{tmp}/out", "--model", "{tmp}/none.onnx"], "model: cannot read {tmp}/none"),
+        ([GREY, "-o", "{tmp}/out", "--model", "{tmp}/file"], "model: "),
+    ],
+)
+def test_what_cannot_start_is_one_sentence_and_writes_nothing(tmp_path, arguments, words):
+    (tmp_path / "file").touch()
+    done = segment(*(str(argument).format(tmp=tmp_path) for argument in arguments))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"nucleiseg: {words.format(tmp=tmp_path)}")
+    assert done.stderr.count("\n") == 1
+    assert [path for path in files_below(tmp_path) if path.endswith(".png")] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["segment"], ["segment", GREY], ["segment", GREY, "--device", "tpu"], ["sgment"]]
+)
+def test_wrong_usage_has_exit_code_2(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "Error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_results_beside_the_images_are_never_taken_for_images(tmp_path):
+    shutil.copy(GREY, tmp_path / "a.png")
+    assert segment(tmp_path, "-o", tmp_path, "--save", "mask").returncode == 0
+    before = (tmp_path / "a_mask.png").read_bytes()
+    again = segment(tmp_path, "-o", tmp_path, "--save", "mask")
+    assert again.returncode == 2
+    assert "a_mask.png is one of the images and would be overwritten" in again.stderr
+    assert (tmp_path / "a_mask.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_whole_files_and_no_traceback(tmp_path, stop):
+    (tmp_path / "in").mkdir()
+    for index in range(400):
+        shutil.copy(EXAMPLES / "fluorescence_wide.png", tmp_path / "in" / f"{index}.png")
+    output = tmp_path / "out"
+    command = [*COMMAND, "segment", str(tmp_path / "in"), "-o", str(output)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(output.glob("*.png")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(stop)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"nucleiseg: interrupted after \d+ of 400 images\n", stderr)
+    written = os.listdir(output)  # noqa: PTH208 (hidden files too)
+    assert 0 < len(written) < 800
+    for name in written:
+        assert images.read(output / name).shape == (520, 696)
+
+
+def everything_from(terminal):
+    shown = b""
+    # Linux ends a terminal that nobody writes to any more with an error.
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 4096):
+            shown += chunk
+    return shown
+
+
+def test_progress_shows_on_a_terminal_only(tmp_path):
+    command = [*COMMAND, "segment", str(EXAMPLES), "-o", str(tmp_path)]
+    ours, theirs = pty.openpty()
+    terminal = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=terminal) as process:
+        os.close(theirs)
+        shown = everything_from(ours)
+        stdout = process.stdout.read()
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"7/7" in shown
+    assert stdout.count(b"\n") == 1
+
+
+def test_the_version_is_printed():
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"nucleiseg {nucleiseg.__version__}\n")
+
+
+def test_help_names_every_command_and_loads_no_engine():
+    code = "import sys, nucleiseg.cli; print({'openvino', 'cv2', 'tifffile'} & set(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout == "set()\n"
+    shown = run("--help").stdout
+    assert "segment" in shown
+    assert "doctor" in shown

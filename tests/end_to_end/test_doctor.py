@@ -1,0 +1,63 @@
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from nucleiseg import Model, __version__
+
+
+def doctor(**environment):
+    return subprocess.run(
+        [sys.executable, "-m", "nucleiseg", "doctor"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    done = doctor()
+    assert (done.returncode, done.stderr) == (0, "")
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines())
+
+
+def test_every_subject_has_one_line(subjects):
+    assert list(subjects) == [
+        "nucleiseg",
+        "CPU",
+        "kernels",
+        "OpenVINO",
+        "model",
+        "GPU",
+        "TensorRT",
+        "pycuda",
+    ]
+
+
+def test_the_versions_are_those_in_use(subjects):
+    python = ".".join(map(str, sys.version_info[:3]))
+    assert subjects["nucleiseg"].startswith(f"{__version__}, Python {python}, ")
+    assert re.match(r"\d+\.\d+.*, devices .*CPU", subjects["OpenVINO"])
+
+
+def test_the_model_is_verified(subjects):
+    model = Model.load()
+    expected = f"{model.name} {model.version}, SHA-256 {model.checksum} verified"
+    assert subjects["model"] == expected
+
+
+def test_the_kernels_in_use_are_among_those_that_the_cpu_can_run(subjects):
+    used, able = subjects["kernels"].split("; this CPU can run ")
+    assert used in able.split(", ")
+
+
+def test_no_gpu_is_said_with_its_consequence():
+    # An empty CUDA_VISIBLE_DEVICES hides every GPU from the driver, where there is one.
+    done = doctor(CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0
+    (gpu,) = [line for line in done.stdout.splitlines() if line.startswith("GPU: ")]
+    assert gpu.endswith("runs on the CPU.")
