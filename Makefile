@@ -1,0 +1,52 @@
+# make demo    segment the example images
+# make test    run the tests
+# make lint    check style and types
+# make format  put the sources into that style
+# make clean   remove what was made here
+#
+# PYTHON=/path/to/python3 and CXX=/path/to/compiler choose those; see tools/check.sh.
+
+.PHONY: demo test lint format clean
+
+venv := .venv
+bin := $(venv)/bin
+pip := $(bin)/python -m pip --quiet --disable-pip-version-check
+build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc -type f)
+cxx_sources := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+
+demo: $(venv)/.package
+	@$(bin)/nucleiseg segment tests/data/images --output out --save mask,labels,overlay
+	@echo "The images are in tests/data/images; look at out/*_overlay.png."
+
+test: $(venv)/.development
+	@$(bin)/python -m pytest -ra
+
+lint: $(venv)/.development
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy
+	@$(bin)/clang-format --dry-run --Werror $(cxx_sources)
+
+format: $(venv)/.development
+	@$(bin)/ruff check --fix-only --quiet .
+	@$(bin)/ruff format .
+	@$(bin)/clang-format -i $(cxx_sources)
+
+clean:
+	@rm -rf $(venv) build out *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@rm -f nucleiseg/_native*.so
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(bin)/python:
+	@python=$$(PYTHON="$(PYTHON)" CXX="$(if $(filter-out default,$(origin CXX)),$(CXX))" tools/check.sh) \
+	  && "$$python" -m venv $(venv)
+
+$(venv)/.package: $(build_inputs) | $(bin)/python
+	@echo "Building nucleiseg and installing it into $(venv)."
+	@$(pip) install --editable .
+	@touch $@
+
+$(venv)/.development: $(build_inputs) | $(bin)/python
+	@echo "Building nucleiseg and installing it into $(venv), with what tests and checks need."
+	@$(pip) install --editable '.[lint,test,train]'
+	@touch $@ $(venv)/.package
