@@ -35,6 +35,8 @@ class Sample:
     ----------
     name : str
         ``<data set>/<stem>``, unique over the folders that were read.
+    picture : ndarray, (H, W) or (H, W, C)
+        As it was read.
     image : ndarray, (H, W, 3) uint8
         RGB, stretched between the percentiles that the package uses at run time.
     labels : ndarray, (H, W) int32
@@ -46,6 +48,7 @@ class Sample:
     """
 
     name: str
+    picture: NDArray[np.generic]
     image: NDArray[np.uint8]
     labels: NDArray[np.int32]
     modality: str
@@ -93,7 +96,7 @@ def load(folders: list[Path], threads: int = 2) -> list[Sample]:
     modalities = groups.modalities(names, pictures)
     grouped = groups.look_alike_groups(names, pictures, modalities)
     return [
-        Sample(name, normalized(picture), labels, modality, group)
+        Sample(name, picture, normalized(picture), labels, modality, group)
         for name, (picture, labels), modality, group in zip(names, raw, modalities, grouped, strict=True)
     ]
 

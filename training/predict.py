@@ -38,10 +38,15 @@ def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.rint(255 * inside).astype(np.uint8)
 
 
+def labels(
+    model: keras.Model, image: NDArray[np.uint8], decoding: dict[str, int]
+) -> NDArray[np.int32]:
+    """Run the model on one normalised image and decode: (H, W) int32."""
+    return cpu.label(maps(model, image), **decoding)[0]
+
+
 def scores(model: keras.Model, samples: list[Sample]) -> list[metrics.Score]:
     """Score the model's labels of each sample."""
-    result = []
-    for sample in samples:
-        labels, _ = cpu.label(maps(model, sample.image), **DECODING)
-        result.append(metrics.score(sample.labels, labels))
-    return result
+    return [
+        metrics.score(sample.labels, labels(model, sample.image, DECODING)) for sample in samples
+    ]

@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> None:
 def quantize(proto: onnx.ModelProto, crops: NDArray[np.uint8]) -> onnx.ModelProto:
     """Quantise weights and activations to 8 bits, both symmetric: no zero points to correct for.
 
+    Biases are corrected by NNCF's fast method. Its sequential one (`fast_bias_correction=False`)
+    ruined this network: mean difference of the maps 28 levels against 1.2 (NNCF 3.4).
+
     Parameters
     ----------
     proto : onnx.ModelProto
@@ -69,7 +72,6 @@ def quantize(proto: onnx.ModelProto, crops: NDArray[np.uint8]) -> onnx.ModelProt
         dataset,
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(tiles),
-        fast_bias_correction=False,
     )
 
 
