@@ -204,20 +204,18 @@ class Segmenter:
             return
         height, width = image.shape[:2]
         plan = tiling.plan(height, width, self.tile, HALO, self.model.stride)
-        for index, start, top, bottom in plan.bands():
-            rows = image[start : min(start + plan.rows.size, height)]
-            picture = self._backend.normalize(rows, low, high)
-            origins, cores = plan.band_tiles(index)
-            local = origins - [start, 0]
-            within = cores - [top, top, 0, 0]
-            band = np.empty((bottom - top, width, 2), np.uint8)
-            for first in range(0, len(origins), self.batch):
+        for band in plan.bands():
+            picture = self._backend.normalize(image[slice(*band.rows)], low, high)
+            top, bottom = band.kept
+            maps = np.empty((bottom - top, width, 2), np.uint8)
+            for first in range(0, len(band.sources), self.batch):
                 some = slice(first, first + self.batch)
-                tiles = self._backend.gather(picture, local[some], plan.rows.size, plan.columns.size)
-                self._backend.assemble(
-                    self._backend.infer(tiles), origins[some] - [top, 0], within[some], band
+                tiles = self._backend.gather(
+                    picture, band.sources[some], plan.rows.size, plan.columns.size
                 )
-            yield top, band
+                answers = self._backend.infer(tiles)
+                self._backend.assemble(answers, band.targets[some], band.cores[some], maps)
+            yield top, maps
 
 
 _default: Segmenter | None = None

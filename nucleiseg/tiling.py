@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,24 +31,51 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Band:
+    """One row of tiles.
+
+    Attributes
+    ----------
+    rows : tuple of int
+        First pixel row that the tiles see, and the one after the last within the image.
+    kept : tuple of int
+        First pixel row that the tiles keep, and the one after the last.
+    sources : ndarray, (n, 2) int64
+        Each tile's top-left pixel, counted from the first row that is seen.
+    targets : ndarray, (n, 2) int64
+        The same pixel, counted from the first row that is kept.
+    cores : ndarray, (n, 4) int64
+        The rectangle that each tile keeps (row0, row1, column0, column1), counted likewise.
+    """
+
+    rows: tuple[int, int]
+    kept: tuple[int, int]
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    cores: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Plan:
     """The grid of tiles of an image."""
 
     rows: Span
     columns: Span
 
-    def bands(self) -> Iterator[tuple[int, int, int, int]]:
-        """Give for each row of tiles: its index, first pixel row, and the rows that it keeps."""
+    def bands(self) -> Iterator[Band]:
+        """Give the rows of tiles from top to bottom."""
+        columns = np.array(self.columns.starts, np.int64)
+        zeros = np.zeros_like(columns)
+        lefts, rights = np.array(self.columns.bounds[:-1]), np.array(self.columns.bounds[1:])
         for index, start in enumerate(self.rows.starts):
-            yield index, start, self.rows.bounds[index], self.rows.bounds[index + 1]
-
-    def band_tiles(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give origins (n, 2) and kept rectangles (n, 4) of one row of tiles, in image pixels."""
-        top, bottom = self.rows.bounds[index : index + 2]
-        lefts, rights = self.columns.bounds[:-1], self.columns.bounds[1:]
-        origins = [(self.rows.starts[index], column) for column in self.columns.starts]
-        cores = [(top, bottom, left, right) for left, right in zip(lefts, rights, strict=True)]
-        return np.array(origins, np.int64), np.array(cores, np.int64)
+            top, bottom = self.rows.bounds[index : index + 2]
+            yield Band(
+                rows=(start, min(start + self.rows.size, self.rows.bounds[-1])),
+                kept=(top, bottom),
+                sources=np.stack([zeros, columns], 1),
+                targets=np.stack([zeros + (start - top), columns], 1),
+                cores=np.stack([zeros, zeros + (bottom - top), lefts, rights], 1),
+            )
 
 
 def plan(height: int, width: int, tile: int, halo: int, stride: int) -> Plan:
@@ -79,7 +107,5 @@ def _span(length: int, tile: int, halo: int, stride: int) -> Span:
     size = -(-(units + (count - 1) * margin) // count)
     starts = [index * (units - size) // max(1, count - 1) * stride for index in range(count)]
     size *= stride
-    meets = [
-        (second + first + size) // 2 for first, second in zip(starts, starts[1:], strict=False)
-    ]
+    meets = [(second + first + size) // 2 for first, second in itertools.pairwise(starts)]
     return Span(tuple(starts), size, (0, *meets, length))

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from training.data import Sample
 from training.targets import Targets
 
-RGB_FROM_HED = np.array(
-    [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32
-)
+RGB_FROM_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
 """Optical density of haematoxylin, eosin and DAB: Ruifrok & Johnston 2001, Anal. Quant. Cytol.
 Histol. 23, 291-299, table 1."""
 
@@ -60,9 +58,7 @@ def crop(
     return _appearance(image, grey, rng, settings), maps
 
 
-def _blank(
-    rng: np.random.Generator, size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _blank(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Give a field without nuclei: even or noisy, of any brightness and tint."""
     level = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
     noise = rng.normal(0, rng.choice([0, 3, 20]), (size, size, 3))
@@ -189,9 +185,7 @@ def _shading(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
-def _noise(
-    shape: tuple[int, ...], grey: bool, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _noise(shape: tuple[int, ...], grey: bool, rng: np.random.Generator) -> NDArray[np.float32]:
     depth = 1 if grey else 3
     sigma = np.exp(rng.uniform(np.log(1.0), np.log(16.0)))
     return sigma * rng.standard_normal((*shape[:2], depth), np.float32)

@@ -88,7 +88,9 @@ def load(folders: list[Path], threads: int = 2) -> list[Sample]:
     ValueError
         A folder has none of the layouts, or an image and its labels differ in size.
     """
-    pairs = sorted((pair for folder in folders for pair in find_pairs(folder)), key=lambda p: p.name)
+    pairs = sorted(
+        (pair for folder in folders for pair in find_pairs(folder)), key=lambda p: p.name
+    )
     with ThreadPoolExecutor(threads) as pool:
         raw = list(pool.map(_read_pair, pairs))
     names = [pair.name for pair in pairs]
@@ -97,7 +99,9 @@ def load(folders: list[Path], threads: int = 2) -> list[Sample]:
     grouped = groups.look_alike_groups(names, pictures, modalities)
     return [
         Sample(name, picture, normalized(picture), labels, modality, group)
-        for name, (picture, labels), modality, group in zip(names, raw, modalities, grouped, strict=True)
+        for name, (picture, labels), modality, group in zip(
+            names, raw, modalities, grouped, strict=True
+        )
     ]
 
 
@@ -195,5 +199,7 @@ def _renumbered(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 def _read_pair(pair: Pair) -> tuple[NDArray[np.generic], NDArray[np.int32]]:
     picture, labels = images.read(pair.image), pair.read_labels()
     if picture.shape[:2] != labels.shape:
-        raise ValueError(f"data: {pair.image} is {picture.shape[:2]}, its labels are {labels.shape}")
+        raise ValueError(
+            f"data: {pair.image} is {picture.shape[:2]}, its labels are {labels.shape}"
+        )
     return picture, labels

@@ -26,7 +26,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", type=Path, nargs="?", help="ONNX file; the shipped one by default")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
-    parser.add_argument("--all", action="store_true", help="every image, not only the held-out ones")
+    parser.add_argument(
+        "--all", action="store_true", help="every image, not only the held-out ones"
+    )
     parser.add_argument("--weights", type=Path, help="float weights; the shipped ones by default")
     options = parser.parse_args(arguments)
     samples = data.load(options.data)
@@ -35,7 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
         samples = [s for s, out in zip(samples, held_out, strict=True) if out]
     model = Model.load(options.model)
     labellers = {"int8": int8_labeller(model), "float32": float_labeller(model, options.weights)}
-    scores = {name: [score(sample, label) for sample in samples] for name, label in labellers.items()}
+    scores = {
+        name: [score(sample, label) for sample in samples] for name, label in labellers.items()
+    }
     print(f"{model.name} {model.version}, SHA-256 {model.checksum}")
     print("\n".join(table(samples, scores)))
 
@@ -75,7 +79,9 @@ def _check_pair(model: Model, path: Path) -> None:
 
 def table(samples: list[Sample], scores: dict[str, list[metrics.Score]]) -> list[str]:
     """Lay out the figures, a row for all images and one for each modality."""
-    head = "".join(f"{f'Dice {name}':>14}{f'AP@0.5 {name}':>16}{f'AP {name}':>12}" for name in scores)
+    head = "".join(
+        f"{f'Dice {name}':>14}{f'AP@0.5 {name}':>16}{f'AP {name}':>12}" for name in scores
+    )
     lines = [f"{'':20}{'images':>8}{'nuclei':>8}{head}"]
     for kind in ("all", *groups.MODALITIES):
         mine = [i for i, sample in enumerate(samples) if kind in ("all", sample.modality)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 
@@ -43,7 +44,9 @@ def modality(picture: NDArray[np.generic]) -> str:
     str
         One of `MODALITIES`.
     """
-    full = np.iinfo(picture.dtype).max if picture.dtype.kind in "ui" else float(picture.max()) or 1.0
+    full = (
+        np.iinfo(picture.dtype).max if picture.dtype.kind in "ui" else float(picture.max()) or 1.0
+    )
     rgb = np.atleast_3d(picture)[..., :3].astype(np.float32) / full
     if np.median(rgb) < BRIGHT_BACKGROUND:
         return "fluorescence"
@@ -108,10 +111,12 @@ def _features(picture: NDArray[np.generic]) -> NDArray[np.float32]:
     bands = [grey]
     for sigma in (1, 2, 4, 8):
         bands.append(cv2.GaussianBlur(grey, (0, 0), sigma))
-    texture = [np.log2(0.1 + np.std(a - b)) for a, b in zip(bands, bands[1:], strict=False)]
+    texture = [np.log2(0.1 + np.std(a - b)) for a, b in itertools.pairwise(bands)]
     noise = np.log2(0.1 + np.median(np.abs(grey - bands[1])))
     size = np.log2(grey.shape)
-    return np.concatenate([0.5 * levels, 0.5 * np.array(texture), [noise], 4 * size]).astype(np.float32)
+    return np.concatenate([0.5 * levels, 0.5 * np.array(texture), [noise], 4 * size]).astype(
+        np.float32
+    )
 
 
 def split(groups: list[str], fraction: float = 0.12, seed: int = 0) -> NDArray[np.bool_]:

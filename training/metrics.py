@@ -24,9 +24,15 @@ class Score:
 
     dice: list[float] = field(default_factory=list)
     iou: list[float] = field(default_factory=list)
-    matched: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(IOU_THRESHOLDS), np.int64))
-    missed: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(IOU_THRESHOLDS), np.int64))
-    extra: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(IOU_THRESHOLDS), np.int64))
+    matched: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(len(IOU_THRESHOLDS), np.int64)
+    )
+    missed: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(len(IOU_THRESHOLDS), np.int64)
+    )
+    extra: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(len(IOU_THRESHOLDS), np.int64)
+    )
 
     @property
     def mean_dice(self) -> float:

@@ -31,7 +31,9 @@ def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         Nucleus probability and centre distance.
     """
     height, width = image.shape[:2]
-    sides = [MARGIN + -(-(length + MARGIN) // unet.STRIDE) * unet.STRIDE for length in (height, width)]
+    sides = [
+        MARGIN + -(-(length + MARGIN) // unet.STRIDE) * unet.STRIDE for length in (height, width)
+    ]
     tile = cpu.gather(image, np.array([[-MARGIN, -MARGIN]]), sides[0], sides[1])
     values = np.asarray(model(tile.astype(np.float32), training=False))
     inside = values[0, MARGIN : MARGIN + height, MARGIN : MARGIN + width]

@@ -1,6 +1,6 @@
 """From a training run to the model that ships: int8 ONNX with explicit Q/DQ, and its JSON.
 
-``python -m training.quantize --weights RUN/best.weights.h5 --data DIR [DIR ...] --output FILE.onnx``
+``python -m training.quantize --weights RUN/best.weights.h5 --data DIR ... --output FILE.onnx``
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import nncf
@@ -119,7 +118,7 @@ def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ MODALITY_WEIGHTS = {
     "purple stain": 0.18,
     "H&E": 0.25,
 }
-"""Share of the crops of each modality: bright-field is a sixth of the images, but half of the uses."""
+"""Share of the crops of each modality: bright-field is a sixth of the images, but half of the
+uses."""
 
 GAP_WEIGHT = 4.0
 """Extra weight of a pixel between two nuclei that touch or nearly do."""
@@ -44,7 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--validate-every", type=int, default=1000, help="steps")
-    parser.add_argument("--patience", type=int, default=0, help="stop after so many validations without gain")
+    parser.add_argument(
+        "--patience", type=int, default=0, help="validations without gain; 0 is never"
+    )
     parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     train(parser.parse_args(arguments))
@@ -76,8 +79,11 @@ class Run:
         self.validation = validation
         self.model = unet.build()
         schedule = keras.optimizers.schedules.CosineDecay(
-            options.rate / 50, options.steps, warmup_target=options.rate,
-            warmup_steps=max(1, min(300, options.steps // 10)), alpha=0.002,
+            options.rate / 50,
+            options.steps,
+            warmup_target=options.rate,
+            warmup_steps=max(1, min(300, options.steps // 10)),
+            alpha=0.002,
         )
         self.optimizer = keras.optimizers.AdamW(schedule, weight_decay=1e-3, clipnorm=5.0)
         self.optimizer.build(self.model.trainable_variables)
@@ -86,8 +92,12 @@ class Run:
         self.best = tf.Variable(-1.0)
         self.stale = tf.Variable(0)
         state = tf.train.Checkpoint(
-            model=self.model, optimizer=self.optimizer, step=self.step, best=self.best,
-            stale=self.stale, average=self.average,
+            model=self.model,
+            optimizer=self.optimizer,
+            step=self.step,
+            best=self.best,
+            stale=self.stale,
+            average=self.average,
         )
         self.checkpoints = tf.train.CheckpointManager(state, str(options.output / "checkpoints"), 2)
         if options.resume and self.checkpoints.latest_checkpoint:
@@ -186,9 +196,7 @@ def loss(predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     dice = 1 - (2 * both + 1) / (tf.reduce_sum(nucleus) + tf.reduce_sum(predicted[..., 0]) + 1)
     clipped = tf.clip_by_value(distance, 1e-6, 1 - 1e-6)
     excess = _cross_entropy(distance, predicted[..., 1]) - _cross_entropy(distance, clipped)
-    return tf.stack(
-        [tf.reduce_mean(entropy) + 0.5 * dice, 2 * tf.reduce_mean(weight * excess)]
-    )
+    return tf.stack([tf.reduce_mean(entropy) + 0.5 * dice, 2 * tf.reduce_mean(weight * excess)])
 
 
 def _cross_entropy(target: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
@@ -224,7 +232,7 @@ def sampling(samples: list[Sample]) -> NDArray[np.float64]:
     Modalities get their share of `MODALITY_WEIGHTS`; within one, a group counts by the square root
     of its size, so that large series do not drown small ones.
     """
-    sizes = {group: 0 for group in {sample.group for sample in samples}}
+    sizes = dict.fromkeys({sample.group for sample in samples}, 0)
     for sample in samples:
         sizes[sample.group] += 1
     raw = np.array([sizes[sample.group] ** -0.5 for sample in samples])
