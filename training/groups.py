@@ -147,6 +147,8 @@ def split(groups: list[str], fraction: float = 0.12, seed: int = 0) -> NDArray[n
 def _choose(
     names: list[str], members: dict[str, list[int]], fraction: float, rng: np.random.Generator
 ) -> list[str]:
+    if len(names) == 1:
+        return []  # nothing would be left to train on
     wanted = fraction * sum(len(members[name]) for name in names)
     # Several experiments say more than one large one, so no group fills the quota alone.
     largest = max(0.6 * wanted, min(len(members[name]) for name in names))

@@ -1,6 +1,9 @@
 """From a training run to the model that ships: int8 ONNX with explicit Q/DQ, and its JSON.
 
 ``python -m training.quantize --weights RUN/best.weights.h5 --data DIR ... --output FILE.onnx``
+
+The float weights go beside them as ``FILE.npz``; those of the shipped model belong in
+``training/weights``.
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ def _cut(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
 
 
 def save(proto: onnx.ModelProto, packed_weights: bytes, path: Path, version: str) -> None:
-    """Write the ONNX file, its JSON, and the float weights beside the training code."""
+    """Write the ONNX file, and beside it its JSON and the float weights."""
     content = proto.SerializeToString()
     description = {
         "name": path.stem,
@@ -111,7 +114,7 @@ def save(proto: onnx.ModelProto, packed_weights: bytes, path: Path, version: str
     }
     _write(path, content)
     _write(path.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
-    _write(weights.SHIPPED.with_stem(path.stem), packed_weights)
+    _write(path.with_suffix(".npz"), packed_weights)
 
 
 def _write(path: Path, content: bytes) -> None:

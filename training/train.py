@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--patience", type=int, default=0, help="validations without gain; 0 is never"
     )
     parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
+    parser.add_argument("--stop-after", type=int, help="end this sitting at that step")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     train(parser.parse_args(arguments))
 
@@ -107,14 +108,14 @@ class Run:
     def go(self) -> None:
         """Train to the last step or until validation has stopped to improve."""
         options = self.options
-        first = int(self.step)
+        first, last = int(self.step), min(options.steps, options.stop_after or options.steps)
         source = batches(self.training, options.batch, options.seed + first)
         losses: list[NDArray[np.float32]] = []
         with tqdm(total=options.steps, initial=first, unit="step", mininterval=5) as bar:
-            for _ in range(first, options.steps):
+            for _ in range(first, last):
                 losses.append(self.train_step(*next(source)).numpy())
                 bar.update()
-                if int(self.step) % options.validate_every == 0 or int(self.step) == options.steps:
+                if int(self.step) % options.validate_every == 0 or int(self.step) == last:
                     self._validate(np.mean(losses, axis=0))
                     losses.clear()
                     if options.patience and int(self.stale) >= options.patience:

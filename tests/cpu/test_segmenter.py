@@ -1,0 +1,299 @@
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nucleiseg
+from nucleiseg import ModelError, Segmenter, images, model
+
+DATA = Path(__file__).parents[1] / "data"
+EXAMPLES = sorted((DATA / "images").iterdir())
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter()
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    """1,024 x 1,280 pixels of real tissue: an example and its mirror images, side by side."""
+    image = images.read(DATA / "images" / "purple_on_violet.png")
+    pair = np.concatenate([image, image[:, ::-1]], axis=1)
+    return np.tile(np.concatenate([pair, pair[::-1]]), (2, 2, 1))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_real_images_give_masks_that_agree_with_the_true_nuclei(segmenter, path):
+    truth = images.read(DATA / "labels" / path.name) > 0
+    mask = segmenter.segment(images.read(path))
+    assert mask.dtype == np.bool_
+    # The weakest examples (H&E, the cytology smear) reach 0.8; a broken pipeline falls below 0.5.
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.7
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_labels_number_most_nuclei_in_raster_order(segmenter, path):
+    truth = images.read(DATA / "labels" / path.name)
+    labels = segmenter.segment(path, output="labels")
+    assert labels.dtype == np.int32
+    ids, first = np.unique(labels[labels > 0], return_index=True)
+    assert ids.tolist() == list(range(1, labels.max() + 1))
+    assert (np.diff(first) > 0).all()
+    assert 0.5 < labels.max() / truth.max() < 2
+
+
+def test_a_path_gives_what_its_array_gives(segmenter):
+    path = EXAMPLES[0]
+    from_path = segmenter.segment(str(path), "maps")
+    np.testing.assert_array_equal(from_path, segmenter(images.read(path), "maps"))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (31, 33), (257, 65), (300, 301, 3)])
+def test_any_size_comes_back_at_its_own_size(segmenter, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    for output, depth in (("mask", ()), ("labels", ()), ("maps", (2,))):
+        assert segmenter.segment(image, output).shape == (*shape[:2], *depth)
+
+
+def test_the_scale_and_type_of_intensities_do_not_matter(segmenter):
+    image = images.read(DATA / "images" / "fluorescence_small.png")
+    expected = segmenter.segment(image, "maps").astype(int)
+    wider = image.astype(np.uint16) * 200 + 1000
+    for same in (wider, wider.astype(np.float32) / 7, wider.astype(float), wider[..., None]):
+        # Stretching rounds to 256 levels; half a level of the input moves a map by a few.
+        assert np.abs(segmenter.segment(same, "maps") - expected).max() <= 16
+    opaque = np.dstack([image] * 3 + [np.full_like(image, 255)])
+    np.testing.assert_array_equal(segmenter.segment(opaque, "maps"), expected)
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+@pytest.mark.parametrize("shape", [(64, 64), (300, 200, 3)])
+def test_a_constant_image_has_no_nuclei_and_causes_no_warning(segmenter, value, shape):
+    image = np.full(shape, value, np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not segmenter.segment(image).any()
+        assert not segmenter.segment(image, "labels").any()
+
+
+def test_labels_are_the_same_for_any_number_of_threads(tissue):
+    one, two, four = (Segmenter(threads=n).segment(tissue, "labels") for n in (1, 2, 4))
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, four)
+
+
+def test_labels_are_the_same_for_any_batch_size(tissue):
+    one, eight = (Segmenter(tile=256, batch=n).segment(tissue, "labels") for n in (1, 8))
+    np.testing.assert_array_equal(one, eight)
+
+
+def test_tiles_change_the_nucleus_count_by_less_than_half_a_percent(tissue):
+    large = Segmenter(tile=2048).segment(tissue, "labels").max()
+    assert large > 400
+    for tile in (512, 1024):
+        assert abs(Segmenter(tile=tile).segment(tissue, "labels").max() - large) < 0.005 * large
+
+
+def test_the_mask_of_bands_is_the_mask_of_the_whole(tissue):
+    segmenter = Segmenter(tile=256)
+    maps = segmenter.segment(tissue, "maps")
+    np.testing.assert_array_equal(segmenter.segment(tissue), segmenter.decode(maps))
+    np.testing.assert_array_equal(
+        segmenter.segment(tissue, "labels"), segmenter.decode(maps, "labels")
+    )
+
+
+def test_a_mask_needs_memory_for_a_row_of_tiles_not_for_the_image():
+    segmenter = Segmenter(tile=256)
+    column = np.random.default_rng(0).integers(0, 256, (20_000, 256), np.uint8)
+    segmenter.segment(column[:512])
+    tracemalloc.start()
+    mask = segmenter.segment(column)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    row_of_tiles = 256 * 256 * (3 + 3 + 2 + 2)
+    assert peak < mask.nbytes + 2 * row_of_tiles
+
+
+def test_many_threads_may_share_a_segmenter(segmenter):
+    expected = {path: segmenter.segment(path, "labels") for path in EXAMPLES}
+    wrong = []
+
+    def work():
+        for path in EXAMPLES:
+            if not np.array_equal(segmenter.segment(path, "labels"), expected[path]):
+                wrong.append(path)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_map_gives_what_segment_gives_in_order(segmenter):
+    for labels, path in zip(segmenter.map(EXAMPLES, output="labels"), EXAMPLES, strict=True):
+        np.testing.assert_array_equal(labels, segmenter.segment(path, "labels"))
+
+
+def test_map_takes_an_endless_stream_and_reads_only_a_little_ahead(segmenter):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    taken = []
+
+    def stream():
+        for number in itertools.count():
+            taken.append(number)
+            yield image
+
+    masks = segmenter.map(stream())
+    for _ in range(5):
+        next(masks)
+    masks.close()
+    assert len(taken) <= 5 + 3
+
+
+def test_map_raises_a_bad_image_in_its_turn(segmenter):
+    good = np.zeros((32, 32), np.uint8)
+    masks = segmenter.map([good, good[:0], good])
+    next(masks)
+    with pytest.raises(ValueError, match="image"):
+        next(masks)
+
+
+def test_segment_keeps_one_segmenter():
+    nucleiseg.segment(np.zeros((8, 8), np.uint8))
+    first = nucleiseg.segmenter._default
+    nucleiseg.segment(np.zeros((8, 8), np.uint8))
+    assert nucleiseg.segmenter._default is first
+
+
+BAD_ARRAYS = {
+    "empty": (np.zeros((0, 5), np.uint8), ValueError, r"image.*\(0, 5\)"),
+    "one axis": (np.zeros(5, np.uint8), ValueError, r"image.*\(5,\)"),
+    "four axes": (np.zeros((2, 5, 5, 3), np.uint8), ValueError, r"image.*\(2, 5, 5, 3\)"),
+    "two channels": (np.zeros((5, 5, 2), np.uint8), ValueError, r"image.*\(5, 5, 2\)"),
+    "complex": (np.zeros((5, 5), complex), TypeError, "image.*complex128.*uint8.*float64"),
+    "object": (np.zeros((5, 5), object), TypeError, "image.*object.*uint8.*float64"),
+    "64-bit integer": (np.zeros((5, 5), np.int64), TypeError, "image.*int64.*uint8.*float64"),
+    "all NaN": (np.full((5, 5), np.nan), ValueError, "image.*all 25.*finite|image.*25 of 25"),
+    "some NaN": (np.array([[1.0, np.nan]]), ValueError, "image.*1 of 2"),
+    "infinite": (np.array([[1.0, np.inf]], np.float32), ValueError, "image.*1 of 2"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARRAYS)
+def test_a_bad_array_is_refused_by_name(segmenter, name):
+    array, error, message = BAD_ARRAYS[name]
+    for output in ("mask", "labels", "maps"):
+        with pytest.raises(error, match=message):
+            segmenter.segment(array, output)
+
+
+def test_a_missing_file_is_refused_by_name(segmenter, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
+        segmenter.segment(tmp_path / "nowhere.png")
+
+
+def test_a_truncated_file_is_refused_by_name(segmenter, tmp_path):
+    whole = EXAMPLES[0].read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"half\.png"):
+        segmenter.segment(tmp_path / "half.png")
+
+
+BAD_ARGUMENTS = {
+    "device": {"device": "tpu"},
+    "threads": {"threads": 0},
+    "tile": {"tile": 100},
+    "batch": {"batch": 0},
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARGUMENTS)
+def test_a_bad_argument_is_refused_by_name(name):
+    with pytest.raises(ValueError, match=rf"^{name}: got .*accepted"):
+        Segmenter(**BAD_ARGUMENTS[name])
+
+
+def test_an_unknown_output_is_refused_before_any_work(segmenter):
+    with pytest.raises(ValueError, match="output: got 'masks'; accepted are 'mask', 'labels'"):
+        segmenter.segment(np.zeros((0, 0)), "masks")
+    with pytest.raises(ValueError, match="output"):
+        segmenter.map([], "masks")
+
+
+def test_cuda_is_refused_where_there_is_none():
+    with pytest.raises(RuntimeError, match="device: 'cuda'"):
+        Segmenter(device="cuda")
+
+
+@pytest.fixture
+def copied_model(tmp_path):
+    for suffix in (".onnx", ".json"):
+        shutil.copy(model.DEFAULT_PATH.with_suffix(suffix), tmp_path)
+    return tmp_path / model.DEFAULT_PATH.name
+
+
+def test_a_model_may_lie_anywhere(copied_model, segmenter):
+    copied = Segmenter(copied_model).segment(EXAMPLES[0], "maps")
+    np.testing.assert_array_equal(copied, segmenter.segment(EXAMPLES[0], "maps"))
+
+
+def test_a_corrupted_model_is_refused_by_its_checksum(copied_model):
+    content = bytearray(copied_model.read_bytes())
+    content[len(content) // 2] ^= 1
+    copied_model.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model: .*nuclei\.onnx has SHA-256 .* damaged"):
+        Segmenter(copied_model)
+
+
+def test_a_truncated_model_is_refused(copied_model):
+    copied_model.write_bytes(copied_model.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="SHA-256"):
+        Segmenter(copied_model)
+
+
+def test_a_file_that_is_no_network_is_refused_even_with_a_right_checksum(copied_model):
+    import hashlib
+
+    copied_model.write_bytes(b"not a network")
+    description = json.loads(copied_model.with_suffix(".json").read_text())
+    description["sha256"] = hashlib.sha256(b"not a network").hexdigest()
+    copied_model.with_suffix(".json").write_text(json.dumps(description))
+    with pytest.raises(ModelError, match="model: OpenVINO cannot read"):
+        Segmenter(copied_model)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot read"), ("{", "not valid JSON"), ("[]", "holds a list"), ("{}", "lacks")],
+)
+def test_a_model_without_its_description_is_refused(copied_model, content, message):
+    description = copied_model.with_suffix(".json")
+    description.unlink() if content is None else description.write_text(content)
+    with pytest.raises(ModelError, match=f"model: .*{message}"):
+        Segmenter(copied_model)
+
+
+def test_a_missing_model_is_refused_by_name(tmp_path):
+    with pytest.raises(ModelError, match=r"model: cannot read .*none\.onnx"):
+        Segmenter(tmp_path / "none.onnx")
+
+
+def test_importing_loads_no_engine_and_nothing_for_training():
+    code = "import sys, nucleiseg; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    top = {name.split(".")[0] for name in loaded.stdout.split()}
+    assert not top & {"tensorflow", "keras", "matplotlib", "dask", "openvino", "cv2", "onnx"}
