@@ -58,7 +58,6 @@ def train(options: argparse.Namespace) -> Path:
     """Train and leave ``best.weights.h5`` and ``history.csv`` in the run's folder."""
     options.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
-    keras.config.set_dtype_policy(options.precision)
     samples = data.load(options.data)
     held_out = groups.split([sample.group for sample in samples])
     training = [s for s, out in zip(samples, held_out, strict=True) if not out]
@@ -78,7 +77,11 @@ class Run:
         self.options = options
         self.training = training
         self.validation = validation
+        keras.config.set_dtype_policy(options.precision)
         self.model = unet.build()
+        # Half precision roughens the maps: AP@0.5 of the same weights fell from 0.53 to 0.42.
+        keras.config.set_dtype_policy("float32")
+        self.averaged = unet.build()
         schedule = keras.optimizers.schedules.CosineDecay(
             options.rate / 50,
             options.steps,
@@ -140,9 +143,9 @@ class Run:
         return losses
 
     def _validate(self, losses: NDArray[np.float32]) -> None:
-        live = [tf.identity(weight) for weight in self.model.weights]
-        self._set(self.average)
-        scores = predict.scores(self.model, self.validation)
+        for weight, value in zip(self.averaged.weights, self.average, strict=True):
+            weight.assign(value)
+        scores = predict.scores(self.averaged, self.validation)
         score = metrics.total(scores)
         row = {
             "step": int(self.step),
@@ -162,16 +165,11 @@ class Run:
         if score.ap[0] >= float(self.best):
             self.best.assign(score.ap[0])
             self.stale.assign(0)
-            self.model.save_weights(self.options.output / "best.weights.h5")
-        self._set(live)
+            self.averaged.save_weights(self.options.output / "best.weights.h5")
         _append(self.options.output / "history.csv", row)
         plots.curves(self.options.output / "history.csv", self.options.output / "curves.png")
         self.checkpoints.save()
         tqdm.write(json.dumps(row))
-
-    def _set(self, values: list[tf.Tensor]) -> None:
-        for weight, value in zip(self.model.weights, values, strict=True):
-            weight.assign(value)
 
 
 def loss(predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

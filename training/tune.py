@@ -1,0 +1,79 @@
+"""Try the settings of the decoding on the validation images.
+
+``python -m training.tune [MODEL] --data DIR ...`` runs the network once an image and decodes its
+maps with every combination of the grid; the best by AP@0.5 come first. A setting counts only if it
+also gives the true nuclei back from their own maps, at AP@0.5 of `FAITHFUL` or more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from nucleiseg import Segmenter
+from nucleiseg._native import cpu
+from training import data, groups, metrics
+
+GRID = {
+    "nucleus_threshold": (112, 128, 144),
+    "core_threshold": (80, 96, 112, 128, 144),
+    "min_core": (4, 8),
+    "min_area": (12, 20, 30),
+}
+
+FAITHFUL = 0.98
+
+SHOWN = 12
+
+Maps = NDArray[np.uint8]
+Labels = NDArray[np.int32]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.tune", description=__doc__)
+    parser.add_argument("model", type=Path, nargs="?", help="ONNX file; the shipped one by default")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
+    options = parser.parse_args(arguments)
+    samples = data.load(options.data)
+    held_out = groups.split([sample.group for sample in samples])
+    samples = [s for s, out in zip(samples, held_out, strict=True) if out]
+    segmenter = Segmenter(options.model)
+    truth = [sample.labels for sample in samples]
+    found = [segmenter.segment(sample.picture, "maps") for sample in samples]
+    true = [np.ascontiguousarray(np.dstack(sample.targets()[:2])) for sample in samples]
+    rows = []
+    for setting in tqdm(list(_settings())):
+        faithful = _score(truth, true, setting).ap[0]
+        if faithful >= FAITHFUL:
+            rows.append((_score(truth, found, setting), faithful, setting))
+    rows.sort(key=lambda row: -row[0].ap[0])
+    for score, faithful, setting in rows[:SHOWN]:
+        print(
+            f"AP@0.5 {score.ap[0]:.4f}  AP {score.ap.mean():.4f}  Dice {score.mean_dice:.4f}  "
+            f"of true maps {faithful:.4f}  {setting}"
+        )
+
+
+def _settings() -> Iterator[dict[str, int]]:
+    for values in itertools.product(*GRID.values()):
+        yield dict(zip(GRID, values, strict=True))
+
+
+def _score(truth: list[Labels], maps: list[Maps], setting: dict[str, int]) -> metrics.Score:
+    return metrics.total(
+        [
+            metrics.score(labels, cpu.label(one, **setting, threads=2)[0])
+            for labels, one in zip(truth, maps, strict=True)
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
