@@ -16,7 +16,7 @@ import numpy as np
 from nucleiseg._native import cpu
 
 TILE, HALO = 256, 32
-NUCLEUS_THRESHOLD, CORE_THRESHOLD, MIN_AREA = 128, 140, 20
+NUCLEUS_THRESHOLD, CORE_THRESHOLD, MIN_CORE, MIN_AREA = 128, 140, 4, 20
 NUCLEUS_RADIUS = 11
 PIXELS_PER_NUCLEUS = 2000  # about a fifth of the image is nucleus
 
@@ -106,7 +106,9 @@ def kernels(size: int, threads: int) -> Iterator[Kernel]:
     )
     yield Kernel(
         "label",
-        lambda: cpu.label(maps, NUCLEUS_THRESHOLD, CORE_THRESHOLD, MIN_AREA, threads=threads),
+        lambda: cpu.label(
+            maps, NUCLEUS_THRESHOLD, CORE_THRESHOLD, MIN_CORE, MIN_AREA, threads=threads
+        ),
         maps.nbytes + 4 * size * size,
     )
 

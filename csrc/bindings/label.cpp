@@ -10,13 +10,17 @@ namespace {
 
 constexpr const char* kLabel = R"(Separate the nuclei and number them.
 
-Cores are the 4-connected components of nucleus pixels whose centre distance reaches
-`core_threshold`. Every other nucleus pixel climbs the distance map: to its highest 8-neighbour
-among the nucleus pixels, if that is strictly higher, the first in raster order among equals. Pixels
-without a higher neighbour form 8-connected zones of equal distance; a zone leaves by its first
-neighbour, in raster order, of the same distance that climbs, and is a summit where there is none. A
-pixel belongs to the core that it reaches. Pixels that reach a summit without a core are nuclei by
-8-connected component.
+Core pixels are the nucleus pixels whose centre distance reaches `core_threshold`; cores are their
+4-connected components of at least `min_core` pixels. Every nucleus pixel that is no core pixel
+climbs the distance map: to its highest 8-neighbour among the nucleus pixels, if that is strictly
+higher, the first in raster order among equals. Pixels without a higher neighbour form 8-connected
+zones of equal distance; a zone leaves by its first neighbour, in raster order, of the same distance
+that climbs, and is a summit where there is none. A pixel belongs to the core that it reaches.
+
+Pixels that reach no core, but a summit or a component of too few core pixels, are coreless. An
+8-connected component of coreless pixels joins a nucleus that it touches: of the pixels next to it
+that belong to a core, the highest decides, the first in raster order among equals. One that touches
+none is a nucleus of its own.
 
 Parameters
 ----------
@@ -24,6 +28,8 @@ maps : numpy.ndarray
     (H, W, 2) uint8 with any strides: nucleus probability and centre distance, 255 is 1.
 nucleus_threshold, core_threshold : int
     0..255; least probability of a nucleus pixel, least centre distance of a core pixel.
+min_core : int
+    Components of core pixels with fewer pixels are no cores; 0 or more.
 min_area : int
     Nuclei with fewer pixels are dropped; 0 or more.
 threads : int
@@ -57,11 +63,12 @@ References
    Analysis and Applications 12, 2009. doi:10.1007/s10044-008-0109-y
 )";
 
-py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshold, int64_t min_area,
-                int threads) {
+py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshold, int64_t min_core,
+                int64_t min_area, int threads) {
   const py::array array = maps_argument(maps);
   const cpu::LabelRule rule = {byte_argument(nucleus_threshold, "nucleus_threshold"),
-                               byte_argument(core_threshold, "core_threshold"), min_area};
+                               byte_argument(core_threshold, "core_threshold"), min_core, min_area};
+  if (min_core < 0) fail_value("min_core", std::to_string(min_core), "is 0 or more");
   if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
   check_threads(threads);
   if (array.shape(0) > std::numeric_limits<int32_t>::max() / array.shape(1)) {
@@ -85,7 +92,8 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshol
 
 void register_label(py::module_& module) {
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
-             py::arg("core_threshold"), py::arg("min_area"), py::arg("threads") = 1, kLabel);
+             py::arg("core_threshold"), py::arg("min_core"), py::arg("min_area"),
+             py::arg("threads") = 1, kLabel);
 }
 
 }  // namespace nucleiseg::bindings

@@ -10,6 +10,7 @@
 // the same answer.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -22,6 +23,7 @@ class SignedForest {
 
   SignedForest<-1> coreless() const { return SignedForest<-1>(cells_); }
   bool is_coreless(int32_t pixel) const { return load(pixel) < 0; }
+  bool is_cored(int32_t pixel) const { return load(pixel) > 0; }
 
   // Negative for a pixel of the other sign.
   int32_t target(int32_t pixel) const { return sign * load(pixel) - 1; }
@@ -57,5 +59,12 @@ class SignedForest {
 };
 
 using Forest = SignedForest<1>;
+
+// Gives a set its number, `next` where it has none yet. From then on the root holds the number,
+// under the sign that coreless pixels have elsewhere.
+inline int32_t number_set(int32_t root, size_t next, Forest forest) {
+  if (!forest.is_coreless(root)) forest.coreless().point(root, static_cast<int32_t>(next));
+  return forest.coreless().target(root);
+}
 
 }  // namespace nucleiseg::cpu

@@ -1,10 +1,13 @@
-// Three parallel passes over strips of rows, with the strips' seams closed one after the other in
+// Four parallel passes over strips of rows, with the strips' seams closed one after the other in
 // between:
 //
 //   scan     each pixel points to the neighbour it climbs to; cores and plateaus become sets
 //            (Rosenfeld and Pfaltz, "Sequential Operations in Digital Picture Processing", 1966,
 //            doi:10.1145/321356.321357); pixels that lead to the same place become pieces
-//   resolve  each piece finds the core it reaches; those that reach none become sets of their own
+//   resolve  each piece finds the core it reaches; those that reach none, or one too small to
+//            count, become sets of their own
+//   gates    each coreless piece finds the highest pixel where it touches a nucleus, and each
+//            coreless set joins the nucleus at the highest of its pieces' gates
 //   paint    each piece gets its nucleus's id
 //
 // Everything is an integer and every set's root is its first pixel, so neither the thread count nor
@@ -26,18 +29,15 @@ namespace {
 constexpr int64_t kStripPixels = 1 << 16;
 
 // Numbers the nuclei in raster order of their first pixels, writes the number into their pieces and
-// returns each number's area. A root whose number is known holds it, under
-// the sign that coreless pixels had before.
+// returns each number's area.
 std::vector<int32_t> number_nuclei(std::vector<Strip>& strips, Forest forest) {
   std::vector<int32_t> areas;
   for (Strip& strip : strips) {
     for (Piece& piece : strip.pieces) {
-      if (!forest.is_coreless(piece.nucleus)) {
-        forest.coreless().point(piece.nucleus, static_cast<int32_t>(areas.size()));
-        areas.push_back(0);
-      }
-      piece.nucleus = forest.coreless().target(piece.nucleus);
-      areas[static_cast<size_t>(piece.nucleus)] += piece.length;
+      piece.nucleus = number_set(piece.nucleus, areas.size(), forest);
+      const auto number = static_cast<size_t>(piece.nucleus);
+      if (number == areas.size()) areas.push_back(0);
+      areas[number] += piece.length;
     }
   }
   return areas;
@@ -76,8 +76,11 @@ int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int
   };
   each_strip([&](Strip& strip) { scan_strip(maps, rule, forest, strip); });
   close_zones(strips, forest);
+  drop_small_cores(strips, rule.min_core, forest);
   each_strip([&](Strip& strip) { resolve_strip(width, forest, strip); });
   close_coreless(strips, width, forest);
+  each_strip([&](Strip& strip) { find_gates(maps, forest, strip); });
+  join_nuclei(maps, forest, strips);
   std::vector<int32_t> ids = number_nuclei(strips, forest);
   const int32_t count = keep_large(ids, rule.min_area);
   each_strip([&](const Strip& strip) {

@@ -10,6 +10,7 @@ namespace nucleiseg::cpu {
 struct LabelRule {
   uint8_t nucleus_threshold;
   uint8_t core_threshold;
+  int64_t min_core;  // pixels; cores with fewer are none
   int64_t min_area;  // pixels; nuclei with fewer are dropped
 };
 

@@ -1,6 +1,9 @@
 #include "cpu/label_resolve.h"
 
 #include <algorithm>
+#include <cstddef>
+
+#include "kernels/label.h"
 
 namespace nucleiseg::cpu {
 namespace {
@@ -39,6 +42,37 @@ void join_coreless_above(const Piece& piece, int32_t width, Forest forest) {
   }
 }
 
+uint64_t key_at(int64_t row, int64_t column, const ImageView& maps) {
+  const std::byte* pixel = maps.data + row * maps.row_stride + column * maps.column_stride;
+  return kernels::gate_key(std::to_integer<uint8_t>(pixel[maps.channel_stride]),
+                           static_cast<int32_t>(row * maps.width + column));
+}
+
+uint64_t key_of(int32_t pixel, const ImageView& maps) {
+  return key_at(pixel / maps.width, pixel % maps.width, maps);
+}
+
+// The greatest key of the cored pixels around a coreless piece, or 0.
+uint64_t best_gate(const Piece& piece, const ImageView& maps, Forest forest) {
+  const auto width = static_cast<int32_t>(maps.width);
+  const int32_t row = piece.start / width;
+  const int32_t column = piece.start % width;
+  uint64_t best = 0;
+  const auto look = [&](int32_t r, int32_t first, int32_t last) {
+    if (r < 0 || r >= maps.height) return;
+    last = std::min(last, width - 1);
+    for (int32_t c = std::max(first, 0); c <= last; ++c) {
+      if (forest.is_cored(r * width + c)) best = std::max(best, key_at(r, c, maps));
+    }
+  };
+  const int32_t end = column + piece.length;
+  look(row - 1, column - 1, end);
+  look(row, column - 1, column - 1);
+  look(row, end, end);
+  look(row + 1, column - 1, end);
+  return best;
+}
+
 }  // namespace
 
 void close_zones(const std::vector<Strip>& strips, Forest forest) {
@@ -57,6 +91,28 @@ void close_zones(const std::vector<Strip>& strips, Forest forest) {
   for (const Strip& strip : strips) {
     for (const int32_t pixel : strip.zones) {
       if (forest.target(pixel) == pixel) forest.coreless().point(pixel, pixel);
+    }
+  }
+}
+
+void drop_small_cores(std::vector<Strip>& strips, int64_t min_core, Forest forest) {
+  // All roots first: one that holds a number ends no search.
+  for (Strip& strip : strips) {
+    for (Core& run : strip.cores) run.root = forest.find(run.root);
+  }
+  std::vector<Core> cores;
+  for (const Strip& strip : strips) {
+    for (const Core& run : strip.cores) {
+      const auto number = static_cast<size_t>(number_set(run.root, cores.size(), forest));
+      if (number == cores.size()) cores.push_back({run.root, 0});
+      cores[number].area += run.area;
+    }
+  }
+  for (const Core& core : cores) {
+    if (core.area >= min_core) {
+      forest.point(core.root, core.root);
+    } else {
+      forest.coreless().point(core.root, core.root);
     }
   }
 }
@@ -85,7 +141,7 @@ void resolve_strip(int32_t width, Forest forest, Strip& strip) {
   pieces.resize(last + 1);
 }
 
-void close_coreless(std::vector<Strip>& strips, int32_t width, Forest forest) {
+void close_coreless(const std::vector<Strip>& strips, int32_t width, Forest forest) {
   for (const Strip& strip : strips) {
     const int64_t end = (strip.row_begin + 1) * width;
     for (const Piece& piece : strip.pieces) {
@@ -93,15 +149,37 @@ void close_coreless(std::vector<Strip>& strips, int32_t width, Forest forest) {
       if (piece.nucleus == kCoreless) join_coreless_above(piece, width, forest);
     }
   }
-  std::vector<int32_t> roots;
+}
+
+void find_gates(const ImageView& maps, Forest forest, Strip& strip) {
+  for (const Piece& piece : strip.pieces) {
+    if (piece.nucleus != kCoreless) continue;
+    const uint64_t key = best_gate(piece, maps, forest);
+    if (key != 0) strip.gates.push_back({piece.start, kernels::gate_pixel(key)});
+  }
+}
+
+void join_nuclei(const ImageView& maps, Forest forest, std::vector<Strip>& strips) {
+  // All roots first: one that is marked a nucleus ends no search among coreless pixels.
+  std::vector<Piece*> coreless;
   for (Strip& strip : strips) {
+    for (Link& gate : strip.gates) gate.from = forest.coreless().find(gate.from);
     for (Piece& piece : strip.pieces) {
       if (piece.nucleus != kCoreless) continue;
       piece.nucleus = forest.coreless().find(piece.start);
-      if (piece.nucleus == piece.start) roots.push_back(piece.start);
+      coreless.push_back(&piece);
     }
   }
-  for (const int32_t root : roots) forest.point(root, root);
+  for (const Piece* piece : coreless) forest.point(piece->nucleus, piece->nucleus);
+  for (const Strip& strip : strips) {
+    for (const Link& gate : strip.gates) {
+      const int32_t target = forest.target(gate.from);
+      if (target == gate.from || key_of(gate.to, maps) > key_of(target, maps)) {
+        forest.point(gate.from, gate.to);
+      }
+    }
+  }
+  for (Piece* piece : coreless) piece->nucleus = forest.find(piece->nucleus);
 }
 
 }  // namespace nucleiseg::cpu

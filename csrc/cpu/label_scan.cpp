@@ -69,6 +69,7 @@ class Scan {
   }
 
   int32_t join_core_run(int32_t column) {
+    const int32_t begin = column;
     int32_t root = first_ + column;
     bool joined = false;
     for (; codes_[column] == kCore; ++column) {
@@ -77,6 +78,7 @@ class Scan {
       if (core_above && !joined) root = join(root, first_ + column - width_);
       joined = core_above;
     }
+    strip_.cores.push_back({root, column - begin});
     return column;
   }
 

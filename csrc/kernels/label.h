@@ -1,4 +1,5 @@
-// One pixel's step in the labelling of nuclei: where does it climb?
+// One pixel's step in the labelling of nuclei: where does it climb, and where would a set without a
+// core join a nucleus?
 //
 // A watershed by the drop-of-water principle, upside down (Cousty, Bertrand, Najman and Couprie,
 // "Watershed Cuts: Minimum Spanning Forests and the Drop of Water Principle", IEEE TPAMI 31(8),
@@ -54,6 +55,16 @@ NUCLEISEG_HOST_DEVICE uint8_t code(int16_t own, int16_t best, int16_t core) {
   const int16_t loose = best >= static_cast<int16_t>(own + kHeightUnit) ? climb : flat;
   const int16_t nucleus = own >= core ? int16_t{kCore} : loose;
   return static_cast<uint8_t>(own < 0 ? int16_t{kBackground} : nucleus);
+}
+
+// A set of coreless pixels joins the nucleus of the pixel with the greatest key among those that it
+// touches: the highest, the first in raster order among equals. No key is 0.
+NUCLEISEG_HOST_DEVICE uint64_t gate_key(uint8_t distance, int32_t pixel) {
+  return uint64_t{distance} << 32 | static_cast<uint32_t>(~pixel);
+}
+
+NUCLEISEG_HOST_DEVICE int32_t gate_pixel(uint64_t key) {
+  return static_cast<int32_t>(~static_cast<uint32_t>(key));
 }
 
 }  // namespace nucleiseg::kernels

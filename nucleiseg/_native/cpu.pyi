@@ -46,6 +46,7 @@ def label(
     maps: NDArray[np.uint8],
     nucleus_threshold: int,
     core_threshold: int,
+    min_core: int,
     min_area: int,
     threads: int = 1,
 ) -> tuple[NDArray[np.int32], int]: ...

@@ -16,11 +16,15 @@ CORELESS = -1
 class Reference:
     """The definition in cpu.label's docstring, a pixel at a time."""
 
-    def __init__(self, maps: np.ndarray, nucleus_threshold: int, core_threshold: int):
+    def __init__(
+        self, maps: np.ndarray, nucleus_threshold: int, core_threshold: int, min_core: int
+    ):
         self.nucleus = maps[..., 0] >= nucleus_threshold
         self.distance = maps[..., 1].astype(int)
         self.core = self.nucleus & (self.distance >= core_threshold)
-        self.cores, _ = ndimage.label(self.core)
+        self.cores, self.core_count = ndimage.label(self.core)
+        areas = np.bincount(self.cores.ravel())
+        self.cores[self.core & (areas[self.cores] < min_core)] = CORELESS
         self.target: dict[tuple[int, int], tuple[int, int]] = {}
         self.point_uphill()
         self.leave_zones()
@@ -64,13 +68,24 @@ class Reference:
             reached[start] = self.cores[pixel] or CORELESS
         return reached
 
+    def nuclei(self) -> np.ndarray:
+        """A number for each nucleus, 0 on the background."""
+        reached = self.reach()
+        nuclei = reached.copy()
+        coreless, count = ndimage.label(reached == CORELESS, EIGHT)
+        for component in range(1, count + 1):
+            own = coreless == component
+            touching = ndimage.binary_dilation(own, EIGHT) & (reached > 0)
+            # argmax gives the first in raster order among equals.
+            gate = np.where(touching, self.distance, -1).argmax()
+            nuclei[own] = reached.flat[gate] if touching.any() else self.core_count + component
+        return nuclei
+
 
 def reference_label(
-    maps: np.ndarray, nucleus_threshold: int, core_threshold: int, min_area: int
+    maps: np.ndarray, nucleus_threshold: int, core_threshold: int, min_core: int, min_area: int
 ) -> tuple[np.ndarray, int]:
-    nuclei = Reference(maps, nucleus_threshold, core_threshold).reach()
-    coreless, _ = ndimage.label(nuclei == CORELESS, EIGHT)
-    nuclei = np.where(coreless > 0, coreless + max(0, nuclei.max()), nuclei)
+    nuclei = Reference(maps, nucleus_threshold, core_threshold, min_core).nuclei()
     found, first, areas = np.unique(nuclei, return_index=True, return_counts=True)
     labels = np.zeros(nuclei.shape, np.int32)
     count = 0
@@ -98,6 +113,14 @@ def blobs(rng: np.random.Generator, height: int, width: int, levels: int = 256) 
     smooth = ndimage.gaussian_filter(rng.normal(size=(height, width, 2)), (3, 3, 0), mode="wrap")
     smooth = (smooth - smooth.min()) / max(np.ptp(smooth), 1e-9)
     return (np.floor(smooth * (levels - 1)) * (255 // (levels - 1))).astype(np.uint8)
+
+
+def noisy_nuclei(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Blobs with grain on the distance: many tiny cores, and rims without one."""
+    maps = blobs(rng, height, width)
+    grain = rng.normal(0, 25, (height, width))
+    maps[..., 1] = np.clip(maps[..., 1] + grain, 0, 255)
+    return maps
 
 
 def maps_of_discs(
@@ -147,27 +170,29 @@ class TestArguments:
     @pytest.mark.parametrize("shape", [(0, 0, 2), (0, 5, 2), (5, 0, 2)])
     def test_empty_maps_are_refused(self, shape):
         with pytest.raises(ValueError, match=r"maps: got shape .*, which is empty"):
-            cpu.label(np.zeros(shape, np.uint8), 128, 128, 0)
+            cpu.label(np.zeros(shape, np.uint8), 128, 128, 1, 0)
 
     def test_wrong_arguments_are_named(self):
         maps = np.zeros((4, 4, 2), np.uint8)
         with pytest.raises(TypeError, match="maps: got dtype float32; accepted is uint8"):
-            cpu.label(maps.astype(np.float32), 1, 1, 0)
+            cpu.label(maps.astype(np.float32), 1, 1, 1, 0)
         with pytest.raises(ValueError, match=r"maps: got shape \(4, 4, 1\)"):
-            cpu.label(maps[..., :1], 1, 1, 0)
+            cpu.label(maps[..., :1], 1, 1, 1, 0)
         with pytest.raises(ValueError, match="nucleus_threshold: got 256; accepted is 0 to 255"):
-            cpu.label(maps, 256, 1, 0)
+            cpu.label(maps, 256, 1, 1, 0)
         with pytest.raises(ValueError, match="core_threshold: got -1; accepted is 0 to 255"):
-            cpu.label(maps, 1, -1, 0)
+            cpu.label(maps, 1, -1, 1, 0)
+        with pytest.raises(ValueError, match="min_core: got -1; accepted is 0 or more"):
+            cpu.label(maps, 1, 1, -1, 0)
         with pytest.raises(ValueError, match="min_area: got -1; accepted is 0 or more"):
-            cpu.label(maps, 1, 1, -1)
+            cpu.label(maps, 1, 1, 1, -1)
         with pytest.raises(ValueError, match="threads: got 0; accepted is 1 or more"):
-            cpu.label(maps, 1, 1, 0, threads=0)
+            cpu.label(maps, 1, 1, 1, 0, threads=0)
 
     def test_too_many_pixels_are_refused(self):
         maps = np.broadcast_to(np.zeros(2, np.uint8), (2**16, 2**15, 2))
         with pytest.raises(ValueError, match=r"fewer than 2\*\*31 pixels"):
-            cpu.label(maps, 1, 1, 0)
+            cpu.label(maps, 1, 1, 1, 0)
 
 
 class TestDefinition:
@@ -175,28 +200,31 @@ class TestDefinition:
     @pytest.mark.parametrize("levels", [2, 3, 8, 256])
     def test_it_holds_on_noise(self, rng, shape, levels, level):
         for core in (60, 130, 255):
-            assert_matches_reference(noise(rng, *shape, levels), 100, core, 0)
+            for min_core in (1, 4):
+                assert_matches_reference(noise(rng, *shape, levels), 100, core, min_core, 0)
 
     @pytest.mark.parametrize("levels", [4, 16, 256])
     @pytest.mark.parametrize("thresholds", [(0, 255), (80, 140), (128, 120), (110, 200), (128, 0)])
     def test_it_holds_on_blobs_and_plateaus(self, rng, levels, thresholds):
         for shape in [(61, 83), (128, 64)]:
-            assert_matches_reference(blobs(rng, *shape, levels), *thresholds, 0)
+            for min_core in (0, 9):
+                assert_matches_reference(blobs(rng, *shape, levels), *thresholds, min_core, 0)
 
     def test_it_holds_on_hundreds_of_tiny_images(self, rng):
         for _ in range(400):
             height, width = rng.integers(1, 8, 2)
             maps = noise(rng, int(height), int(width), int(rng.integers(2, 6)))
-            assert_matches_reference(maps, 64, int(rng.integers(0, 256)), int(rng.integers(0, 4)))
+            core, min_core, min_area = (int(rng.integers(0, end)) for end in (256, 6, 4))
+            assert_matches_reference(maps, 64, core, min_core, min_area)
 
     @pytest.mark.parametrize("min_area", [0, 1, 2, 5, 20, 10**9])
     def test_small_nuclei_are_dropped_and_the_others_renumbered(self, rng, min_area):
-        assert_matches_reference(blobs(rng, 70, 70), 120, 150, min_area)
+        assert_matches_reference(blobs(rng, 70, 70), 120, 150, 4, min_area)
 
     def test_the_memory_layout_does_not_matter(self, rng, layout):
         maps = blobs(rng, 45, 52)
-        expected, count = cpu.label(maps, 110, 140, 3)
-        labels, found = cpu.label(layout(maps), 110, 140, 3)
+        expected, count = cpu.label(maps, 110, 140, 4, 3)
+        labels, found = cpu.label(layout(maps), 110, 140, 4, 3)
         np.testing.assert_array_equal(labels, expected)
         assert found == count
 
@@ -205,28 +233,48 @@ class TestDefinition:
     def test_the_thread_count_does_not_matter(self, rng, threads, levels):
         # Wide enough for many strips of few rows.
         maps = blobs(rng, 40, 1 << 14, levels)
-        expected, count = cpu.label(maps, 115, 140, 2, threads=1)
-        labels, found = cpu.label(maps, 115, 140, 2, threads=threads)
+        expected, count = cpu.label(maps, 115, 140, 4, 2, threads=1)
+        labels, found = cpu.label(maps, 115, 140, 4, 2, threads=threads)
         np.testing.assert_array_equal(labels, expected)
         assert found == count
 
     def test_calls_from_several_python_threads_do_not_disturb_each_other(self, rng):
         scenes = [blobs(rng, 200, 700, levels) for levels in (3, 12, 256)] * 4
-        expected = [cpu.label(maps, 115, 140, 2) for maps in scenes]
+        expected = [cpu.label(maps, 115, 140, 4, 2) for maps in scenes]
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda maps: cpu.label(maps, 115, 140, 2, threads=2), scenes))
+            found = list(pool.map(lambda maps: cpu.label(maps, 115, 140, 4, 2, threads=2), scenes))
         for (labels, count), (expected_labels, expected_count) in zip(found, expected, strict=True):
             np.testing.assert_array_equal(labels, expected_labels)
             assert count == expected_count
+
+    @pytest.mark.parametrize("min_core", [0, 1, 4, 9])
+    @pytest.mark.parametrize("threads", [1, 2, 4])
+    def test_it_holds_on_noisy_nuclei_across_many_strips(self, rng, level, threads, min_core):
+        # 32 strips of two rows; only the middle columns hold nuclei.
+        maps = np.zeros((64, 1 << 15, 2), np.uint8)
+        maps[:, 1000:1060] = noisy_nuclei(rng, 64, 60)
+        labels, count = cpu.label(maps, 100, 140, min_core, 0, threads=threads)
+        expected, expected_count = reference_label(maps[:, 990:1070], 100, 140, min_core, 0)
+        np.testing.assert_array_equal(labels[:, 990:1070], expected)
+        assert count == expected_count
+
+    def test_min_core_1_lets_every_core_keep_the_pixels_that_reach_it(self, rng):
+        maps = noisy_nuclei(rng, 120, 130)
+        labels, _ = cpu.label(maps, 100, 140, 1, 0)
+        np.testing.assert_array_equal(cpu.label(maps, 100, 140, 0, 0)[0], labels)
+        reached = Reference(maps, 100, 140, 1).reach()
+        cored = reached > 0
+        pairs = np.unique(np.stack([reached[cored], labels[cored]]), axis=1)
+        assert len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
 
     @pytest.mark.parametrize("threads", [2, 4])
     def test_strips_of_one_row_give_the_definition(self, rng, threads):
         maps = np.zeros((8, 1 << 16, 2), np.uint8)
         maps[:, 100:180] = blobs(rng, 8, 80, 5)
         maps[:, -90:] = noise(rng, 8, 90, 3)
-        labels, count = cpu.label(maps, 100, 200, 0, threads=threads)
+        labels, count = cpu.label(maps, 100, 200, 4, 0, threads=threads)
         corner = np.concatenate([maps[:, 99:181], maps[:, -91:]], axis=1)
-        expected, expected_count = reference_label(corner, 100, 200, 0)
+        expected, expected_count = reference_label(corner, 100, 200, 4, 0)
         np.testing.assert_array_equal(labels[:, 99:181], expected[:, :82])
         np.testing.assert_array_equal(labels[:, -91:], expected[:, 82:])
         assert count == expected_count
@@ -237,12 +285,12 @@ class TestScenes:
     @pytest.mark.parametrize("core", [100, 200])
     def test_a_plateau_is_one_nucleus(self, core, threads):
         maps = np.full((300, 1000, 2), 150, np.uint8)
-        labels, count = cpu.label(maps, 100, core, 0, threads=threads)
+        labels, count = cpu.label(maps, 100, core, 4, 0, threads=threads)
         assert count == 1
         assert (labels == 1).all()
 
     def test_nothing_is_no_nucleus(self):
-        labels, count = cpu.label(np.zeros((100, 100, 2), np.uint8), 1, 1, 0)
+        labels, count = cpu.label(np.zeros((100, 100, 2), np.uint8), 1, 1, 1, 0)
         assert count == 0
         assert not labels.any()
 
@@ -250,8 +298,8 @@ class TestScenes:
     def test_a_checkerboard_of_cores_falls_apart_and_of_weak_pixels_does_not(self, threads):
         maps = np.zeros((300, 1001, 2), np.uint8)
         maps[np.indices((300, 1001)).sum(axis=0) % 2 == 0] = 200
-        _, cores = cpu.label(maps, 100, 100, 0, threads=threads)
-        _, weak = cpu.label(maps, 100, 255, 0, threads=threads)
+        _, cores = cpu.label(maps, 100, 100, 1, 0, threads=threads)
+        _, weak = cpu.label(maps, 100, 255, 1, 0, threads=threads)
         assert cores == 300 * 1001 // 2
         assert weak == 1
 
@@ -262,7 +310,7 @@ class TestScenes:
         slope = np.arange(401 * 401).reshape(401, 401) // 700
         for distance in (np.full(path.shape, 50), slope, slope[::-1]):
             maps = np.stack([path * 255, np.where(path, distance, 0)], axis=-1).astype(np.uint8)
-            labels, count = cpu.label(maps, 128, core, 0, threads=threads)
+            labels, count = cpu.label(maps, 128, core, 4, 0, threads=threads)
             assert count == 1
             np.testing.assert_array_equal(labels > 0, path)
 
@@ -270,14 +318,14 @@ class TestScenes:
         row = np.arange(255, dtype=np.uint8)
         maps = np.stack([np.full(255, 255, np.uint8), row], axis=-1)[None]
         for core in (254, 255):
-            labels, count = cpu.label(maps, 128, core, 0)
+            labels, count = cpu.label(maps, 128, core, 1, 0)
             assert count == 1
             assert (labels == 1).all()
 
     def test_touching_discs_are_told_apart(self):
         discs = [(40, 40, 20), (40, 78, 20), (75, 58, 19), (110, 100, 12), (20, 120, 9)]
         maps, truth = maps_of_discs((140, 150), discs)
-        labels, count = cpu.label(maps, 128, 140, 20)
+        labels, count = cpu.label(maps, 128, 140, 4, 20)
         assert count == len(discs)
         for disc in range(1, len(discs) + 1):
             own = truth == disc
@@ -288,7 +336,7 @@ class TestScenes:
     def test_a_weak_nucleus_is_not_shattered(self):
         maps, truth = maps_of_discs((60, 60), [(30, 22, 14), (30, 44, 13)])
         maps[..., 1] //= 4
-        labels, count = cpu.label(maps, 128, 140, 0)
+        labels, count = cpu.label(maps, 128, 140, 4, 0)
         assert count == 1
         np.testing.assert_array_equal(labels > 0, truth > 0)
 
@@ -296,6 +344,76 @@ class TestScenes:
         maps = blobs(rng, 90, 90)
         padded = np.zeros((120, 150, 2), np.uint8)
         padded[10:100, 20:110] = maps
-        expected, _ = cpu.label(maps, 110, 140, 3)
-        labels, _ = cpu.label(padded, 110, 140, 3)
+        expected, _ = cpu.label(maps, 110, 140, 4, 3)
+        labels, _ = cpu.label(padded, 110, 140, 4, 3)
         np.testing.assert_array_equal(labels[10:100, 20:110], expected)
+
+
+def nuclei_at(distances: list[list[int]]) -> np.ndarray:
+    """Maps whose nucleus pixels have these distances, -1 being the background."""
+    distance = np.array(distances)
+    inside = distance >= 0
+    return np.stack([inside * 255, np.where(inside, distance, 0)], axis=-1).astype(np.uint8)
+
+
+class TestCoreless:
+    """Scenes whose core pixels are those of 200 and more."""
+
+    def label(self, distances: list[list[int]], min_core: int) -> list[list[int]]:
+        labels, _ = cpu.label(nuclei_at(distances), 128, 200, min_core, 0)
+        return labels.tolist()
+
+    def test_a_speck_of_a_core_makes_no_nucleus_beside_a_nucleus(self):
+        row = [210, 220, 210, 90, 60, 80, 230, 70, -1, 240, 240, 240]
+        assert self.label([row], 1) == [[1, 1, 1, 1, 1, 2, 2, 2, 0, 3, 3, 3]]
+        assert self.label([row], 2) == [[1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 2, 2]]
+
+    def test_a_speck_of_a_core_alone_is_one_nucleus(self):
+        row = [70, 230, 70, 60, 90, 60, -1, 240, 240, 240]
+        assert self.label([row], 3) == [[1, 1, 1, 1, 1, 1, 0, 2, 2, 2]]
+
+    @pytest.mark.parametrize("min_core", [3, 4])
+    def test_cores_of_exactly_min_core_pixels_count(self, min_core):
+        distances = [
+            [210, 210, 90, 90, 210],
+            [210, 90, 80, 90, 210],
+            [90, 80, 80, 90, 210],
+            [80, 80, 80, 90, 210],
+        ]
+        right = np.array(self.label(distances, min_core))[:, -1]
+        assert set(right) == ({2} if min_core == 3 else {1})
+
+    def test_pixels_of_a_core_touch_at_their_edges_alone(self):
+        distances = [[210, 90, -1, 240], [90, 210, -1, 240]]
+        assert self.label(distances, 2) == [[1, 1, 0, 2], [1, 1, 0, 2]]
+        assert self.label(distances, 1) == [[1, 1, 0, 2], [1, 3, 0, 2]]
+
+    @pytest.mark.parametrize(("left", "right", "nucleus"), [(110, 120, 2), (120, 110, 1)])
+    def test_a_rim_without_a_core_joins_the_nucleus_at_its_highest_gate(self, left, right, nucleus):
+        row = [240, 240, left, 100, 130, 100, right, 240, 240]
+        assert self.label([row], 2) == [[1] * 3 + [nucleus] * 3 + [2] * 3]
+
+    def test_of_equal_gates_the_first_in_raster_order_decides(self):
+        assert self.label([[240, 110, 130, 110, 240]], 1) == [[1, 1, 1, 2, 2]]
+        distances = [
+            [-1, -1, -1, -1, 110, 240, 240],
+            [240, 240, 110, 130, -1, -1, -1],
+        ]
+        assert self.label(distances, 2) == [[0, 0, 0, 0, 1, 1, 1], [2, 2, 2, 1, 0, 0, 0]]
+
+    def test_all_of_a_rim_joins_one_nucleus(self):
+        distances = [
+            [-1, 130, 130, 130, 130, 130, -1],
+            [100, -1, -1, 130, -1, -1, 110],
+            [240, 240, -1, 130, -1, 240, 240],
+        ]
+        assert self.label(distances, 2) == [
+            [0, 1, 1, 1, 1, 1, 0],
+            [2, 0, 0, 1, 0, 0, 1],
+            [2, 2, 0, 1, 0, 1, 1],
+        ]
+
+    def test_pixels_that_join_count_towards_min_area(self):
+        maps = nuclei_at([[90, 130, 110, 240, 240]])
+        assert cpu.label(maps, 128, 200, 2, 5)[1] == 1
+        assert cpu.label(maps, 128, 200, 2, 6)[1] == 0
