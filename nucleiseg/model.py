@@ -47,6 +47,8 @@ class Model:
         Smallest and largest nucleus diameter that it was trained for, in pixels.
     nucleus_threshold, core_threshold : int
         Levels (0..255) of the two maps from which a pixel is nucleus, and core of one.
+    min_core : int
+        Cores of fewer pixels do not count.
     min_area : int
         Nuclei of fewer pixels are dropped.
     metadata : dict
@@ -64,6 +66,7 @@ class Model:
     diameter_px: tuple[float, float]
     nucleus_threshold: int
     core_threshold: int
+    min_core: int
     min_area: int
     metadata: dict[str, Any]
 
@@ -98,6 +101,7 @@ class Model:
                 diameter_px=_pair(metadata["input"]["diameter_px"]),
                 nucleus_threshold=int(metadata["decoding"]["nucleus_threshold"]),
                 core_threshold=int(metadata["decoding"]["core_threshold"]),
+                min_core=int(metadata["decoding"]["min_core"]),
                 min_area=int(metadata["decoding"]["min_area"]),
                 metadata=metadata,
             )

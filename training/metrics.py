@@ -84,17 +84,13 @@ def score(truth: NDArray[np.int32], labels: NDArray[np.int32]) -> Score:
 
 def _overlap(truth: NDArray[np.int32], labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """Count the pixels of each pair of ids, leaving out ids that have no pixel."""
-    rows, row_of = np.unique(truth, return_inverse=True)
-    columns, column_of = np.unique(labels, return_inverse=True)
-    shape = (len(rows), len(columns))
-    pairs = np.ravel_multi_index((row_of.ravel(), column_of.ravel()), shape)
-    table = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+    rows, columns = int(truth.max()) + 1, int(labels.max()) + 1
+    pairs = truth.astype(np.int64).ravel() * columns + labels.ravel()
+    table = np.bincount(pairs, minlength=rows * columns).reshape(rows, columns)
+    used_rows, used_columns = table.any(1), table.any(0)
     # The first row and column stand for background even where an image has none.
-    if rows[0] != 0:
-        table = np.pad(table, ((1, 0), (0, 0)))
-    if columns[0] != 0:
-        table = np.pad(table, ((0, 0), (1, 0)))
-    return table
+    used_rows[0] = used_columns[0] = True
+    return table[used_rows][:, used_columns]
 
 
 def _matches(close: NDArray[np.bool_]) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 import nncf
 import numpy as np
 import onnx
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from numpy.typing import NDArray
 
 from nucleiseg.model import PERCENTILES
@@ -57,7 +58,9 @@ def main(arguments: list[str] | None = None) -> None:
 def quantize(proto: onnx.ModelProto, crops: NDArray[np.uint8]) -> onnx.ModelProto:
     """Quantise weights and activations to 8 bits, both symmetric: no zero points to correct for.
 
-    Biases are corrected by NNCF's fast method. Its sequential one (`fast_bias_correction=False`)
+    Ranges are the extremes seen, so that the input's scale is one and bright nuclei are not cut
+    off: on the validation images Dice falls by 0.003, with NNCF's usual mean of extremes by 0.009.
+    Biases are corrected by NNCF's fast method; its sequential one (`fast_bias_correction=False`)
     ruined this network: mean difference of the maps 28 levels against 1.2 (NNCF 3.4).
 
     Parameters
@@ -74,6 +77,9 @@ def quantize(proto: onnx.ModelProto, crops: NDArray[np.uint8]) -> onnx.ModelProt
         dataset,
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(tiles),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        ),
     )
 
 

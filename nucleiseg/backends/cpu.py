@@ -60,6 +60,7 @@ class CpuBackend:
             maps,
             nucleus_threshold=self._model.nucleus_threshold,
             core_threshold=self._model.core_threshold,
+            min_core=self._model.min_core,
             min_area=self._model.min_area,
             threads=self.threads,
         )
