@@ -41,6 +41,9 @@ class Model:
         SHA-256 of the ONNX file, hexadecimal.
     stride : int
         Image sides given to the network are multiples of this many pixels.
+    halo : int
+        The maps of a stride-aligned cell depend on this many pixels around it, a multiple of
+        the stride.
     percentiles : tuple of float
         Intensities between these percentiles are stretched to 0..255.
     diameter_px : tuple of float
@@ -62,6 +65,7 @@ class Model:
     data: list[str]
     checksum: str
     stride: int
+    halo: int
     percentiles: tuple[float, float]
     diameter_px: tuple[float, float]
     nucleus_threshold: int
@@ -97,6 +101,7 @@ class Model:
                 data=[str(entry) for entry in metadata["data"]],
                 checksum=str(metadata["sha256"]),
                 stride=int(metadata["input"]["stride"]),
+                halo=int(metadata["input"]["halo"]),
                 percentiles=_pair(metadata["input"]["percentiles"]),
                 diameter_px=_pair(metadata["input"]["diameter_px"]),
                 nucleus_threshold=int(metadata["decoding"]["nucleus_threshold"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,7 +21,8 @@ class Span:
     size : int
         Length of every tile, a multiple of the stride. The last may reach beyond the image.
     bounds : tuple of int
-        Tile i keeps pixels ``bounds[i]`` to ``bounds[i + 1]``.
+        Tile i keeps pixels ``bounds[i]`` to ``bounds[i + 1]``, all but the last multiples of the
+        stride.
     """
 
     starts: tuple[int, ...]
@@ -107,5 +107,5 @@ def _span(length: int, tile: int, halo: int, stride: int) -> Span:
     size = -(-(units + (count - 1) * margin) // count)
     starts = [index * (units - size) // max(1, count - 1) * stride for index in range(count)]
     size *= stride
-    meets = [(second + first + size) // 2 for first, second in itertools.pairwise(starts)]
+    meets = [start + halo for start in starts[1:]]
     return Span(tuple(starts), size, (0, *meets, length))

@@ -113,6 +113,7 @@ def save(proto: onnx.ModelProto, packed_weights: bytes, path: Path, version: str
             "range": [0, 255],
             "percentiles": list(PERCENTILES),
             "stride": unet.STRIDE,
+            "halo": unet.halo(),
             "diameter_px": list(DIAMETER_PX),
         },
         "output": {"layout": "(N, 2, h, w) float32", "maps": ["nucleus", "distance"]},

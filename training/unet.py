@@ -60,6 +60,40 @@ def _convolution(x: keras.KerasTensor, width: int, name: str, stride: int = 1) -
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
+def halo(levels: int = len(WIDTHS)) -> int:
+    """Count the pixels around a stride-aligned cell that its maps depend on.
+
+    Where tiles overlap by twice this much and are cut at multiples of `STRIDE`, their maps are
+    those of the whole image, whatever the tiles' size.
+
+    Returns
+    -------
+    int
+        Pixels, a multiple of `STRIDE`.
+    """
+    first, last = _decoder_reach(0, 0, STRIDE // 2 - 1, levels)
+    reach = max(-first, last - (STRIDE - 1))
+    return -(-reach // STRIDE) * STRIDE
+
+
+def _decoder_reach(level: int, first: int, last: int, levels: int) -> tuple[int, int]:
+    """Give the image pixels seen by the positions first..last after a level of the way up."""
+    if level == levels - 1:
+        return _encoder_reach(level, first, last)
+    first, last = first - 2, last + 2
+    skip = _encoder_reach(level, first, last)
+    below = _decoder_reach(level + 1, first // 2, last // 2, levels)
+    return min(skip[0], below[0]), max(skip[1], below[1])
+
+
+def _encoder_reach(level: int, first: int, last: int) -> tuple[int, int]:
+    """Give the image pixels seen by the positions first..last after a level of the way down."""
+    first, last = first - 2, last + 2
+    if level == 0:
+        return 2 * first, 2 * last + 2  # the stem pads at the end only
+    return _encoder_reach(level - 1, 2 * first, 2 * last + 1)
+
+
 def multiply_adds_per_pixel(model: keras.Model) -> float:
     """Count the multiply-adds of all convolutions, per pixel of the input image."""
     total = 0.0

@@ -92,19 +92,20 @@ def test_labels_are_the_same_for_any_number_of_threads(tissue):
 
 
 def test_labels_are_the_same_for_any_batch_size(tissue):
-    one, eight = (Segmenter(tile=256, batch=n).segment(tissue, "labels") for n in (1, 8))
+    one, eight = (Segmenter(tile=512, batch=n).segment(tissue, "labels") for n in (1, 8))
     np.testing.assert_array_equal(one, eight)
 
 
-def test_tiles_change_the_nucleus_count_by_less_than_half_a_percent(tissue):
-    large = Segmenter(tile=2048).segment(tissue, "labels").max()
-    assert large > 400
-    for tile in (512, 1024):
-        assert abs(Segmenter(tile=tile).segment(tissue, "labels").max() - large) < 0.005 * large
+@pytest.mark.parametrize("tile", [416, 512, 1024])
+def test_maps_are_the_same_for_any_tile_size(tissue, tile):
+    """The halo is the network's whole field of view, so seams leave no trace."""
+    whole = Segmenter(tile=2048).segment(tissue, "maps")
+    assert whole[..., 0].max() > 200
+    np.testing.assert_array_equal(Segmenter(tile=tile).segment(tissue, "maps"), whole)
 
 
 def test_the_mask_of_bands_is_the_mask_of_the_whole(tissue):
-    segmenter = Segmenter(tile=256)
+    segmenter = Segmenter(tile=512)
     maps = segmenter.segment(tissue, "maps")
     np.testing.assert_array_equal(segmenter.segment(tissue), segmenter.decode(maps))
     np.testing.assert_array_equal(
@@ -113,14 +114,14 @@ def test_the_mask_of_bands_is_the_mask_of_the_whole(tissue):
 
 
 def test_a_mask_needs_memory_for_a_row_of_tiles_not_for_the_image():
-    segmenter = Segmenter(tile=256)
+    segmenter = Segmenter(tile=512)
     column = np.random.default_rng(0).integers(0, 256, (20_000, 256), np.uint8)
-    segmenter.segment(column[:512])
+    segmenter.segment(column[:1024])
     tracemalloc.start()
     mask = segmenter.segment(column)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    row_of_tiles = 256 * 256 * (3 + 3 + 2 + 2)
+    row_of_tiles = 512 * 256 * (3 + 3 + 2 + 2)
     assert peak < mask.nbytes + 2 * row_of_tiles
 
 

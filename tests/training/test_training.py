@@ -79,6 +79,25 @@ def test_the_network_costs_what_its_page_says():
     assert unet.multiply_adds_per_pixel(unet.build(size=64)) < 15_000
 
 
+def test_the_halo_is_the_networks_field_of_view():
+    """A change outside a cell's halo leaves its answer, one just inside the halo does not."""
+    network = unet.build()
+    rng = np.random.default_rng(0)
+    for weight in network.weights:
+        if "kernel" in weight.path:  # all positive: nothing cancels or dies on the way
+            weight.assign(np.abs(rng.normal(0, 0.2, weight.shape)).astype(np.float32))
+    logits = unet.keras.Model(network.input, network.get_layer("logits").output)
+    cell = slice(256, 256 + unet.STRIDE)
+    image = rng.uniform(0, 255, (1, 640, 32, 3)).astype(np.float32)
+    answer = np.asarray(logits(image))[:, cell]
+    outside, inside = image.copy(), image.copy()
+    outside[:, : cell.start - unet.halo()] = 0
+    outside[:, cell.stop + unet.halo() :] = 0
+    np.testing.assert_array_equal(np.asarray(logits(outside))[:, cell], answer)
+    inside[:, : cell.start - unet.halo() + unet.STRIDE] = 0
+    assert (np.asarray(logits(inside))[:, cell] != answer).any()
+
+
 def test_evaluation_prints_int8_and_float32_side_by_side(capsys):
     evaluate.main(["--data", str(DATA), "--all"])
     printed = capsys.readouterr().out
