@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
@@ -58,7 +57,7 @@ def to_onnx(trained: keras.Model) -> onnx.ModelProto:
 def _without_rescaling(trained: keras.Model) -> keras.Model:
     """Fold the division by 255 into the first convolution, so that the file takes bytes as they
     are and an int8 engine's input scale is exactly one."""
-    kernels = {weight.path: np.array(weight) for weight in trained.weights}
+    kernels = {weight.path: keras.ops.convert_to_numpy(weight) for weight in trained.weights}
     plain = unet.build(size=TRACED_SIZE, rescale=False)
     for weight in plain.weights:
         value = kernels[weight.path]

@@ -17,7 +17,10 @@ SHIPPED = Path(__file__).parent / "weights" / "nuclei.npz"
 def pack(model: keras.Model) -> bytes:
     """Give the model's weights as a compressed NPZ, rounded to float16."""
     buffer = io.BytesIO()
-    arrays = {weight.path: np.asarray(weight).astype(np.float16) for weight in model.weights}
+    arrays = {
+        weight.path: keras.ops.convert_to_numpy(weight).astype(np.float16)
+        for weight in model.weights
+    }
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
