@@ -48,5 +48,5 @@ $(venv)/.package: $(build_inputs) | $(bin)/python
 
 $(venv)/.development: $(build_inputs) | $(bin)/python
 	@echo "Building nucleiseg and installing it into $(venv), with what tests and checks need."
-	@$(pip) install --editable '.[lint,test,train]'
+	@$(pip) install --config-settings cmake.define.NUCLEISEG_WERROR=ON --editable '.[lint,test,train]'
 	@touch $@ $(venv)/.package
