@@ -102,8 +102,6 @@ def plan(height: int, width: int, tile: int, halo: int, stride: int) -> Plan:
 def _span(length: int, tile: int, halo: int, stride: int) -> Span:
     units, margin = -(-length // stride), 2 * halo // stride
     count = max(1, -(-(units - margin) // (tile // stride - margin)))
-    if units * stride <= tile:
-        count = 1
     size = -(-(units + (count - 1) * margin) // count)
     starts = [index * (units - size) // max(1, count - 1) * stride for index in range(count)]
     size *= stride

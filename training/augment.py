@@ -91,12 +91,9 @@ def _place(
     if rng.random() < settings.elastic:
         return _elastic(image, maps, matrix, rng, settings.size)
     shape = (settings.size, settings.size)
-    # Shrinking without a filter would alias.
-    interpolation = cv2.INTER_LINEAR
-    if zoom < 0.75:
-        sigma = 0.4 / zoom
-        image = cv2.GaussianBlur(image, (0, 0), sigma)
-    flags = interpolation | cv2.WARP_INVERSE_MAP
+    if zoom < 0.75:  # shrinking without a filter would alias
+        image = cv2.GaussianBlur(image, (0, 0), 0.4 / zoom)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     warp = [
         cv2.warpAffine(array, matrix, shape, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         for array in (image, maps)

@@ -105,6 +105,14 @@ def load(folders: list[Path], threads: int = 2) -> list[Sample]:
     ]
 
 
+def load_split(folders: list[Path]) -> tuple[list[Sample], list[Sample]]:
+    """Read `folders` and give the images to train on and those held out for validation."""
+    samples = load(folders)
+    held_out = groups.split([sample.group for sample in samples])
+    pairs = list(zip(samples, held_out, strict=True))
+    return [s for s, out in pairs if not out], [s for s, out in pairs if out]
+
+
 def normalized(picture: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Stretch a picture as the package does at run time.
 

@@ -31,10 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--weights", type=Path, help="float weights; the shipped ones by default")
     options = parser.parse_args(arguments)
-    samples = data.load(options.data)
-    if not options.all:
-        held_out = groups.split([sample.group for sample in samples])
-        samples = [s for s, out in zip(samples, held_out, strict=True) if out]
+    training, samples = data.load_split(options.data)
+    samples += training if options.all else []
     model = Model.load(options.model)
     labellers = {"int8": int8_labeller(model), "float32": float_labeller(model, options.weights)}
     scores = {

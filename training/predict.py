@@ -15,12 +15,9 @@ DECODING = {"nucleus_threshold": 176, "core_threshold": 112, "min_core": 8, "min
 the true nuclei back from their own maps (`tests/training/test_targets.py`). The network is generous
 at the edges, so the nucleus threshold is above the middle."""
 
-MARGIN = 32
-"""Pixels of mirror image round a whole picture, at least."""
-
 
 def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Run the model on one normalised image.
+    """Run the model on one normalised image, padded as `nucleiseg.Segmenter` pads it.
 
     Parameters
     ----------
@@ -32,13 +29,10 @@ def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         Nucleus probability and centre distance.
     """
     height, width = image.shape[:2]
-    sides = [
-        MARGIN + -(-(length + MARGIN) // unet.STRIDE) * unet.STRIDE for length in (height, width)
-    ]
-    tile = cpu.gather(image, np.array([[-MARGIN, -MARGIN]]), sides[0], sides[1])
+    sides = [-(-length // unet.STRIDE) * unet.STRIDE for length in (height, width)]
+    tile = cpu.gather(image, np.array([[0, 0]]), *sides)
     values = np.asarray(model(tile.astype(np.float32), training=False))
-    inside = values[0, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
-    return np.rint(255 * inside).astype(np.uint8)
+    return np.rint(255 * values[0, :height, :width]).astype(np.uint8)
 
 
 def labels(

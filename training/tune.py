@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from nucleiseg import Segmenter
 from nucleiseg._native import cpu
-from training import data, groups, metrics
+from training import data, metrics
 
 GRID = {
     "nucleus_threshold": (160, 176, 192),
@@ -39,9 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("model", type=Path, nargs="?", help="ONNX file; the shipped one by default")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
     options = parser.parse_args(arguments)
-    samples = data.load(options.data)
-    held_out = groups.split([sample.group for sample in samples])
-    samples = [s for s, out in zip(samples, held_out, strict=True) if out]
+    _, samples = data.load_split(options.data)
     segmenter = Segmenter(options.model)
     truth = [sample.labels for sample in samples]
     found = [segmenter.segment(sample.picture, "maps") for sample in samples]

@@ -9,17 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
+from nucleiseg._native import cpu
+from nucleiseg.model import PERCENTILES
 from nucleiseg.outputs.result import Result, beside
 
 ENDINGS = ("_overlay.png",)
 
 # Green stands out on pink, purple and white, yellow on dark and on green fluorescence.
 _COLOURS = np.array([(0, 255, 0), (255, 255, 0)], np.uint8)
-# The range of intensities that becomes 0..255, in percent of the pixels: a few hot pixels, or a
-# dead margin, do not set the contrast.
-_PERCENTILES = (1.0, 99.8)
-# So many pixels tell the percentiles to far less than one grey level.
-_SAMPLES = 1_000_000
 
 
 def save(stem: Path, result: Result) -> Path:
@@ -45,7 +42,7 @@ def draw(image: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.uint8]:
     Parameters
     ----------
     image
-        (H, W) or (H, W, C), any dtype. Channels beyond the third are left out.
+        Whatever `nucleiseg.segment` takes as an array. Alpha is left out.
     labels
         (H, W) int32.
 
@@ -76,20 +73,8 @@ def _outline(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 def _rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
-    grey = image.ndim == 2 or image.shape[2] < 3
-    colours = image.reshape(*image.shape[:2], -1)[..., : 1 if grey else 3]
-    if grey or image.dtype != np.uint8:
-        colours = _stretch(colours)
-    canvas = np.empty((*image.shape[:2], 3), np.uint8)
-    canvas[:] = colours
-    return canvas
-
-
-def _stretch(image: NDArray[Any]) -> NDArray[np.uint8]:
-    step = -(-image.size // _SAMPLES)
-    low, high = np.percentile(image.reshape(-1)[::step], _PERCENTILES)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    stretched: NDArray[np.uint8] = (
-        ((image.astype(np.float32) - low) * scale).clip(0, 255).astype(np.uint8)
-    )
-    return stretched
+    if image.ndim == 3 and image.shape[2] >= 3 and image.dtype == np.uint8:
+        colours: NDArray[np.uint8] = image[..., :3].copy()
+        return colours
+    low, high = cpu.percentiles(image, *PERCENTILES)
+    return cpu.normalize(image, low, high)
