@@ -4,15 +4,11 @@
 #include <cstdint>
 
 #include "cpu/image.h"
+#include "kernels/label.h"
 
 namespace nucleiseg::cpu {
 
-struct LabelRule {
-  uint8_t nucleus_threshold;
-  uint8_t core_threshold;
-  int64_t min_core;  // pixels; cores with fewer are none
-  int64_t min_area;  // pixels; nuclei with fewer are dropped
-};
+using kernels::LabelRule;
 
 // Writes (height, width) ids to `labels`, which comes filled with 0, and returns how many there
 // are.

@@ -25,7 +25,7 @@ class Scan {
         strip_(strip),
         window_(maps, rule.nucleus_threshold, rule.core_threshold) {
     for (int k = 0; k < kNeighbours; ++k) {
-      step_[k] = kernels::kRowStep[k] * width_ + kernels::kColumnStep[k];
+      step_[k] = kernels::row_step(k) * width_ + kernels::column_step(k);
       climb_[kClimb + k] = step_[k];
     }
   }
@@ -106,8 +106,8 @@ class Scan {
 
   // Is neighbour k as high as the pixel, and of this kind (any direction of climbing is one)?
   bool in_zone(int k, int32_t column, uint8_t kind) const {
-    const int64_t row = row_ + kernels::kRowStep[k];
-    const int32_t other = column + kernels::kColumnStep[k];
+    const int64_t row = row_ + kernels::row_step(k);
+    const int32_t other = column + kernels::column_step(k);
     const uint8_t code = window_.codes(row)[other];
     const bool alike = kind == kClimb ? code >= kClimb && code < kPlateau : code == kind;
     return alike && window_.heights(row)[other] == window_.heights(row_)[column];

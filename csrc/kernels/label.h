@@ -18,6 +18,13 @@
 
 namespace nucleiseg::kernels {
 
+struct LabelRule {
+  uint8_t nucleus_threshold;
+  uint8_t core_threshold;
+  int64_t min_core;  // pixels; cores with fewer are none
+  int64_t min_area;  // pixels; nuclei with fewer are dropped
+};
+
 // What a pixel is. kClimb + k climbs to neighbour k: north-west is 0, north 1, ... south-east 7.
 constexpr uint8_t kBackground = 0;
 constexpr uint8_t kClimb = 1;
@@ -26,8 +33,10 @@ constexpr uint8_t kSummit = 10;  // not core, every neighbour lower
 constexpr uint8_t kCore = 11;
 
 constexpr int kNeighbours = 8;
-constexpr int kRowStep[kNeighbours] = {-1, -1, -1, 0, 0, 1, 1, 1};
-constexpr int kColumnStep[kNeighbours] = {-1, 0, 1, -1, 1, -1, 0, 1};
+
+// Where neighbour k lies. Functions, since device code reads no array of constants by index.
+NUCLEISEG_HOST_DEVICE int row_step(int k) { return (k < 4 ? k : k + 1) / 3 - 1; }
+NUCLEISEG_HOST_DEVICE int column_step(int k) { return (k < 4 ? k : k + 1) % 3 - 1; }
 
 constexpr int16_t kHeightUnit = 8;
 constexpr int16_t kBackgroundHeight = -kHeightUnit;
