@@ -36,12 +36,14 @@ ValueError
     If the image is empty, a shape or size is wrong, or `out` cannot be written.
 )";
 
-constexpr const char* kAssemble = R"(Put the tiles' maps back into one, without their halos.
+constexpr const char* kAssemble =
+    R"(Put the network's answers for tiles back into one pair of maps, without the halos.
 
 Parameters
 ----------
-maps : numpy.ndarray
-    (N, h, w, 2) uint8: each tile's maps.
+cells : numpy.ndarray
+    (N, h, w, 8) uint8: for each 2 x 2 pixels of each tile both maps of the four pixels, in raster
+    order. A tile is 2 h x 2 w pixels.
 origins : numpy.ndarray
     (N, 2) int32 or int64: (row, column) of each tile's top-left pixel in the coordinates of `out`.
 cores : numpy.ndarray
@@ -119,13 +121,13 @@ py::array gather(const py::object& image, const py::object& origins, int64_t hei
   return tiles;
 }
 
-py::array tile_maps_argument(const py::object& value) {
-  py::array maps = array_argument(value, "maps", "uint8");
-  if (maps.ndim() != 4 || maps.shape(3) != cpu::kMapChannels) {
-    fail_value("maps", shape_text(maps), "is (N, h, w, 2)");
+py::array cells_argument(const py::object& value) {
+  py::array cells = array_argument(value, "cells", "uint8");
+  if (cells.ndim() != 4 || cells.shape(3) != cpu::kCellBytes) {
+    fail_value("cells", shape_text(cells), "is (N, h, w, 8)");
   }
-  if (is_dense_from(maps, 2)) return maps;
-  return py::array_t<uint8_t, py::array::c_style>::ensure(maps);
+  if (is_dense_from(cells, 2)) return cells;
+  return py::array_t<uint8_t, py::array::c_style>::ensure(cells);
 }
 
 cpu::Plane<uint8_t> maps_output(const py::array& out) {
@@ -145,12 +147,14 @@ bool is_span_inside(int64_t begin, int64_t end, int64_t origin, int64_t tile, in
 
 std::vector<cpu::Rectangle> rectangles(const std::vector<int64_t>& table,
                                        const std::vector<cpu::Point>& origins,
-                                       const py::array& maps, const cpu::Plane<uint8_t>& out) {
+                                       const py::array& cells, const cpu::Plane<uint8_t>& out) {
+  const int64_t height = cells.shape(1) * cpu::kCellSide;
+  const int64_t width = cells.shape(2) * cpu::kCellSide;
   std::vector<cpu::Rectangle> found;
   for (size_t i = 0; i < origins.size(); ++i) {
     const int64_t* core = table.data() + 4 * i;
-    if (!is_span_inside(core[0], core[1], origins[i].row, maps.shape(1), out.height) ||
-        !is_span_inside(core[2], core[3], origins[i].column, maps.shape(2), out.width)) {
+    if (!is_span_inside(core[0], core[1], origins[i].row, height, out.height) ||
+        !is_span_inside(core[2], core[3], origins[i].column, width, out.width)) {
       fail_value("cores",
                  "rows " + std::to_string(core[0]) + ":" + std::to_string(core[1]) + ", columns " +
                      std::to_string(core[2]) + ":" + std::to_string(core[3]) + " for tile " +
@@ -162,30 +166,30 @@ std::vector<cpu::Rectangle> rectangles(const std::vector<int64_t>& table,
   return found;
 }
 
-void check_count(size_t got, size_t columns, const py::array& maps, const char* name) {
-  if (got != static_cast<size_t>(maps.shape(0)) * columns) {
+void check_count(size_t got, size_t columns, const py::array& cells, const char* name) {
+  if (got != static_cast<size_t>(cells.shape(0)) * columns) {
     fail_value(name, std::to_string(got / columns) + " rows",
-               "is one for each of the " + std::to_string(maps.shape(0)) + " tiles");
+               "is one for each of the " + std::to_string(cells.shape(0)) + " tiles");
   }
 }
 
-py::array assemble(const py::object& maps, const py::object& origins, const py::object& cores,
+py::array assemble(const py::object& cells, const py::object& origins, const py::object& cores,
                    const py::object& out, int threads) {
-  const py::array tiles = tile_maps_argument(maps);
+  const py::array tiles = cells_argument(cells);
   const std::vector<int64_t> corners = integer_table(origins, "origins", 2);
   const std::vector<int64_t> kept = integer_table(cores, "cores", 4);
   check_count(corners.size(), 2, tiles, "origins");
   check_count(kept.size(), 4, tiles, "cores");
   py::array result = output_argument(out, "out", "uint8");
   const cpu::Plane<uint8_t> target = maps_output(result);
-  check_apart(result, tiles, "maps");
+  check_apart(result, tiles, "cells");
   check_threads(threads);
   const std::vector<cpu::Point> places = points(corners);
   const std::vector<cpu::Rectangle> rects = rectangles(kept, places, tiles, target);
-  std::vector<cpu::Plane<const uint8_t>> sources;
+  std::vector<cpu::Cells> sources;
   for (py::ssize_t i = 0; i < tiles.shape(0); ++i) {
-    sources.push_back({static_cast<const uint8_t*>(tiles.data()) + i * tiles.strides(0),
-                       tiles.shape(1), tiles.shape(2), tiles.strides(1)});
+    sources.push_back(
+        {static_cast<const uint8_t*>(tiles.data()) + i * tiles.strides(0), tiles.strides(1)});
   }
   const py::gil_scoped_release release;
   cpu::assemble(sources, places, rects, target, threads);
@@ -197,7 +201,7 @@ py::array assemble(const py::object& maps, const py::object& origins, const py::
 void register_tiles(py::module_& module) {
   module.def("gather", gather, py::arg("image"), py::arg("origins"), py::arg("height"),
              py::arg("width"), py::arg("threads") = 1, py::arg("out") = py::none(), kGather);
-  module.def("assemble", assemble, py::arg("maps"), py::arg("origins"), py::arg("cores"),
+  module.def("assemble", assemble, py::arg("cells"), py::arg("origins"), py::arg("cores"),
              py::arg("out"), py::arg("threads") = 1, kAssemble);
 }
 

@@ -27,6 +27,24 @@ void reflect_row(const uint8_t* source, int64_t size, int64_t first, int64_t wid
   }
 }
 
+// Writes the maps of the pixels columns begin..end of one pixel row of a tile.
+void copy_row(const uint8_t* cells, int64_t row, int64_t begin, int64_t end, uint8_t* out) {
+  constexpr auto pixel = static_cast<size_t>(kernels::kMapChannels);
+  if (begin < end && begin % kCellSide != 0) {
+    std::memcpy(out, cells + kernels::byte_in_cells(row, begin), pixel);
+    out += kMapChannels;
+    ++begin;
+  }
+  const int64_t pairs = (end - begin) / kCellSide;
+  const uint8_t* source = cells + kernels::byte_in_cells(row, begin);
+  for (int64_t i = 0; i < pairs; ++i) {
+    std::memcpy(out + i * kCellSide * kMapChannels, source + i * kCellBytes, kCellSide * pixel);
+  }
+  if ((end - begin) % kCellSide != 0) {
+    std::memcpy(out + pairs * kCellSide * kMapChannels, source + pairs * kCellBytes, pixel);
+  }
+}
+
 }  // namespace
 
 void gather(Plane<const uint8_t> image, const std::vector<Point>& origins, int64_t height,
@@ -48,22 +66,21 @@ void gather(Plane<const uint8_t> image, const std::vector<Point>& origins, int64
       });
 }
 
-void assemble(const std::vector<Plane<const uint8_t>>& maps, const std::vector<Point>& origins,
+void assemble(const std::vector<Cells>& tiles, const std::vector<Point>& origins,
               const std::vector<Rectangle>& cores, Plane<uint8_t> out, int threads) {
   // Threads own bands of output rows, not tiles: the later tile then wins for any thread count.
   parallel_for(out.height, rows_per_thread(out.width * kMapChannels), threads,
-               [&](int64_t begin, int64_t end) {
-                 for (size_t tile = 0; tile < maps.size(); ++tile) {
+               [&](int64_t first, int64_t last) {
+                 for (size_t tile = 0; tile < tiles.size(); ++tile) {
                    const Rectangle& core = cores[tile];
                    const Point& origin = origins[tile];
-                   const auto bytes =
-                       static_cast<size_t>((core.column_end - core.column_begin) * kMapChannels);
-                   const int64_t last = std::min(core.row_end, end);
-                   for (int64_t row = std::max(core.row_begin, begin); row < last; ++row) {
-                     std::memcpy(out.data + row * out.row_stride + core.column_begin * kMapChannels,
-                                 maps[tile].data + (row - origin.row) * maps[tile].row_stride +
-                                     (core.column_begin - origin.column) * kMapChannels,
-                                 bytes);
+                   const int64_t end = std::min(core.row_end, last);
+                   for (int64_t row = std::max(core.row_begin, first); row < end; ++row) {
+                     const int64_t inside = row - origin.row;
+                     copy_row(tiles[tile].data + inside / kCellSide * tiles[tile].row_stride,
+                              inside, core.column_begin - origin.column,
+                              core.column_end - origin.column,
+                              out.data + row * out.row_stride + core.column_begin * kMapChannels);
                    }
                  }
                });

@@ -1,14 +1,18 @@
-// Tiles out of an image and maps back into it; the border's mathematics is csrc/kernels/tiles.h.
+// Tiles out of an image and maps back into it; the mathematics is csrc/kernels/tiles.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "kernels/tiles.h"
+
 namespace nucleiseg::cpu {
 
-constexpr int64_t kImageChannels = 3;
-constexpr int64_t kMapChannels = 2;
+using kernels::kCellBytes;
+using kernels::kCellSide;
+using kernels::kImageChannels;
+using kernels::kMapChannels;
 
 struct Point {
   int64_t row;
@@ -37,9 +41,15 @@ struct Plane {
 void gather(Plane<const uint8_t> image, const std::vector<Point>& origins, int64_t height,
             int64_t width, uint8_t* out, int threads);
 
-// Copies each tile's core to its place in `out`; where cores overlap, the later tile's stays.
-// `maps` points at the tiles' maps, each with rows `row_stride` apart.
-void assemble(const std::vector<Plane<const uint8_t>>& maps, const std::vector<Point>& origins,
+// A tile's maps as the network gives them: cells of 2 x 2 pixels, rows of cells `row_stride` apart.
+struct Cells {
+  const uint8_t* data;
+  std::ptrdiff_t row_stride;
+};
+
+// Spreads each tile's cells over pixels and copies its core to its place in `out`; where cores
+// overlap, the later tile's stays.
+void assemble(const std::vector<Cells>& tiles, const std::vector<Point>& origins,
               const std::vector<Rectangle>& cores, Plane<uint8_t> out, int threads);
 
 }  // namespace nucleiseg::cpu

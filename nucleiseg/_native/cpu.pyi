@@ -30,7 +30,7 @@ def gather(
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]: ...
 def assemble(
-    maps: NDArray[np.uint8],
+    cells: NDArray[np.uint8],
     origins: NDArray[np.int32] | NDArray[np.int64],
     cores: NDArray[np.int32] | NDArray[np.int64],
     out: NDArray[np.uint8],

@@ -110,10 +110,19 @@ def tiling(height: int, width: int, core: int, halo: int) -> tuple[np.ndarray, n
     return np.array(origins), np.array(cores)
 
 
+def as_cells(maps: np.ndarray) -> np.ndarray:
+    """(N, h, w, 2) -> (N, h / 2, w / 2, 8), as the network gives its answers."""
+    count, height, width, _ = maps.shape
+    blocks = maps.reshape(count, height // 2, 2, width // 2, 2, 2)
+    return np.ascontiguousarray(blocks.transpose(0, 1, 3, 2, 4, 5)).reshape(
+        count, height // 2, width // 2, 8
+    )
+
+
 class TestAssemble:
     def test_no_tiles_leave_the_output_as_it_is(self):
         out = np.full((3, 4, 2), 9, np.uint8)
-        none = np.zeros((0, 8, 8, 2), np.uint8)
+        none = np.zeros((0, 4, 4, 8), np.uint8)
         cpu.assemble(none, np.zeros((0, 2), int), np.zeros((0, 4), int), out)
         assert (out == 9).all()
 
@@ -124,31 +133,50 @@ class TestAssemble:
         origins, cores = tiling(*shape, core=24, halo=5)
         tiles = cpu.gather(image, origins, 34, 34)
         out = np.zeros((*shape, 2), np.uint8)
-        maps = np.ascontiguousarray(tiles[..., :2])
-        assert cpu.assemble(maps, origins, cores, out, threads=threads) is out
+        cells = as_cells(tiles[..., :2])
+        assert cpu.assemble(cells, origins, cores, out, threads=threads) is out
         np.testing.assert_array_equal(out, image[..., :2])
 
-    def test_maps_may_have_any_strides(self, rng):
+    @pytest.mark.parametrize("row", [0, 1])
+    @pytest.mark.parametrize("column", [0, 1])
+    @pytest.mark.parametrize("size", [(0, 3), (1, 1), (2, 3), (5, 4), (15, 15)])
+    def test_a_core_may_begin_and_end_at_any_pixel(self, rng, row, column, size):
+        maps = random_bytes(rng, 1, 16, 16, 2)
+        height, width = size
+        out = np.zeros((20, 20, 2), np.uint8)
+        core = np.array([[3 + row, 3 + row + height, 2 + column, 2 + column + width]])
+        cpu.assemble(as_cells(maps), np.array([[3, 2]]), core, out)
+        expected = np.zeros_like(out)
+        expected[core[0, 0] : core[0, 1], core[0, 2] : core[0, 3]] = maps[
+            0, row : row + height, column : column + width
+        ]
+        np.testing.assert_array_equal(out, expected)
+
+    def test_cells_may_have_any_strides(self, rng):
         image = random_bytes(rng, 40, 40, 3)
         origins, cores = tiling(40, 40, core=16, halo=3)
         tiles = cpu.gather(image, origins, 22, 22)
         out = np.zeros((40, 40, 2), np.uint8)
-        cpu.assemble(tiles[..., 1:], origins, cores, out)
+        cells = as_cells(tiles[..., 1:])
+        spread = np.zeros((*cells.shape[:3], 11), np.uint8)[..., 2:10]
+        spread[:] = cells
+        cpu.assemble(spread, origins, cores, out)
         np.testing.assert_array_equal(out, image[..., 1:])
 
     def test_the_output_may_be_part_of_a_larger_one(self, rng):
         whole = np.zeros((30, 50, 2), np.uint8)
         maps = random_bytes(rng, 1, 10, 10, 2)
-        cpu.assemble(maps, np.array([[0, 0]]), np.array([[0, 10, 0, 10]]), whole[5:15, 20:30])
+        cells = as_cells(maps)
+        cpu.assemble(cells, np.array([[0, 0]]), np.array([[0, 10, 0, 10]]), whole[5:15, 20:30])
         np.testing.assert_array_equal(whole[5:15, 20:30], maps[0])
         assert whole.sum() == maps.sum()
 
     @pytest.mark.parametrize("threads", [1, 4])
     def test_the_later_tile_counts_where_cores_overlap(self, threads):
-        maps = np.stack([np.full((300, 300, 2), value, np.uint8) for value in (1, 2, 3)])
+        cells = np.stack([np.full((150, 150, 8), value, np.uint8) for value in (1, 2, 3)])
         out = np.zeros((300, 300, 2), np.uint8)
         cores = np.array([[0, 300, 0, 300], [100, 300, 0, 300], [0, 300, 200, 300]])
-        cpu.assemble(maps, np.zeros((3, 2), int), cores, out, threads=threads)
+        cpu.assemble(cells, np.zeros((3, 2), int), cores, out, threads=threads)
         assert [int(out[at][0]) for at in [(0, 0), (299, 0), (299, 299)]] == [1, 2, 3]
 
     @pytest.mark.parametrize(
@@ -163,24 +191,24 @@ class TestAssemble:
         ],
     )
     def test_a_core_outside_its_tile_or_the_output_is_refused(self, origin, core):
-        maps = np.zeros((1, 4, 4, 2), np.uint8)
+        cells = np.zeros((1, 2, 2, 8), np.uint8)
         out = np.zeros((6, 6, 2), np.uint8)
         with pytest.raises(ValueError, match="inside its tile and inside out"):
-            cpu.assemble(maps, np.array([origin]), np.array([core]), out)
+            cpu.assemble(cells, np.array([origin]), np.array([core]), out)
 
     def test_wrong_arguments_are_named(self):
-        maps = np.zeros((1, 4, 4, 2), np.uint8)
+        cells = np.zeros((1, 2, 2, 8), np.uint8)
         origins, cores = np.zeros((1, 2), int), np.zeros((1, 4), int)
         out = np.zeros((6, 6, 2), np.uint8)
-        with pytest.raises(TypeError, match="maps: got dtype float32; accepted is uint8"):
-            cpu.assemble(maps.astype(np.float32), origins, cores, out)
-        with pytest.raises(ValueError, match=r"maps: got shape \(4, 4, 2\)"):
-            cpu.assemble(maps[0], origins, cores, out)
+        with pytest.raises(TypeError, match="cells: got dtype float32; accepted is uint8"):
+            cpu.assemble(cells.astype(np.float32), origins, cores, out)
+        with pytest.raises(ValueError, match=r"cells: got shape \(2, 2, 8\)"):
+            cpu.assemble(cells[0], origins, cores, out)
         with pytest.raises(ValueError, match=r"origins: got 2 rows; .* each of the 1 tiles"):
-            cpu.assemble(maps, np.zeros((2, 2), int), cores, out)
+            cpu.assemble(cells, np.zeros((2, 2), int), cores, out)
         with pytest.raises(ValueError, match="cores: got 0 rows"):
-            cpu.assemble(maps, origins, cores[:0], out)
+            cpu.assemble(cells, origins, cores[:0], out)
         with pytest.raises(ValueError, match=r"out: got shape \(6, 6, 3\)"):
-            cpu.assemble(maps, origins, cores, np.zeros((6, 6, 3), np.uint8))
-        with pytest.raises(ValueError, match="out: got memory that maps uses"):
-            cpu.assemble(maps, origins, cores, maps[0])
+            cpu.assemble(cells, origins, cores, np.zeros((6, 6, 3), np.uint8))
+        with pytest.raises(ValueError, match="out: got memory that cells uses"):
+            cpu.assemble(cells, origins, cores, cells.reshape(4, 4, 2))
