@@ -1,5 +1,17 @@
 #include "bindings/registry.h"
 
+// The sources of csrc/cuda and csrc/bindings/device are compiled once for each device.
+#if defined(NUCLEISEG_WITH_CUDA)
+namespace nucleiseg::bindings::cuda {
+void register_all(pybind11::module_& module);
+}
+#endif
+#if defined(NUCLEISEG_WITH_EMULATION)
+namespace nucleiseg::bindings::emulated {
+void register_all(pybind11::module_& module);
+}
+#endif
+
 PYBIND11_MODULE(_native, module) {
   using namespace nucleiseg::bindings;
   module.doc() = "Kernels before and after the network.";
@@ -9,4 +21,14 @@ PYBIND11_MODULE(_native, module) {
   register_mask(cpu);
   register_normalize(cpu);
   register_tiles(cpu);
+#if defined(NUCLEISEG_WITH_CUDA)
+  auto cuda = module.def_submodule("cuda", "The kernels on a GPU: arrays in its memory.");
+  cuda::register_all(cuda);
+#endif
+#if defined(NUCLEISEG_WITH_EMULATION)
+  auto emulated = module.def_submodule(
+      "emulated", "The kernels of a GPU, compiled for the CPU, for tests: the host's memory.");
+  emulated::register_all(emulated);
+  register_emulation(emulated);
+#endif
 }

@@ -1,5 +1,7 @@
 #include "bindings/arguments.h"
 
+#include <cmath>
+#include <limits>
 #include <optional>
 
 namespace nucleiseg::bindings {
@@ -59,6 +61,21 @@ std::string shape_text(const py::array& array) {
 
 void check_threads(int threads) {
   if (threads < 1) fail_value("threads", std::to_string(threads), "is 1 or more");
+}
+
+void check_percentages(double low, double high) {
+  if (!(low >= 0.0 && low <= high && high <= 100.0)) {
+    fail_value("low, high", std::to_string(low) + ", " + std::to_string(high),
+               "is 0 <= low <= high <= 100");
+  }
+}
+
+float limit_argument(double value, const char* name) {
+  const auto rounded = static_cast<float>(value);
+  if (!std::isfinite(rounded)) {
+    fail_value(name, std::to_string(value), "is a finite number in the range of float32");
+  }
+  return rounded;
 }
 
 uint8_t byte_argument(int value, const char* name) {
@@ -133,6 +150,20 @@ cpu::ImageView maps_view(const py::array& maps) {
           maps.strides(0),
           maps.strides(1),
           maps.strides(2)};
+}
+
+void check_pixel_count(const py::array& maps) {
+  if (maps.shape(0) > std::numeric_limits<int32_t>::max() / maps.shape(1)) {
+    fail_value("maps", shape_text(maps), "are fewer than 2**31 pixels");
+  }
+}
+
+kernels::LabelRule label_rule(int nucleus_threshold, int core_threshold, int64_t min_core,
+                              int64_t min_area) {
+  if (min_core < 0) fail_value("min_core", std::to_string(min_core), "is 0 or more");
+  if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
+  return {byte_argument(nucleus_threshold, "nucleus_threshold"),
+          byte_argument(core_threshold, "core_threshold"), min_core, min_area};
 }
 
 bool is_dense_from(const py::array& array, py::ssize_t axis) {

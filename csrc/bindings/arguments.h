@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu/image.h"
+#include "kernels/label.h"
 
 namespace nucleiseg::bindings {
 
@@ -19,6 +20,8 @@ namespace py = pybind11;
 std::string shape_text(const py::array& array);
 
 void check_threads(int threads);
+void check_percentages(double low, double high);
+float limit_argument(double value, const char* name);
 uint8_t byte_argument(int value, const char* name);
 
 // The array in the machine's byte order (copied only where that differs); TypeError for what is no
@@ -40,6 +43,10 @@ cpu::ImageView image_view(const py::array& image, const char* name);
 // (H, W, 2) uint8: nucleus probability and centre distance.
 py::array maps_argument(py::handle value);
 cpu::ImageView maps_view(const py::array& maps);
+void check_pixel_count(const py::array& maps);
+
+kernels::LabelRule label_rule(int nucleus_threshold, int core_threshold, int64_t min_core,
+                              int64_t min_area);
 
 // Do the bytes of the last axes, from `axis` on, lie side by side?
 bool is_dense_from(const py::array& array, py::ssize_t axis);

@@ -1,7 +1,5 @@
 #include "cpu/label.h"
 
-#include <limits>
-
 #include "bindings/arguments.h"
 #include "bindings/registry.h"
 
@@ -66,14 +64,10 @@ References
 py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshold, int64_t min_core,
                 int64_t min_area, int threads) {
   const py::array array = maps_argument(maps);
-  const cpu::LabelRule rule = {byte_argument(nucleus_threshold, "nucleus_threshold"),
-                               byte_argument(core_threshold, "core_threshold"), min_core, min_area};
-  if (min_core < 0) fail_value("min_core", std::to_string(min_core), "is 0 or more");
-  if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
+  const cpu::LabelRule rule =
+      label_rule(nucleus_threshold, core_threshold, min_core, min_area);
   check_threads(threads);
-  if (array.shape(0) > std::numeric_limits<int32_t>::max() / array.shape(1)) {
-    fail_value("maps", shape_text(array), "are fewer than 2**31 pixels");
-  }
+  check_pixel_count(array);
   // numpy.zeros leaves the zeroing to the system, page by page.
   const auto numpy = py::module_::import("numpy");
   auto labels = numpy.attr("zeros")(py::make_tuple(array.shape(0), array.shape(1)), "int32")

@@ -1,7 +1,5 @@
 #include "cpu/normalize.h"
 
-#include <cmath>
-
 #include "bindings/arguments.h"
 #include "bindings/registry.h"
 
@@ -69,24 +67,13 @@ py::tuple percentiles(const py::object& image, double low, double high, int thre
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
   check_threads(threads);
-  if (!(low >= 0.0 && low <= high && high <= 100.0)) {
-    fail_value("low, high", std::to_string(low) + ", " + std::to_string(high),
-               "is 0 <= low <= high <= 100");
-  }
+  check_percentages(low, high);
   std::pair<double, double> found;
   {
     const py::gil_scoped_release release;
     found = cpu::percentiles(view, low, high, threads);
   }
   return py::make_tuple(found.first, found.second);
-}
-
-float limit_argument(double value, const char* name) {
-  const auto rounded = static_cast<float>(value);
-  if (!std::isfinite(rounded)) {
-    fail_value(name, std::to_string(value), "is a finite number in the range of float32");
-  }
-  return rounded;
 }
 
 py::array rgb_output(const py::object& out, const py::array& image, const cpu::ImageView& view) {

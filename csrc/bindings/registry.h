@@ -5,6 +5,7 @@
 
 namespace nucleiseg::bindings {
 
+void register_emulation(pybind11::module_& module);
 void register_features(pybind11::module_& module);
 void register_label(pybind11::module_& module);
 void register_mask(pybind11::module_& module);

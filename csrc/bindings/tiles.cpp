@@ -2,6 +2,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/registry.h"
+#include "bindings/tile_arguments.h"
 
 namespace nucleiseg::bindings {
 namespace {
@@ -68,28 +69,6 @@ ValueError
     If a shape is wrong, a core is not inside its tile and `out`, or `out` cannot be written.
 )";
 
-py::array rgb_argument(const py::object& value) {
-  py::array image = array_argument(value, "image", "uint8");
-  if (image.ndim() != 3 || image.shape(2) != cpu::kImageChannels) {
-    fail_value("image", shape_text(image), "is (H, W, 3)");
-  }
-  check_not_empty(image, "image");
-  if (!is_dense_from(image, 1)) {
-    fail_value("image", "an array with gaps in its rows", "is one contiguous in its last two axes");
-  }
-  return image;
-}
-
-std::vector<cpu::Point> points(const std::vector<int64_t>& table) {
-  std::vector<cpu::Point> found;
-  for (size_t i = 0; i < table.size(); i += 2) found.push_back({table[i], table[i + 1]});
-  return found;
-}
-
-void check_size(int64_t value, const char* name) {
-  if (value < 1) fail_value(name, std::to_string(value), "is 1 or more");
-}
-
 py::array tiles_output(const py::object& out, const py::array& image, int64_t count, int64_t height,
                        int64_t width) {
   const std::vector<int64_t> shape = {count, height, width, cpu::kImageChannels};
@@ -108,7 +87,7 @@ py::array tiles_output(const py::object& out, const py::array& image, int64_t co
 py::array gather(const py::object& image, const py::object& origins, int64_t height, int64_t width,
                  int threads, const py::object& out) {
   const py::array array = rgb_argument(image);
-  const std::vector<cpu::Point> corners = points(integer_table(origins, "origins", 2));
+  const std::vector<cpu::Point> corners = points_argument(origins, "origins");
   check_size(height, "height");
   check_size(width, "width");
   check_threads(threads);
@@ -121,78 +100,31 @@ py::array gather(const py::object& image, const py::object& origins, int64_t hei
   return tiles;
 }
 
-py::array cells_argument(const py::object& value) {
-  py::array cells = array_argument(value, "cells", "uint8");
-  if (cells.ndim() != 4 || cells.shape(3) != cpu::kCellBytes) {
-    fail_value("cells", shape_text(cells), "is (N, h, w, 8)");
-  }
+py::array dense_cells(const py::object& value) {
+  py::array cells = tile_cells_argument(value);
   if (is_dense_from(cells, 2)) return cells;
   return py::array_t<uint8_t, py::array::c_style>::ensure(cells);
 }
 
-cpu::Plane<uint8_t> maps_output(const py::array& out) {
-  if (out.ndim() != 3 || out.shape(2) != cpu::kMapChannels || !is_dense_from(out, 1)) {
-    fail_value("out", shape_text(out), "is (H, W, 2) contiguous in its last two axes");
-  }
-  auto writable = out;
-  return {static_cast<uint8_t*>(writable.mutable_data()), out.shape(0), out.shape(1),
-          out.strides(0)};
-}
-
-// Differences are taken so that no origin, however far, can overflow.
-bool is_span_inside(int64_t begin, int64_t end, int64_t origin, int64_t tile, int64_t size) {
-  if (begin < 0 || end > size || begin > end) return false;
-  return origin <= begin && origin >= end - tile;
-}
-
-std::vector<cpu::Rectangle> rectangles(const std::vector<int64_t>& table,
-                                       const std::vector<cpu::Point>& origins,
-                                       const py::array& cells, const cpu::Plane<uint8_t>& out) {
-  const int64_t height = cells.shape(1) * cpu::kCellSide;
-  const int64_t width = cells.shape(2) * cpu::kCellSide;
-  std::vector<cpu::Rectangle> found;
-  for (size_t i = 0; i < origins.size(); ++i) {
-    const int64_t* core = table.data() + 4 * i;
-    if (!is_span_inside(core[0], core[1], origins[i].row, height, out.height) ||
-        !is_span_inside(core[2], core[3], origins[i].column, width, out.width)) {
-      fail_value("cores",
-                 "rows " + std::to_string(core[0]) + ":" + std::to_string(core[1]) + ", columns " +
-                     std::to_string(core[2]) + ":" + std::to_string(core[3]) + " for tile " +
-                     std::to_string(i),
-                 "is a rectangle inside its tile and inside out");
-    }
-    found.push_back({core[0], core[1], core[2], core[3]});
-  }
-  return found;
-}
-
-void check_count(size_t got, size_t columns, const py::array& cells, const char* name) {
-  if (got != static_cast<size_t>(cells.shape(0)) * columns) {
-    fail_value(name, std::to_string(got / columns) + " rows",
-               "is one for each of the " + std::to_string(cells.shape(0)) + " tiles");
-  }
-}
-
 py::array assemble(const py::object& cells, const py::object& origins, const py::object& cores,
                    const py::object& out, int threads) {
-  const py::array tiles = cells_argument(cells);
-  const std::vector<int64_t> corners = integer_table(origins, "origins", 2);
-  const std::vector<int64_t> kept = integer_table(cores, "cores", 4);
-  check_count(corners.size(), 2, tiles, "origins");
-  check_count(kept.size(), 4, tiles, "cores");
+  const py::array tiles = dense_cells(cells);
+  const std::vector<cpu::Point> places = points_argument(origins, "origins");
+  check_count(places.size(), tiles, "origins");
+  const std::vector<cpu::Rectangle> kept = rectangles_argument(cores, "cores");
+  check_count(kept.size(), tiles, "cores");
   py::array result = output_argument(out, "out", "uint8");
   const cpu::Plane<uint8_t> target = maps_output(result);
   check_apart(result, tiles, "cells");
   check_threads(threads);
-  const std::vector<cpu::Point> places = points(corners);
-  const std::vector<cpu::Rectangle> rects = rectangles(kept, places, tiles, target);
+  check_inside(kept, places, tiles, target);
   std::vector<cpu::Cells> sources;
   for (py::ssize_t i = 0; i < tiles.shape(0); ++i) {
     sources.push_back(
         {static_cast<const uint8_t*>(tiles.data()) + i * tiles.strides(0), tiles.strides(1)});
   }
   const py::gil_scoped_release release;
-  cpu::assemble(sources, places, rects, target, threads);
+  cpu::assemble(sources, places, kept, target, threads);
   return result;
 }
 

@@ -12,6 +12,9 @@ namespace nucleiseg::cpu {
 // statistics, by histogram. Throws std::invalid_argument where a value is not finite.
 std::pair<double, double> percentiles(const ImageView& image, double low, double high, int threads);
 
+// Says that of `all` values these many are not finite, or are finite but not as float32.
+[[noreturn]] void fail_not_finite(uint64_t not_finite, uint64_t beyond, uint64_t all);
+
 // Writes (height, width, 3) bytes to `out`. The image has one channel or three.
 void normalize(const ImageView& image, float low, float high, uint8_t* out, int threads);
 

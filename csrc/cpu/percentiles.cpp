@@ -1,7 +1,6 @@
 // Percentiles by histogram. Integers: one bin a value. Floats: the order key's high half first,
 // then the low half inside the bins that were found, which is exact.
 #include <algorithm>
-#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -56,32 +55,20 @@ Found find_bin(const Counts& counts, uint64_t rank) {
   return {bin, rank};
 }
 
-// As NumPy's method="lower": the sorted values' index below the exact position, in double.
-uint64_t rank_of(double percent, uint64_t count) {
-  return static_cast<uint64_t>(std::floor(static_cast<double>(count - 1) * (percent / 100.0)));
-}
-
 std::string count_text(uint64_t bad, uint64_t all) {
   return bad == all ? "all " + std::to_string(all) + " values are"
                     : std::to_string(bad) + " of " + std::to_string(all) +
                           (bad == 1 ? " values is" : " values are");
 }
 
-[[noreturn]] void fail_not_finite(const ImageView& image, uint64_t bad, uint64_t all) {
-  uint64_t not_finite = bad;
-  if (image.type == ValueType::kFloat64) {
-    not_finite = 0;
-    std::vector<double> scratch;
-    for (int64_t row = 0; row < image.height; ++row) {
-      const double* values = row_values<double>(image, row, scratch);
-      for (int64_t i = 0; i < image.values_per_row(); ++i) not_finite += !std::isfinite(values[i]);
-    }
+uint64_t count_not_finite_doubles(const ImageView& image) {
+  uint64_t count = 0;
+  std::vector<double> scratch;
+  for (int64_t row = 0; row < image.height; ++row) {
+    const double* values = row_values<double>(image, row, scratch);
+    for (int64_t i = 0; i < image.values_per_row(); ++i) count += !kernels::is_finite(values[i]);
   }
-  if (not_finite > 0) {
-    throw std::invalid_argument("image: " + count_text(not_finite, all) +
-                                " not finite (NaN or infinite)");
-  }
-  throw std::invalid_argument("image: " + count_text(bad, all) + " beyond the range of float32");
+  return count;
 }
 
 constexpr uint32_t kInfinityBits = 0x7f80;  // the high half of float32's +infinity
@@ -160,17 +147,27 @@ std::pair<double, double> float_percentiles(const ImageView& image, uint64_t low
       [&](auto& own, const T* values, size_t number) { own.add(values, number, bin); });
   const auto all = static_cast<uint64_t>(image.height * image.values_per_row());
   const uint64_t bad = count_not_finite(counts);
-  if (bad > 0) fail_not_finite(image, bad, all);
+  if (bad > 0) {
+    const bool doubles = image.type == ValueType::kFloat64;
+    const uint64_t not_finite = doubles ? count_not_finite_doubles(image) : bad;
+    fail_not_finite(not_finite, bad - not_finite, all);
+  }
   return refine<T>(image, find_bin(counts, low), find_bin(counts, high), threads);
 }
 
 }  // namespace
 
+void fail_not_finite(uint64_t not_finite, uint64_t beyond, uint64_t all) {
+  throw std::invalid_argument(
+      "image: " + (not_finite > 0 ? count_text(not_finite, all) + " not finite (NaN or infinite)"
+                                  : count_text(beyond, all) + " beyond the range of float32"));
+}
+
 std::pair<double, double> percentiles(const ImageView& image, double low, double high,
                                       int threads) {
   const auto all = static_cast<uint64_t>(image.height * image.values_per_row());
-  const uint64_t low_rank = rank_of(low, all);
-  const uint64_t high_rank = rank_of(high, all);
+  const uint64_t low_rank = kernels::rank_of(low, all);
+  const uint64_t high_rank = kernels::rank_of(high, all);
   return with_value_type(image.type, [&](auto zero) {
     using T = decltype(zero);
     if constexpr (std::is_floating_point_v<T>) {

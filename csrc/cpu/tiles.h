@@ -13,28 +13,9 @@ using kernels::kCellBytes;
 using kernels::kCellSide;
 using kernels::kImageChannels;
 using kernels::kMapChannels;
-
-struct Point {
-  int64_t row;
-  int64_t column;
-};
-
-// Half open: row_begin <= row < row_end.
-struct Rectangle {
-  int64_t row_begin;
-  int64_t row_end;
-  int64_t column_begin;
-  int64_t column_end;
-};
-
-// Bytes with pixels side by side; only the rows may lie apart.
-template <class Byte>
-struct Plane {
-  Byte* data;
-  int64_t height;
-  int64_t width;
-  std::ptrdiff_t row_stride;
-};
+using kernels::Plane;
+using kernels::Point;
+using kernels::Rectangle;
 
 // Copies the tiles whose top-left pixels are `origins` to `out` (N, height, width, 3), reflecting
 // at the image's border.

@@ -31,6 +31,12 @@ NUCLEISEG_HOST_DEVICE uint8_t normalize(float value, float low, float factor) {
   return static_cast<uint8_t>(static_cast<int32_t>(scaled + 0.5f));
 }
 
+// The index of an order statistic among `count` sorted values, as NumPy's method="lower": that
+// below the exact position, in double.
+NUCLEISEG_HOST_DEVICE uint64_t rank_of(double percent, uint64_t count) {
+  return static_cast<uint64_t>(static_cast<double>(count - 1) * (percent / 100.0));
+}
+
 NUCLEISEG_HOST_DEVICE uint32_t order_key(uint8_t value) { return value; }
 NUCLEISEG_HOST_DEVICE uint32_t order_key(uint16_t value) { return value; }
 NUCLEISEG_HOST_DEVICE uint32_t order_key(int16_t value) {
@@ -50,6 +56,18 @@ NUCLEISEG_HOST_DEVICE float value_of_float_key(uint32_t key) {
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;
+}
+
+NUCLEISEG_HOST_DEVICE bool is_finite(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return (bits & 0x7f800000u) != 0x7f800000u;
+}
+
+NUCLEISEG_HOST_DEVICE bool is_finite(double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return (bits & 0x7ff0000000000000u) != 0x7ff0000000000000u;
 }
 
 }  // namespace nucleiseg::kernels

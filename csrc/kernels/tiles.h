@@ -7,6 +7,7 @@
 // doi:10.1109/CVPR.2016.207). A cell is 8 bytes: both maps of its four pixels in raster order.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/portable.h"
@@ -17,6 +18,28 @@ constexpr int64_t kImageChannels = 3;
 constexpr int64_t kMapChannels = 2;
 constexpr int64_t kCellSide = 2;
 constexpr int64_t kCellBytes = kCellSide * kCellSide * kMapChannels;
+
+struct Point {
+  int64_t row;
+  int64_t column;
+};
+
+// Half open: row_begin <= row < row_end.
+struct Rectangle {
+  int64_t row_begin;
+  int64_t row_end;
+  int64_t column_begin;
+  int64_t column_end;
+};
+
+// Bytes with pixels side by side; only the rows may lie apart.
+template <class Byte>
+struct Plane {
+  Byte* data;
+  int64_t height;
+  int64_t width;
+  std::ptrdiff_t row_stride;
+};
 
 // Where a pixel's maps begin in its row of cells; `row` counts from the tile's first pixel row.
 NUCLEISEG_HOST_DEVICE int64_t byte_in_cells(int64_t row, int64_t column) {
@@ -33,6 +56,7 @@ NUCLEISEG_HOST_DEVICE int64_t phase(int64_t index, int64_t period) {
 }
 
 NUCLEISEG_HOST_DEVICE int64_t reflect(int64_t index, int64_t size) {
+  if (index >= 0 && index < size) return index;  // most are inside, and division is slow
   const int64_t period = reflect_period(size);
   const int64_t forward = phase(index, period);
   return forward < size ? forward : period - forward;

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nucleiseg._native import cpu
+from machines import EVERY_DEVICE, Machine
 
 Layout = Callable[[np.ndarray], np.ndarray]
 
@@ -68,3 +69,12 @@ def level(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240229)
+
+
+@pytest.fixture(params=EVERY_DEVICE)
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """The emulated device or a real one, with a stream."""
+    made = Machine(request.param)
+    made.shuffle(0)
+    yield made
+    made.stream.synchronize()

@@ -1,0 +1,17 @@
+# The GPUs that the kernels are compiled for: Ampere and Ada cards and hosts (80, 86, 89), Orin (87),
+# Hopper (90), Thor (110) and Blackwell cards (120), as far as this compiler knows them; later ones
+# translate the code of the last.
+set(wanted 80 86 87 89 90 110 120)
+execute_process(
+  COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch
+  OUTPUT_VARIABLE known
+  ERROR_QUIET)
+set(real)
+foreach(architecture IN LISTS wanted)
+  if(known MATCHES "compute_${architecture}[^0-9]")
+    list(APPEND real ${architecture})
+  endif()
+endforeach()
+list(GET real -1 last)
+list(TRANSFORM real APPEND "-real")
+set(CMAKE_CUDA_ARCHITECTURES ${real} ${last}-virtual)

@@ -1,0 +1,148 @@
+#include "bindings/device/array.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "bindings/arguments.h"
+
+namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
+namespace {
+
+constexpr const char* kInterface = "__cuda_array_interface__";
+constexpr size_t kWorkspaceAlignment = 16;
+
+// Keeps a Python object as long as its memory is used, from threads that may not hold the
+// interpreter.
+std::shared_ptr<void> owner_of(const py::object& value) {
+  return {new py::object(value), [](void* kept) {
+            const py::gil_scoped_acquire acquire;
+            delete static_cast<py::object*>(kept);
+          }};
+}
+
+void follow(const py::dict& interface, const device::Stream& stream) {
+  if (!interface.contains("stream") || py::object(interface["stream"]).is_none()) return;
+  const auto number = interface["stream"].cast<uintptr_t>();
+  const device::Stream producer(reinterpret_cast<cudaStream_t>(number));
+  if (producer.handle() == stream.handle()) return;
+  const device::Event event(false);
+  event.record(producer);
+  stream.wait(event);
+}
+
+BufferPointer adopt(const py::object& value, const char* name, const device::Stream& stream) {
+  const auto interface = value.attr(kInterface).cast<py::dict>();
+  const auto data = interface["data"].cast<std::pair<uintptr_t, bool>>();
+  const auto dtype = py::dtype::from_args(interface["typestr"]);
+  if (!dtype.attr("isnative").cast<bool>()) {
+    fail_value(name, "values in the other byte order", "are those in the device's");
+  }
+  auto buffer = std::make_shared<Buffer>(Buffer{
+      {owner_of(value), reinterpret_cast<void*>(data.first), dtype, {}, {}, data.second}, nullptr});
+  for (const py::handle size : interface["shape"]) buffer->shape.push_back(size.cast<py::ssize_t>());
+  buffer->strides = dense_strides(buffer->shape, dtype.itemsize());
+  if (interface.contains("strides") && !py::object(interface["strides"]).is_none()) {
+    buffer->strides.clear();
+    for (const py::handle step : interface["strides"]) {
+      buffer->strides.push_back(step.cast<py::ssize_t>());
+    }
+  }
+  follow(interface, stream);
+  return buffer;
+}
+
+std::string shape_text(const Sizes& shape) {
+  return py::str(py::tuple(py::cast(shape))).cast<std::string>();
+}
+
+std::string dense_text(const Sizes& shape, py::ssize_t axis) {
+  if (axis == 0) return "is C-contiguous " + shape_text(shape);
+  return "is " + shape_text(shape) + " contiguous in its last axis";
+}
+
+}  // namespace
+
+py::ssize_t Array::size() const {
+  py::ssize_t count = 1;
+  for (const py::ssize_t length : shape) count *= length;
+  return count;
+}
+
+bool Array::is_dense() const {
+  py::ssize_t stride = dtype.itemsize();
+  for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) {
+    if (shape[i] != 1 && strides[i] != stride) return size() == 0;
+  }
+  return true;
+}
+
+Sizes dense_strides(const Sizes& shape, py::ssize_t itemsize) {
+  Sizes strides(shape.size());
+  for (size_t i = shape.size(); i-- > 0; itemsize *= shape[i]) strides[i] = itemsize;
+  return strides;
+}
+
+BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype) {
+  for (const py::ssize_t length : shape) {
+    if (length < 0) fail_value("shape", shape_text(shape), "is no negative length");
+  }
+  auto buffer = std::make_shared<Buffer>(
+      Buffer{{nullptr, nullptr, dtype, shape, dense_strides(shape, dtype.itemsize())}, nullptr});
+  const auto memory = std::make_shared<device::DeviceMemory>(buffer->bytes());
+  buffer->data = memory->data();
+  buffer->owner = memory;
+  return buffer;
+}
+
+py::array outline(const Array& array) {
+  // Memory of no bytes has no address, for which NumPy would allocate.
+  static char nothing = 0;
+  void* const data = array.data == nullptr ? &nothing : array.data;
+  // With an owner, whoever it is, NumPy copies nothing.
+  const py::capsule owner(data, [](void*) {});
+  py::array found(array.dtype, array.shape, array.strides, data, owner);
+  if (array.read_only) found.attr("flags").attr("writeable") = false;
+  return found;
+}
+
+BufferPointer buffer_argument(const py::object& value, const char* name,
+                              const device::Stream& stream) {
+  if (py::isinstance<Buffer>(value)) return value.cast<BufferPointer>();
+  if (py::hasattr(value, kInterface)) return adopt(value, name, stream);
+  throw py::type_error(std::string(name) + ": got " +
+                       py::type::handle_of(value).attr("__name__").cast<std::string>() +
+                       "; accepted is an array on the device: a Buffer, or anything with " +
+                       kInterface);
+}
+
+BufferPointer output_buffer(const py::object& value, const char* name, const Sizes& shape,
+                            const char* dtype, py::ssize_t axis, const device::Stream& stream) {
+  if (value.is_none()) return make_buffer(shape, py::dtype(dtype));
+  const BufferPointer buffer = buffer_argument(value, name, stream);
+  const py::array array = output_argument(outline(*buffer), name, dtype);
+  const bool fits = buffer->shape == shape;
+  if (!fits || !is_dense_from(array, axis)) {
+    const char* const gaps =
+        axis == 0 ? ", not C-contiguous" : ", not contiguous in its last axis";
+    fail_value(name, bindings::shape_text(array) + (fits ? gaps : ""), dense_text(shape, axis));
+  }
+  return buffer;
+}
+
+BufferPointer workspace_argument(const py::object& value, size_t bytes,
+                                 const device::Stream& stream) {
+  const BufferPointer buffer = buffer_argument(value, "workspace", stream);
+  const bool aligned = reinterpret_cast<uintptr_t>(buffer->data) % kWorkspaceAlignment == 0;
+  if (buffer->bytes() < bytes || !buffer->is_dense() || buffer->read_only || !aligned) {
+    fail_value("workspace", std::to_string(buffer->bytes()) + " bytes",
+               "are at least " + std::to_string(bytes) +
+                   " bytes, contiguous, writable, at a multiple of 16 bytes");
+  }
+  return buffer;
+}
+
+void check_apart(const Array& out, const Array& input, const char* input_name) {
+  bindings::check_apart(outline(out), outline(input), input_name);
+}
+
+}  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

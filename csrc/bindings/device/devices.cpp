@@ -1,0 +1,59 @@
+#include "cuda/device.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/device/registry.h"
+
+namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
+namespace {
+
+namespace py = pybind11;
+namespace device = nucleiseg::NUCLEISEG_DEVICE;
+
+constexpr const char* kDevices = R"(The devices that this process sees; none where there is no driver.
+
+Returns
+-------
+list of dict
+    ``name``: str; ``compute_capability``: (int, int); ``multiprocessors``: int; ``memory``: int,
+    bytes; ``integrated``: bool, whether it shares the host's memory; ``maps_host_memory``: bool,
+    whether kernels can use mapped host memory.
+)";
+
+py::list devices() {
+  py::list found;
+  for (int i = 0; i < device::device_count(); ++i) {
+    const device::Device one = device::device(i);
+    py::dict entry;
+    entry["name"] = one.name;
+    entry["compute_capability"] = py::make_tuple(one.major, one.minor);
+    entry["multiprocessors"] = one.multiprocessors;
+    entry["memory"] = one.memory_bytes;
+    entry["integrated"] = one.integrated;
+    entry["maps_host_memory"] = one.maps_host_memory;
+    found.append(entry);
+  }
+  return found;
+}
+
+py::tuple version(int number) { return py::make_tuple(number / 1000, number % 1000 / 10); }
+
+}  // namespace
+
+void register_devices(py::module_& module) {
+  module.def("device_count", device::device_count,
+             "How many devices there are; 0 where there is no driver.");
+  module.def("devices", devices, kDevices);
+  module.def("current_device", device::current_device, "The calling thread's device.");
+  module.def("set_device", device::set_device, py::arg("index"),
+             "Choose the calling thread's device.");
+  module.def("memory", device::memory, "Free and all bytes of the current device.");
+  module.def(
+      "runtime_version", [] { return version(device::runtime_version()); },
+      "(major, minor) of the CUDA runtime in this build.");
+  module.def(
+      "driver_version", [] { return version(device::driver_version()); },
+      "(major, minor) of the newest CUDA that the driver knows; (0, 0) where there is none.");
+}
+
+}  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

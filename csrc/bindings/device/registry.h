@@ -1,0 +1,20 @@
+// What each file of csrc/bindings/device adds to a device's Python module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
+
+void register_buffers(pybind11::module_& module);
+void register_copies(pybind11::module_& module);
+void register_devices(pybind11::module_& module);
+void register_label(pybind11::module_& module);
+void register_mask(pybind11::module_& module);
+void register_normalize(pybind11::module_& module);
+void register_streams(pybind11::module_& module);
+void register_tiles(pybind11::module_& module);
+
+// All of the above.
+void register_all(pybind11::module_& module);
+
+}  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

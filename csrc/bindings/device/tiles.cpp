@@ -1,0 +1,148 @@
+#include "cuda/tiles.h"
+
+#include <cmath>
+#include <string>
+
+#include "bindings/device/array.h"
+#include "bindings/device/registry.h"
+#include "bindings/tile_arguments.h"
+
+namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
+namespace {
+
+constexpr const char* kGather = R"(Cut tiles out of an image, reflecting it at its border.
+
+As ``cpu.gather``, on the device. Does not wait.
+
+Parameters
+----------
+image : Buffer or anything with ``__cuda_array_interface__``
+    (H, W, 3) uint8, contiguous in its last two axes.
+origins : numpy.ndarray
+    (N, 2) int32 or int64 on the host: see ``cpu.gather``.
+height, width : int
+    Pixels of a tile.
+stream : Stream
+out : Buffer or anything with ``__cuda_array_interface__``, optional
+    C-contiguous, of the shape and dtype that is returned; a new one where it is not given.
+layout : {"NHWC", "NCHW"}
+    Pixel by pixel, as ``cpu.gather`` gives it, or channel by channel.
+dtype : {"uint8", "int8", "float16", "float32"}
+    What the engine takes; "NHWC" is uint8 alone.
+scale : float
+    What each byte is multiplied by, but for uint8. int8 is rounded half up and limited to 127.
+
+Returns
+-------
+Buffer
+    (N, height, width, 3) or (N, 3, height, width).
+)";
+
+constexpr const char* kAssemble =
+    R"(Put the network's answers for tiles back into one pair of maps, without the halos.
+
+As ``cpu.assemble``, on the device. Does not wait.
+
+Parameters
+----------
+cells : Buffer or anything with ``__cuda_array_interface__``
+    (N, h, w, 8) uint8, C-contiguous: see ``cpu.assemble``.
+origins, cores : numpy.ndarray
+    (N, 2) and (N, 4) int32 or int64 on the host: see ``cpu.assemble``.
+out : Buffer or anything with ``__cuda_array_interface__``
+    (H, W, 2) uint8, contiguous in its last two axes.
+stream : Stream
+
+Returns
+-------
+`out`.
+)";
+
+struct NamedType {
+  const char* layout;
+  const char* dtype;
+  device::TileType type;
+};
+
+constexpr NamedType kTypes[] = {
+    {"NHWC", "uint8", device::TileType::kBytes},
+    {"NCHW", "uint8", device::TileType::kPlanarUint8},
+    {"NCHW", "int8", device::TileType::kPlanarInt8},
+    {"NCHW", "float16", device::TileType::kPlanarFloat16},
+    {"NCHW", "float32", device::TileType::kPlanarFloat32},
+};
+
+const NamedType& tile_type(const std::string& layout, const std::string& dtype) {
+  for (const NamedType& candidate : kTypes) {
+    if (layout == candidate.layout && dtype == candidate.dtype) return candidate;
+  }
+  fail_value("layout, dtype", layout + ", " + dtype,
+             "are NHWC with uint8, and NCHW with uint8, int8, float16 and float32");
+}
+
+float scale_argument(double value) {
+  const auto scale = static_cast<float>(value);
+  if (!std::isfinite(scale) || scale < 0) {
+    fail_value("scale", std::to_string(value), "is a finite number, 0 or more");
+  }
+  return scale;
+}
+
+BufferPointer gather(const py::object& image, const py::object& origins, int64_t height,
+                     int64_t width, const StreamPointer& stream, const py::object& out,
+                     const std::string& layout, const std::string& dtype, double scale) {
+  const BufferPointer input = buffer_argument(image, "image", *stream);
+  const py::array array = rgb_argument(outline(*input));
+  const std::vector<kernels::Point> corners = points_argument(origins, "origins");
+  check_size(height, "height");
+  check_size(width, "width");
+  const NamedType& type = tile_type(layout, dtype);
+  const float factor = scale_argument(scale);
+  const auto count = static_cast<py::ssize_t>(corners.size());
+  const Sizes shape = type.type == device::TileType::kBytes ? Sizes{count, height, width, 3}
+                                                            : Sizes{count, 3, height, width};
+  const BufferPointer tiles = output_buffer(out, "out", shape, type.dtype, 0, *stream);
+  check_apart(*tiles, *input, "image");
+  tiles->writer = stream;
+  const kernels::Plane<const uint8_t> source = {static_cast<const uint8_t*>(input->data),
+                                                array.shape(0), array.shape(1), array.strides(0)};
+  const py::gil_scoped_release release;
+  device::gather(source, corners, height, width, type.type, factor, tiles->data,
+                 stream->handle());
+  return tiles;
+}
+
+py::object assemble(const py::object& cells, const py::object& origins, const py::object& cores,
+                    const py::object& out, const StreamPointer& stream) {
+  const BufferPointer input = buffer_argument(cells, "cells", *stream);
+  const py::array tiles = tile_cells_argument(outline(*input));
+  if (!input->is_dense()) fail_value("cells", "an array with gaps", "is a C-contiguous one");
+  const std::vector<kernels::Point> places = points_argument(origins, "origins");
+  check_count(places.size(), tiles, "origins");
+  const std::vector<kernels::Rectangle> kept = rectangles_argument(cores, "cores");
+  check_count(kept.size(), tiles, "cores");
+  const BufferPointer result = buffer_argument(out, "out", *stream);
+  const py::array maps = output_argument(outline(*result), "out", "uint8");
+  const kernels::Plane<uint8_t> target = maps_output(maps);
+  check_apart(*result, *input, "cells");
+  check_inside(kept, places, tiles, target);
+  result->writer = stream;
+  const device::Cells source = {static_cast<const uint8_t*>(input->data), tiles.shape(1),
+                                tiles.shape(2)};
+  const py::gil_scoped_release release;
+  device::assemble(source, places, kept, target, stream->handle());
+  return out;
+}
+
+}  // namespace
+
+void register_tiles(py::module_& module) {
+  module.def("gather", gather, py::arg("image"), py::arg("origins"), py::arg("height"),
+             py::arg("width"), py::kw_only(), py::arg("stream").none(false),
+             py::arg("out") = py::none(), py::arg("layout") = "NHWC", py::arg("dtype") = "uint8",
+             py::arg("scale") = 1.0, kGather);
+  module.def("assemble", assemble, py::arg("cells"), py::arg("origins"), py::arg("cores"),
+             py::arg("out"), py::kw_only(), py::arg("stream").none(false), kAssemble);
+}
+
+}  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -1,0 +1,38 @@
+// What devices there are. All work is in a device's primary context, which the CUDA runtime shares
+// with CuPy, PyTorch and pycuda's autoprimaryctx.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "cuda/check.h"
+
+namespace nucleiseg::NUCLEISEG_DEVICE {
+
+struct Device {
+  std::string name;
+  int major;  // of the compute capability
+  int minor;
+  int multiprocessors;
+  size_t memory_bytes;
+  bool integrated;  // shares its memory with the host
+  bool maps_host_memory;
+};
+
+// 0 where there is no driver either.
+int device_count();
+Device device(int index);
+
+// Of the calling thread.
+int current_device();
+void set_device(int index);
+
+// Free and all bytes of the current device.
+std::pair<size_t, size_t> memory();
+
+// As CUDA counts: 13000 is 13.0; the driver's is 0 where there is none.
+int runtime_version();
+int driver_version();
+
+}  // namespace nucleiseg::NUCLEISEG_DEVICE

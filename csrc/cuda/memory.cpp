@@ -1,0 +1,34 @@
+#include "cuda/memory.h"
+
+namespace nucleiseg::NUCLEISEG_DEVICE {
+
+DeviceMemory::DeviceMemory(size_t bytes) {
+  if (bytes > 0) NUCLEISEG_CHECK(cudaMalloc(&data_, bytes));
+}
+
+DeviceMemory::~DeviceMemory() { cudaFree(data_); }
+
+PinnedMemory::PinnedMemory(size_t bytes, bool mapped) {
+  if (bytes == 0) return;
+  const unsigned flags = cudaHostAllocPortable | (mapped ? cudaHostAllocMapped : 0u);
+  NUCLEISEG_CHECK(cudaHostAlloc(&data_, bytes, flags));
+  if (!mapped) return;
+  const cudaError_t error = cudaHostGetDevicePointer(&device_, data_, 0);
+  if (error == cudaSuccess) return;
+  cudaFreeHost(data_);
+  fail(error, "cudaHostGetDevicePointer");
+}
+
+PinnedMemory::~PinnedMemory() {
+  if (data_ != nullptr) cudaFreeHost(data_);
+}
+
+void copy(void* to, const void* from, size_t bytes, cudaStream_t stream) {
+  if (bytes > 0) NUCLEISEG_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream));
+}
+
+void fill(void* memory, uint8_t byte, size_t bytes, cudaStream_t stream) {
+  if (bytes > 0) NUCLEISEG_CHECK(cudaMemsetAsync(memory, byte, bytes, stream));
+}
+
+}  // namespace nucleiseg::NUCLEISEG_DEVICE

@@ -1,0 +1,106 @@
+#include "cuda/normalize.h"
+
+#include "cuda/pack.h"
+#include "cuda/values.h"
+#include "cuda/words.h"
+#include "kernels/normalize.h"
+
+namespace nucleiseg::NUCLEISEG_DEVICE {
+namespace {
+
+constexpr int kOutputChannels = 3;
+
+struct Range {
+  const Limits* limits;
+  float low;
+  float high;
+
+  __device__ __forceinline__ kernels::Affine affine() const {
+    if (limits == nullptr) return kernels::affine(low, high);
+    return kernels::affine(static_cast<float>(limits->low), static_cast<float>(limits->high));
+  }
+};
+
+template <class T>
+__device__ __forceinline__ uint8_t byte_of(T value, const kernels::Affine& map) {
+  return kernels::normalize(static_cast<float>(value), map.low, map.factor);
+}
+
+// Sixteen bytes of values that lie as the output does.
+template <class T>
+__global__ void normalize_wide(const std::byte* image, int64_t items, Range range, uint8_t* out) {
+  const int64_t i = item();
+  if (i >= items) return;
+  const kernels::Affine map = range.affine();
+  Pack<uint8_t> bytes;
+  NUCLEISEG_UNROLL for (int k = 0; k < static_cast<int>(sizeof(T)); ++k) {
+    const auto values = Pack<T>::load(image + (i * sizeof(T) + k) * kWide);
+    NUCLEISEG_UNROLL for (int j = 0; j < Pack<T>::kCount; ++j) {
+      bytes.values[k * Pack<T>::kCount + j] = byte_of(values.values[j], map);
+    }
+  }
+  bytes.store(out + i * kWide);
+}
+
+// Sixteen grey pixels: three times sixteen bytes.
+template <class T>
+__global__ void normalize_grey(const std::byte* image, int64_t items, Range range, uint8_t* out) {
+  const int64_t i = item();
+  if (i >= items) return;
+  const kernels::Affine map = range.affine();
+  Pack<uint8_t> bytes[kOutputChannels];
+  NUCLEISEG_UNROLL for (int k = 0; k < static_cast<int>(sizeof(T)); ++k) {
+    const auto values = Pack<T>::load(image + (i * sizeof(T) + k) * kWide);
+    NUCLEISEG_UNROLL for (int j = 0; j < Pack<T>::kCount; ++j) {
+      const uint8_t byte = byte_of(values.values[j], map);
+      NUCLEISEG_UNROLL for (int c = 0; c < kOutputChannels; ++c) {
+        const int at = (k * Pack<T>::kCount + j) * kOutputChannels + c;
+        bytes[at / kWide].values[at % kWide] = byte;
+      }
+    }
+  }
+  NUCLEISEG_UNROLL for (int c = 0; c < kOutputChannels; ++c) {
+    bytes[c].store(out + (i * kOutputChannels + c) * kWide);
+  }
+}
+
+// One pixel of any image; grey has its one channel read three times.
+template <class T>
+__global__ void normalize_any(ImageView image, int64_t first, Range range, uint8_t* out) {
+  const int64_t i = first + item();
+  if (i >= image.height * image.width) return;
+  const kernels::Affine map = range.affine();
+  const std::byte* const pixel = pixel_at(image, i);
+  const std::ptrdiff_t step = image.channels == 1 ? 0 : image.channel_stride;
+  NUCLEISEG_UNROLL for (int c = 0; c < kOutputChannels; ++c) {
+    out[i * kOutputChannels + c] = byte_of(value_at<T>(pixel + c * step), map);
+  }
+}
+
+// Pixels that the wide kernels deal with: a multiple of sixteen.
+template <class T>
+int64_t wide_pixels(const ImageView& image, const uint8_t* out) {
+  if (!is_gapless<T>(image) || !is_wide(out)) return 0;
+  return image.height * image.width / kWide * kWide;
+}
+
+template <class T>
+void normalize_as(const ImageView& image, Range range, uint8_t* out, cudaStream_t stream) {
+  const int64_t wide = wide_pixels<T>(image, out);
+  const int64_t items = wide * image.channels / kWide;
+  launch_items(image.channels == 1 ? normalize_grey<T> : normalize_wide<T>, items, stream,
+               image.data, items, range, out);
+  launch_items(normalize_any<T>, image.height * image.width - wide, stream, image, wide, range,
+               out);
+}
+
+}  // namespace
+
+void normalize(const ImageView& image, const Limits* limits, float low, float high, uint8_t* out,
+               cudaStream_t stream) {
+  const Range range = {limits, low, high};
+  with_value_type(image.type,
+                  [&](auto zero) { normalize_as<decltype(zero)>(image, range, out, stream); });
+}
+
+}  // namespace nucleiseg::NUCLEISEG_DEVICE

@@ -1,0 +1,103 @@
+// The words that the kernels are written in; csrc/emulation/words.h has their twins for a C++
+// compiler.
+//
+// A kernel keeps to these, to blockIdx, threadIdx, blockDim and gridDim (one dimension), and to
+// __shared__ arrays inside kernels of phases. Most kernels are independent threads, one for each
+// item. Where the threads of a block work together, the kernel is a sequence of phases: all threads
+// finish one before any begins the next, and only __shared__ variables live from one to the next.
+#pragma once
+
+#if defined(__CUDACC__)
+
+#define NUCLEISEG_UNROLL _Pragma("unroll")
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "cuda/check.h"
+
+namespace nucleiseg::cuda {
+
+// Aligned 32-bit and 64-bit accesses are not torn; volatile keeps them from being cached in
+// registers or in the first-level cache.
+template <class T>
+static __device__ __forceinline__ T relaxed_load(const T* cell) {
+  return *static_cast<const volatile T*>(cell);
+}
+
+template <class T>
+static __device__ __forceinline__ void relaxed_store(T* cell, T value) {
+  *static_cast<volatile T*>(cell) = value;
+}
+
+// Each gives what the cell held before. uint64_t is another type than CUDA's unsigned long long.
+static __device__ __forceinline__ int32_t atomic_min(int32_t* cell, int32_t value) {
+  return atomicMin(cell, value);
+}
+static __device__ __forceinline__ uint32_t atomic_min(uint32_t* cell, uint32_t value) {
+  return atomicMin(cell, value);
+}
+static __device__ __forceinline__ int32_t atomic_max(int32_t* cell, int32_t value) {
+  return atomicMax(cell, value);
+}
+static __device__ __forceinline__ uint64_t atomic_max(uint64_t* cell, uint64_t value) {
+  return atomicMax(reinterpret_cast<unsigned long long*>(cell), value);
+}
+static __device__ __forceinline__ uint32_t atomic_add(uint32_t* cell, uint32_t value) {
+  return atomicAdd(cell, value);
+}
+static __device__ __forceinline__ uint64_t atomic_add(uint64_t* cell, uint64_t value) {
+  return atomicAdd(reinterpret_cast<unsigned long long*>(cell), value);
+}
+
+// Puts a kernel of independent threads into the stream.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), int64_t blocks, uint32_t threads, cudaStream_t stream,
+            Arguments... arguments) {
+  kernel<<<static_cast<uint32_t>(blocks), threads, 0, stream>>>(
+      static_cast<Parameters>(arguments)...);
+  NUCLEISEG_CHECK(cudaGetLastError());
+}
+
+// Puts a kernel of phases into the stream.
+template <class... Parameters, class... Arguments>
+void launch_blocks(void (*kernel)(Parameters...), int64_t blocks, uint32_t threads,
+                   cudaStream_t stream, Arguments... arguments) {
+  launch(kernel, blocks, threads, stream, arguments...);
+}
+
+template <class Body>
+static __device__ __forceinline__ void phase(Body&& body) {
+  body();
+  __syncthreads();
+}
+
+}  // namespace nucleiseg::cuda
+
+#else
+
+#include "cuda/check.h"
+#include "emulation/words.h"
+
+#endif
+
+namespace nucleiseg::NUCLEISEG_DEVICE {
+
+constexpr uint32_t kThreads = 256;
+
+// The item that an independent thread works on; there are a few more threads than items.
+static __device__ __forceinline__ int64_t item() {
+  return int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+}
+
+inline int64_t blocks_for(int64_t items) { return (items + kThreads - 1) / kThreads; }
+
+// One thread for each item.
+template <class... Parameters, class... Arguments>
+void launch_items(void (*kernel)(Parameters...), int64_t items, cudaStream_t stream,
+                  Arguments... arguments) {
+  if (items > 0) launch(kernel, blocks_for(items), kThreads, stream, arguments...);
+}
+
+}  // namespace nucleiseg::NUCLEISEG_DEVICE

@@ -1,0 +1,252 @@
+// Every operation on random images, emulated against the CPU: what the race detector and the
+// address sanitizer run. Prints what differs and ends with 1 if anything does.
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cpu/label.h"
+#include "cpu/mask.h"
+#include "cpu/normalize.h"
+#include "cpu/tiles.h"
+#include "cuda/label.h"
+#include "cuda/mask.h"
+#include "cuda/memory.h"
+#include "cuda/normalize.h"
+#include "cuda/stream.h"
+#include "cuda/tiles.h"
+#include "emulation/machine.h"
+
+namespace nucleiseg::emulated {
+namespace {
+
+using Random = std::mt19937_64;
+
+int failures = 0;
+
+void expect(bool equal, const char* operation, int64_t height, int64_t width, int round) {
+  if (equal) return;
+  std::printf("%s differs at %lld x %lld, round %d\n", operation, static_cast<long long>(height),
+              static_cast<long long>(width), round);
+  ++failures;
+}
+
+int64_t pick(Random& random, int64_t low, int64_t high) {
+  return std::uniform_int_distribution<int64_t>(low, high)(random);
+}
+
+// Memory of the device and the way there and back.
+template <class T>
+class OnDevice {
+ public:
+  OnDevice(size_t count, const Stream& stream)
+      : count_(count), stream_(stream), memory_(count * sizeof(T)) {}
+
+  OnDevice(const std::vector<T>& values, const Stream& stream) : OnDevice(values.size(), stream) {
+    copy(memory_.data(), values.data(), count_ * sizeof(T), stream.handle());
+  }
+
+  T* data() const { return static_cast<T*>(memory_.data()); }
+
+  std::vector<T> read() const {
+    std::vector<T> values(count_);
+    copy(values.data(), memory_.data(), count_ * sizeof(T), stream_.handle());
+    stream_.synchronize();
+    return values;
+  }
+
+ private:
+  const size_t count_;
+  const Stream& stream_;
+  const DeviceMemory memory_;
+};
+
+ImageView view_of(const void* data, ValueType type, int64_t height, int64_t width, int64_t channels,
+                  std::ptrdiff_t size) {
+  return {static_cast<const std::byte*>(data),
+          type,
+          height,
+          width,
+          channels,
+          width * channels * size,
+          channels * size,
+          size};
+}
+
+// Maps in which neighbours are alike, with plateaus, cores of all sizes and rims without one.
+std::vector<uint8_t> random_maps(Random& random, int64_t height, int64_t width) {
+  const int64_t block = pick(random, 1, 6);
+  const int64_t levels = pick(random, 2, 40);
+  std::vector<uint8_t> coarse(static_cast<size_t>((height / block + 1) * (width / block + 1) * 2));
+  for (uint8_t& value : coarse) {
+    value = static_cast<uint8_t>(pick(random, 0, levels - 1) * 255 / (levels - 1));
+  }
+  std::vector<uint8_t> maps;
+  for (int64_t row = 0; row < height; ++row) {
+    for (int64_t column = 0; column < width; ++column) {
+      const int64_t cell = row / block * (width / block + 1) + column / block;
+      for (int64_t map = 0; map < 2; ++map) maps.push_back(coarse[static_cast<size_t>(2 * cell + map)]);
+    }
+  }
+  return maps;
+}
+
+void test_mask(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
+  const std::vector<uint8_t> maps = random_maps(random, height, width);
+  const auto threshold = static_cast<uint8_t>(pick(random, 0, 255));
+  std::vector<uint8_t> expected(maps.size() / 2);
+  cpu::mask(view_of(maps.data(), ValueType::kUint8, height, width, 2, 1), threshold,
+            expected.data(), width, 1);
+  const OnDevice<uint8_t> input(maps, stream);
+  const OnDevice<uint8_t> found(expected.size(), stream);
+  mask(view_of(input.data(), ValueType::kUint8, height, width, 2, 1), threshold, found.data(),
+       width, stream.handle());
+  expect(found.read() == expected, "mask", height, width, round);
+}
+
+void test_label(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
+  const std::vector<uint8_t> maps = random_maps(random, height, width);
+  const kernels::LabelRule rule = {static_cast<uint8_t>(pick(random, 0, 160)),
+                                   static_cast<uint8_t>(pick(random, 0, 255)), pick(random, 0, 9),
+                                   pick(random, 0, 9)};
+  std::vector<int32_t> expected(maps.size() / 2);
+  const int32_t number = cpu::label(view_of(maps.data(), ValueType::kUint8, height, width, 2, 1),
+                                    rule, expected.data(), 1);
+  const OnDevice<uint8_t> input(maps, stream);
+  const OnDevice<int32_t> found(expected.size(), stream);
+  const OnDevice<int32_t> count(1, stream);
+  const DeviceMemory workspace(label_workspace(height, width));
+  label(view_of(input.data(), ValueType::kUint8, height, width, 2, 1), rule, found.data(),
+        count.data(), workspace.data(), stream.handle());
+  expect(found.read() == expected && count.read()[0] == number, "label", height, width, round);
+}
+
+template <class T>
+void test_normalize(Random& random, const Stream& stream, ValueType type, int64_t height,
+                    int64_t width, int round) {
+  const int64_t channels = pick(random, 0, 1) * 2 + 1;
+  std::vector<T> values(static_cast<size_t>(height * width * channels));
+  for (T& value : values) value = static_cast<T>(pick(random, -40000, 40000)) / T{3};
+  const auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+  const ImageView image = view_of(values.data(), type, height, width, channels, size);
+  const double low = static_cast<double>(pick(random, 0, 50));
+  const double high = static_cast<double>(pick(random, 50, 100));
+  const std::pair<double, double> limits = cpu::percentiles(image, low, high, 1);
+  std::vector<uint8_t> expected(static_cast<size_t>(height * width * 3));
+  cpu::normalize(image, static_cast<float>(limits.first), static_cast<float>(limits.second),
+                 expected.data(), 1);
+  const OnDevice<T> input(values, stream);
+  const ImageView view = view_of(input.data(), type, height, width, channels, size);
+  const DeviceMemory workspace(percentiles_workspace());
+  const OnDevice<Limits> found_limits(1, stream);
+  const OnDevice<uint8_t> found(expected.size(), stream);
+  percentiles(view, low, high, found_limits.data(), workspace.data(), stream.handle());
+  normalize(view, found_limits.data(), 0, 0, found.data(), stream.handle());
+  const Limits seen = found_limits.read()[0];
+  expect(seen.low == limits.first && seen.high == limits.second, "percentiles", height, width,
+         round);
+  expect(found.read() == expected, "normalize", height, width, round);
+}
+
+void test_gather(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
+  std::vector<uint8_t> values(static_cast<size_t>(height * width * 3));
+  for (uint8_t& value : values) value = static_cast<uint8_t>(random());
+  std::vector<kernels::Point> origins;
+  for (int64_t i = pick(random, 0, 5); i > 0; --i) {
+    origins.push_back({pick(random, -99, 99), pick(random, -99, 99)});
+  }
+  const int64_t tile_height = pick(random, 1, 20);
+  const int64_t tile_width = pick(random, 0, 1) == 0 ? 32 : pick(random, 1, 40);
+  const auto bytes = origins.size() * static_cast<size_t>(tile_height * tile_width * 3);
+  std::vector<uint8_t> expected(bytes);
+  cpu::gather({values.data(), height, width, width * 3}, origins, tile_height, tile_width,
+              expected.data(), 1);
+  const OnDevice<uint8_t> input(values, stream);
+  const OnDevice<uint8_t> found(bytes, stream);
+  const OnDevice<float> planes(bytes, stream);
+  gather({input.data(), height, width, width * 3}, origins, tile_height, tile_width,
+         TileType::kBytes, 1, found.data(), stream.handle());
+  gather({input.data(), height, width, width * 3}, origins, tile_height, tile_width,
+         TileType::kPlanarFloat32, 1, planes.data(), stream.handle());
+  expect(found.read() == expected, "gather", height, width, round);
+  const std::vector<float> planar = planes.read();
+  bool equal = true;
+  const auto plane = static_cast<size_t>(tile_height * tile_width);
+  for (size_t i = 0; i < bytes; ++i) {
+    const size_t pixel = i / 3 % plane;
+    equal = equal && planar[(i / 3 / plane * 3 + i % 3) * plane + pixel] == expected[i];
+  }
+  expect(equal, "gather as planes", height, width, round);
+}
+
+void test_assemble(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
+  const int64_t tile = 2 * pick(random, 1, 20);
+  std::vector<kernels::Point> origins;
+  std::vector<kernels::Rectangle> cores;
+  std::vector<uint8_t> values;
+  std::vector<cpu::Cells> tiles;
+  const auto span = [&](int64_t origin, int64_t size) {
+    const int64_t begin = std::min(size, std::max<int64_t>(0, origin + pick(random, 0, tile - 1)));
+    const int64_t end = std::min(size, origin + tile);
+    return std::make_pair(begin, pick(random, begin, std::max(begin, end)));
+  };
+  for (int64_t i = pick(random, 1, 80); i > 0; --i) {
+    const kernels::Point origin = {pick(random, 1 - tile, height - 1), pick(random, 1 - tile, width - 1)};
+    const auto rows = span(origin.row, height);
+    const auto columns = span(origin.column, width);
+    if (rows.second > origin.row + tile || columns.second > origin.column + tile) continue;
+    origins.push_back(origin);
+    cores.push_back({rows.first, rows.second, columns.first, columns.second});
+  }
+  values.resize(origins.size() * static_cast<size_t>(tile * tile * 2));
+  for (uint8_t& value : values) value = static_cast<uint8_t>(random());
+  for (size_t i = 0; i < origins.size(); ++i) {
+    tiles.push_back({values.data() + i * static_cast<size_t>(tile * tile * 2), tile / 2 * 8});
+  }
+  std::vector<uint8_t> expected(static_cast<size_t>(height * width * 2), 7);
+  const OnDevice<uint8_t> found(expected, stream);
+  cpu::assemble(tiles, origins, cores, {expected.data(), height, width, width * 2}, 1);
+  const OnDevice<uint8_t> input(values, stream);
+  assemble({input.data(), tile / 2, tile / 2}, origins, cores,
+           {found.data(), height, width, width * 2}, stream.handle());
+  expect(found.read() == expected, "assemble", height, width, round);
+}
+
+void test_all(Random& random, int round, int64_t most) {
+  const Stream stream;
+  const int64_t height = pick(random, 1, round % 2 == 0 ? 12 : most);
+  const int64_t width = pick(random, 1, round % 3 == 0 ? 12 : most);
+  emulation::set_seed(random());
+  test_mask(random, stream, height, width, round);
+  test_label(random, stream, height, width, round);
+  test_normalize<int16_t>(random, stream, ValueType::kInt16, height, width, round);
+  test_normalize<float>(random, stream, ValueType::kFloat32, height, width, round);
+  test_normalize<double>(random, stream, ValueType::kFloat64, height, width, round);
+  test_gather(random, stream, height, width, round);
+  test_assemble(random, stream, height, width, round);
+}
+
+bool everything_is_given_back() {
+  const emulation::Usage left = emulation::usage();
+  return left.device_bytes == 0 && left.pinned_bytes == 0 && left.streams == 0 &&
+         left.events == 0 && left.graphs == 0;
+}
+
+}  // namespace
+}  // namespace nucleiseg::emulated
+
+// Arguments: how many rounds, and the longest side of an image.
+int main(int count, char** arguments) {
+  using namespace nucleiseg::emulated;
+  const int rounds = count > 1 ? std::stoi(arguments[1]) : 100;
+  const int64_t most = count > 2 ? std::stoi(arguments[2]) : 90;
+  Random random(20240229);
+  for (int round = 0; round < rounds; ++round) test_all(random, round, most);
+  if (!everything_is_given_back()) {
+    std::printf("something was not given back\n");
+    ++failures;
+  }
+  std::printf("%d rounds, %d failures\n", rounds, failures);
+  return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,81 @@
+// The emulated machine's state, behind one lock: streams may be used from several Python threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "emulation/machine.h"
+
+namespace emulation {
+
+using Work = std::function<void()>;
+
+// The work of a capture in the order in which it was given, which every order that events ask for
+// agrees with.
+struct Capture {
+  Stream* origin;
+  std::vector<Work> work;
+  std::set<Stream*> unjoined;  // have work that the origin does not wait for
+  std::set<Stream*> members;
+};
+
+// What streams and the events recorded in them share; the stream itself may be gone earlier.
+struct Queue {
+  std::deque<Work> waiting;
+  uint64_t given = 0;
+  uint64_t done = 0;
+
+  void finish_one();
+  void finish(uint64_t count);
+};
+
+struct Stream {
+  std::shared_ptr<Queue> queue = std::make_shared<Queue>();
+  std::shared_ptr<Capture> capture;
+};
+
+struct Event {
+  std::shared_ptr<Queue> queue;
+  uint64_t place = 0;  // how much of the queue's work the event stands behind
+  std::shared_ptr<double> seconds = std::make_shared<double>(0);
+  bool timed = true;
+  std::shared_ptr<Capture> capture;
+  Stream* captured_in = nullptr;
+};
+
+struct Graph {
+  std::vector<Work> work;
+};
+
+struct Block {
+  size_t bytes;
+  bool pinned;
+  bool mapped;
+};
+
+struct State {
+  std::recursive_mutex mutex;
+  std::set<Stream*> streams;
+  std::set<Event*> events;
+  std::map<uintptr_t, Block> blocks;
+  int captures = 0;
+  size_t device_bytes = size_t{4} << 30;
+  bool integrated = false;
+  Usage usage = {};
+};
+
+State& state();
+
+struct Lock {
+  Lock() : guard(state().mutex) {}
+  std::lock_guard<std::recursive_mutex> guard;
+};
+
+}  // namespace emulation

@@ -1,0 +1,135 @@
+// The words of CUDA C++ that the kernels use, for a C++ compiler: the twin of csrc/cuda/words.h,
+// which says what each means.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <tuple>
+
+#include "emulation/cuda_runtime.h"
+#include "emulation/machine.h"
+#include "emulation/order.h"
+#include "emulation/workers.h"
+
+#define NUCLEISEG_UNROLL
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+// A block's threads run inside one call of the kernel, whose local variables they share.
+#define __shared__
+
+namespace emulation {
+
+struct Index {
+  uint32_t x;
+};
+
+inline thread_local Index block_index{};
+inline thread_local Index thread_index{};
+inline thread_local Index block_size{};
+inline thread_local Index grid_size{};
+
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
+struct alignas(8) uint2 {
+  uint32_t x, y;
+};
+
+}  // namespace emulation
+
+#define blockIdx emulation::block_index
+#define threadIdx emulation::thread_index
+#define blockDim emulation::block_size
+#define gridDim emulation::grid_size
+
+namespace nucleiseg::emulated {
+
+template <class T>
+T relaxed_load(const T* cell) {
+  return __atomic_load_n(cell, __ATOMIC_RELAXED);
+}
+
+template <class T>
+void relaxed_store(T* cell, T value) {
+  __atomic_store_n(cell, value, __ATOMIC_RELAXED);
+}
+
+// GCC has no atomic minimum.
+template <class T, class Better>
+T relaxed_choose(T* cell, T value, Better better) {
+  T old = relaxed_load(cell);
+  while (better(value, old) && !__atomic_compare_exchange_n(cell, &old, value, true,
+                                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return old;
+}
+
+template <class T>
+T atomic_min(T* cell, T value) {
+  return relaxed_choose(cell, value, [](T a, T b) { return a < b; });
+}
+
+template <class T>
+T atomic_max(T* cell, T value) {
+  return relaxed_choose(cell, value, [](T a, T b) { return a > b; });
+}
+
+template <class T>
+T atomic_add(T* cell, T value) {
+  return __atomic_fetch_add(cell, value, __ATOMIC_RELAXED);
+}
+
+inline void set_indices(uint64_t thread, uint32_t blocks, uint32_t threads) {
+  block_index.x = static_cast<uint32_t>(thread / threads);
+  thread_index.x = static_cast<uint32_t>(thread % threads);
+  grid_size.x = blocks;
+  block_size.x = threads;
+}
+
+// Runs a kernel of independent threads.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), int64_t blocks, uint32_t threads, cudaStream_t stream,
+            Arguments... arguments) {
+  const std::tuple<Parameters...> values(arguments...);
+  enqueue(stream, [=] {
+    const auto grid = static_cast<uint32_t>(blocks);
+    const uint64_t count = uint64_t{grid} * threads;
+    const Order order(count, emulation::next_order());
+    emulation::share_out(count, [&](uint64_t i) {
+      set_indices(order[i], grid, threads);
+      std::apply(kernel, values);
+    });
+  });
+}
+
+// Runs a kernel of blocks whose threads work together in phases: it is called once a block.
+template <class... Parameters, class... Arguments>
+void launch_blocks(void (*kernel)(Parameters...), int64_t blocks, uint32_t threads,
+                   cudaStream_t stream, Arguments... arguments) {
+  const std::tuple<Parameters...> values(arguments...);
+  enqueue(stream, [=] {
+    const auto grid = static_cast<uint32_t>(blocks);
+    const Order order(grid, emulation::next_order());
+    emulation::share_out(grid, [&](uint64_t i) {
+      set_indices(order[i] * threads, grid, threads);
+      std::apply(kernel, values);
+    });
+  });
+}
+
+template <class Body>
+void phase(Body&& body) {
+  const uint32_t block = block_index.x;
+  const uint32_t blocks = grid_size.x;
+  const uint32_t threads = block_size.x;
+  const Order order(threads, emulation::next_order());
+  emulation::share_out(threads, [&](uint64_t i) {
+    set_indices(uint64_t{block} * threads + order[i], blocks, threads);
+    body();
+  });
+  set_indices(uint64_t{block} * threads, blocks, threads);
+}
+
+}  // namespace nucleiseg::emulated
