@@ -1,17 +1,20 @@
 # make demo    segment the example images
 # make test    run the tests
 # make lint    check style and types
+# make race    run the CUDA kernels, compiled for the CPU, under the race detector
+# make address the same under the address and undefined-behaviour sanitizers
+# make spills  say what each CUDA kernel needs on each GPU; needs nvcc
 # make format  put the sources into that style
 # make clean   remove what was made here
 #
 # PYTHON=/path/to/python3 and CXX=/path/to/compiler choose those; see tools/check.sh.
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint race address spills format clean
 
 venv := .venv
 bin := $(venv)/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
-build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc -type f)
+build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc cmake -type f)
 cxx_sources := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 demo: $(venv)/.package
@@ -26,6 +29,17 @@ lint: $(venv)/.development
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 	@$(bin)/clang-format --dry-run --Werror $(cxx_sources)
+
+race: selftest_kind := thread
+address: selftest_kind := address
+race address:
+	@cmake -S . -B build/selftest-$@ -DNUCLEISEG_CUDA=off -DNUCLEISEG_WERROR=ON \
+	  -DNUCLEISEG_SELFTEST=$(selftest_kind)
+	@cmake --build build/selftest-$@
+	@build/selftest-$@/selftest 20 40
+
+spills:
+	@python3 tools/cuda_report.py
 
 format: $(venv)/.development
 	@$(bin)/ruff check --fix-only --quiet .
@@ -48,5 +62,6 @@ $(venv)/.package: $(build_inputs) | $(bin)/python
 
 $(venv)/.development: $(build_inputs) | $(bin)/python
 	@echo "Building nucleiseg and installing it into $(venv), with what tests and checks need."
-	@$(pip) install --config-settings cmake.define.NUCLEISEG_WERROR=ON --editable '.[lint,test,train]'
+	@$(pip) install --config-settings cmake.define.NUCLEISEG_WERROR=ON \
+	  --config-settings cmake.define.NUCLEISEG_EMULATION=ON --editable '.[lint,test,train]'
 	@touch $@ $(venv)/.package

@@ -64,8 +64,7 @@ References
 py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshold, int64_t min_core,
                 int64_t min_area, int threads) {
   const py::array array = maps_argument(maps);
-  const cpu::LabelRule rule =
-      label_rule(nucleus_threshold, core_threshold, min_core, min_area);
+  const cpu::LabelRule rule = label_rule(nucleus_threshold, core_threshold, min_core, min_area);
   check_threads(threads);
   check_pixel_count(array);
   // numpy.zeros leaves the zeroing to the system, page by page.

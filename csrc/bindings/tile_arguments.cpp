@@ -87,8 +87,7 @@ void check_inside(const std::vector<Rectangle>& cores, const std::vector<Point>&
     }
     fail_value("cores",
                "rows " + span_text(core.row_begin, core.row_end) + ", columns " +
-                   span_text(core.column_begin, core.column_end) + " for tile " +
-                   std::to_string(i),
+                   span_text(core.column_begin, core.column_end) + " for tile " + std::to_string(i),
                "is a rectangle inside its tile and inside out");
   }
 }

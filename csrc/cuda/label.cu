@@ -16,9 +16,8 @@
 //
 // Everything is an integer, every set's root is its first pixel, and what several threads compete
 // for goes to the least or the greatest: the order of the threads does not show in the result.
-#include "cuda/label.h"
-
 #include "cuda/forest.h"
+#include "cuda/label.h"
 #include "cuda/scan.h"
 #include "cuda/words.h"
 
@@ -122,8 +121,8 @@ __global__ void classify(Scene scene) {
 __device__ __forceinline__ void unite_core(const Scene& scene, const Pixel& pixel) {
   const int32_t above = pixel.index - scene.width;
   if (pixel.row == 0 || scene.codes[above] != kCore) return;
-  const bool done = pixel.column > 0 && scene.codes[pixel.index - 1] == kCore &&
-                    scene.codes[above - 1] == kCore;
+  const bool done =
+      pixel.column > 0 && scene.codes[pixel.index - 1] == kCore && scene.codes[above - 1] == kCore;
   if (!done) Forest(scene.cells).unite(pixel.index, above);
 }
 

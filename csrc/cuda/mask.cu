@@ -1,5 +1,4 @@
 #include "cuda/mask.h"
-
 #include "cuda/pack.h"
 #include "cuda/words.h"
 #include "kernels/mask.h"

@@ -1,5 +1,4 @@
 #include "cuda/normalize.h"
-
 #include "cuda/pack.h"
 #include "cuda/values.h"
 #include "cuda/words.h"

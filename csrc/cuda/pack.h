@@ -31,8 +31,6 @@ struct alignas(kWide) Pack {
   }
 };
 
-inline bool is_wide(const void* memory) {
-  return reinterpret_cast<uintptr_t>(memory) % kWide == 0;
-}
+inline bool is_wide(const void* memory) { return reinterpret_cast<uintptr_t>(memory) % kWide == 0; }
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

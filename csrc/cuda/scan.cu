@@ -1,6 +1,6 @@
-#include "cuda/scan.h"
-
 #include <cub/device/device_scan.cuh>
+
+#include "cuda/scan.h"
 
 namespace nucleiseg::cuda {
 namespace {
@@ -16,10 +16,9 @@ struct Plus {
 
 size_t running_sum_workspace(int32_t count) {
   size_t bytes = 0;
-  NUCLEISEG_CHECK(cub::DeviceScan::ExclusiveScan(nullptr, bytes,
-                                                 static_cast<const uint8_t*>(nullptr),
-                                                 static_cast<int32_t*>(nullptr), Plus{},
-                                                 int32_t{0}, count));
+  NUCLEISEG_CHECK(
+      cub::DeviceScan::ExclusiveScan(nullptr, bytes, static_cast<const uint8_t*>(nullptr),
+                                     static_cast<int32_t*>(nullptr), Plus{}, int32_t{0}, count));
   return bytes;
 }
 

@@ -1,9 +1,8 @@
-#include "cuda/tiles.h"
-
 #include <algorithm>
 #include <cstring>
 
 #include "cuda/pack.h"
+#include "cuda/tiles.h"
 #include "cuda/words.h"
 #include "kernels/input.h"
 
@@ -42,7 +41,8 @@ struct Group {
   int64_t column;
 };
 
-__device__ __forceinline__ Group group_of(int64_t item, int64_t height, int64_t groups, int pixels) {
+__device__ __forceinline__ Group group_of(int64_t item, int64_t height, int64_t groups,
+                                          int pixels) {
   const int64_t line = item / groups;
   return {line / height, line % height, item % groups * pixels};
 }
@@ -62,8 +62,7 @@ __device__ __forceinline__ void read_group(const Plane<const uint8_t>& image, co
     return;
   }
   NUCLEISEG_UNROLL for (int i = 0; i < pixels; ++i) {
-    const uint8_t* const pixel =
-        values + kernels::reflect(begin + i, image.width) * kImageChannels;
+    const uint8_t* const pixel = values + kernels::reflect(begin + i, image.width) * kImageChannels;
     NUCLEISEG_UNROLL for (int c = 0; c < kImageChannels; ++c) take(i, c, pixel[c]);
   }
 }
@@ -103,8 +102,8 @@ __global__ void gather_planar(Plane<const uint8_t> image, Corners corners, int64
                        kernels::set_input(value, scale, &found[channel].values[pixel]);
                      });
   const int64_t plane = height * groups * pixels;
-  T* const target = out + group.tile * kImageChannels * plane + group.row * groups * pixels +
-                    group.column;
+  T* const target =
+      out + group.tile * kImageChannels * plane + group.row * groups * pixels + group.column;
   NUCLEISEG_UNROLL for (int c = 0; c < kImageChannels; ++c) {
     if constexpr (pixels == 1) {
       target[c * plane] = found[c].values[0];

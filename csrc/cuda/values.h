@@ -38,8 +38,7 @@ __device__ __forceinline__ const std::byte* pixel_at(const ImageView& image, int
 
 // Values first..first + Pack::kCount; those past the end repeat the last.
 template <class T, bool gapless>
-__device__ __forceinline__ Pack<T> values_at(const ImageView& image, int64_t first,
-                                             int64_t count) {
+__device__ __forceinline__ Pack<T> values_at(const ImageView& image, int64_t first, int64_t count) {
   if (gapless && first + Pack<T>::kCount <= count) {
     return Pack<T>::load(image.data + first * static_cast<int64_t>(sizeof(T)));
   }

@@ -1,9 +1,9 @@
 // The part of the CUDA runtime that nucleiseg uses, played by the host.
 //
 // A stream keeps its work and does none of it until something waits for the stream, asks whether it
-// has finished, or waits for an event of it. So a missing wait is a wrong result, every time. Names,
-// values and rules are those of NVIDIA's "CUDA Runtime API", of which this is no more than what the
-// sources of csrc/cuda and csrc/bindings/device call.
+// has finished, or waits for an event of it. So a missing wait is a wrong result, every time.
+// Names, values and rules are those of NVIDIA's "CUDA Runtime API", of which this is no more than
+// what the sources of csrc/cuda and csrc/bindings/device call.
 #pragma once
 
 #include <cstddef>

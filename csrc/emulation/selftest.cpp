@@ -86,7 +86,8 @@ std::vector<uint8_t> random_maps(Random& random, int64_t height, int64_t width) 
   for (int64_t row = 0; row < height; ++row) {
     for (int64_t column = 0; column < width; ++column) {
       const int64_t cell = row / block * (width / block + 1) + column / block;
-      for (int64_t map = 0; map < 2; ++map) maps.push_back(coarse[static_cast<size_t>(2 * cell + map)]);
+      for (int64_t map = 0; map < 2; ++map)
+        maps.push_back(coarse[static_cast<size_t>(2 * cell + map)]);
     }
   }
   return maps;
@@ -192,7 +193,8 @@ void test_assemble(Random& random, const Stream& stream, int64_t height, int64_t
     return std::make_pair(begin, pick(random, begin, std::max(begin, end)));
   };
   for (int64_t i = pick(random, 1, 80); i > 0; --i) {
-    const kernels::Point origin = {pick(random, 1 - tile, height - 1), pick(random, 1 - tile, width - 1)};
+    const kernels::Point origin = {pick(random, 1 - tile, height - 1),
+                                   pick(random, 1 - tile, width - 1)};
     const auto rows = span(origin.row, height);
     const auto columns = span(origin.column, width);
     if (rows.second > origin.row + tile || columns.second > origin.column + tile) continue;

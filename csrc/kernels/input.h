@@ -17,8 +17,8 @@ struct Half {
 
 // For values of 0 and more; what is too large becomes infinity.
 NUCLEISEG_HOST_DEVICE Half half_of(float value) {
-  constexpr uint32_t kMantissaBits = 13;   // that float32 has more of
-  constexpr uint32_t kLeastNormal = 113;   // float32's exponent of binary16's least normal number
+  constexpr uint32_t kMantissaBits = 13;  // that float32 has more of
+  constexpr uint32_t kLeastNormal = 113;  // float32's exponent of binary16's least normal number
   constexpr uint32_t kInfinity = 0x7c00;
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);

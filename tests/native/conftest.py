@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from machines import EVERY_DEVICE, Machine
 
 from nucleiseg._native import cpu
-from machines import EVERY_DEVICE, Machine
 
 Layout = Callable[[np.ndarray], np.ndarray]
 

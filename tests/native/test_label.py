@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from machines import LAYOUTS, Machine, sizes
 from scipy import ndimage
 
 from nucleiseg._native import cpu
@@ -417,3 +418,85 @@ class TestCoreless:
         maps = nuclei_at([[90, 130, 110, 240, 240]])
         assert cpu.label(maps, 128, 200, 2, 5)[1] == 1
         assert cpu.label(maps, 128, 200, 2, 6)[1] == 0
+
+
+class TestOnDevices:
+    def label(self, machine: Machine, maps: object, *rule: int) -> tuple[np.ndarray, int]:
+        workspace = machine.scratch(machine.kernels.label_workspace(*maps.shape[:2]))
+        labels, count = machine.kernels.label(
+            maps, *rule, stream=machine.stream, workspace=workspace
+        )
+        return machine.get(labels), int(machine.get(count)[0])
+
+    def assert_same(self, machine: Machine, maps: np.ndarray, *rule: int) -> None:
+        labels, count = self.label(machine, machine.put(maps), *rule)
+        expected, expected_count = cpu.label(maps, *rule)
+        np.testing.assert_array_equal(labels, expected, strict=True)
+        assert count == expected_count
+
+    @pytest.mark.parametrize("levels", [2, 3, 8, 256])
+    @pytest.mark.parametrize("scene", [noise, blobs])
+    def test_labels_are_the_cpus_bit_for_bit(self, rng, machine: Machine, levels, scene):
+        for seed, (height, width) in enumerate(sizes(rng, 10, 300)):
+            machine.shuffle(seed)
+            rule = (int(rng.integers(0, 200)), int(rng.integers(0, 256)), seed % 10, seed % 7)
+            self.assert_same(machine, scene(rng, height, width, levels), *rule)
+
+    def test_large_maps_of_noisy_nuclei(self, rng, machine: Machine):
+        for shape in [(701, 499), (1, 70000), (70000, 1)]:
+            self.assert_same(machine, noisy_nuclei(rng, *shape), 100, 140, 4, 20)
+
+    def test_hundreds_of_tiny_images(self, rng, machine: Machine):
+        for seed in range(300):
+            machine.shuffle(seed)
+            height, width = rng.integers(1, 9, 2).tolist()
+            rule = (64, int(rng.integers(256)), int(rng.integers(6)), int(rng.integers(4)))
+            self.assert_same(machine, noise(rng, height, width, int(rng.integers(2, 6))), *rule)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_the_order_of_the_threads_does_not_matter(self, rng, machine: Machine, seed):
+        machine.shuffle(seed)
+        self.assert_same(machine, blobs(rng, 90, 120, 12), 110, 140, 4, 3)
+
+    @pytest.mark.parametrize("value", [0, 139, 140, 255])
+    def test_one_value_everywhere(self, machine: Machine, value):
+        self.assert_same(machine, np.full((130, 140, 2), value, np.uint8), 100, 140, 4, 3)
+
+    def test_a_path_across_the_whole_image(self, machine: Machine):
+        path = spiral(81)
+        for distance in (90, 200):
+            maps = np.stack([path * 255, path * distance], axis=-1).astype(np.uint8)
+            self.assert_same(machine, maps, 128, 140, 1, 0)
+        climb = np.cumsum(path.ravel()).reshape(path.shape) % 250
+        self.assert_same(
+            machine, np.stack([path * 255, path * climb], axis=-1).astype(np.uint8), 128, 240, 2, 0
+        )
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_the_memory_layout_does_not_matter(self, rng, machine: Machine, layout):
+        maps = blobs(rng, 45, 52)
+        labels, count = self.label(machine, LAYOUTS[layout](machine, maps), 110, 140, 4, 3)
+        expected, expected_count = cpu.label(maps, 110, 140, 4, 3)
+        np.testing.assert_array_equal(labels, expected)
+        assert count == expected_count
+
+    def test_wrong_arguments_are_named(self, machine: Machine):
+        label, stream = machine.kernels.label, machine.stream
+        maps = machine.put(np.zeros((4, 4, 2), np.uint8))
+        workspace = machine.scratch(machine.kernels.label_workspace(4, 4))
+        with pytest.raises(ValueError, match="min_core: got -1; accepted is 0 or more"):
+            label(maps, 1, 1, -1, 0, stream=stream, workspace=workspace)
+        with pytest.raises(ValueError, match="core_threshold: got 256; accepted is 0 to 255"):
+            label(maps, 1, 256, 1, 0, stream=stream, workspace=workspace)
+        with pytest.raises(ValueError, match="workspace: got 3 bytes; accepted are at least"):
+            label(maps, 1, 1, 1, 0, stream=stream, workspace=machine.scratch(3))
+        with pytest.raises(ValueError, match="16 bytes"):
+            shifted = machine.scratch(workspace.nbytes + 1)[1:]
+            label(maps, 1, 1, 1, 0, stream=stream, workspace=shifted)
+        with pytest.raises(ValueError, match=r"out: got shape \(4, 5\); accepted is C-contig"):
+            out = machine.kernels.Buffer([4, 5], "int32")
+            label(maps, 1, 1, 1, 0, stream=stream, workspace=workspace, out=out)
+        with pytest.raises(ValueError, match="height, width: got 0, 4; accepted are 1 or more"):
+            machine.kernels.label_workspace(0, 4)
+        with pytest.raises(ValueError, match=r"fewer than 2\*\*31 pixels"):
+            machine.kernels.label_workspace(2**16, 2**15)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from machines import LAYOUTS, Machine, sizes
 
 from nucleiseg._native import cpu
 
@@ -211,3 +212,85 @@ def test_the_best_instruction_set_is_in_use():
     features = cpu.features()
     assert features["level"] == features["levels"][-1]
     assert features["levels"][0] == "baseline"
+
+
+class TestOnDevices:
+    def percentiles(self, machine: Machine, image: object, low: float, high: float) -> np.ndarray:
+        workspace = machine.scratch(machine.kernels.percentiles_workspace())
+        found = machine.kernels.percentiles(
+            image, low, high, stream=machine.stream, workspace=workspace
+        )
+        return machine.get(found)
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_they_are_the_cpus_bit_for_bit(self, rng, machine: Machine, dtype):
+        for seed, (height, width) in enumerate(sizes(rng, 12, 300)):
+            machine.shuffle(seed)
+            shape = (height, width, *[(), (1,), (3,), (4,)][seed % 4])
+            image = random_image(rng, shape, dtype)
+            low, high = np.sort(rng.uniform(0, 100, 2)).tolist()
+            limits = cpu.percentiles(image, low, high)
+            there = machine.put(image)
+            found = self.percentiles(machine, there, low, high)
+            assert machine.kernels.check_limits(found, colours(image).size) == limits
+            stretched = machine.kernels.normalize(there, *limits, stream=machine.stream)
+            np.testing.assert_array_equal(
+                machine.get(stretched), cpu.normalize(image, *limits), strict=True
+            )
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    def test_the_memory_layout_does_not_matter(self, rng, machine, dtype, layout, channels):
+        image = random_image(rng, (29, 48, channels), dtype)
+        there = LAYOUTS[layout](machine, image)
+        found = machine.kernels.normalize(there, 10, 200, stream=machine.stream)
+        np.testing.assert_array_equal(machine.get(found), cpu.normalize(image, 10, 200))
+        limits = self.percentiles(machine, there, 2, 98)
+        assert tuple(limits[:2]) == cpu.percentiles(image, 2, 98)
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_images_of_few_values_have_their_percentiles(self, rng, machine: Machine, dtype):
+        for low, high in [(0, 100), (50, 50), (99.9, 100)]:
+            image = rng.choice(random_image(rng, (3,), dtype), (50, 70, 3))
+            found = self.percentiles(machine, machine.put(image), low, high)
+            assert tuple(found[:2]) == cpu.percentiles(image, low, high)
+
+    def test_limits_go_from_kernel_to_kernel(self, rng, machine: Machine):
+        image = random_image(rng, (61, 67, 3), "uint16")
+        there = machine.put(image)
+        workspace = machine.scratch(machine.kernels.percentiles_workspace())
+        limits = machine.kernels.percentiles(
+            there, 1, 99, stream=machine.stream, workspace=workspace
+        )
+        found = machine.kernels.normalize(there, limits=limits, stream=machine.stream)
+        expected = cpu.normalize(image, *cpu.percentiles(image, 1, 99))
+        np.testing.assert_array_equal(machine.get(found), expected)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_values_that_are_not_finite_are_counted(self, machine: Machine, dtype):
+        for values in ([0, np.nan, 1, 2], [np.inf, -np.inf, np.nan, np.nan], [0, 1e300, 1, 2]):
+            with np.errstate(over="ignore"):
+                image = np.array([values], dtype)
+            with pytest.raises(ValueError, match="image: ") as expected:
+                cpu.percentiles(image, 0, 100)
+            found = self.percentiles(machine, machine.put(image), 0, 100)
+            with pytest.raises(ValueError, match="image: ") as raised:
+                machine.kernels.check_limits(found, image.size)
+            assert str(raised.value) == str(expected.value)
+
+    def test_wrong_arguments_are_named(self, machine: Machine):
+        normalize, stream = machine.kernels.normalize, machine.stream
+        image = machine.put(np.zeros((4, 4), np.uint8))
+        with pytest.raises(ValueError, match="low: got None; accepted is a number, or give limits"):
+            normalize(image, stream=stream)
+        with pytest.raises(ValueError, match="limits: got low or high beside them"):
+            normalize(image, 0, stream=stream, limits=machine.kernels.Buffer([4], "float64"))
+        with pytest.raises(ValueError, match=r"limits: got shape \(3,\)"):
+            normalize(image, stream=stream, limits=machine.kernels.Buffer([3], "float64"))
+        with pytest.raises(TypeError, match="image: got dtype int64; accepted are uint8"):
+            normalize(machine.put(np.zeros((4, 4), np.int64)), 0, 1, stream=stream)
+        with pytest.raises(ValueError, match="workspace: got 8 bytes; accepted are at least"):
+            machine.kernels.percentiles(image, 0, 1, stream=stream, workspace=machine.scratch(8))
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            normalize(image, 0, 1, stream=None)

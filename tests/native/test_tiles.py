@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from machines import Machine, padded_rows, sizes
 
 from nucleiseg._native import cpu
 
@@ -212,3 +213,122 @@ class TestAssemble:
             cpu.assemble(cells, origins, cores, np.zeros((6, 6, 3), np.uint8))
         with pytest.raises(ValueError, match="out: got memory that cells uses"):
             cpu.assemble(cells, origins, cores, cells.reshape(4, 4, 2))
+
+
+def in_engine_type(bytes_: np.ndarray, dtype: str, scale: float) -> np.ndarray:
+    """(N, h, w, 3) uint8 -> (N, 3, h, w), multiplied by `scale` as `gather` does."""
+    planes = bytes_.transpose(0, 3, 1, 2)
+    if dtype == "uint8":
+        return planes
+    scaled = planes.astype(np.float32) * np.float32(scale)
+    if dtype == "int8":
+        return np.minimum(np.floor(scaled + np.float32(0.5)), 127).astype(np.int8)
+    with np.errstate(over="ignore"):
+        return scaled.astype(dtype)
+
+
+class TestOnDevices:
+    def test_tiles_are_the_cpus_bit_for_bit(self, rng, machine: Machine):
+        for seed, (height, width) in enumerate(sizes(rng, 15, 300)):
+            machine.shuffle(seed)
+            image = random_bytes(rng, height, width, 3)
+            origins = rng.integers(-400, 400, (int(rng.integers(0, 8)), 2))
+            tile = (int(rng.integers(1, 40)), [32, int(rng.integers(1, 70))][seed % 2])
+            found = machine.kernels.gather(
+                machine.put(image), origins, *tile, stream=machine.stream
+            )
+            expected = cpu.gather(image, origins, *tile)
+            np.testing.assert_array_equal(machine.get(found), expected, strict=True)
+
+    @pytest.mark.parametrize("dtype", ["uint8", "int8", "float16", "float32"])
+    @pytest.mark.parametrize("width", [32, 33])
+    @pytest.mark.parametrize("scale", [1.0, 1 / 255, 127 / 255, 0.0, 1e-7, 300.0])
+    def test_they_come_in_the_type_that_the_engine_takes(
+        self, rng, machine: Machine, dtype, width, scale
+    ):
+        image = np.arange(256 * 3, dtype=np.uint8).reshape(16, 16, 3)
+        origins = rng.integers(-20, 20, (3, 2))
+        found = machine.kernels.gather(
+            machine.put(image),
+            origins,
+            17,
+            width,
+            stream=machine.stream,
+            layout="NCHW",
+            dtype=dtype,
+            scale=scale,
+        )
+        expected = in_engine_type(cpu.gather(image, origins, 17, width), dtype, scale)
+        np.testing.assert_array_equal(machine.get(found), expected, strict=True)
+
+    def test_more_tiles_than_one_launch_takes(self, rng, machine: Machine):
+        image = random_bytes(rng, 20, 30, 3)
+        origins = rng.integers(-9, 30, (300, 2))
+        found = machine.kernels.gather(machine.put(image), origins, 4, 5, stream=machine.stream)
+        np.testing.assert_array_equal(machine.get(found), cpu.gather(image, origins, 4, 5))
+
+    def test_the_farthest_origins_do_not_overflow(self, rng, machine: Machine):
+        image = random_bytes(rng, 5, 4, 3)
+        origins = np.array([[FAR, FAR], [-FAR - 1, -FAR - 1]])
+        found = machine.kernels.gather(machine.put(image), origins, 6, 7, stream=machine.stream)
+        np.testing.assert_array_equal(machine.get(found), cpu.gather(image, origins, 6, 7))
+
+    def test_rows_may_lie_apart_or_run_backwards(self, rng, machine: Machine):
+        image = random_bytes(rng, 40, 60, 3)
+        origins = np.array([[-3, -4]])
+        expected = cpu.gather(image, origins, 50, 64)
+        for there in (padded_rows(machine, image), machine.put(image[::-1].copy())[::-1]):
+            found = machine.kernels.gather(there, origins, 50, 64, stream=machine.stream)
+            np.testing.assert_array_equal(machine.get(found), expected)
+
+    @pytest.mark.parametrize("core", [23, 24, 64])
+    def test_assemble_is_the_cpus_bit_for_bit(self, rng, machine: Machine, core):
+        for seed, (height, width) in enumerate(sizes(rng, 10, 400)):
+            machine.shuffle(seed)
+            origins, cores = tiling(height, width, core, halo=int(rng.integers(0, 9)))
+            side = 2 * int((core + 20 + rng.integers(0, 4)) // 2)
+            cells = random_bytes(rng, len(origins), side // 2, side // 2, 8)
+            start = random_bytes(rng, height, width, 2)
+            expected = cpu.assemble(cells, origins, cores, start.copy())
+            out = machine.put(start)
+            machine.kernels.assemble(machine.put(cells), origins, cores, out, stream=machine.stream)
+            np.testing.assert_array_equal(machine.get(out), expected)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_the_later_tile_counts_where_cores_overlap(self, rng, machine: Machine, seed):
+        machine.shuffle(seed)
+        origins = rng.integers(-10, 40, (90, 2))
+        low, high = np.maximum(origins, 0), np.minimum(origins + 20, 50)
+        cores = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
+        cells = random_bytes(rng, 90, 10, 10, 8)
+        expected = cpu.assemble(cells, origins, cores, np.zeros((50, 50, 2), np.uint8))
+        whole = machine.put(np.zeros((52, 53, 2), np.uint8))
+        out = whole[1:51, 2:52]
+        there = machine.put(cells)
+        assert machine.kernels.assemble(there, origins, cores, out, stream=machine.stream) is out
+        np.testing.assert_array_equal(machine.get(whole)[1:51, 2:52], expected)
+        assert machine.get(whole).sum() == expected.sum()
+
+    def test_wrong_arguments_are_named(self, machine: Machine):
+        kernels, stream = machine.kernels, machine.stream
+        image = machine.put(np.zeros((4, 4, 3), np.uint8))
+        origins = np.zeros((1, 2), int)
+        with pytest.raises(ValueError, match="layout, dtype: got NHWC, float32; accepted are NHWC"):
+            kernels.gather(image, origins, 2, 2, stream=stream, dtype="float32")
+        with pytest.raises(ValueError, match="scale: got .*; accepted is a finite number"):
+            kernels.gather(image, origins, 2, 2, stream=stream, scale=float("nan"))
+        with pytest.raises(ValueError, match="image: got an array with gaps in its rows"):
+            kernels.gather(image[:, ::2], origins, 2, 2, stream=stream)
+        with pytest.raises(ValueError, match="width: got 0; accepted is 1 or more"):
+            kernels.gather(image, origins, 2, 0, stream=stream)
+        cells = machine.put(np.zeros((1, 2, 2, 8), np.uint8))
+        out = kernels.Buffer([6, 6, 2])
+        with pytest.raises(ValueError, match="inside its tile and inside out"):
+            kernels.assemble(cells, origins, np.array([[0, 5, 0, 4]]), out, stream=stream)
+        with pytest.raises(ValueError, match="cells: got an array with gaps"):
+            wider = kernels.Buffer([1, 2, 4, 8])[:, :, :2]
+            kernels.assemble(wider, origins, np.zeros((1, 4), int), out, stream=stream)
+        with pytest.raises(ValueError, match=r"out: got shape \(6, 6, 3\)"):
+            kernels.assemble(
+                cells, origins, np.zeros((1, 4), int), kernels.Buffer([6, 6, 3]), stream=stream
+            )

@@ -39,7 +39,8 @@ BufferPointer adopt(const py::object& value, const char* name, const device::Str
   }
   auto buffer = std::make_shared<Buffer>(Buffer{
       {owner_of(value), reinterpret_cast<void*>(data.first), dtype, {}, {}, data.second}, nullptr});
-  for (const py::handle size : interface["shape"]) buffer->shape.push_back(size.cast<py::ssize_t>());
+  for (const py::handle size : interface["shape"])
+    buffer->shape.push_back(size.cast<py::ssize_t>());
   buffer->strides = dense_strides(buffer->shape, dtype.itemsize());
   if (interface.contains("strides") && !py::object(interface["strides"]).is_none()) {
     buffer->strides.clear();
@@ -51,13 +52,13 @@ BufferPointer adopt(const py::object& value, const char* name, const device::Str
   return buffer;
 }
 
-std::string shape_text(const Sizes& shape) {
+std::string sizes_text(const Sizes& shape) {
   return py::str(py::tuple(py::cast(shape))).cast<std::string>();
 }
 
 std::string dense_text(const Sizes& shape, py::ssize_t axis) {
-  if (axis == 0) return "is C-contiguous " + shape_text(shape);
-  return "is " + shape_text(shape) + " contiguous in its last axis";
+  if (axis == 0) return "is C-contiguous " + sizes_text(shape);
+  return "is " + sizes_text(shape) + " contiguous in its last axis";
 }
 
 }  // namespace
@@ -84,7 +85,7 @@ Sizes dense_strides(const Sizes& shape, py::ssize_t itemsize) {
 
 BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype) {
   for (const py::ssize_t length : shape) {
-    if (length < 0) fail_value("shape", shape_text(shape), "is no negative length");
+    if (length < 0) fail_value("shape", sizes_text(shape), "is no negative length");
   }
   auto buffer = std::make_shared<Buffer>(
       Buffer{{nullptr, nullptr, dtype, shape, dense_strides(shape, dtype.itemsize())}, nullptr});
@@ -122,8 +123,7 @@ BufferPointer output_buffer(const py::object& value, const char* name, const Siz
   const py::array array = output_argument(outline(*buffer), name, dtype);
   const bool fits = buffer->shape == shape;
   if (!fits || !is_dense_from(array, axis)) {
-    const char* const gaps =
-        axis == 0 ? ", not C-contiguous" : ", not contiguous in its last axis";
+    const char* const gaps = axis == 0 ? ", not C-contiguous" : ", not contiguous in its last axis";
     fail_value(name, bindings::shape_text(array) + (fits ? gaps : ""), dense_text(shape, axis));
   }
   return buffer;

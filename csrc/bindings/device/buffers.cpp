@@ -108,8 +108,8 @@ Kind view(const Kind& buffer, const Sizes& shape, const py::object& dtype, py::s
   const bool negative = std::any_of(shape.begin(), shape.end(), [](auto n) { return n < 0; });
   const auto room = static_cast<py::ssize_t>(buffer.bytes()) - offset;
   if (negative || offset < 0 || room < static_cast<py::ssize_t>(found.bytes())) {
-    fail_value("view", py::str(py::cast(shape)).cast<std::string>() + " at byte " +
-                           std::to_string(offset),
+    fail_value("view",
+               py::str(py::cast(shape)).cast<std::string>() + " at byte " + std::to_string(offset),
                "is what lies inside the " + std::to_string(buffer.bytes()) + " bytes");
   }
   move(found, offset);
@@ -120,8 +120,8 @@ Kind view(const Kind& buffer, const Sizes& shape, const py::object& dtype, py::s
 template <class Kind>
 Kind part(const Kind& buffer, const py::object& index) {
   const py::array whole = outline(buffer);
-  const auto keys = py::isinstance<py::tuple>(index) ? index.cast<py::tuple>()
-                                                     : py::make_tuple(index);
+  const auto keys =
+      py::isinstance<py::tuple>(index) ? index.cast<py::tuple>() : py::make_tuple(index);
   for (const py::handle key : keys) {
     if (!py::isinstance<py::int_>(key) && !py::isinstance<py::slice>(key)) {
       throw py::type_error("index: accepted are integers and slices");
@@ -150,18 +150,17 @@ py::dict array_interface(const Buffer& buffer) {
 }
 
 std::string repr(const char* name, const Array& array) {
-  return std::string(name) + "(shape=" + py::str(py::tuple(py::cast(array.shape))).cast<std::string>() +
+  return std::string(name) +
+         "(shape=" + py::str(py::tuple(py::cast(array.shape))).cast<std::string>() +
          ", dtype=" + py::str(array.dtype).cast<std::string>() + ")";
 }
 
 template <class Kind>
 void add_common(py::class_<Kind, std::shared_ptr<Kind>>& bound, const char* name) {
-  bound.def_property_readonly("shape", [](const Kind& self) {
-    return py::tuple(py::cast(self.shape));
-  });
-  bound.def_property_readonly("strides", [](const Kind& self) {
-    return py::tuple(py::cast(self.strides));
-  });
+  bound.def_property_readonly("shape",
+                              [](const Kind& self) { return py::tuple(py::cast(self.shape)); });
+  bound.def_property_readonly("strides",
+                              [](const Kind& self) { return py::tuple(py::cast(self.strides)); });
   bound.def_property_readonly("dtype", [](const Kind& self) { return self.dtype; });
   bound.def_property_readonly("nbytes", &Kind::bytes);
   bound.def_property_readonly("size", &Kind::size);

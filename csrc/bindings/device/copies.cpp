@@ -51,7 +51,8 @@ Buffer
     C-contiguous.
 )";
 
-constexpr const char* kToHost = R"(Copy an array on the device to a new NumPy array. Waits for the stream.
+constexpr const char* kToHost =
+    R"(Copy an array on the device to a new NumPy array. Waits for the stream.
 
 Parameters
 ----------
@@ -143,8 +144,8 @@ void register_copies(py::module_& module) {
              py::arg("stream").none(false), kCopy);
   module.def("fill", fill, py::arg("destination"), py::arg("byte"), py::kw_only(),
              py::arg("stream").none(false), kFill);
-  module.def("to_device", to_device, py::arg("array"), py::kw_only(),
-             py::arg("stream").none(false), kToDevice);
+  module.def("to_device", to_device, py::arg("array"), py::kw_only(), py::arg("stream").none(false),
+             kToDevice);
   module.def("to_host", to_host, py::arg("array"), py::kw_only(), py::arg("stream").none(false),
              kToHost);
 }

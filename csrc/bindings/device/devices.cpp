@@ -1,8 +1,7 @@
-#include "cuda/device.h"
-
 #include <pybind11/stl.h>
 
 #include "bindings/device/registry.h"
+#include "cuda/device.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -10,7 +9,8 @@ namespace {
 namespace py = pybind11;
 namespace device = nucleiseg::NUCLEISEG_DEVICE;
 
-constexpr const char* kDevices = R"(The devices that this process sees; none where there is no driver.
+constexpr const char* kDevices =
+    R"(The devices that this process sees; none where there is no driver.
 
 Returns
 -------

@@ -33,7 +33,8 @@ count : Buffer
     (1,) int32: how many nuclei there are.
 )";
 
-constexpr const char* kWorkspace = "Bytes of workspace that `label` needs for (height, width) maps.";
+constexpr const char* kLabelWorkspace =
+    "Bytes of workspace that `label` needs for (height, width) maps.";
 
 size_t label_workspace(int64_t height, int64_t width) {
   if (height < 1 || width < 1 || height > INT32_MAX / width) {
@@ -49,8 +50,7 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshol
                 const py::object& out, const py::object& count) {
   const BufferPointer input = buffer_argument(maps, "maps", *stream);
   const py::array array = maps_argument(outline(*input));
-  const kernels::LabelRule rule =
-      label_rule(nucleus_threshold, core_threshold, min_core, min_area);
+  const kernels::LabelRule rule = label_rule(nucleus_threshold, core_threshold, min_core, min_area);
   check_pixel_count(array);
   const ImageView view = maps_view(array);
   const BufferPointer scratch =
@@ -72,7 +72,8 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshol
 }  // namespace
 
 void register_label(py::module_& module) {
-  module.def("label_workspace", label_workspace, py::arg("height"), py::arg("width"), kWorkspace);
+  module.def("label_workspace", label_workspace, py::arg("height"), py::arg("width"),
+             kLabelWorkspace);
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("core_threshold"), py::arg("min_core"), py::arg("min_area"), py::kw_only(),
              py::arg("stream").none(false), py::arg("workspace"), py::arg("out") = py::none(),

@@ -73,7 +73,8 @@ Buffer
     (H, W, 3) uint8.
 )";
 
-constexpr const char* kWorkspace = "Bytes of workspace that `percentiles` needs for any image.";
+constexpr const char* kPercentilesWorkspace =
+    "Bytes of workspace that `percentiles` needs for any image.";
 
 static_assert(sizeof(device::Limits) == 4 * sizeof(double), "it is seen as (4,) float64");
 const Sizes kLimitsShape = {4};
@@ -141,7 +142,7 @@ BufferPointer normalize(const py::object& image, const py::object& low, const py
 }  // namespace
 
 void register_normalize(py::module_& module) {
-  module.def("percentiles_workspace", device::percentiles_workspace, kWorkspace);
+  module.def("percentiles_workspace", device::percentiles_workspace, kPercentilesWorkspace);
   module.def("percentiles", percentiles, py::arg("image"), py::arg("low"), py::arg("high"),
              py::kw_only(), py::arg("stream").none(false), py::arg("workspace"),
              py::arg("out") = py::none(), kPercentiles);

@@ -27,13 +27,15 @@ timing : bool
     Whether `milliseconds_since` is wanted, which costs a little.
 )";
 
-constexpr const char* kGraph = R"(Work that was captured once, to be given to a stream again and again.
+constexpr const char* kGraph =
+    R"(Work that was captured once, to be given to a stream again and again.
 
 Made by ``with stream.capture() as graph:``. Whoever launches it keeps the arrays that were used
 alive.
 )";
 
-constexpr const char* kCapture = R"(Put the work of a ``with`` block into a `Graph` instead of doing it.
+constexpr const char* kCapture =
+    R"(Put the work of a ``with`` block into a `Graph` instead of doing it.
 
 In the block nothing may wait for the stream or allocate; streams that wait for an event of this one
 are captured too, and must be waited for before the block ends.
@@ -66,6 +68,12 @@ class Capture {
   std::shared_ptr<Graph> graph_ = std::make_shared<Graph>();
 };
 
+template <class Awaited>
+bool is_done(const Awaited& self) {
+  const py::gil_scoped_release release;
+  return self.done();
+}
+
 void launch(const Graph& graph, const Stream& stream) {
   if (graph.is_empty()) throw py::value_error("graph: it is empty until its capture has ended");
   const py::gil_scoped_release release;
@@ -80,11 +88,10 @@ void add_stream(py::module_& module) {
            }),
            py::arg("handle"))
       .def_property_readonly(
-          "handle",
-          [](const Stream& self) { return reinterpret_cast<uintptr_t>(self.handle()); },
+          "handle", [](const Stream& self) { return reinterpret_cast<uintptr_t>(self.handle()); },
           "The ``cudaStream_t``, for other libraries.")
       .def("synchronize", &Stream::synchronize, Unlocked(), "Wait until all its work is done.")
-      .def_property_readonly("done", &Stream::done, Unlocked(), "Whether all its work is done.")
+      .def_property_readonly("done", is_done<Stream>, "Whether all its work is done.")
       .def("wait", &Stream::wait, py::arg("event").none(false), Unlocked(),
            "Let later work wait for the event; the caller does not.")
       .def("capture", [](const StreamPointer& self) { return Capture(self); }, kCapture);
@@ -96,7 +103,7 @@ void add_event(py::module_& module) {
       .def("record", &Event::record, py::arg("stream").none(false), Unlocked(),
            "Stand behind all work that the stream has been given.")
       .def("synchronize", &Event::synchronize, Unlocked(), "Wait for it.")
-      .def_property_readonly("done", &Event::done, Unlocked(), "Whether it has been reached.")
+      .def_property_readonly("done", is_done<Event>, "Whether it has been reached.")
       .def("milliseconds_since", &Event::milliseconds_since, py::arg("start").none(false),
            Unlocked(), "From that event to this one; both were made with ``timing=True``.");
 }

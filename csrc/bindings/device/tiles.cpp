@@ -107,8 +107,7 @@ BufferPointer gather(const py::object& image, const py::object& origins, int64_t
   const kernels::Plane<const uint8_t> source = {static_cast<const uint8_t*>(input->data),
                                                 array.shape(0), array.shape(1), array.strides(0)};
   const py::gil_scoped_release release;
-  device::gather(source, corners, height, width, type.type, factor, tiles->data,
-                 stream->handle());
+  device::gather(source, corners, height, width, type.type, factor, tiles->data, stream->handle());
   return tiles;
 }
 

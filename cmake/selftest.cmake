@@ -1,0 +1,27 @@
+# Every kernel against the CPU without Python, for the sanitizers. The race detector needs the threads
+# of a launch to be threads.
+if(NOT NUCLEISEG_SELFTEST MATCHES "^(plain|thread|address)$")
+  message(FATAL_ERROR
+          "NUCLEISEG_SELFTEST=${NUCLEISEG_SELFTEST}: accepted are plain, thread and address.")
+endif()
+include(cmake/sources.cmake)
+include(cmake/emulation.cmake)
+
+# Linked last, so that its options come last.
+add_library(sanitizer INTERFACE)
+if(NOT NUCLEISEG_SELFTEST STREQUAL "plain")
+  set(checks ${NUCLEISEG_SELFTEST})
+  if(checks STREQUAL "address")
+    set(checks address,undefined)
+  endif()
+  target_compile_options(sanitizer INTERFACE -O1 -g -fno-omit-frame-pointer -fsanitize=${checks}
+                                             -fno-sanitize-recover=all)
+  target_link_options(sanitizer INTERFACE -fsanitize=${checks})
+endif()
+if(NUCLEISEG_SELFTEST STREQUAL "thread")
+  target_compile_definitions(sanitizer INTERFACE NUCLEISEG_EMULATION_THREADS=4)
+endif()
+
+add_executable(selftest csrc/emulation/selftest.cpp ${emulated_kernels} ${emulation}
+                        ${device_sources} ${cpu_sources})
+target_link_libraries(selftest PRIVATE emulation_options sanitizer)
