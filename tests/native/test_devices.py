@@ -67,7 +67,7 @@ class TestBuffer:
         expected = array.reshape(-1)[8:].view(np.int32)[:6].reshape(2, 3)
         np.testing.assert_array_equal(machine.get(view), expected)
         for shape, offset in [([33], 0), ([1], 32), ([1], -1), ([-1], 0)]:
-            with pytest.raises(ValueError, match="view: got .*; accepted is what lies inside the"):
+            with pytest.raises(ValueError, match=r"view: got .*; accepted is what lies inside the"):
                 buffer.view(shape, offset=offset)
         with pytest.raises(ValueError, match="view: got an array with gaps"):
             buffer[:, ::2].view([4])
@@ -341,16 +341,28 @@ class TestGraphs:
 
     def test_waiting_and_allocating_are_refused_while_capturing(self, machine: Machine):
         stream = machine.stream
-        with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+
+        def wait() -> None:
             with stream.capture():
                 stream.synchronize()
-        machine.stream.synchronize()
+
+        with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+            wait()
+        if machine.name == "emulated":
+            with stream.capture(), pytest.raises(RuntimeError, match="stream is capturing"):
+                machine.kernels.Buffer([4])
+        stream.synchronize()
 
     def test_an_exception_ends_the_capture(self, machine: Machine):
         buffer = machine.put(np.zeros(4, np.uint8))
-        with pytest.raises(KeyError), machine.stream.capture():
-            machine.kernels.fill(buffer, 1, stream=machine.stream)
-            raise KeyError
+
+        def fail() -> None:
+            with machine.stream.capture():
+                machine.kernels.fill(buffer, 1, stream=machine.stream)
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            fail()
         assert not machine.get(buffer).any()
 
     def test_a_graph_is_empty_until_its_capture_has_ended(self, machine: Machine):
@@ -418,5 +430,7 @@ class TestDevices:
         assert native.cuda.devices() == []
         assert native.cuda.runtime_version() >= (12, 0)
         for call in (native.cuda.Stream, native.cuda.Event, lambda: native.cuda.Buffer([4])):
-            with pytest.raises(RuntimeError, match="CUDA: there is no NVIDIA driver|no CUDA dev"):
+            with pytest.raises(
+                RuntimeError, match=r"CUDA: (there is no NVIDIA driver|no CUDA dev)"
+            ):
                 call()

@@ -490,11 +490,11 @@ class TestOnDevices:
             label(maps, 1, 256, 1, 0, stream=stream, workspace=workspace)
         with pytest.raises(ValueError, match="workspace: got 3 bytes; accepted are at least"):
             label(maps, 1, 1, 1, 0, stream=stream, workspace=machine.scratch(3))
+        shifted = machine.scratch(workspace.nbytes + 1)[1:]
         with pytest.raises(ValueError, match="16 bytes"):
-            shifted = machine.scratch(workspace.nbytes + 1)[1:]
             label(maps, 1, 1, 1, 0, stream=stream, workspace=shifted)
+        out = machine.kernels.Buffer([4, 5], "int32")
         with pytest.raises(ValueError, match=r"out: got shape \(4, 5\); accepted is C-contig"):
-            out = machine.kernels.Buffer([4, 5], "int32")
             label(maps, 1, 1, 1, 0, stream=stream, workspace=workspace, out=out)
         with pytest.raises(ValueError, match="height, width: got 0, 4; accepted are 1 or more"):
             machine.kernels.label_workspace(0, 4)

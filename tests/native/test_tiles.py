@@ -315,7 +315,7 @@ class TestOnDevices:
         origins = np.zeros((1, 2), int)
         with pytest.raises(ValueError, match="layout, dtype: got NHWC, float32; accepted are NHWC"):
             kernels.gather(image, origins, 2, 2, stream=stream, dtype="float32")
-        with pytest.raises(ValueError, match="scale: got .*; accepted is a finite number"):
+        with pytest.raises(ValueError, match=r"scale: got .*; accepted is a finite number"):
             kernels.gather(image, origins, 2, 2, stream=stream, scale=float("nan"))
         with pytest.raises(ValueError, match="image: got an array with gaps in its rows"):
             kernels.gather(image[:, ::2], origins, 2, 2, stream=stream)
@@ -325,8 +325,8 @@ class TestOnDevices:
         out = kernels.Buffer([6, 6, 2])
         with pytest.raises(ValueError, match="inside its tile and inside out"):
             kernels.assemble(cells, origins, np.array([[0, 5, 0, 4]]), out, stream=stream)
+        wider = kernels.Buffer([1, 2, 4, 8])[:, :, :2]
         with pytest.raises(ValueError, match="cells: got an array with gaps"):
-            wider = kernels.Buffer([1, 2, 4, 8])[:, :, :2]
             kernels.assemble(wider, origins, np.zeros((1, 4), int), out, stream=stream)
         with pytest.raises(ValueError, match=r"out: got shape \(6, 6, 3\)"):
             kernels.assemble(
