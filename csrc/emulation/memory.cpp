@@ -16,7 +16,7 @@ Error allocate(void** memory, size_t bytes, bool pinned, bool mapped) {
   *memory = nullptr;
   if (all.captures > 0) return cudaErrorStreamCaptureUnsupported;
   if (bytes == 0) return cudaSuccess;
-  if (!pinned && bytes > all.device_bytes - all.usage.device_bytes) {
+  if (!pinned && all.usage.device_bytes + bytes > all.device_bytes) {
     return cudaErrorMemoryAllocation;
   }
   const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;

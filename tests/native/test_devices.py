@@ -23,6 +23,14 @@ def pinned(machine: Machine, array: np.ndarray) -> object:
     return memory
 
 
+class Foreign:
+    """An array of another library."""
+
+    def __init__(self, buffer: object) -> None:
+        self.kept = buffer
+        self.__cuda_array_interface__ = dict(buffer.__cuda_array_interface__)
+
+
 class TestBuffer:
     def test_it_says_what_it_is(self, machine: Machine):
         buffer = machine.kernels.Buffer([3, 4, 5], "float32")
@@ -90,10 +98,6 @@ class TestBuffer:
         assert buffer[:, ::2].__cuda_array_interface__["strides"] == (24, 8)
 
     def test_anybodys_cuda_array_is_taken_without_a_copy(self, rng, machine: Machine):
-        class Foreign:
-            def __init__(self, buffer: object) -> None:
-                self.__cuda_array_interface__ = dict(buffer.__cuda_array_interface__)
-
         maps = random_bytes(rng, 9, 8, 2)
         foreign = Foreign(machine.put(maps)[::-1])
         found = machine.kernels.mask(foreign, 50, stream=machine.stream)
@@ -155,14 +159,15 @@ class TestStreams:
     def test_a_missing_wait_is_a_wrong_result(self, rng):
         machine = Machine("emulated")
         array = random_bytes(rng, 100)
+        there = machine.put(array)
         back = pinned(machine, np.zeros(100, np.uint8))
-        machine.kernels.copy(back, machine.put(array), stream=machine.stream)
+        machine.kernels.copy(back, there, stream=machine.stream)
         assert not back.array.any()
         machine.stream.synchronize()
         np.testing.assert_array_equal(back.array, array)
 
     @emulated_only
-    def test_page_locked_memory_is_read_when_the_stream_gets_there(self, machine: Machine):
+    def test_page_locked_memory_is_read_when_the_stream_gets_there(self):
         machine = Machine("emulated")
         source = pinned(machine, np.full(4, 1, np.uint8))
         there = machine.kernels.copy(machine.kernels.Buffer([4]), source, stream=machine.stream)
@@ -176,7 +181,8 @@ class TestStreams:
         array = random_bytes(rng, 100)
         there = machine.kernels.fill(machine.kernels.Buffer([100]), 0, stream=first)
         first.synchronize()
-        machine.kernels.copy(there, pinned(machine, array), stream=first)
+        source = pinned(machine, array)
+        machine.kernels.copy(there, source, stream=first)
         assert not machine.kernels.to_host(there, stream=second).any()
 
     def test_another_stream_waits_for_an_event(self, rng, machine: Machine):
@@ -190,10 +196,6 @@ class TestStreams:
         np.testing.assert_array_equal(machine.kernels.to_host(there, stream=second), array)
 
     def test_foreign_arrays_are_waited_for(self, rng, machine: Machine):
-        class Foreign:
-            def __init__(self, buffer: object) -> None:
-                self.__cuda_array_interface__ = buffer.__cuda_array_interface__
-
         array = random_bytes(rng, 100)
         source = pinned(machine, array)
         there = machine.kernels.copy(machine.kernels.Buffer([100]), source, stream=machine.stream)
@@ -430,7 +432,5 @@ class TestDevices:
         assert native.cuda.devices() == []
         assert native.cuda.runtime_version() >= (12, 0)
         for call in (native.cuda.Stream, native.cuda.Event, lambda: native.cuda.Buffer([4])):
-            with pytest.raises(
-                RuntimeError, match=r"CUDA: (there is no NVIDIA driver|no CUDA dev)"
-            ):
+            with pytest.raises(RuntimeError, match="CUDA: (there is )?no "):
                 call()

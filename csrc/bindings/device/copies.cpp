@@ -35,7 +35,7 @@ Returns
 `destination`.
 )";
 
-constexpr const char* kToDevice = R"(Copy a NumPy array to new memory on the device.
+constexpr const char* kToDevice = R"(Copy a NumPy array to new memory on the device. Waits for it.
 
 For what is done once: `copy` from page-locked memory into a buffer that is kept does not allocate.
 
