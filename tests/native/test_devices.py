@@ -432,5 +432,5 @@ class TestDevices:
         assert native.cuda.devices() == []
         assert native.cuda.runtime_version() >= (12, 0)
         for call in (native.cuda.Stream, native.cuda.Event, lambda: native.cuda.Buffer([4])):
-            with pytest.raises(RuntimeError, match="CUDA: (there is )?no "):
+            with pytest.raises(RuntimeError, match=r"CUDA: (there is )?no "):
                 call()
