@@ -341,7 +341,7 @@ def _columns(scores: list[metrics.Score], samples: list[Sample]) -> dict[str, fl
     return row
 
 
-def loss(predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+def loss(predicted: tf.Tensor, target: tf.Tensor, extra: float = EMPHASIS) -> tf.Tensor:
     """Give the losses of the two maps.
 
     Parameters
@@ -349,6 +349,8 @@ def loss(predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     predicted : Tensor, (N, h, w, 2) float32
     target : Tensor, (N, h, w, 3) float32
         Nucleus, distance and emphasis, 0..1.
+    extra : float
+        Extra weight of a pixel where the emphasis is full.
 
     Returns
     -------
@@ -358,7 +360,7 @@ def loss(predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """
     predicted = tf.clip_by_value(predicted, 1e-6, 1 - 1e-6)
     nucleus, distance, emphasis = (target[..., i] for i in range(3))
-    weight = 1 + EMPHASIS * emphasis
+    weight = 1 + extra * emphasis
     entropy = weight * _cross_entropy(nucleus, predicted[..., 0])
     both = tf.reduce_sum(nucleus * predicted[..., 0])
     dice = 1 - (2 * both + 1) / (tf.reduce_sum(nucleus) + tf.reduce_sum(predicted[..., 0]) + 1)
