@@ -96,7 +96,7 @@ def _outlined(
     picture: NDArray[np.uint8], truth: NDArray[np.int32], labels: NDArray[np.int32], factor: int
 ) -> NDArray[np.uint8]:
     """Draw true outlines broad and found ones narrow on top, so that both can be seen."""
-    true, found = _outline(truth, factor + 4), _outline(labels, max(3, factor))
+    true, found = _outline(truth, min(factor + 4, 7)), _outline(labels, min(max(factor, 3), 4))
     drawn = (true | found).astype(np.uint8)
     canvas: NDArray[np.uint8] = picture.copy()
     canvas[cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0] = EDGE

@@ -156,6 +156,16 @@ def test_the_worst_images_come_first_with_both_outlines(output, scores):
             assert not drawn[:, : half - worst.GAP].any()
 
 
+def test_the_shipped_file_scores_as_the_float_weights_it_was_made_from(capsys):
+    evaluate.main(["--data", str(DATA), "--all", "--scale", "none"])
+    *_, row = re.findall(r"^all .*", capsys.readouterr().out, re.MULTILINE)
+    count, int8, float32, difference, *_ = (float(word) for word in row.split()[1:])
+    assert count == 7
+    assert int8 > 0.8
+    assert difference == pytest.approx(int8 - float32, abs=2e-4)  # all three are rounded
+    assert abs(difference) < 0.02  # what rounding to eight bits may cost
+
+
 def test_int8_alone_is_scored_where_the_float_weights_are_of_another_model(
     folders, tmp_path, capsys
 ):
