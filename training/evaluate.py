@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nucleiseg import Model, Segmenter, images, outputs
+from nucleiseg import Model, Segmenter, images, outputs, scaling
 from training import data, metrics, report, worst
 from training.data import Sample
 
@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         model = Model.load(options.model)
+        if options.scale is not None:
+            scaling.requested(options.scale, None, None, model)
         if options.output is not None:
             outputs.prepare(options.output)
         samples = _samples(options.data, options.all)

@@ -198,6 +198,7 @@ def test_weights_of_another_network_are_refused(folders, tmp_path, suffix):
         (["nothing.onnx", "--data", str(DATA)], "cannot read nothing.onnx"),
         (["--data", str(DATA), "--output", __file__], "no files can be written there"),
         (["--data", str(DATA), "--scale", "-1"], "accepted are auto, none and a number above 0"),
+        (["--data", str(DATA), "--scale", "1000"], "accepted are scales of 0.25 to 32"),
         (["--data", str(DATA), "--scale", "big"], "accepted are auto, none and a number above 0"),
     ],
 )
