@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nucleiseg import images
 from nucleiseg.outputs import Format, Result
@@ -35,7 +36,10 @@ class Outcome:
 
 
 def run(
-    segmenter: Segmenter, jobs: Sequence[Job], formats: Sequence[Format]
+    segmenter: Segmenter,
+    jobs: Sequence[Job],
+    formats: Sequence[Format],
+    size: Mapping[str, Any] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Do all jobs. One that fails does not stop the others.
 
@@ -47,6 +51,8 @@ def run(
         The images. Each stem must be a different one; missing folders are made.
     formats
         What to save of each image.
+    size
+        ``scale``, ``mpp`` or ``diameter`` of all images, as `Segmenter.segment` takes them.
 
     Yields
     ------
@@ -56,17 +62,19 @@ def run(
     """
     pool = ThreadPoolExecutor(WORKERS, "nucleiseg-batch")
     try:
-        futures = {pool.submit(_do, segmenter, job, formats): job for job in jobs}
+        futures = {pool.submit(_do, segmenter, job, formats, size or {}): job for job in jobs}
         for future in as_completed(futures):
             yield _outcome(futures[future].image, future)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _do(segmenter: Segmenter, job: Job, formats: Sequence[Format]) -> Outcome:
+def _do(
+    segmenter: Segmenter, job: Job, formats: Sequence[Format], size: Mapping[str, Any]
+) -> Outcome:
     image = images.read(job.image)
-    maps = segmenter.segment(image, "maps")
-    result = Result(image, segmenter.decode(maps, "mask"), segmenter.decode(maps, "labels"))
+    mask, labels = segmenter.segment_both(image, **size)
+    result = Result(image, mask, labels)
     job.stem.parent.mkdir(parents=True, exist_ok=True)
     for each in formats:
         each.save(job.stem, result)

@@ -18,6 +18,7 @@ import typer
 
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome
+    from nucleiseg.model import Model
     from nucleiseg.outputs import Format
     from nucleiseg.segmenter import Segmenter
 
@@ -88,6 +89,24 @@ def segment(
             "overlay (RGB PNG with outlines).",
         ),
     ] = "mask,labels",
+    scale: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|NUMBER",
+            help="How many times larger the nuclei are, in pixels, than the model likes; "
+            "auto looks at each image.",
+        ),
+    ] = "auto",
+    mpp: Annotated[
+        float | None,
+        typer.Option(metavar="UM", help="Micrometres a pixel, instead of --scale."),
+    ] = None,
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS", help="Diameter of a usual nucleus in pixels, instead of --scale."
+        ),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
     threads: Annotated[
         int | None,
@@ -110,8 +129,9 @@ def segment(
     formats, jobs = _plan(paths, output, save)
     with _cannot_start():
         segmenter = Segmenter(model, device=device.value, threads=threads)
+        size = _size(segmenter.model, scale, mpp, diameter)
     begin = time.perf_counter()
-    outcomes = _run(segmenter, jobs, formats)
+    outcomes = _run(segmenter, jobs, formats, size)
     summary = _summary(outcomes, time.perf_counter() - begin)
     failures = _failures(outcomes, jobs)
     for line in failures:
@@ -154,12 +174,34 @@ def _plan(paths: list[str], output: Path, save: str) -> tuple[list[Format], list
     return formats, [Job(image, stem) for image, stem in zip(found, stems, strict=True)]
 
 
-def _run(segmenter: Segmenter, jobs: list[Job], formats: list[Format]) -> list[Outcome]:
+def _size(
+    model: Model, scale: str, mpp: float | None, diameter: float | None
+) -> dict[str, str | float | None]:
+    """Check what the user said about the size of nuclei."""
+    from nucleiseg import scaling
+
+    try:
+        number: str | float = float(scale)
+    except ValueError:
+        number = scale
+    scaling.requested(number, mpp, diameter, model)  # type: ignore[arg-type]
+    return {"scale": number, "mpp": mpp, "diameter": diameter}
+
+
+def _run(
+    segmenter: Segmenter,
+    jobs: list[Job],
+    formats: list[Format],
+    size: dict[str, str | float | None],
+) -> list[Outcome]:
     from nucleiseg.batch import run
 
     outcomes: list[Outcome] = []
     try:
-        with closing(run(segmenter, jobs, formats)) as running, _progress(len(jobs)) as advance:
+        with (
+            closing(run(segmenter, jobs, formats, size)) as running,
+            _progress(len(jobs)) as advance,
+        ):
             for outcome in running:
                 outcomes.append(outcome)
                 advance()

@@ -28,7 +28,8 @@ class Model:
     """A network in ONNX with what is needed to use it.
 
     The network takes (N, 3, h, w) float32 RGB in 0..255, sides multiples of `stride`, and gives
-    (N, 2, h, w) float32 in 0..1: nucleus probability and centre distance.
+    cells, (N, 8, h / 2, w / 2) float32 in 0..1: nucleus probability and centre distance of 2 x 2
+    pixels in raster order.
 
     Attributes
     ----------
@@ -46,8 +47,12 @@ class Model:
         the stride.
     percentiles : tuple of float
         Intensities between these percentiles are stretched to 0..255.
-    diameter_px : tuple of float
-        Smallest and largest nucleus diameter that it was trained for, in pixels.
+    mpp : float
+        Micrometres a pixel at which it is at its best.
+    diameter : float
+        Usual diameter of nuclei, in pixels, at which it is at its best.
+    good_diameters : tuple of float
+        Usual diameters between which resizing the image gains nothing.
     nucleus_threshold, core_threshold : int
         Levels (0..255) of the two maps from which a pixel is nucleus, and core of one.
     min_core : int
@@ -67,7 +72,9 @@ class Model:
     stride: int
     halo: int
     percentiles: tuple[float, float]
-    diameter_px: tuple[float, float]
+    mpp: float
+    diameter: float
+    good_diameters: tuple[float, float]
     nucleus_threshold: int
     core_threshold: int
     min_core: int
@@ -103,7 +110,9 @@ class Model:
                 stride=int(metadata["input"]["stride"]),
                 halo=int(metadata["input"]["halo"]),
                 percentiles=_pair(metadata["input"]["percentiles"]),
-                diameter_px=_pair(metadata["input"]["diameter_px"]),
+                mpp=float(metadata["input"]["mpp"]),
+                diameter=float(metadata["input"]["diameter"]),
+                good_diameters=_pair(metadata["input"]["good_diameters"]),
                 nucleus_threshold=int(metadata["decoding"]["nucleus_threshold"]),
                 core_threshold=int(metadata["decoding"]["core_threshold"]),
                 min_core=int(metadata["decoding"]["min_core"]),

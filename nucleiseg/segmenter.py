@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import backends, tiling
+from nucleiseg import backends, scaling, tiling
 from nucleiseg.model import Model
+from nucleiseg.scaling import Scale
 
 Image = NDArray[Any] | str | Path
 Output = Literal["mask", "labels", "maps"]
@@ -27,6 +28,13 @@ with this, 15.7 with 2,048 and 9.3 with 1,024)."""
 
 BATCH = 1
 """Tiles given to the network at once. On a CPU a batch gains nothing once a tile is large."""
+
+WHOLE = TILE * TILE
+"""Pixels up to which the first look at an image takes in all of it: where nothing needs resizing
+that look is the answer. Of larger images a few windows are looked at, under 5 % of the area."""
+
+LOOKS = 3
+"""Scales that "auto" tries before it takes the last."""
 
 IN_FLIGHT = 3
 """Images that `Segmenter.map` works on at once: one in the network, one before it, one after."""
@@ -85,7 +93,15 @@ class Segmenter:
         """Processor threads in use."""
         return self._backend.threads
 
-    def segment(self, image: Image, output: Output = "mask") -> NDArray[Any]:
+    def segment(
+        self,
+        image: Image,
+        output: Output = "mask",
+        *,
+        scale: Scale = "auto",
+        mpp: float | None = None,
+        diameter: float | None = None,
+    ) -> NDArray[Any]:
         """Find the nuclei of one image.
 
         Parameters
@@ -96,10 +112,19 @@ class Segmenter:
             scale does not matter; alpha is not used.
         output : {"mask", "labels", "maps"}
             What to give.
+        scale : "auto" or float
+            How many times larger nuclei are in pixels than the model likes: the network sees the
+            image shrunk by this factor. 1 takes the image as it is; "auto" looks how large nuclei
+            are, and resizes only where they are outside of the range that the model is good at.
+        mpp : float, optional
+            Micrometres a pixel, instead of ``scale``.
+        diameter : float, optional
+            Diameter of a usual nucleus in pixels, instead of ``scale``.
 
         Returns
         -------
         ndarray
+            Always of the image's own size.
             "mask": (H, W) bool, True where nucleus.
             "labels": (H, W) int32, 0 background, 1..n in raster order of first pixels.
             "maps": (H, W, 2) uint8, nucleus probability and centre distance, 0..255 for 0..1.
@@ -109,19 +134,54 @@ class Segmenter:
         TypeError
             The array's dtype is not one of those above.
         ValueError
-            Empty, of another shape, with NaN or infinity, or a file that is no whole image.
+            Empty, of another shape, with NaN or infinity, or a file that is no whole image; or a
+            scale, mpp or diameter out of range, or more than one of them.
         FileNotFoundError
             There is no such file.
         """
         _check_output(output, OUTPUTS)
+        wanted = scaling.requested(scale, mpp, diameter, self.model)
         array = _as_array(image)
-        low, high = self._backend.percentiles(array)
-        if output == "mask":
-            return self._mask(array, low, high)
-        maps = np.zeros((*array.shape[:2], 2), np.uint8)
-        for top, band in self._bands(array, low, high):
-            maps[top : top + len(band)] = band
-        return maps if output == "maps" else self._backend.label(maps)
+        levels = self._backend.percentiles(array)
+        found, maps = self._look(array, levels) if wanted is None else (wanted, None)
+        if maps is None:
+            if output == "mask" and found == 1:
+                return self._mask(array, levels)
+            maps = self._maps(scaling.resized(array, found), levels)
+        return self._decoded(maps, output, found, array.shape[:2])
+
+    def segment_both(
+        self,
+        image: Image,
+        *,
+        scale: Scale = "auto",
+        mpp: float | None = None,
+        diameter: float | None = None,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+        """Give mask and labels of one image in one go; see `segment`."""
+        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        array = _as_array(image)
+        levels, shape = self._backend.percentiles(array), array.shape[:2]
+        found, maps = self._look(array, levels) if wanted is None else (wanted, None)
+        if maps is None:
+            maps = self._maps(scaling.resized(array, found), levels)
+        mask = self._decoded(maps, "mask", found, shape)
+        return mask, self._decoded(maps, "labels", found, shape)
+
+    def find_scale(self, image: Image) -> float:
+        """Give the scale that ``scale="auto"`` takes for an image.
+
+        Parameters
+        ----------
+        image : ndarray, str or Path
+
+        Returns
+        -------
+        float
+            1 where the image is taken as it is, 2 where it is shrunk to half.
+        """
+        array = _as_array(image)
+        return self._look(array, self._backend.percentiles(array))[0]
 
     __call__ = segment
 
@@ -159,13 +219,17 @@ class Segmenter:
                 for future in waiting:
                     future.cancel()
 
-    def decode(self, maps: NDArray[np.uint8], output: Output = "mask") -> NDArray[Any]:
+    def decode(
+        self, maps: NDArray[np.uint8], output: Output = "mask", *, scale: float = 1.0
+    ) -> NDArray[Any]:
         """Make a mask or labels of maps that `segment` gave, without the network.
 
         Parameters
         ----------
         maps : ndarray, (H, W, 2) uint8
         output : {"mask", "labels"}
+        scale : float
+            That of the maps (see `find_scale`): above 1 the smallest nuclei that count are larger.
 
         Returns
         -------
@@ -174,14 +238,51 @@ class Segmenter:
         """
         _check_output(output, OUTPUTS[:2])
         if output == "labels":
-            return self._backend.label(maps)
+            return self._backend.label(maps, scale)
         mask = np.empty(maps.shape[:2], np.bool_)
         self._backend.mask(maps, mask)
         return mask
 
-    def _mask(self, image: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
+    def _look(
+        self, image: NDArray[Any], levels: tuple[float, float]
+    ) -> tuple[float, NDArray[np.uint8] | None]:
+        """Find the scale; with the whole image's maps at that scale if they were looked at."""
+        scale, whole = 1.0, image.shape[0] * image.shape[1] <= WHOLE
+        for _ in range(LOOKS):
+            if whole:
+                maps = self._maps(scaling.resized(image, scale), levels)
+                seen = [maps[window] for window in scaling.windows(maps[..., 0])]
+            else:
+                seen = [
+                    self._maps(scaling.resized(part, scale), levels)
+                    for part in scaling.parts(image, scale)
+                ]
+            labels = [self._backend.label(np.ascontiguousarray(part)) for part in seen]
+            better = scaling.found(scale, scaling.diameters(labels), self.model)
+            if better == scale:
+                return scale, maps if whole else None
+            scale = better
+        return scale, None
+
+    def _decoded(
+        self, maps: NDArray[np.uint8], output: Output, scale: float, shape: tuple[int, int]
+    ) -> NDArray[Any]:
+        """Make the output, at the image's own size, of maps at the network's."""
+        if scale < 1 and output != "maps":
+            # Small nuclei that touch would run into one if their maps were shrunk.
+            return _shrunk(self.decode(maps, output), shape)
+        maps = scaling.restored(maps, shape, smooth=True)
+        return maps if output == "maps" else self.decode(maps, output, scale=scale)
+
+    def _maps(self, image: NDArray[Any], levels: tuple[float, float]) -> NDArray[np.uint8]:
+        maps = np.zeros((*image.shape[:2], 2), np.uint8)
+        for top, band in self._bands(image, *levels):
+            maps[top : top + len(band)] = band
+        return maps
+
+    def _mask(self, image: NDArray[Any], levels: tuple[float, float]) -> NDArray[np.bool_]:
         mask = np.zeros(image.shape[:2], np.bool_)
-        for top, band in self._bands(image, low, high):
+        for top, band in self._bands(image, *levels):
             self._backend.mask(band, mask[top : top + len(band)])
         return mask
 
@@ -220,7 +321,14 @@ _default: Segmenter | None = None
 _default_lock = threading.Lock()
 
 
-def segment(image: Image, output: Output = "mask") -> NDArray[Any]:
+def segment(
+    image: Image,
+    output: Output = "mask",
+    *,
+    scale: Scale = "auto",
+    mpp: float | None = None,
+    diameter: float | None = None,
+) -> NDArray[Any]:
     """Find the nuclei of one image with the shipped model.
 
     The first call loads and compiles the model; later ones reuse it. See `Segmenter.segment` for
@@ -230,6 +338,8 @@ def segment(image: Image, output: Output = "mask") -> NDArray[Any]:
     ----------
     image : ndarray, str or Path
     output : {"mask", "labels", "maps"}
+    scale : "auto" or float
+    mpp, diameter : float, optional
 
     Returns
     -------
@@ -240,7 +350,7 @@ def segment(image: Image, output: Output = "mask") -> NDArray[Any]:
     with _default_lock:
         if _default is None:
             _default = Segmenter()
-    return _default.segment(image, output)
+    return _default.segment(image, output, scale=scale, mpp=mpp, diameter=diameter)
 
 
 def _as_array(image: Image) -> NDArray[Any]:
@@ -249,6 +359,12 @@ def _as_array(image: Image) -> NDArray[Any]:
 
         return images.read(image)
     return np.asarray(image)
+
+
+def _shrunk(decoded: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    if decoded.dtype == np.bool_:
+        return scaling.restored(decoded.view(np.uint8), shape, smooth=False).view(np.bool_)
+    return scaling.renumbered(scaling.restored(decoded, shape, smooth=False))
 
 
 def _check_output(output: str, accepted: tuple[str, ...]) -> None:

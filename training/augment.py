@@ -1,7 +1,8 @@
 """Random changes of a training crop along the axes on which microscopes differ.
 
-Geometry (flips, any rotation, zoom, elastic), lighting (gain, gamma, uneven illumination), stain
-(colour jitter in stain space), sharpness (blur, noise, JPEG).
+Geometry (flips, any rotation, elastic), magnification (zoom), stain (another slide's colours, the
+density of each stain, tints), lighting (gain, gamma, offset, uneven illumination) and sharpness
+(blur, noise, JPEG). The table in ``training/README.md`` gives ranges and probabilities.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import Sample
-from training.targets import Targets
 
 RGB_FROM_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
 """Optical density of haematoxylin, eosin and DAB: Ruifrok & Johnston 2001, Anal. Quant. Cytol.
@@ -21,18 +21,39 @@ Histol. 23, 291-299, table 1."""
 
 HED_FROM_RGB = np.linalg.inv(RGB_FROM_HED).astype(np.float32)
 
+DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
+"""Optical density of each level; one is added so that black has one too."""
+
+DIAMETERS = (7.0, 60.0)
+"""Median diameters, in pixels, that zoom may lead to: beyond, the package rescales the image."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How far each change goes; a probability is that of the change being made at all."""
+    """How often each change is made, and how far magnification goes.
+
+    Attributes
+    ----------
+    size : int
+        Side of a crop in pixels.
+    zoom, near : tuple of float
+        Smallest and largest magnification: of the whole range, and near the image's own.
+    elastic, restyle, ..., jpeg : float
+        Probability that the change is made.
+    blank : float
+        Share of crops that are fields without nuclei.
+    """
 
     size: int = 256
-    zoom: tuple[float, float] = (0.6, 1.7)
+    zoom: tuple[float, float] = (0.4, 2.5)
+    near: tuple[float, float] = (0.8, 1.25)
     elastic: float = 0.3
-    stain: float = 0.7
-    swap_channels: float = 0.1
+    restyle: float = 0.3
+    stain: float = 0.8
+    swap_channels: float = 0.05
+    tint: float = 0.1
     lighting: float = 0.7
-    shading: float = 0.25
+    shading: float = 0.3
     invert: float = 0.02
     blur: float = 0.2
     noise: float = 0.3
@@ -40,22 +61,105 @@ class Settings:
     blank: float = 0.01
 
 
+@dataclass(frozen=True)
+class Material:
+    """An image prepared for cutting crops.
+
+    Attributes
+    ----------
+    image : ndarray, (H, W, 3) uint8
+    maps : ndarray, (H, W, 3) uint8
+        Nucleus, distance, emphasis.
+    grey : bool
+        All three channels are alike.
+    diameter : float
+        Median diameter of the nuclei, in pixels; nan where there are none.
+    style : ndarray, (2, 3) float32
+        Mean and standard deviation of the LAB channels.
+    """
+
+    image: NDArray[np.uint8]
+    maps: NDArray[np.uint8]
+    grey: bool
+    diameter: float
+    style: NDArray[np.float32]
+
+
+def prepare(sample: Sample) -> Material:
+    """Do once for each image what all of its crops need."""
+    areas = np.bincount(sample.labels.ravel())[1:]
+    diameters = 2 * np.sqrt(areas[areas > 0] / np.pi)
+    return Material(
+        sample.image,
+        np.dstack(sample.targets()),
+        sample.modality in ("fluorescence", "grey bright-field"),
+        float(np.median(diameters)) if diameters.size else float("nan"),
+        np.stack(_style(_lab(sample.image))),
+    )
+
+
 def crop(
-    sample: Sample, targets: Targets, rng: np.random.Generator, settings: Settings
+    material: Material,
+    styles: NDArray[np.float32],
+    rng: np.random.Generator,
+    settings: Settings,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Cut one changed crop from a sample.
+    """Cut one changed crop from an image.
+
+    Parameters
+    ----------
+    material : Material
+    styles : ndarray, (N, 2, 3) float32
+        `Material.style` of other stained images, for `Settings.restyle`.
+    rng : Generator
+    settings : Settings
 
     Returns
     -------
     image : ndarray, (size, size, 3) uint8
     maps : ndarray, (size, size, 3) uint8
-        Nucleus, distance, gap.
+        Nucleus, distance, emphasis.
     """
     if rng.random() < settings.blank:
         return _blank(rng, settings.size)
-    image, maps = _place(sample.image, np.dstack(targets), rng, settings)
-    grey = sample.modality in ("fluorescence", "grey bright-field")
-    return _appearance(image, grey, rng, settings), maps
+    zoom = _zoom(material.diameter, rng, settings)
+    image, maps = _place(material.image, material.maps, zoom, rng, settings)
+    if not material.grey and len(styles) and rng.random() < settings.restyle:
+        image = _restyled(image, styles[rng.integers(len(styles))], rng)
+    return _appearance(image, material.grey, rng, settings), maps
+
+
+def _zoom(diameter: float, rng: np.random.Generator, settings: Settings) -> float:
+    """Draw a magnification: half of them near the image's own, half from the whole range, as far as
+    nuclei stay within `DIAMETERS`."""
+    if rng.random() < 0.5:
+        return float(np.exp(rng.uniform(*np.log(settings.near))))
+    low, high = settings.zoom
+    if np.isfinite(diameter):
+        low = min(max(low, DIAMETERS[0] / diameter), 1.0)
+        high = max(min(high, DIAMETERS[1] / diameter), 1.0)
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+
+
+def _style(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    pixels = lab.reshape(-1, 3)
+    return pixels.mean(0), pixels.std(0)
+
+
+def _restyled(
+    image: NDArray[np.uint8], style: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Give the crop another slide's colours: Reinhard et al. 2001, doi:10.1109/38.946629."""
+    lab = _lab(image)
+    mean, deviation = _style(lab)
+    share = rng.uniform(0.3, 1.0)
+    gain = np.clip(style[1] / np.maximum(deviation, 2.0), 0.4, 2.5) ** share
+    lab = (lab - mean) * gain + mean + share * (style[0] - mean)
+    return cv2.cvtColor(np.clip(lab + 0.5, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)
 
 
 def _blank(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -69,16 +173,16 @@ def _blank(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDAr
 def _place(
     image: NDArray[np.uint8],
     maps: NDArray[np.uint8],
+    zoom: float,
     rng: np.random.Generator,
     settings: Settings,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Resample image and maps through one random map of coordinates."""
     height, width = image.shape[:2]
-    zoom = np.exp(rng.uniform(*np.log(settings.zoom)))
     # Half of the crops keep the pixel grid: interpolation blurs, and users' images are not blurred.
     square = rng.random() < 0.5
     angle = rng.integers(4) * np.pi / 2 if square else rng.uniform(0, 2 * np.pi)
-    if square and rng.random() < 0.5:
+    if square and settings.near[0] < zoom < settings.near[1]:
         zoom = 1.0
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
     flip = rng.choice([-1.0, 1.0])
@@ -88,11 +192,11 @@ def _place(
     matrix[:, 2] = np.array(centre) - matrix[:, :2] @ [half, half]
     if square and zoom == 1.0:
         matrix[:, 2] = np.rint(matrix[:, 2])
+    if zoom < 0.75:  # shrinking without a filter would alias
+        image = cv2.GaussianBlur(image, (0, 0), 0.4 / zoom)
     if rng.random() < settings.elastic:
         return _elastic(image, maps, matrix, rng, settings.size)
     shape = (settings.size, settings.size)
-    if zoom < 0.75:  # shrinking without a filter would alias
-        image = cv2.GaussianBlur(image, (0, 0), 0.4 / zoom)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     warp = [
         cv2.warpAffine(array, matrix, shape, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
@@ -133,6 +237,8 @@ def _appearance(
         image = _jitter_stain(image, rng)
     if not grey and rng.random() < settings.swap_channels:
         image = np.ascontiguousarray(image[..., rng.permutation(3)])
+    if grey and rng.random() < settings.tint:
+        image = _tinted(image, rng)
     if rng.random() < settings.blur:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
     changed = image.astype(np.float32)
@@ -154,9 +260,9 @@ def _appearance(
 
 def _jitter_stain(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Scale and shift each stain's density: Tellez et al. 2019, doi:10.1016/j.media.2019.101544."""
-    density = _DENSITY[image]
-    scale = rng.uniform(0.75, 1.3, 3).astype(np.float32)
-    shift = rng.uniform(-0.06, 0.06, 3).astype(np.float32)
+    density = DENSITY[image]
+    scale = rng.uniform(0.65, 1.45, 3).astype(np.float32)
+    shift = rng.uniform(-0.08, 0.08, 3).astype(np.float32)
     # One matrix does the way there, the scaling and the way back.
     matrix = (HED_FROM_RGB * scale) @ RGB_FROM_HED
     offset = shift @ RGB_FROM_HED
@@ -164,7 +270,10 @@ def _jitter_stain(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray
     return np.clip(256 * np.exp(-jittered) - 1, 0, 255).astype(np.uint8)
 
 
-_DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
+def _tinted(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Colour a grey image as a camera or a viewer does: one channel full, the others less."""
+    tint = rng.permutation([1.0, *rng.uniform(0, 1, 2)]).astype(np.float32)
+    return np.clip(image * tint + 0.5, 0, 255).astype(np.uint8)
 
 
 def _relight(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -177,8 +286,8 @@ def _relight(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 
 def _shading(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Give a smooth field of illumination, 0.6 to 1.4."""
-    coarse = rng.uniform(0.6, 1.4, (3, 3)).astype(np.float32)
+    """Give a smooth field of illumination, at most 0.4 to 1.4."""
+    coarse = rng.uniform(rng.uniform(0.4, 1.0), 1.4, (3, 3)).astype(np.float32)
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
 
 

@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -54,9 +56,46 @@ class Sample:
     modality: str
     group: str
 
+    @property
+    def dataset(self) -> str:
+        """The data set that the image comes from, as `dataset_name` names it."""
+        return self.name.split("/")[0]
+
     def targets(self) -> Targets:
         """Give the maps that the network is trained to give."""
         return make_targets(self.labels)
+
+
+class WeightedFolder(NamedTuple):
+    """A data set's folder, and how often its images are drawn beside those of the others."""
+
+    path: Path
+    weight: float = 1.0
+
+
+def parse_folder(text: str) -> WeightedFolder:
+    """Read ``DIR`` or ``DIR=WEIGHT``.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder, or the weight is not a number above zero.
+    """
+    if Path(text).is_dir():
+        return WeightedFolder(Path(text))
+    folder, equals, weight = text.rpartition("=")
+    if not Path(folder if equals else text).is_dir():
+        raise ValueError(f"no such folder: {folder if equals else text}")
+    try:
+        value = float(weight)
+    except ValueError:
+        value = math.nan
+    if not (0 < value < math.inf):
+        raise ValueError(
+            f"got {text!r}; a weight is a number above 0, and a data set that shall not count is "
+            "left out"
+        )
+    return WeightedFolder(Path(folder), value)
 
 
 @dataclass(frozen=True)
@@ -86,8 +125,10 @@ def load(folders: list[Path], threads: int = 2) -> list[Sample]:
     Raises
     ------
     ValueError
-        A folder has none of the layouts, or an image and its labels differ in size.
+        A folder has none of the layouts, two folders give their data sets the same name, or an
+        image and its labels differ in size.
     """
+    _check_names(folders)
     pairs = sorted(
         (pair for folder in folders for pair in find_pairs(folder)), key=lambda p: p.name
     )
@@ -103,6 +144,17 @@ def load(folders: list[Path], threads: int = 2) -> list[Sample]:
             names, raw, modalities, grouped, strict=True
         )
     ]
+
+
+def _check_names(folders: list[Path]) -> None:
+    first: dict[str, Path] = {}
+    for folder in folders:
+        name = dataset_name(folder)
+        if name in first:
+            raise ValueError(
+                f"data: {first[name]} and {folder} are both the data set {name!r}; rename a folder"
+            )
+        first[name] = folder
 
 
 def load_split(folders: list[Path]) -> tuple[list[Sample], list[Sample]]:

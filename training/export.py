@@ -1,74 +1,135 @@
-"""From a trained Keras model to a float32 ONNX file in plain operators."""
+"""From an integer network to an ONNX file with explicit Q/DQ nodes, in plain operators."""
 
 from __future__ import annotations
 
-import keras
+import numpy as np
 import onnx
-import tensorflow as tf
-import tf2onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from training import unet
+from training.integers import IntegerNetwork, kernel_scale
 
 OPSET = 17
-"""Read by OpenVINO, TensorRT 8.6 and later, and NNCF."""
-
-TRACED_SIZE = 256
-"""Side of the square at which the graph is traced; the file takes any multiple of `unet.STRIDE`."""
-
-PLAIN_OPERATORS = {"Conv", "Relu", "ConvTranspose", "MaxPool", "Concat", "Sigmoid"}
+"""Read by OpenVINO, TensorRT 8.6 and later, and ONNX Runtime."""
 
 
-def to_onnx(trained: keras.Model) -> onnx.ModelProto:
-    """Convert a trained model to ONNX.
-
-    A graph traced with free sizes computes every transposed convolution's output shape at run
-    time; int8 quantisation and TensorRT both stumble over that. So it is traced at a fixed size,
-    and only the declared input and output shapes are freed afterwards.
+def to_onnx(network: IntegerNetwork, rounding: bool = True) -> onnx.ModelProto:
+    """Write a network as ONNX.
 
     Parameters
     ----------
-    trained : keras.Model
-        `unet.build`'s model with its weights, in float32.
+    network : IntegerNetwork
+    rounding : bool
+        With the Q/DQ nodes and int8 weights; without, in float32.
 
     Returns
     -------
     onnx.ModelProto
-        ``image`` (N, 3, h, w) float32 in 0..255 -> ``maps`` (N, 2, h, w) float32 in 0..1.
-
-    Raises
-    ------
-    ValueError
-        The graph has operators other than `PLAIN_OPERATORS`.
+        ``image`` (N, 3, h, w) float32 in 0..255 -> ``cells`` (N, 8, h / 2, w / 2) float32 in
+        0..1: both maps of 2 x 2 pixels in raster order. Spreading them over the pixels is left to
+        the package, which does it while it copies.
     """
-    plain = _without_rescaling(trained)
-    signature = [tf.TensorSpec((1, TRACED_SIZE, TRACED_SIZE, 3), tf.float32, name="image")]
-    function = tf.function(lambda image: {"maps": plain(image, training=False)}, signature)
-    proto, _ = tf2onnx.convert.from_function(
-        function, signature, opset=OPSET, inputs_as_nchw=["image"], outputs_as_nchw=["maps"]
-    )
-    _free_sizes(proto)
-    found = {node.op_type for node in proto.graph.node}
-    if found - PLAIN_OPERATORS:
-        raise ValueError(f"the exported graph has more than plain operators: {sorted(found)}")
-    onnx.checker.check_model(proto)
-    return proto
+    return _Writer(network, rounding).write()
 
 
-def _without_rescaling(trained: keras.Model) -> keras.Model:
-    """Fold the division by 255 into the first convolution, so that the file takes bytes as they
-    are and an int8 engine's input scale is exactly one."""
-    kernels = {weight.path: keras.ops.convert_to_numpy(weight) for weight in trained.weights}
-    plain = unet.build(size=TRACED_SIZE, rescale=False)
-    for weight in plain.weights:
-        value = kernels[weight.path]
-        weight.assign(value / 255 if weight.path == "stem_conv/kernel" else value)
-    return plain
+class _Writer:
+    def __init__(self, network: IntegerNetwork, rounding: bool) -> None:
+        self.network = network
+        self.rounding = rounding
+        self.scales = network.scales()
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def write(self) -> onnx.ModelProto:
+        x = self._level("image", 1.0, np.uint8) if self.rounding else "image"
+        x = self._convolution("stem", x)
+        skips = []
+        for level in range(len(unet.WIDTHS)):
+            if level:
+                skips.append(x)
+                x = self._node("MaxPool", f"pool{level}", [x], kernel_shape=[2, 2], strides=[2, 2])
+            for letter in "ab"[: unet.DOWN[level]]:
+                x = self._convolution(f"down{level}{letter}", x)
+        for level in reversed(range(len(skips))):
+            grown = self._convolution(f"grow{level}", x)
+            x = self._node("Concat", f"join{level}", [skips[level], grown], axis=1)
+            x = self._convolution(f"up{level}", x)
+        x = self._convolution("logits", x)
+        self._node("Sigmoid", "cells", [x])
+        return self._model()
+
+    def _convolution(self, name: str, x: str) -> str:
+        layer = self.network.layers[name]
+        transposed = name.startswith("grow")
+        # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
+        kernel = layer.kernel.numpy().transpose(3, 2, 0, 1)
+        if name == "stem":
+            kernel = kernel / 255  # the file takes bytes as they are
+        scale = kernel_scale(layer, name).numpy().ravel() / (255 if name == "stem" else 1)
+        weights = self._weights(name, kernel, scale, axis=1 if transposed else 0)
+        inputs = [x, weights, self._constant(f"{name}_bias", layer.bias.numpy())]
+        size = 2 if transposed else 3
+        strides = [2, 2] if transposed or name == "stem" else [1, 1]
+        # "Same" padding of an even side at stride 2 is one pixel at the end.
+        pads = [0] * 4 if transposed else [0, 0, 1, 1] if name == "stem" else [1] * 4
+        operator = "ConvTranspose" if transposed else "Conv"
+        y = self._node(
+            operator, name, inputs, kernel_shape=[size, size], strides=strides, pads=pads
+        )
+        if name == "logits":
+            return y
+        if not transposed:
+            y = self._node("Relu", f"{name}_relu", [y])
+        return self._level(y, self.scales[name], np.int8) if self.rounding else y
+
+    def _weights(
+        self, name: str, kernel: NDArray[np.float32], scale: NDArray[np.float32], axis: int
+    ) -> str:
+        if not self.rounding:
+            return self._constant(f"{name}_kernel", kernel)
+        shape = [1] * 4
+        shape[axis] = -1
+        levels = np.rint(kernel / scale.reshape(shape)).astype(np.int8)
+        inputs = [
+            self._constant(f"{name}_kernel", levels),
+            self._constant(f"{name}_kernel_scale", scale),
+            self._constant(f"{name}_kernel_zero", np.zeros(len(scale), np.int8)),
+        ]
+        return self._node("DequantizeLinear", f"{name}_kernel_values", inputs, axis=axis)
+
+    def _level(self, x: str, scale: float, kind: type) -> str:
+        """Round a tensor to multiples of its scale: a pair of nodes."""
+        parameters = [
+            self._constant(f"{x}_scale", np.array(scale, np.float32)),
+            self._constant(f"{x}_zero", np.array(0, kind)),
+        ]
+        levels = self._node("QuantizeLinear", f"{x}_levels", [x, *parameters])
+        return self._node("DequantizeLinear", f"{x}_values", [levels, *parameters])
+
+    def _node(self, operator: str, name: str, inputs: list[str], **attributes: object) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def _constant(self, name: str, value: NDArray[np.generic]) -> str:
+        if value.dtype.kind == "f":
+            value = value.astype(np.float32)
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def _model(self) -> onnx.ModelProto:
+        cells = 2 * unet.CELL**2
+        inputs = [_value("image", 3, "height", "width")]
+        outputs = [_value("cells", cells, "rows", "columns")]
+        graph = helper.make_graph(self.nodes, "nuclei", inputs, outputs, self.constants)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="nucleiseg"
+        )
+        model.ir_version = 8
+        onnx.checker.check_model(model, full_check=True)
+        return model
 
 
-def _free_sizes(proto: onnx.ModelProto) -> None:
-    for value in (*proto.graph.input, *proto.graph.output):
-        names = {0: "batch", 2: "height", 3: "width"}
-        for axis, name in names.items():
-            value.type.tensor_type.shape.dim[axis].dim_param = name
-    # Shapes inferred at the traced size would contradict the freed ones.
-    del proto.graph.value_info[:]
+def _value(name: str, channels: int, height: str, width: str) -> onnx.ValueInfoProto:
+    shape = ["batch", channels, height, width]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

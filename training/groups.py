@@ -57,15 +57,19 @@ def modality(picture: NDArray[np.generic]) -> str:
 
 
 def modalities(names: list[str], pictures: list[NDArray[np.generic]]) -> list[str]:
-    """Tell the kind of each picture; the pictures of one patient have the kind of most of them."""
+    """Tell the kind of each picture.
+
+    Where names carry a patient (`NAMED_GROUP`) the data set is one clinical series, and all of its
+    pictures have the kind of most of them: H&E that came out purple is still H&E.
+    """
     kinds = [modality(picture) for picture in pictures]
-    patients = [match["group"] if (match := NAMED_GROUP.match(name)) else None for name in names]
-    votes = {patient: Counter() for patient in patients}
-    for patient, kind in zip(patients, kinds, strict=True):
-        votes[patient][kind] += 1
+    series = [name.split("/")[0] if NAMED_GROUP.match(name) else None for name in names]
+    votes = {one: Counter() for one in series}
+    for one, kind in zip(series, kinds, strict=True):
+        votes[one][kind] += 1
     return [
-        votes[patient].most_common(1)[0][0] if patient else kind
-        for patient, kind in zip(patients, kinds, strict=True)
+        votes[one].most_common(1)[0][0] if one else kind
+        for one, kind in zip(series, kinds, strict=True)
     ]
 
 

@@ -14,6 +14,10 @@ REACH = 64
 """Pixels of mirror image round a picture: a nucleus that the border cuts keeps its centre there,
 as it does at run time, where tiles are padded by reflection."""
 
+SMALL_DIAMETER = 20.0
+"""Nuclei smaller than this many pixels across get extra weight: each nucleus counts once when
+nuclei are counted, however few its pixels are."""
+
 GAP_REACH = 3
 """Nuclei closer than twice this many pixels have a gap between them that is worth weight."""
 
@@ -22,12 +26,13 @@ class Targets(NamedTuple):
     """Maps of one label image, all (H, W) uint8, 0..255 standing for 0..1.
 
     ``nucleus`` is 255 inside nuclei; ``distance`` is the distance to the nucleus's edge over that
-    nucleus's largest; ``gap`` is high where two nuclei touch or nearly do.
+    nucleus's largest; ``emphasis`` is high where a pixel matters more than its area says: between
+    two nuclei that touch or nearly do, and in and around small nuclei.
     """
 
     nucleus: NDArray[np.uint8]
     distance: NDArray[np.uint8]
-    gap: NDArray[np.uint8]
+    emphasis: NDArray[np.uint8]
 
 
 def make_targets(labels: NDArray[np.int32]) -> Targets:
@@ -39,7 +44,8 @@ def make_targets(labels: NDArray[np.int32]) -> Targets:
         0 is background, 1..n one nucleus each.
     """
     nucleus = np.where(labels > 0, 255, 0).astype(np.uint8)
-    return Targets(nucleus, centre_distance(labels), gaps(labels))
+    emphasis = np.maximum(gaps(labels), smallness(labels))
+    return Targets(nucleus, centre_distance(labels), emphasis)
 
 
 def centre_distance(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -77,3 +83,11 @@ def gaps(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
         border[tuple(high)] |= meets
     soft = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
     return np.rint(255 * np.clip(soft * 1.5, 0, 1)).astype(np.uint8)
+
+
+def smallness(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Mark small nuclei and the two pixels around them, the smaller the higher, 128 at most."""
+    diameters = 2 * np.sqrt(np.bincount(labels.ravel()) / np.pi)
+    weight = np.clip(SMALL_DIAMETER / np.maximum(diameters, 1.0) - 1, 0, 1) * 128
+    weight[0] = 0
+    return np.rint(weight).astype(np.uint8)[expand_labels(labels, 2)]

@@ -1,14 +1,17 @@
-"""Train the model: ``python -m training.train --data DIR [DIR ...] --output RUN``."""
+"""Train the model: ``python -m training.train --data DIR[=WEIGHT] ... --output RUN``."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
-import queue
-import threading
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,59 +19,184 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training import augment, data, groups, metrics, plots, predict, unet
+from training import batches, data, groups, metrics, plots, predict, unet
 from training.data import Sample
 
 MODALITY_WEIGHTS = {
-    "fluorescence": 0.50,
-    "grey bright-field": 0.07,
-    "purple stain": 0.18,
-    "H&E": 0.25,
+    "fluorescence": 0.44,
+    "grey bright-field": 0.06,
+    "purple stain": 0.20,
+    "H&E": 0.30,
 }
 """Share of the crops of each modality: bright-field is a sixth of the images, but half of the
 uses."""
 
-GAP_WEIGHT = 4.0
-"""Extra weight of a pixel between two nuclei that touch or nearly do."""
+EMPHASIS = 4.0
+"""Extra weight of a pixel where the target's emphasis is full."""
 
-EMA_MOMENTUM = 0.998
-"""Averages the weights over about the last 500 steps."""
+EMA_MOMENTUM = 0.999
+"""Averages the weights over about the last 1,000 steps."""
+
+KEPT_SETTINGS = ("data", "steps", "batch", "rate", "seed", "precision")
+"""A run is resumed with the same of these, or it would be neither the old run nor a new one."""
+
+SHOWN_LOSSES = 50
+"""Steps over which the progress bar averages the loss."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
-    parser.add_argument("--output", type=Path, required=True, help="folder of this run")
-    parser.add_argument("--steps", type=int, default=9000)
-    parser.add_argument("--batch", type=int, default=8, help="crops a step")
-    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--validate-every", type=int, default=1000, help="steps")
-    parser.add_argument(
-        "--patience", type=int, default=0, help="validations without gain; 0 is never"
+    train(parser().parse_args(arguments))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
-    parser.add_argument("--stop-after", type=int, help="end this sitting at that step")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    train(parser.parse_args(arguments))
+    add = made.add_argument
+    add(
+        "--data",
+        type=_argument(data.parse_folder),
+        nargs="+",
+        required=True,
+        metavar="DIR[=WEIGHT]",
+        help="annotated folders; weight 2 draws a data set's images twice as often, default 1",
+    )
+    add("--output", type=Path, required=True, metavar="RUN", help="folder of this run")
+    add("--steps", type=_count, default=24_000, help="batches to learn from")
+    add("--batch", type=_count, default=8, help="crops a step")
+    add("--rate", type=_positive, default=2e-3, help="highest learning rate")
+    add("--seed", type=_count_or_zero, default=0, help="of the first weights and of all crops")
+    add("--validate-every", type=_count, default=1000, metavar="STEPS", help="and save")
+    add(
+        "--patience",
+        type=_count_or_zero,
+        default=5,
+        metavar="N",
+        help="stop after this many validations without a better AP@0.5; 0 is never",
+    )
+    add("--precision", choices=("float32", "mixed_bfloat16"), default="float32", help="of a step")
+    add("--stop-after", type=_count, metavar="STEP", help="end this sitting at that step")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from the run's last checkpoint, where it has one",
+    )
+    return made
+
+
+def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse show what a reader's `ValueError` says."""
+
+    def checked(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked
+
+
+def _count_or_zero(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a whole number from 0 up")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a whole number from 1 up")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (0 < value < math.inf):
+        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number above 0")
+    return value
 
 
 def train(options: argparse.Namespace) -> Path:
-    """Train and leave ``best.weights.h5`` and ``history.csv`` in the run's folder."""
+    """Train and leave ``best.weights.h5``, ``history.csv`` and pictures in the run's folder.
+
+    Parameters
+    ----------
+    options : Namespace
+        What `parser` reads.
+
+    Returns
+    -------
+    Path
+        The run's folder.
+    """
     if (options.output / "history.csv").exists() and not options.resume:
         raise SystemExit(f"--output: {options.output} holds a run; add --resume or name another")
-    options.output.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(options.seed)
-    training, validation = data.load_split(options.data)
-    _write_split(options.output, training, validation)
-    print(f"{len(training)} images to train on, {len(validation)} to validate")
+    try:
+        training, validation = data.load_split([folder.path for folder in options.data])
+    except ValueError as error:
+        raise SystemExit(f"--data: {error}") from None
+    if not training or not validation:
+        raise SystemExit(
+            f"--data: {len(training)} images to train on and {len(validation)} to validate with; "
+            "at least two that do not look alike are needed"
+        )
+    _describe(options, training, validation)
+    print(f"{len(training)} images to train on, {len(validation)} to validate with")
     Run(options, training, validation).go()
     return options.output
 
 
+def _describe(
+    options: argparse.Namespace, training: list[Sample], validation: list[Sample]
+) -> None:
+    """Write what the run is made of, or check that a resumed run is made of the same."""
+    settings = {name: getattr(options, name) for name in KEPT_SETTINGS}
+    settings["data"] = dataset_weights(options.data)
+    split = {
+        name: [[one.name, one.modality, one.group] for one in samples]
+        for name, samples in (("training", training), ("validation", validation))
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name, now in (("settings.json", settings), ("split.json", split)):
+        path = options.output / name
+        if options.resume and path.exists():
+            _check_same(options.output, json.loads(path.read_text()), now)
+        else:
+            path.write_text(json.dumps(now, indent=1))
+
+
+def _check_same(output: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [name for name in now if before.get(name) != now[name]]
+    if not changed:
+        return
+    if "training" in changed or "validation" in changed:
+        what = "with other images, or with images that were grouped in another way"
+    else:
+        what = "with " + ", ".join(
+            f"--{name} {before.get(name)} (now {now[name]})" for name in changed
+        )
+    raise SystemExit(
+        f"--resume: {output} was started {what}; give the same, or name another --output"
+    )
+
+
+def dataset_weights(folders: list[data.WeightedFolder]) -> dict[str, float]:
+    """Give the weight of each data set by its name."""
+    return {data.dataset_name(folder.path): folder.weight for folder in folders}
+
+
 class Run:
-    """One training: its model, optimiser, averaged weights and checkpoints."""
+    """One training: its model, optimiser, averaged weights and checkpoints.
+
+    The crops of a step depend on the seed and the step alone, so a run that was interrupted learns
+    from the same crops as one that was not.
+    """
 
     def __init__(
         self, options: argparse.Namespace, training: list[Sample], validation: list[Sample]
@@ -76,25 +204,21 @@ class Run:
         self.options = options
         self.training = training
         self.validation = validation
+        keras.utils.set_random_seed(options.seed)
         keras.config.set_dtype_policy(options.precision)
         self.model = unet.build()
         # Half precision roughens the maps: AP@0.5 of the same weights was 0.42, in int8 0.53.
         keras.config.set_dtype_policy("float32")
         self.averaged = unet.build()
-        schedule = keras.optimizers.schedules.CosineDecay(
-            options.rate / 50,
-            options.steps,
-            warmup_target=options.rate,
-            warmup_steps=max(1, min(300, options.steps // 10)),
-            alpha=0.002,
+        self.optimizer = keras.optimizers.AdamW(
+            _schedule(options.rate, options.steps), weight_decay=1e-3, clipnorm=5.0
         )
-        self.optimizer = keras.optimizers.AdamW(schedule, weight_decay=1e-3, clipnorm=5.0)
         self.optimizer.build(self.model.trainable_variables)
         self.average = [tf.Variable(v, trainable=False) for v in self.model.weights]
         self.step = tf.Variable(0, dtype=tf.int64)
         self.best = tf.Variable(-1.0)
         self.stale = tf.Variable(0)
-        state = tf.train.Checkpoint(
+        self.state = tf.train.Checkpoint(
             model=self.model,
             optimizer=self.optimizer,
             step=self.step,
@@ -102,26 +226,44 @@ class Run:
             stale=self.stale,
             average=self.average,
         )
-        self.checkpoints = tf.train.CheckpointManager(state, str(options.output / "checkpoints"), 2)
+        folder = options.output / "checkpoints"
+        self.checkpoints = tf.train.CheckpointManager(self.state, str(folder), 2)
         if options.resume and self.checkpoints.latest_checkpoint:
-            state.restore(self.checkpoints.latest_checkpoint).expect_partial()
-            print(f"resumed at step {int(self.step)}")
+            self._restore(self.checkpoints.latest_checkpoint)
+
+    def _restore(self, checkpoint: str) -> None:
+        if stored_shapes(checkpoint) != [list(weight.shape) for weight in self.average]:
+            raise SystemExit(
+                f"--resume: {self.options.output} was started with another network than the one "
+                "in training/unet.py; name another --output"
+            )
+        self.state.restore(checkpoint).expect_partial()
+        _keep_rows(self.options.output / "history.csv", int(self.step))
+        print(f"resumed at step {int(self.step)}")
 
     def go(self) -> None:
         """Train to the last step or until validation has stopped to improve."""
         options = self.options
         first, last = int(self.step), min(options.steps, options.stop_after or options.steps)
-        source = batches(self.training, options.batch, options.seed + first)
+        chances = sampling(self.training, dataset_weights(options.data))
+        source = batches.endless(self.training, chances, options.batch, options.seed, first)
         losses: list[NDArray[np.float32]] = []
-        with tqdm(total=options.steps, initial=first, unit="step", mininterval=5) as bar:
-            for _ in range(first, last):
+        bar = tqdm(total=options.steps, initial=first, unit="step", mininterval=5)
+        with closing(source), closing(bar):
+            while int(self.step) < last and not self._has_stalled():
                 losses.append(self.train_step(*next(source)).numpy())
+                shown = np.mean(losses[-SHOWN_LOSSES:], axis=0).sum()
+                bar.set_postfix_str(f"loss {shown:.3f}", refresh=False)
                 bar.update()
                 if int(self.step) % options.validate_every == 0 or int(self.step) == last:
                     self._validate(np.mean(losses, axis=0))
                     losses.clear()
-                    if options.patience and int(self.stale) >= options.patience:
-                        break
+        if self._has_stalled():
+            print(f"stopped: no better AP@0.5 in the last {int(self.stale)} validations")
+        print(f"best AP@0.5 {float(self.best):.3f}: {options.output / 'best.weights.h5'}")
+
+    def _has_stalled(self) -> bool:
+        return 0 < self.options.patience <= int(self.stale)
 
     @tf.function
     def train_step(self, image: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
@@ -142,43 +284,73 @@ class Run:
         return losses
 
     def _validate(self, losses: NDArray[np.float32]) -> None:
+        """Score the averaged weights, keep them if they are the best, and write it all down."""
+        if not np.isfinite(losses).all():
+            raise SystemExit(f"the loss is {losses.sum()} by step {int(self.step)}; lower --rate")
         for weight, value in zip(self.averaged.weights, self.average, strict=True):
             weight.assign(value)
         scores = predict.scores(self.averaged, self.validation)
-        score = metrics.total(scores)
+        score, best = np.float32(metrics.total(scores).ap[0]), self.best.numpy()
+        self.stale.assign(0 if score > best else self.stale + 1)
+        if score >= best:  # of equals the later, which has seen more
+            self.best.assign(score)
+            self.averaged.save_weights(self.options.output / "best.weights.h5")
         row = {
             "step": int(self.step),
             "loss_nucleus": round(float(losses[0]), 5),
             "loss_distance": round(float(losses[1]), 5),
-            "dice": round(score.mean_dice, 5),
-            "ap50": round(float(score.ap[0]), 5),
-            "ap": round(float(score.ap.mean()), 5),
+            **_columns(scores, self.validation),
         }
-        for kind in groups.MODALITIES:
-            mine = [s for s, v in zip(scores, self.validation, strict=True) if v.modality == kind]
-            if mine:
-                one = metrics.total(mine)
-                row[f"dice {kind}"] = round(one.mean_dice, 5)
-                row[f"ap50 {kind}"] = round(float(one.ap[0]), 5)
-        self.stale.assign_add(1)
-        if score.ap[0] >= float(self.best):
-            self.best.assign(score.ap[0])
-            self.stale.assign(0)
-            self.averaged.save_weights(self.options.output / "best.weights.h5")
         _append(self.options.output / "history.csv", row)
         plots.curves(self.options.output / "history.csv", self.options.output / "curves.png")
         self.checkpoints.save()
         tqdm.write(json.dumps(row))
 
 
-def loss(predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+def _schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    return keras.optimizers.schedules.CosineDecay(
+        rate / 50,
+        steps,
+        warmup_target=rate,
+        warmup_steps=max(1, min(300, steps // 10)),
+        alpha=0.002,
+    )
+
+
+def stored_shapes(checkpoint: str) -> list[list[int]]:
+    """Give the shapes of the averaged weights in a checkpoint, in their order."""
+    stored = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+    names = (f"average/{index}/.ATTRIBUTES/VARIABLE_VALUE" for index in itertools.count())
+    return [stored[name] for name in itertools.takewhile(stored.__contains__, names)]
+
+
+def _columns(scores: list[metrics.Score], samples: list[Sample]) -> dict[str, float]:
+    """Lay out the scores of all images and of each modality."""
+    score = metrics.total(scores)
+    row = {
+        "dice": round(score.mean_dice, 5),
+        "ap50": round(float(score.ap[0]), 5),
+        "ap": round(score.mean_ap, 5),
+    }
+    for kind in groups.MODALITIES:
+        mine = [s for s, sample in zip(scores, samples, strict=True) if sample.modality == kind]
+        if mine:
+            one = metrics.total(mine)
+            row[f"dice {kind}"] = round(one.mean_dice, 5)
+            row[f"ap50 {kind}"] = round(float(one.ap[0]), 5)
+    return row
+
+
+def loss(predicted: tf.Tensor, target: tf.Tensor, extra: float = EMPHASIS) -> tf.Tensor:
     """Give the losses of the two maps.
 
     Parameters
     ----------
     predicted : Tensor, (N, h, w, 2) float32
     target : Tensor, (N, h, w, 3) float32
-        Nucleus, distance and gap, 0..1.
+        Nucleus, distance and emphasis, 0..1.
+    extra : float
+        Extra weight of a pixel where the emphasis is full.
 
     Returns
     -------
@@ -187,8 +359,8 @@ def loss(predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         smallest possible value, so that it is zero for a perfect map.
     """
     predicted = tf.clip_by_value(predicted, 1e-6, 1 - 1e-6)
-    nucleus, distance, gap = (target[..., i] for i in range(3))
-    weight = 1 + GAP_WEIGHT * gap
+    nucleus, distance, emphasis = (target[..., i] for i in range(3))
+    weight = 1 + extra * emphasis
     entropy = weight * _cross_entropy(nucleus, predicted[..., 0])
     both = tf.reduce_sum(nucleus * predicted[..., 0])
     dice = 1 - (2 * both + 1) / (tf.reduce_sum(nucleus) + tf.reduce_sum(predicted[..., 0]) + 1)
@@ -201,61 +373,50 @@ def _cross_entropy(target: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
     return -(target * tf.math.log(predicted) + (1 - target) * tf.math.log(1 - predicted))
 
 
-def batches(
-    samples: list[Sample], batch: int, seed: int, settings: augment.Settings | None = None
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Make batches of changed crops in a thread of its own, without end."""
-    made: queue.Queue[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = queue.Queue(maxsize=8)
-    arguments = (samples, batch, seed, settings or augment.Settings(), made)
-    threading.Thread(target=_produce, args=arguments, daemon=True).start()
-    while True:
-        yield made.get()
-
-
-def _produce(
-    samples: list[Sample], batch: int, seed: int, settings: augment.Settings, made: queue.Queue
-) -> None:
-    rng = np.random.default_rng(seed)
-    targets = [sample.targets() for sample in samples]
-    share = sampling(samples)
-    while True:
-        chosen = rng.choice(len(samples), batch, p=share)
-        crops = [augment.crop(samples[i], targets[i], rng, settings) for i in chosen]
-        made.put((np.stack([image for image, _ in crops]), np.stack([maps for _, maps in crops])))
-
-
-def sampling(samples: list[Sample]) -> NDArray[np.float64]:
+def sampling(samples: list[Sample], weights: dict[str, float] | None = None) -> NDArray[np.float64]:
     """Give each image's chance of being drawn.
 
     Modalities get their share of `MODALITY_WEIGHTS`; within one, a group counts by the square root
-    of its size, so that large series do not drown small ones.
+    of its size, so that large series do not drown small ones. Then each chance is multiplied by its
+    data set's weight, and all are divided by their sum: between two images of different data sets
+    the ratio of chances changes by the ratio of weights, whatever their modalities, so a modality
+    that is mostly of a heavy data set gets a larger share.
+
+    Parameters
+    ----------
+    samples : list of Sample
+    weights : dict, optional
+        By `Sample.dataset`; 1 for those that are not named.
+
+    Returns
+    -------
+    ndarray, (len(samples),) float64
+        Their sum is 1.
     """
-    sizes = dict.fromkeys({sample.group for sample in samples}, 0)
-    for sample in samples:
-        sizes[sample.group] += 1
+    sizes = Counter(sample.group for sample in samples)
     raw = np.array([sizes[sample.group] ** -0.5 for sample in samples])
     kinds = np.array([sample.modality for sample in samples])
     for kind, weight in MODALITY_WEIGHTS.items():
         if (kinds == kind).any():
             raw[kinds == kind] *= weight / raw[kinds == kind].sum()
+    raw *= [(weights or {}).get(sample.dataset, 1.0) for sample in samples]
     return raw / raw.sum()
-
-
-def _write_split(output: Path, training: list[Sample], validation: list[Sample]) -> None:
-    split = {
-        "training": [[s.name, s.modality, s.group] for s in training],
-        "validation": [[s.name, s.modality, s.group] for s in validation],
-    }
-    (output / "split.json").write_text(json.dumps(split, indent=1))
 
 
 def _append(path: Path, row: dict[str, float]) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
+        writer = csv.DictWriter(file, row, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def _keep_rows(path: Path, step: int) -> None:
+    """Drop the rows of a history that come after the checkpoint which is resumed."""
+    head, *rows = path.read_text().splitlines()
+    kept = [row for row in rows if int(row.split(",")[0]) <= step]
+    path.write_text("\n".join([head, *kept, ""]))
 
 
 if __name__ == "__main__":

@@ -40,25 +40,25 @@ class Backend(Protocol):
         ...
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Run the network: (N, h, w, 2) uint8."""
+        """Run the network: cells, (N, h / 2, w / 2, 8) uint8."""
         ...
 
     def assemble(
         self,
-        maps: NDArray[np.uint8],
+        cells: NDArray[np.uint8],
         origins: NDArray[np.int64],
         cores: NDArray[np.int64],
         out: NDArray[np.uint8],
     ) -> None:
-        """Write each tile's core into ``out``."""
+        """Spread each tile's cells over pixels and write its core into ``out``."""
         ...
 
     def mask(self, maps: NDArray[np.uint8], out: NDArray[np.bool_]) -> None:
         """Threshold the nucleus map into ``out``."""
         ...
 
-    def label(self, maps: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Give one id a nucleus."""
+    def label(self, maps: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.int32]:
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
         ...
 
 

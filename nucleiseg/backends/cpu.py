@@ -42,26 +42,26 @@ class CpuBackend:
 
     def assemble(
         self,
-        maps: NDArray[np.uint8],
+        cells: NDArray[np.uint8],
         origins: NDArray[np.int64],
         cores: NDArray[np.int64],
         out: NDArray[np.uint8],
     ) -> None:
-        """Write each tile's core into ``out``."""
-        kernels.assemble(maps, origins, cores, out, threads=self.threads)
+        """Spread each tile's cells over pixels and write its core into ``out``."""
+        kernels.assemble(cells, origins, cores, out, threads=self.threads)
 
     def mask(self, maps: NDArray[np.uint8], out: NDArray[np.bool_]) -> None:
         """Threshold the nucleus map into ``out``."""
         kernels.mask(maps, self._model.nucleus_threshold, threads=self.threads, out=out)
 
-    def label(self, maps: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Give one id a nucleus."""
+    def label(self, maps: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.int32]:
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
         labels, _ = kernels.label(
             maps,
             nucleus_threshold=self._model.nucleus_threshold,
             core_threshold=self._model.core_threshold,
-            min_core=self._model.min_core,
-            min_area=self._model.min_area,
+            min_core=max(1, round(self._model.min_core * scale**2)),
+            min_area=max(1, round(self._model.min_area * scale**2)),
             threads=self.threads,
         )
         return labels

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """Run the network on bytes: (N, h, w, 3) uint8 in, (N, h, w, 2) uint8 out.
+    """Run the network on bytes: (N, h, w, 3) uint8 in, (N, h / 2, w / 2, 8) uint8 out.
 
     The graph is compiled once for all sizes. One stream takes all threads, so that a single
     image is done as fast as the machine allows; calls from several threads queue for it.
@@ -56,20 +56,22 @@ class Engine:
 
         Returns
         -------
-        ndarray, (N, h, w, 2) uint8
-            Nucleus probability and centre distance, 0..255 for 0..1.
+        ndarray, (N, h / 2, w / 2, 8) uint8
+            Cells: nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels in
+            raster order.
         """
         import openvino as ov
 
-        maps = np.empty((*tiles.shape[:3], 2), np.uint8)
+        count, height, width, _ = tiles.shape
+        cells = np.empty((count, height // 2, width // 2, 8), np.uint8)
         with self._lock:
             request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
         request.set_input_tensor(ov.Tensor(tiles, shared_memory=True))
-        request.set_output_tensor(ov.Tensor(maps, shared_memory=True))
+        request.set_output_tensor(ov.Tensor(cells, shared_memory=True))
         request.infer()
         with self._lock:
             self._idle.append(request)
-        return maps
+        return cells
 
 
 def _with_bytes(core: ov.Core, model: Model) -> ov.Model:
@@ -83,18 +85,16 @@ def _with_bytes(core: ov.Core, model: Model) -> ov.Model:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ModelError(f"model: OpenVINO cannot read {model.path}: {reason}") from error
-    channels_last, channels_first = ov.Layout("NHWC"), ov.Layout("NCHW")
-    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(channels_last)
-    steps.input().model().set_layout(channels_first)
-    steps.output().model().set_layout(channels_first)
-    steps.output().tensor().set_layout(channels_last)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NCHW"))
     graph = steps.build()
-    maps = graph.outputs[0].get_node().input_value(0)
+    cells = graph.outputs[0].get_node().input_value(0)
     # Conversion truncates, so half is added first; 255.5 still converts to 255.
     levels = opset13.add(
-        opset13.multiply(maps, opset13.constant(np.float32(255))),
+        opset13.multiply(cells, opset13.constant(np.float32(255))),
         opset13.constant(np.float32(0.5)),
     )
-    graph = ov.Model([opset13.convert(levels, "u8")], graph.get_parameters(), model.name)
+    levels = opset13.transpose(opset13.convert(levels, "u8"), opset13.constant([0, 2, 3, 1]))
+    graph = ov.Model([levels], graph.get_parameters(), model.name)
     graph.reshape([-1, -1, -1, 3])
     return graph

@@ -116,9 +116,9 @@ def test_the_mask_of_bands_is_the_mask_of_the_whole(tissue):
 def test_a_mask_needs_memory_for_a_row_of_tiles_not_for_the_image():
     segmenter = Segmenter(tile=512)
     column = np.random.default_rng(0).integers(0, 256, (20_000, 256), np.uint8)
-    segmenter.segment(column[:1024])
+    segmenter.segment(column[:1024], scale=1)
     tracemalloc.start()
-    mask = segmenter.segment(column)
+    mask = segmenter.segment(column, scale=1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     row_of_tiles = 512 * 256 * (3 + 3 + 2 + 2)

@@ -1,3 +1,6 @@
+import contextlib
+import dataclasses
+import itertools
 import shutil
 from pathlib import Path
 
@@ -6,7 +9,7 @@ import numpy as np
 import pytest
 
 from nucleiseg import images
-from training import augment, data, groups
+from training import augment, batches, data, groups
 
 DATA = Path(__file__).parents[1] / "data"
 KINDS = {
@@ -117,19 +120,34 @@ def test_patients_are_groups():
     assert found == ["tnbc/01", "tnbc/01", "tnbc/02"]
 
 
+UNCHANGED = augment.Settings(
+    restyle=0,
+    stain=0,
+    swap_channels=0,
+    tint=0,
+    lighting=0,
+    shading=0,
+    invert=0,
+    blur=0,
+    noise=0,
+    jpeg=0,
+    blank=0,
+)
+"""Changes of place alone."""
+
+NO_STYLES = np.empty((0, 2, 3), np.float32)
+
+
 def test_a_crop_keeps_image_and_maps_in_place(samples):
     """An image that shows its own nuclei still shows them where the maps say, after any change of
     place."""
-    plain = augment.Settings(
-        lighting=0, shading=0, invert=0, blur=0, noise=0, jpeg=0, stain=0, swap_channels=0, blank=0
-    )
     rng = np.random.default_rng(0)
     for sample in samples:
-        targets = sample.targets()
-        picture = np.repeat(targets.nucleus[..., None], 3, axis=-1)
+        picture = np.repeat(sample.targets().nucleus[..., None], 3, axis=-1)
         painted = data.Sample("", picture, picture, sample.labels, "fluorescence", "")
+        material = augment.prepare(painted)
         for _ in range(10):
-            image, maps = augment.crop(painted, targets, rng, plain)
+            image, maps = augment.crop(material, NO_STYLES, rng, UNCHANGED)
             assert image.shape == maps.shape == (256, 256, 3)
             # Shrinking blurs the picture a little before it samples it, but not the maps.
             assert np.abs(image[..., 0].astype(int) - maps[..., 0]).mean() < 8
@@ -137,10 +155,136 @@ def test_a_crop_keeps_image_and_maps_in_place(samples):
 
 def test_every_change_of_appearance_leaves_a_picture(samples):
     eager = augment.Settings(
-        lighting=1, shading=1, invert=0.5, blur=1, noise=1, jpeg=1, stain=1, swap_channels=1
+        restyle=1,
+        lighting=1,
+        shading=1,
+        invert=0.5,
+        blur=1,
+        noise=1,
+        jpeg=1,
+        stain=1,
+        swap_channels=1,
+        tint=1,
+        blank=0,
     )
     rng = np.random.default_rng(0)
-    for sample in samples:
-        image, maps = augment.crop(sample, sample.targets(), rng, eager)
+    materials = [augment.prepare(sample) for sample in samples]
+    styles = np.array([material.style for material in materials if not material.grey])
+    for material in materials:
+        image, maps = augment.crop(material, styles, rng, eager)
         assert image.dtype == maps.dtype == np.uint8
         assert image.std() > 1
+
+
+@pytest.mark.parametrize(
+    ("diameter", "low", "high"),
+    [
+        (np.nan, 0.4, 2.5),  # no nuclei: the whole range
+        (24.0, 0.4, 2.5),
+        (14.0, 0.5, 2.5),  # not below 7 pixels across
+        (40.0, 0.4, 1.5),  # not above 60 pixels across
+        (4.0, 1.0, 2.5),  # already too small: only larger
+        (90.0, 0.4, 1.0),  # already too large: only smaller
+    ],
+)
+def test_zoom_spans_its_range_as_far_as_nuclei_stay_of_a_size_that_the_network_sees(
+    diameter, low, high
+):
+    settings, rng = augment.Settings(), np.random.default_rng(0)
+    draws = np.array([augment._zoom(diameter, rng, settings) for _ in range(2000)])
+    # Half of the draws are near the image's own magnification, whatever its nuclei.
+    lowest, highest = min(low, settings.near[0]), max(high, settings.near[1])
+    assert draws.min() >= lowest
+    assert draws.max() <= highest
+    assert draws.min() < 1.05 * lowest
+    assert draws.max() > 0.95 * highest
+    near = (draws >= settings.near[0]) & (draws <= settings.near[1])
+    assert near.mean() > 0.5
+
+
+def test_the_diameter_is_the_median_of_the_nuclei():
+    labels = np.zeros((60, 60), np.int32)
+    for number, (centre, radius) in enumerate([(8, 4), (25, 5), (45, 9)], start=1):
+        disc = cv2.circle(np.zeros(labels.shape, np.uint8), (centre, centre), radius, 1, -1)
+        labels[disc > 0] = number
+    picture = np.zeros((60, 60, 3), np.uint8)
+    sample = data.Sample("", picture, picture, labels, "H&E", "")
+    # A disc drawn on pixels is a little larger than the circle it stands for.
+    assert augment.prepare(sample).diameter == pytest.approx(10, abs=1)
+    empty = data.Sample("", picture, picture, 0 * labels, "H&E", "")
+    assert np.isnan(augment.prepare(empty).diameter)
+
+
+def test_restyling_changes_the_colours_and_keeps_the_geometry(samples):
+    one, other = (
+        augment.prepare(sample)
+        for sample in samples
+        if sample.name.endswith(("hematoxylin_eosin", "purple_on_violet"))
+    )
+    crops = [
+        augment.crop(
+            one,
+            other.style[None],
+            np.random.default_rng(seed),
+            dataclasses.replace(UNCHANGED, restyle=restyle),
+        )
+        for restyle in (0, 1)
+        for seed in range(5)
+    ]
+    for (plain, maps), (restyled, same_maps) in zip(crops[:5], crops[5:], strict=True):
+        np.testing.assert_array_equal(maps, same_maps)
+        before, after = (augment._lab(image).reshape(-1, 3) for image in (plain, restyled))
+        # Colours leave the gamut and are clipped, so lightness is not an exact line of itself.
+        assert np.corrcoef(before[:, 0], after[:, 0])[0, 1] > 0.95
+        distances = [np.abs(lab.mean(0) - other.style[0]).sum() for lab in (before, after)]
+        assert distances[1] < distances[0]
+
+
+def test_a_tint_keeps_one_channel_in_full(samples):
+    grey = next(sample.image for sample in samples if sample.modality == "fluorescence")
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        tinted = augment._tinted(grey, rng)
+        assert any(np.array_equal(tinted[..., channel], grey[..., 0]) for channel in range(3))
+        assert (tinted <= grey).all()
+        assert (tinted < grey).any()
+
+
+def test_batches_depend_on_the_seed_and_their_number_alone(samples):
+    chances = np.full(len(samples), 1 / len(samples))
+
+    def take(count, seed, first=0):
+        with contextlib.closing(batches.endless(samples, chances, 2, seed, first)) as source:
+            return list(itertools.islice(source, count))
+
+    whole, later, other = take(4, seed=1), take(2, seed=1, first=2), take(1, seed=2)
+    for (image, maps), (again, same_maps) in zip(whole[2:], later, strict=True):
+        np.testing.assert_array_equal(image, again)
+        np.testing.assert_array_equal(maps, same_maps)
+    assert (whole[0][0] != other[0][0]).any()
+    assert (whole[0][0] != whole[1][0]).any()
+
+
+def test_a_failure_while_batches_are_made_is_raised_where_they_are_used(samples, monkeypatch):
+    def fail(*_):
+        raise ArithmeticError("no crop today")
+
+    monkeypatch.setattr(augment, "crop", fail)
+    with pytest.raises(ArithmeticError, match="no crop today"):
+        next(batches.endless(samples[:1], np.ones(1), 1, seed=0))
+
+
+def test_a_folder_may_carry_a_weight(tmp_path):
+    odd = tmp_path / "zoom=2"
+    odd.mkdir()
+    assert data.parse_folder(str(tmp_path)) == (tmp_path, 1.0)
+    assert data.parse_folder(f"{tmp_path}=2.5") == (tmp_path, 2.5)
+    assert data.parse_folder(str(odd)) == (odd, 1.0)
+    assert data.parse_folder(f"{odd}=3") == (odd, 3.0)
+
+
+def test_two_data_sets_of_one_name_are_refused(tmp_path):
+    for folder in ("a/cells", "b/cells/train"):
+        shutil.copytree(DATA, tmp_path / folder)
+    with pytest.raises(ValueError, match="both the data set 'cells'"):
+        data.load([tmp_path / "a/cells", tmp_path / "b/cells/train"])

@@ -6,7 +6,7 @@ import pytest
 from nucleiseg import images
 from nucleiseg._native import cpu
 from training import metrics, predict
-from training.targets import make_targets
+from training.targets import gaps, make_targets, smallness
 
 LABELS = sorted((Path(__file__).parents[1] / "data" / "labels").iterdir())
 
@@ -22,10 +22,47 @@ def test_every_nucleus_rises_from_its_edge_to_one_centre():
 def test_touching_nuclei_have_a_valley_and_a_gap_between_them():
     labels = np.zeros((40, 60), np.int32)
     labels[10:30, 10:30], labels[10:30, 30:50] = 1, 2
-    _, distance, gap = make_targets(labels)
+    _, distance, emphasis = make_targets(labels)
     assert distance[20, 19] > 230 > 25 > distance[20, 29]
-    assert gap[20, 29] == gap.max() > 200
-    assert gap[20, 15] == gap[5, 5] == 0
+    assert emphasis[20, 29] == emphasis.max() > 200
+    assert emphasis[20, 15] == emphasis[5, 5] == 0
+
+
+def disc(diameter, shape=(60, 60)):
+    y, x = np.indices(shape)
+    return (np.hypot(y - 29.5, x - 29.5) < diameter / 2).astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    ("diameter", "weight"),
+    # 20 over the diameter, less 1, of at most 128; a disc of pixels is not quite of its size.
+    [(6, 128), (10, 128), (15, 43), (18, 14), (22, 0), (40, 0)],
+)
+def test_small_nuclei_get_extra_weight_the_smaller_the_more(diameter, weight):
+    small = smallness(disc(diameter))
+    assert int(small[29, 29]) == pytest.approx(weight, abs=5)
+    assert small[29, 0] == 0
+
+
+def test_the_weight_of_a_small_nucleus_reaches_two_pixels_beyond_it():
+    labels = disc(8)
+    row = smallness(labels)[29]
+    inside = np.flatnonzero(labels[29])
+    weighted = np.flatnonzero(row)
+    assert (weighted[0], weighted[-1]) == (inside[0] - 2, inside[-1] + 2)
+
+
+def test_emphasis_is_the_stronger_of_gap_and_smallness():
+    labels = np.zeros((40, 60), np.int32)
+    labels[10:30, 10:20], labels[10:30, 20:30], labels[18:24, 45:51] = 1, 2, 3
+    emphasis = make_targets(labels).emphasis
+    np.testing.assert_array_equal(emphasis, np.maximum(gaps(labels), smallness(labels)))
+    assert emphasis[20, 19] > 200
+    assert emphasis[20, 48] == 128
+
+
+def test_a_label_image_without_nuclei_has_no_emphasis():
+    assert not make_targets(np.zeros((12, 9), np.int32)).emphasis.any()
 
 
 def test_a_nucleus_cut_by_the_border_keeps_its_centre_there():

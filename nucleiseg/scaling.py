@@ -1,0 +1,232 @@
+"""How large nuclei are in an image, and resizing it to where the model is at its best.
+
+A *scale* is the model's micrometres a pixel over the image's: 2 means that nuclei are twice as many
+pixels across as the model likes, so the network sees the image at half its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.model import Model
+
+Scale = float | Literal["auto"]
+
+LARGEST, SMALLEST = 32.0, 1 / 4
+"""Limits of a scale: the image is shrunk at most 32 times a side, or magnified four times."""
+
+LARGEST_FOUND, SMALLEST_FOUND = 16.0, 1 / 2.5
+"""Limits of what "auto" chooses by itself. Magnifying costs the square of its factor."""
+
+TOLERANCE = 1.25
+"""Scales between the inverse of this and this are taken as 1: the network is trained for more."""
+
+FEWEST = 5
+"""Nuclei below this number are not magnified: specks of dust are small and few."""
+
+WINDOW = 320
+"""Side of the windows, in pixels of what the network sees, on which nuclei are measured."""
+
+WINDOWS = 4
+
+THUMBNAIL = 1_000_000
+"""Pixels of a large image that are looked at to choose the windows."""
+
+
+def requested(
+    scale: Scale, mpp: float | None, diameter: float | None, model: Model
+) -> float | None:
+    """Give the scale that a caller asked for, None if it is to be found.
+
+    Parameters
+    ----------
+    scale : float or "auto"
+    mpp : float, optional
+        Micrometres a pixel.
+    diameter : float, optional
+        Of a usual nucleus, in pixels.
+    model : Model
+
+    Raises
+    ------
+    ValueError
+        One of them is no positive number or out of range, or more than one was given.
+    """
+    given = [name for name, value in (("mpp", mpp), ("diameter", diameter)) if value is not None]
+    if len(given) + (scale != "auto") > 1:
+        names = " and ".join([*given, *(["scale"] if scale != "auto" else [])])
+        raise ValueError(f"{names}: got both; accepted is one of scale, mpp and diameter")
+    if mpp is not None:
+        return _checked("mpp", model.mpp / _positive("mpp", mpp))
+    if diameter is not None:
+        return _checked("diameter", _positive("diameter", diameter) / model.diameter)
+    if scale == "auto":
+        return None
+    if isinstance(scale, str):
+        raise ValueError(f"scale: got {scale!r}; accepted are 'auto' and numbers above 0")
+    return _checked("scale", _positive("scale", scale), exact=True)
+
+
+def _positive(name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name}: got {value!r}; accepted are numbers above 0")
+    return number
+
+
+def _checked(name: str, scale: float, exact: bool = False) -> float:
+    if not SMALLEST <= scale <= LARGEST:
+        raise ValueError(
+            f"{name}: got one that needs a scale of {scale:.3g}; accepted are scales of "
+            f"{SMALLEST:g} to {LARGEST:g}"
+        )
+    return scale if exact else _snapped(scale)
+
+
+def _snapped(scale: float) -> float:
+    return 1.0 if 1 / TOLERANCE < scale < TOLERANCE else scale
+
+
+def found(scale: float, diameters: NDArray[np.float64], model: Model) -> float:
+    """Give the next scale to look at, the same one if it will do.
+
+    Parameters
+    ----------
+    scale : float
+        Of the look.
+    diameters : ndarray, (n,) float64
+        Of the nuclei seen in that look, in the network's pixels.
+    model : Model
+    """
+    if not diameters.size:
+        return scale
+    low, high = model.good_diameters
+    usual = typical(diameters)
+    if low <= usual <= high or (usual < low and diameters.size < FEWEST):
+        return scale
+    return _snapped(float(np.clip(scale * usual / model.diameter, SMALLEST_FOUND, LARGEST_FOUND)))
+
+
+def typical(diameters: NDArray[np.float64]) -> float:
+    """Give the mean diameter, weighted by area so that fragments and specks hardly count."""
+    areas = diameters**2
+    return float((diameters * areas).sum() / areas.sum())
+
+
+def diameters(labels: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:
+    """Give the diameters of discs with the nuclei's areas."""
+    areas = [np.bincount(one.ravel())[1:] for one in labels]
+    return 2 * np.sqrt(np.concatenate(areas) / np.pi) if areas else np.zeros(0)
+
+
+def windows(values: NDArray[np.uint8], side: int = WINDOW) -> list[tuple[slice, slice]]:
+    """Choose the few windows of an image where most goes on.
+
+    Parameters
+    ----------
+    values : ndarray, (H, W) uint8
+        High where nuclei are, or may be.
+    side : int
+        Of a window, in pixels.
+
+    Returns
+    -------
+    list of tuple of slice
+        `WINDOWS` of a grid, or the whole where that is no more.
+    """
+    height, width = values.shape
+    if height * width <= WINDOWS * side * side:
+        return [(slice(0, height), slice(0, width))]
+    step = max(1, side // 40)
+    grid = [
+        (slice(top, top + side), slice(left, left + side))
+        for top in _starts(height, side)
+        for left in _starts(width, side)
+    ]
+    busy = [
+        int(values[rows, columns][::step, ::step].sum(dtype=np.int64)) for rows, columns in grid
+    ]
+    order = sorted(range(len(grid)), key=lambda index: (-busy[index], index))
+    return [grid[index] for index in order[:WINDOWS]]
+
+
+def parts(image: NDArray[Any], scale: float) -> list[NDArray[Any]]:
+    """Cut the windows that a look at a large image takes in: those with the most detail.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+    scale : float
+        Of the look. Each window is `WINDOW` of the network's pixels a side.
+    """
+    import cv2
+
+    thin = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / THUMBNAIL)))
+    grey = image[::thin, ::thin].astype(np.float32)
+    grey = grey[..., :3].mean(-1) if grey.ndim == 3 else grey
+    detail = np.abs(cv2.Laplacian(grey, cv2.CV_32F))
+    levels = np.clip(detail * (255 / max(float(detail.max()), 1e-9)), 0, 255).astype(np.uint8)
+    return [
+        image[rows.start * thin : rows.stop * thin, columns.start * thin : columns.stop * thin]
+        for rows, columns in windows(levels, max(1, round(WINDOW * scale / thin)))
+    ]
+
+
+def _starts(length: int, side: int) -> range:
+    return range(0, max(1, length - side + 1), side)
+
+
+def resized(image: NDArray[Any], scale: float) -> NDArray[Any]:
+    """Give an image as the network shall see it.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+    scale : float
+
+    Returns
+    -------
+    ndarray, (H / scale, W / scale[, C])
+        Of the same dtype. Shrunk by averaging, magnified linearly.
+    """
+    if scale == 1:
+        return image
+    import cv2
+
+    height, width = size(image.shape, scale)
+    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    out = cv2.resize(image, (width, height), interpolation=method)
+    return out.reshape(height, width, *image.shape[2:])
+
+
+def size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Give the height and width of an image seen at a scale."""
+    return max(1, round(shape[0] / scale)), max(1, round(shape[1] / scale))
+
+
+def restored(array: NDArray[Any], shape: tuple[int, int], smooth: bool) -> NDArray[Any]:
+    """Bring maps (smoothly) or labels (by nearest neighbours) back to the image's own size."""
+    if array.shape[:2] == shape:
+        return array
+    import cv2
+
+    method = cv2.INTER_NEAREST_EXACT
+    if smooth:
+        method = cv2.INTER_AREA if array.shape[0] > shape[0] else cv2.INTER_LINEAR
+    return np.ascontiguousarray(cv2.resize(array, shape[::-1], interpolation=method))
+
+
+def renumbered(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Close the gaps that nuclei leave which vanished, keeping raster order of first pixels."""
+    ids, first = np.unique(labels, return_index=True)
+    order = np.argsort(first[ids > 0])
+    table = np.zeros(int(ids.max(initial=0)) + 1, np.int32)
+    table[ids[ids > 0][order]] = np.arange(1, len(order) + 1, dtype=np.int32)
+    return table[labels]

@@ -1,0 +1,131 @@
+"""The size of nuclei: found, said by the user, and resized to."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from nucleiseg import Segmenter, images, scaling
+from training import metrics
+
+DATA = Path(__file__).parents[1] / "data"
+FACTORS = [1 / 3, 1 / 2, 2, 3, 4]
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter()
+
+
+def example(name: str) -> tuple[np.ndarray, np.ndarray]:
+    return images.read(DATA / "images" / name), images.read(DATA / "labels" / name)
+
+
+def magnified(image: np.ndarray, factor: float) -> np.ndarray:
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=method)
+
+
+def ap50(truth: np.ndarray, found: np.ndarray) -> float:
+    return float(metrics.score(truth.astype(np.int32), found).ap[0])
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("name", ["fluorescence_wide.png", "purple_on_violet.png"])
+def test_resizing_an_image_costs_little_where_the_size_is_found(segmenter, name, factor):
+    image, truth = example(name)
+    seen = magnified(image, factor)
+    larger = cv2.resize(truth, seen.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    before = ap50(truth, segmenter.segment(image, "labels"))
+    after = ap50(larger, segmenter.segment(seen, "labels"))
+    assert after > before - 0.2
+    if factor >= 3:
+        assert after > ap50(larger, segmenter.segment(seen, "labels", scale=1)) + 0.1
+
+
+def test_an_image_in_the_good_range_is_taken_as_it_is(segmenter):
+    image, _ = example("fluorescence_crowded.png")
+    assert segmenter.find_scale(image) == 1
+    for output in ("mask", "labels", "maps"):
+        np.testing.assert_array_equal(
+            segmenter.segment(image, output), segmenter.segment(image, output, scale=1)
+        )
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.77, 1.6, 3, 7.3])
+def test_results_have_the_images_own_size(segmenter, scale):
+    image, _ = example("purple_on_violet.png")
+    image = image[:203, :177]
+    mask, labels = segmenter.segment_both(image, scale=scale)
+    maps = segmenter.segment(image, "maps", scale=scale)
+    assert (mask.shape, mask.dtype) == (image.shape[:2], np.bool_)
+    assert (labels.shape, labels.dtype) == (image.shape[:2], np.int32)
+    assert (maps.shape, maps.dtype) == ((*image.shape[:2], 2), np.uint8)
+    np.testing.assert_array_equal(mask, segmenter.segment(image, scale=scale))
+    np.testing.assert_array_equal(labels, segmenter.segment(image, "labels", scale=scale))
+    assert not (labels[~mask]).any()
+    ids, first = np.unique(labels[labels > 0], return_index=True)
+    assert ids.tolist() == list(range(1, int(labels.max()) + 1))
+    assert (np.diff(first) > 0).all()
+
+
+def test_micrometres_and_diameters_say_what_scale_says(segmenter):
+    image, _ = example("fluorescence_wide.png")
+    model = segmenter.model
+    expected = segmenter.segment(image, "labels", scale=2)
+    for size in ({"mpp": model.mpp / 2}, {"diameter": 2 * model.diameter}):
+        np.testing.assert_array_equal(segmenter.segment(image, "labels", **size), expected)
+
+
+def test_nearly_right_sizes_are_taken_as_right(segmenter):
+    assert scaling.requested("auto", segmenter.model.mpp * 1.2, None, segmenter.model) == 1
+    assert scaling.requested(1.2, None, None, segmenter.model) == 1.2
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ({"scale": "large"}, "scale: got 'large'; accepted are 'auto' and numbers above 0"),
+        ({"scale": 0}, "scale: got 0; accepted are numbers above 0"),
+        ({"scale": 100}, "scale: got one that needs a scale of 100; accepted are scales of"),
+        ({"mpp": -1}, "mpp: got -1; accepted are numbers above 0"),
+        ({"mpp": 1e-6}, "mpp: got one that needs a scale of 4e"),
+        ({"diameter": float("nan")}, "diameter: got nan; accepted"),
+        ({"diameter": "big"}, "diameter: got 'big'; accepted"),
+        ({"mpp": 0.5, "diameter": 20}, "mpp and diameter: got both; accepted is one"),
+        ({"mpp": 0.5, "scale": 2}, "mpp and scale: got both"),
+    ],
+)
+def test_a_wrong_size_is_refused_by_name(segmenter, size, message):
+    with pytest.raises(ValueError, match=message):
+        segmenter.segment(np.zeros((8, 8), np.uint8), **size)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("depth", [(), (1,), (3,), (4,)])
+def test_any_accepted_type_can_be_resized(segmenter, dtype, depth):
+    image = np.random.default_rng(0).integers(0, 256, (90, 70, *depth)).astype(dtype)
+    for scale in (0.5, 2.3):
+        assert segmenter.segment(image, scale=scale).shape == (90, 70)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (3, 2)])
+def test_tiny_images_can_be_shrunk(segmenter, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    assert segmenter.segment(image, "labels", scale=9).shape == shape
+
+
+def test_a_large_image_is_looked_at_in_few_windows(segmenter, monkeypatch):
+    image, _ = example("fluorescence_wide.png")
+    wide = np.tile(magnified(image, 3), (3, 3))
+    monkeypatch.setattr("nucleiseg.segmenter.WHOLE", 1_000_000)
+    parts = scaling.parts(wide, 1.0)
+    assert sum(part.size for part in parts) <= scaling.WINDOWS * scaling.WINDOW**2
+    whole, few = segmenter.find_scale(magnified(image, 3)), segmenter.find_scale(wide)
+    assert 0.6 < few / whole < 1.6
+    assert segmenter.segment(wide).shape == wide.shape
+
+
+def test_an_empty_image_keeps_its_scale(segmenter):
+    assert segmenter.find_scale(np.zeros((100, 100), np.uint8)) == 1
