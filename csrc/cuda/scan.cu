@@ -15,6 +15,9 @@ struct Plus {
 }  // namespace
 
 size_t running_sum_workspace(int32_t count) {
+  // CUB would call a missing driver an invalid device.
+  int index = 0;
+  NUCLEISEG_CHECK(cudaGetDevice(&index));
   size_t bytes = 0;
   NUCLEISEG_CHECK(
       cub::DeviceScan::ExclusiveScan(nullptr, bytes, static_cast<const uint8_t*>(nullptr),

@@ -431,6 +431,14 @@ class TestDevices:
             pytest.skip("there is a GPU")
         assert native.cuda.devices() == []
         assert native.cuda.runtime_version() >= (12, 0)
-        for call in (native.cuda.Stream, native.cuda.Event, lambda: native.cuda.Buffer([4])):
+        calls = [
+            native.cuda.Stream,
+            native.cuda.Event,
+            native.cuda.memory,
+            lambda: native.cuda.Buffer([4]),
+            lambda: native.cuda.PinnedBuffer([4]),
+            lambda: native.cuda.label_workspace(4, 4),
+        ]
+        for call in calls:
             with pytest.raises(RuntimeError, match=r"CUDA: (there is )?no "):
                 call()
