@@ -11,8 +11,9 @@ namespace emulation {
 
 #if defined(NUCLEISEG_EMULATION_THREADS)
 
-// Each worker has its share from the start, and none begins before all are there: otherwise the first
-// would often do everything before the second exists, and a race would have nobody to run against.
+// Each worker has its share from the start, and none begins before all are there: otherwise the
+// first would often do everything before the second exists, and a race would have nobody to run
+// against.
 template <class Body>
 void share_out(uint64_t count, Body&& body) {
   constexpr uint64_t kWorkers = NUCLEISEG_EMULATION_THREADS;
