@@ -86,8 +86,8 @@ def gaps(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 def smallness(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Mark small nuclei and the two pixels around them, the smaller the higher, 128 at most."""
+    """Mark small nuclei and the two pixels around them, the smaller the higher, 64 at most."""
     diameters = 2 * np.sqrt(np.bincount(labels.ravel()) / np.pi)
-    weight = np.clip(SMALL_DIAMETER / np.maximum(diameters, 1.0) - 1, 0, 1) * 128
+    weight = np.clip(SMALL_DIAMETER / np.maximum(diameters, 1.0) - 1, 0, 1) * 64
     weight[0] = 0
     return np.rint(weight).astype(np.uint8)[expand_labels(labels, 2)]
