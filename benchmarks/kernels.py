@@ -75,7 +75,7 @@ def kernels(size: int, threads: int) -> Iterator[Kernel]:
     rgb, mask = np.empty_like(image), np.empty((size, size), bool)
     origins, cores = tiling(size)
     tiles = cpu.gather(image, origins, TILE, TILE)
-    tile_maps = np.ascontiguousarray(tiles[..., :2])
+    cells = np.ascontiguousarray(tiles[..., :2]).reshape(len(tiles), TILE // 2, TILE // 2, 8)
     out = np.empty((size, size, 2), np.uint8)
 
     for name, source in [("uint8", image), ("grey uint16", grey16), ("float32", colour_float)]:
@@ -96,7 +96,7 @@ def kernels(size: int, threads: int) -> Iterator[Kernel]:
     )
     yield Kernel(
         "assemble",
-        lambda: cpu.assemble(tile_maps, origins, cores, out, threads=threads),
+        lambda: cpu.assemble(cells, origins, cores, out, threads=threads),
         2 * out.nbytes,
     )
     yield Kernel(

@@ -19,7 +19,7 @@ Scale = float | Literal["auto"]
 LARGEST, SMALLEST = 32.0, 1 / 4
 """Limits of a scale: the image is shrunk at most 32 times a side, or magnified four times."""
 
-LARGEST_FOUND, SMALLEST_FOUND = 16.0, 1 / 2.5
+LARGEST_FOUND, SMALLEST_FOUND = 16.0, 1 / 3
 """Limits of what "auto" chooses by itself. Magnifying costs the square of its factor."""
 
 TOLERANCE = 1.25

@@ -53,8 +53,7 @@ class _Writer:
                 x = self._convolution(f"down{level}{letter}", x)
         for level in reversed(range(len(skips))):
             grown = self._convolution(f"grow{level}", x)
-            x = self._node("Concat", f"join{level}", [skips[level], grown], axis=1)
-            x = self._convolution(f"up{level}", x)
+            x = self._joined(f"up{level}", skips[level], grown)
         x = self._convolution("logits", x)
         self._node("Sigmoid", "cells", [x])
         return self._model()
@@ -62,11 +61,7 @@ class _Writer:
     def _convolution(self, name: str, x: str) -> str:
         layer = self.network.layers[name]
         transposed = name.startswith("grow")
-        # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
-        kernel = layer.kernel.numpy().transpose(3, 2, 0, 1)
-        if name == "stem":
-            kernel = kernel / 255  # the file takes bytes as they are
-        scale = kernel_scale(layer, name).numpy().ravel() / (255 if name == "stem" else 1)
+        kernel, scale = self._kernel(name)
         weights = self._weights(name, kernel, scale, axis=1 if transposed else 0)
         inputs = [x, weights, self._constant(f"{name}_bias", layer.bias.numpy())]
         size = 2 if transposed else 3
@@ -74,12 +69,43 @@ class _Writer:
         # "Same" padding of an even side at stride 2 is one pixel at the end.
         pads = [0] * 4 if transposed else [0, 0, 1, 1] if name == "stem" else [1] * 4
         operator = "ConvTranspose" if transposed else "Conv"
-        y = self._node(
-            operator, name, inputs, kernel_shape=[size, size], strides=strides, pads=pads
-        )
+        shape = {"kernel_shape": [size, size], "strides": strides, "pads": pads}
+        return self._finished(name, self._node(operator, name, inputs, **shape))
+
+    def _joined(self, name: str, skip: str, grown: str) -> str:
+        """Convolve two tensors side by side, as the sum of one convolution of each.
+
+        It is the same sum, but OpenVINO 2026.4 rounds a concatenation of signed tensors wrongly
+        (up to 100 of 127 levels), and here neither tensor has to be copied.
+        """
+        layer = self.network.layers[name]
+        kernel, scale = self._kernel(name)
+        bias = self._constant(f"{name}_bias", layer.bias.numpy())
+        channels = kernel.shape[1] // 2
+        halves = (("skip", skip, kernel[:, :channels]), ("grown", grown, kernel[:, channels:]))
+        parts = []
+        for which, x, half in halves:
+            inputs = [x, self._weights(f"{name}_{which}", half, scale, axis=0)]
+            inputs += [bias] if which == "skip" else []
+            shape = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1] * 4}
+            parts.append(self._node("Conv", f"{name}_{which}", inputs, **shape))
+        return self._finished(name, self._node("Add", name, parts))
+
+    def _kernel(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give a kernel in ONNX's order of axes, and the value of a level for each channel."""
+        layer = self.network.layers[name]
+        # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
+        kernel = layer.kernel.numpy().transpose(3, 2, 0, 1)
+        scale = kernel_scale(layer, name).numpy().ravel()
+        if name == "stem":  # the file takes bytes as they are
+            return kernel / 255, scale / 255
+        return kernel, scale
+
+    def _finished(self, name: str, y: str) -> str:
+        """Rectify and round what a convolution gives, where that is its part."""
         if name == "logits":
             return y
-        if not transposed:
+        if not name.startswith("grow"):
             y = self._node("Relu", f"{name}_relu", [y])
         return self._level(y, self.scales[name], np.int8) if self.rounding else y
 
@@ -114,7 +140,7 @@ class _Writer:
     def _constant(self, name: str, value: NDArray[np.generic]) -> str:
         if value.dtype.kind == "f":
             value = value.astype(np.float32)
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
     def _model(self) -> onnx.ModelProto:

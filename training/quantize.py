@@ -31,7 +31,7 @@ from training.predict import DECODING, SCALING
 CALIBRATION_CROPS = 64
 CALIBRATION_SIZE = 256
 
-EMPHASIS = 1.0
+EMPHASIS = 0.5
 """Extra weight of emphasised pixels, less than in training: weight on small nuclei finds more of
 them but makes the network generous, and the last steps settle where edges are."""
 

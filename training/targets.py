@@ -18,6 +18,9 @@ SMALL_DIAMETER = 20.0
 """Nuclei smaller than this many pixels across get extra weight: each nucleus counts once when
 nuclei are counted, however few its pixels are."""
 
+SMALLEST = 64
+"""Emphasis of nuclei of half that diameter and less."""
+
 GAP_REACH = 3
 """Nuclei closer than twice this many pixels have a gap between them that is worth weight."""
 
@@ -86,8 +89,8 @@ def gaps(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 def smallness(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Mark small nuclei and the two pixels around them, the smaller the higher, 128 at most."""
+    """Mark small nuclei and the two pixels around them, the smaller the higher."""
     diameters = 2 * np.sqrt(np.bincount(labels.ravel()) / np.pi)
-    weight = np.clip(SMALL_DIAMETER / np.maximum(diameters, 1.0) - 1, 0, 1) * 128
+    weight = np.clip(SMALL_DIAMETER / np.maximum(diameters, 1.0) - 1, 0, 1) * SMALLEST
     weight[0] = 0
     return np.rint(weight).astype(np.uint8)[expand_labels(labels, 2)]

@@ -21,9 +21,9 @@ from nucleiseg._native import cpu
 from training import data, metrics
 
 GRID = {
-    "nucleus_threshold": (160, 176, 192),
-    "core_threshold": (80, 96, 112, 128),
-    "min_core": (4, 8),
+    "nucleus_threshold": (112, 128, 144, 160, 176, 192),
+    "core_threshold": (96, 112, 128, 144),
+    "min_core": (8,),
     "min_area": (12, 20, 30),
 }
 
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     _, samples = data.load_split(options.data)
     segmenter = Segmenter(options.model)
     truth = [sample.labels for sample in samples]
-    found = [segmenter.segment(sample.picture, "maps") for sample in samples]
+    found = [segmenter.segment(sample.picture, "maps", scale=1) for sample in samples]
     true = [np.ascontiguousarray(np.dstack(sample.targets()[:2])) for sample in samples]
     rows = [(_score(truth, found, setting), setting) for setting in tqdm(list(_settings()))]
     rows.sort(key=lambda row: -row[0].ap[0])

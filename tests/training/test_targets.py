@@ -6,7 +6,7 @@ import pytest
 from nucleiseg import images
 from nucleiseg._native import cpu
 from training import metrics, predict
-from training.targets import gaps, make_targets, smallness
+from training.targets import SMALLEST, gaps, make_targets, smallness
 
 LABELS = sorted((Path(__file__).parents[1] / "data" / "labels").iterdir())
 
@@ -34,13 +34,13 @@ def disc(diameter, shape=(60, 60)):
 
 
 @pytest.mark.parametrize(
-    ("diameter", "weight"),
-    # 20 over the diameter, less 1, of at most 128; a disc of pixels is not quite of its size.
-    [(6, 128), (10, 128), (15, 43), (18, 14), (22, 0), (40, 0)],
+    ("diameter", "share"),
+    # 20 over the diameter, less 1, at most 1; a disc of pixels is not quite of its size.
+    [(6, 1.0), (10, 1.0), (15, 1 / 3), (18, 1 / 9), (22, 0.0), (40, 0.0)],
 )
-def test_small_nuclei_get_extra_weight_the_smaller_the_more(diameter, weight):
+def test_small_nuclei_get_extra_weight_the_smaller_the_more(diameter, share):
     small = smallness(disc(diameter))
-    assert int(small[29, 29]) == pytest.approx(weight, abs=5)
+    assert small[29, 29] / SMALLEST == pytest.approx(share, abs=0.04)
     assert small[29, 0] == 0
 
 
@@ -58,7 +58,7 @@ def test_emphasis_is_the_stronger_of_gap_and_smallness():
     emphasis = make_targets(labels).emphasis
     np.testing.assert_array_equal(emphasis, np.maximum(gaps(labels), smallness(labels)))
     assert emphasis[20, 19] > 200
-    assert emphasis[20, 48] == 128
+    assert emphasis[20, 48] == SMALLEST
 
 
 def test_a_label_image_without_nuclei_has_no_emphasis():
