@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nucleiseg.benchmark.command import benchmark
+
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome
     from nucleiseg.model import Model
@@ -148,6 +150,9 @@ def doctor() -> None:
 
     for line in examine():
         print(line)
+
+
+app.command()(benchmark)
 
 
 @contextmanager

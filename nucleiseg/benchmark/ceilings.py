@@ -1,0 +1,158 @@
+"""What the machine could do at best, measured on the spot: copies and int8 arithmetic."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nucleiseg.benchmark.timing import best
+from nucleiseg.model import Model
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+SMALLEST_COPY = 64 * 2**20
+"""Bytes of each of the two buffers of a copy, or more where the cache is large."""
+
+CACHES = 4
+"""Times the largest cache that each of these buffers is."""
+
+SHAPES = ((64, 128), (128, 64), (256, 32))
+"""Channels and pixels a side of the convolutions that are tried: 0.6 billion multiply-adds each on
+weights and activations that fit into a core's cache."""
+
+LAYERS = 4
+"""Convolutions one after the other, so that the conversion of the input hardly counts."""
+
+KERNEL = 3
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """The best that was reached with so many threads.
+
+    Attributes
+    ----------
+    threads : int
+    copy_gb_per_s : float
+        Bytes read and bytes written by the C library's ``memcpy``, between buffers far larger than
+        the cache.
+    int8_gmac_per_s : float
+        10^9 multiply-adds a second: the best that OpenVINO's own int8 convolution reached here.
+    int8_shape : str
+        Of that convolution's input.
+    """
+
+    threads: int
+    copy_gb_per_s: float
+    int8_gmac_per_s: float
+    int8_shape: str
+
+
+def measure(threads: int, seconds: float) -> Ceilings:
+    """Measure both, for about ``seconds`` each."""
+    each = seconds / len(SHAPES)
+    speed, channels, side = max((int8_speed(*shape, threads, each), *shape) for shape in SHAPES)
+    return Ceilings(
+        threads,
+        copy_speed(threads, seconds) / 1e9,
+        speed / 1e9,
+        f"{threads} x {channels} x {side} x {side}",
+    )
+
+
+def copy_speed(
+    threads: int, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Give the bytes a second of a copy, read and written, with its parts in threads."""
+    size = max(SMALLEST_COPY, CACHES * largest_cache()) // threads
+    sources, targets = (
+        [np.full(size, number, np.uint8) for _ in range(threads)] for number in (1, 2)
+    )
+    with ThreadPoolExecutor(threads) as pool:
+        taken = best(lambda: list(pool.map(np.copyto, targets, sources)), seconds, clock)
+    return 2 * threads * size / taken
+
+
+def largest_cache() -> int:
+    """Give the bytes of the first processor's largest cache, 0 where Linux does not say."""
+    sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+    return max(
+        (int(size.read_text().strip().removesuffix("K")) * 1024 for size in sizes), default=0
+    )
+
+
+def int8_speed(channels: int, side: int, threads: int, seconds: float) -> float:
+    """Give the multiply-adds a second of int8 convolutions in OpenVINO.
+
+    Parameters
+    ----------
+    channels : int
+        In and out.
+    side : int
+        Pixels.
+    threads : int
+        Also the images at once, so that each thread has as much to do.
+    seconds : float
+    """
+    compiled = compile_int8(channels, side, threads)
+    request = compiled.create_infer_request()
+    request.get_input_tensor().data[...] = 100
+    taken = best(request.infer, seconds)
+    return LAYERS * threads * (KERNEL * channels * side) ** 2 / taken
+
+
+def compile_int8(channels: int, side: int, threads: int) -> ov.CompiledModel:
+    """Compile a chain of convolutions of bytes with int8 weights."""
+    import openvino as ov
+    from openvino import opset13 as ops
+    from openvino import properties
+
+    rng = np.random.default_rng(0)
+    pixels = ops.parameter([threads, channels, side, side], np.uint8)
+    flow = _rounded(ops.convert(pixels, "f32"), 0, 255, 256)
+    for _ in range(LAYERS):
+        weights = rng.integers(-127, 128, (channels, channels, KERNEL, KERNEL)) / np.float32(127)
+        weights = _rounded(ops.constant(weights.astype(np.float32)), -1, 1, 255)
+        flow = ops.relu(ops.convolution(flow, weights, [1, 1], [1, 1], [1, 1], [1, 1]))
+        flow = _rounded(flow, 0, 255, 256)
+    graph = ov.Model([flow], [pixels], "int8")
+    hints = {properties.inference_num_threads: threads, properties.num_streams: 1}
+    return ov.Core().compile_model(graph, "CPU", hints)
+
+
+def _rounded(values: ov.Node, low: float, high: float, levels: int) -> ov.Node:
+    """Say that values have so many levels, which lets OpenVINO compute in bytes."""
+    from openvino import opset13 as ops
+
+    ends = [np.float32(low), np.float32(high)]
+    return ops.fake_quantize(values, *ends, *ends, levels)
+
+
+def multiply_adds(model: Model) -> float:
+    """Count the multiply-adds of a model's convolutions, for each pixel of its input."""
+    import openvino as ov
+
+    graph = ov.Core().read_model(model.path)
+    side = 8 * model.stride
+    graph.reshape([1, 3, side, side])
+    return sum(map(_multiply_adds, graph.get_ordered_ops())) / side**2
+
+
+def _multiply_adds(node: ov.Node) -> int:
+    """Each weight meets each position once: of the output, or of a transposed one's input."""
+    kind = node.get_type_name()
+    if kind in ("Convolution", "GroupConvolution"):
+        positions = node.output(0).get_shape()
+    elif kind in ("ConvolutionBackpropData", "GroupConvolutionBackpropData"):
+        positions = node.input(0).get_shape()
+    else:
+        return 0
+    return int(math.prod(node.input(1).get_shape()) * positions[0] * math.prod(positions[2:]))
