@@ -2,8 +2,8 @@
 
 python benchmarks/kernels.py [--threads N] [--size PIXELS] [--level LEVEL]
 
-The kernels, their bytes and the copy are those of ``nucleiseg benchmark``; this runs them alone, and
-for any level of instructions. Times are the best of many calls.
+The kernels, their bytes and the copy are those of ``nucleiseg benchmark``; this runs them alone,
+and for any level of instructions. Times are the best of many calls.
 """
 
 import argparse

@@ -135,7 +135,7 @@ def _stained(nuclei: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
     hematoxylin = 0.05 + body * (0.9 + 0.2 * _grain(rng, 1.5))
     eosin = (0.25 + 0.08 * _grain(rng, 8.0)) * (1 - 0.5 * body)
     densities = hematoxylin[..., None] * HEMATOXYLIN + eosin[..., None] * EOSIN
-    light: Plane = 245 * np.exp(-densities) + rng.normal(0, 3, densities.shape)
+    light: NDArray[np.float64] = 245 * np.exp(-densities) + rng.normal(0, 3, densities.shape)
     return np.clip(light, 0, 255).astype(np.uint8)
 
 
@@ -161,7 +161,7 @@ def _body(nuclei: Scene) -> Plane:
 def _grain(rng: np.random.Generator, sigma: float) -> Plane:
     """Give noise of a given coarseness, of mean 0 and standard deviation 1."""
     noise = _blurred(rng.standard_normal((BLOCK, BLOCK)).astype(np.float32), sigma)
-    return noise / noise.std()
+    return noise / np.float32(noise.std())
 
 
 def _blurred(plane: Plane, sigma: float) -> Plane:

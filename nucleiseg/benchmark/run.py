@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -290,8 +291,8 @@ def _calls(
 
 def _mean_pixels(images: Images, count: int) -> float:
     """Give the mean size of so many images, taken in turn."""
-    sizes = [image.shape[0] * image.shape[1] for image in images]
-    return sum(itertools.islice(itertools.cycle(sizes), count)) / count
+    sizes = [math.prod(image.shape[:2]) for image in images]
+    return sum(sizes[index % len(sizes)] for index in range(count)) / count
 
 
 def _latency(seconds: NDArray[np.float64]) -> dict[str, float]:
