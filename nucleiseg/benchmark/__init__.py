@@ -13,7 +13,7 @@
   steady, and says so.
 - The split is made of other calls, of one image each (`nucleiseg.benchmark.split`).
 - Memory is the largest resident size while a row is measured, its loading of the model included,
-  beyond what was there before (`nucleiseg.benchmark.memory`).
+  beyond what was there before, libraries and images (`nucleiseg.benchmark.memory`).
 - A kernel's ceiling is ``memcpy`` between buffers far larger than the cache, with as many threads;
   what fits into the cache may be above it. The engine's is the best that OpenVINO's own int8
   convolution reached here. Both are of the CPU; rows of a GPU have no ceiling.

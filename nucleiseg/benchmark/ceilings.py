@@ -143,11 +143,14 @@ def multiply_adds(model: Model) -> float:
     graph = ov.Core().read_model(model.path)
     side = 8 * model.stride
     graph.reshape([1, 3, side, side])
-    return sum(map(_multiply_adds, graph.get_ordered_ops())) / side**2
+    return sum(map(node_multiply_adds, graph.get_ordered_ops())) / side**2
 
 
-def _multiply_adds(node: ov.Node) -> int:
-    """Each weight meets each position once: of the output, or of a transposed one's input."""
+def node_multiply_adds(node: ov.Node) -> int:
+    """Count those of one node of a graph, 0 if it is no convolution.
+
+    Each weight meets each position once: of the output, or of a transposed convolution's input.
+    """
     kind = node.get_type_name()
     if kind in ("Convolution", "GroupConvolution"):
         positions = node.output(0).get_shape()

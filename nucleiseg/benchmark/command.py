@@ -112,7 +112,8 @@ def benchmark(
         run = Run(replace(settings, **chosen))
     out = tables.console()
     out.print(run.report.title)
-    is_whole = _carry_out(run)
+    with _cannot_start():
+        is_whole = _carry_out(run)
     document = run.report.as_json()
     tables.show(document, out)
     if not is_whole:
@@ -150,7 +151,7 @@ def _carry_out(run: Run) -> bool:
 def _cannot_start(prefix: str = "") -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
         _say(f"{prefix}{error}")
         raise typer.Exit(CANNOT_START) from None
 

@@ -75,9 +75,14 @@ def draw(kind: str, height: int, width: int, seed: int = 0) -> NDArray[Any]:
     ValueError
         An unknown kind.
     """
+    check(kind)
+    return _spread(_painted(kind, seed), height, width)
+
+
+def check(kind: str) -> None:
+    """Raise ValueError for an unknown kind of picture."""
     if kind not in PAINTERS:
         raise ValueError(f"kind: got {kind!r}; accepted are {', '.join(map(repr, PAINTERS))}")
-    return _spread(_painted(kind, seed), height, width)
 
 
 def maps(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -95,7 +100,7 @@ def scene(seed: int) -> Scene:
     rng = np.random.default_rng([seed, 0])
     depth, tone = np.zeros((2, BLOCK, BLOCK), np.float32)
     filled = np.argwhere(rng.random((GRID, GRID)) >= EMPTY)
-    centres = (filled + 0.5 + rng.uniform(-0.25, 0.25, filled.shape)) * (BLOCK / GRID)
+    centres = (filled + 0.5 + rng.uniform(-0.4, 0.4, filled.shape)) * (BLOCK / GRID)
     for centre in centres:
         long = RADIUS * rng.uniform(0.8, 1.3)
         radii = np.array([long, long * rng.uniform(0.6, 1.0)])
@@ -161,7 +166,8 @@ def _body(nuclei: Scene) -> Plane:
 def _grain(rng: np.random.Generator, sigma: float) -> Plane:
     """Give noise of a given coarseness, of mean 0 and standard deviation 1."""
     noise = _blurred(rng.standard_normal((BLOCK, BLOCK)).astype(np.float32), sigma)
-    return noise / np.float32(noise.std())
+    scaled: Plane = noise / np.float32(noise.std())
+    return scaled
 
 
 def _blurred(plane: Plane, sigma: float) -> Plane:

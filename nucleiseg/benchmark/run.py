@@ -117,10 +117,11 @@ class Run:
         scaling.requested(settings.scale, None, None, self._model)
         if not 0 < settings.seconds < float("inf"):
             raise ValueError(f"seconds: got {settings.seconds}; accepted are numbers above 0")
+        pictures.check(settings.kind)
         self._files = _read(settings.folder) if settings.folder else {}
         self._inputs = _inputs(settings, list(self._files.values()))
         for place in self._places():
-            segmenter = self._segmenter(*place)
+            segmenter = self.segmenter(*place)
         if settings.folder is not None:
             _check(self._files, segmenter)
         self.report = Report.begin(self._model, self._described())
@@ -189,11 +190,11 @@ class Run:
     ) -> None:
         images = self._inputs[name]()
         peak = Peak()
-        segmenter = self._segmenter(device, threads)
-        calls = _calls(segmenter, images, batch, output)
+        segmenter = self.segmenter(device, threads)
+        calls = make_calls(segmenter, images, batch, output)
         times = repeat(calls, self._settings.pace, self._settings.seconds)
         memory = peak.megabytes
-        singles = _calls(segmenter, images, 1, output)
+        singles = make_calls(segmenter, images, 1, output)
         parts = split.measure(segmenter, singles, self._settings.seconds / 4)
         pixels = _mean_pixels(images, batch * len(calls))
         speed = batch / float(times.seconds.mean())
@@ -222,7 +223,8 @@ class Run:
             )
         )
 
-    def _segmenter(self, device: str, threads: int | None) -> Segmenter:
+    def segmenter(self, device: str, threads: int | None) -> Segmenter:
+        """Give a Segmenter whose calls are at the scale of the settings."""
         segmenter = Segmenter(self._model, device=device, threads=threads)
         # `Segmenter.map` has no scale of its own, but calls `segment`.
         vars(segmenter)["segment"] = partial(segmenter.segment, scale=self._settings.scale)
@@ -278,7 +280,7 @@ def _drawn(kind: str, height: int, width: int) -> Images:
     return [pictures.draw(kind, height, width, seed) for seed in range(DISTINCT)]
 
 
-def _calls(
+def make_calls(
     segmenter: Segmenter, images: Images, batch: int, output: Literal["mask", "labels"]
 ) -> list[Callable[[], object]]:
     """Give one pass: the fewest calls of ``batch`` images each in which all images come."""

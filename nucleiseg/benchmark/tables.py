@@ -162,9 +162,10 @@ def _show_notes(rows: Sequence[dict[str, Any]], out: Console) -> None:
     """Say what the columns mean, and which rows are not to be trusted."""
     out.print(
         f"\nBatch: images given to one Segmenter.map, which works on up to {IN_FLIGHT} at once; "
-        "1 is one segment(). mm2: at 0.5 um a pixel. CV: of the times of rounds of calls. MB: the "
-        "largest resident memory (VmHWM) beyond what there was before the model was loaded, the "
-        "images not counted. Of copy and of peak: the share of this machine's ceiling."
+        "1 is one segment(). mm2: at 0.5 um a pixel. CV: of the mean times of rounds of calls. MB: "
+        "the largest resident memory (VmHWM) beyond what there was before the model was loaded; "
+        "libraries and images are not in it. Of copy and of peak: over this machine's ceilings; "
+        "what fits into the cache may be faster than they are."
     )
     unsteady = sum(not row["steady"] for row in rows)
     if unsteady:
