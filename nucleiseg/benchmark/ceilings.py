@@ -24,9 +24,9 @@ SMALLEST_COPY = 64 * 2**20
 CACHES = 4
 """Times the largest cache that each of these buffers is."""
 
-SHAPES = ((64, 128), (128, 64), (256, 32))
-"""Channels and pixels a side of the convolutions that are tried: 0.6 billion multiply-adds each on
-weights and activations that fit into a core's cache."""
+SHAPES = ((64, 64), (128, 32), (256, 32))
+"""Channels and pixels a side of the convolutions that are tried: 0.15 to 0.6 billion multiply-adds
+each, on weights and activations that fit into a core's cache."""
 
 LAYERS = 8
 """Convolutions one after the other, so that the conversions at both ends hardly count."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from nucleiseg.benchmark.run import Run
     from nucleiseg.scaling import Scale
 
@@ -111,9 +113,8 @@ def benchmark(
         chosen = {name: value for name, value in given.items() if value is not None}
         run = Run(replace(settings, **chosen))
     out = tables.console()
-    out.print(run.report.title)
     with _cannot_start():
-        is_whole = _carry_out(run)
+        is_whole = _carry_out(run, out)
     document = run.report.as_json()
     tables.show(document, out)
     if not is_whole:
@@ -126,7 +127,7 @@ def benchmark(
             run.report.save(json)
 
 
-def _carry_out(run: Run) -> bool:
+def _carry_out(run: Run, out: Console) -> bool:
     """Do all steps, saying which on a terminal; False if the user stopped it before the end."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn
@@ -135,6 +136,7 @@ def _carry_out(run: Run) -> bool:
     columns = (MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     hidden = not console.is_terminal
     try:
+        out.print(run.report.title)
         with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
             task = progress.add_task("", total=len(steps))
             for words, step in steps:
