@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -18,11 +19,13 @@ from nucleiseg.model import Model
 if TYPE_CHECKING:
     import openvino as ov
 
+CPUS = Path("/sys/devices/system/cpu")
+
 SMALLEST_COPY = 64 * 2**20
 """Bytes of each of the two buffers of a copy, or more where the cache is large."""
 
 CACHES = 4
-"""Times the largest cache that each of these buffers is."""
+"""Times the last level of cache that each of these buffers is."""
 
 SHAPES = ((64, 64), (128, 32), (256, 32))
 """Channels and pixels a side of the convolutions that are tried: 0.15 to 0.6 billion multiply-adds
@@ -72,7 +75,7 @@ def copy_speed(
     threads: int, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> float:
     """Give the bytes a second of a copy, read and written, with its parts in threads."""
-    size = max(SMALLEST_COPY, CACHES * largest_cache()) // threads
+    size = max(SMALLEST_COPY, CACHES * last_cache()) // threads
     sources, targets = (
         [np.full(size, number, np.uint8) for _ in range(threads)] for number in (1, 2)
     )
@@ -81,12 +84,17 @@ def copy_speed(
     return 2 * threads * size / taken
 
 
-def largest_cache() -> int:
-    """Give the bytes of the first processor's largest cache, 0 where Linux does not say."""
-    sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
-    return max(
-        (int(size.read_text().strip().removesuffix("K")) * 1024 for size in sizes), default=0
-    )
+def last_cache() -> int:
+    """Give the bytes of all caches of the last level, 0 where Linux does not say."""
+    found: dict[tuple[int, str], int] = {}
+    for cache in CPUS.glob("cpu[0-9]*/cache/index*"):
+        with contextlib.suppress(OSError, ValueError):
+            level, sharers, size = (
+                (cache / name).read_text().strip() for name in ("level", "shared_cpu_list", "size")
+            )
+            found[int(level), sharers] = 1024 * int(size.removesuffix("K"))
+    last = max((level for level, _ in found), default=0)
+    return sum(size for (level, _), size in found.items() if level == last)
 
 
 def int8_speed(channels: int, side: int, threads: int, seconds: float) -> float:

@@ -195,7 +195,7 @@ class Run:
         times = repeat(calls, self._settings.pace, self._settings.seconds)
         memory = peak.megabytes
         singles = make_calls(segmenter, images, 1, output)
-        parts = split.measure(segmenter, singles, self._settings.seconds / 4)
+        parts = split.measure(segmenter, singles, self._settings.seconds / 10)
         pixels = _mean_pixels(images, batch * len(calls))
         speed = batch / float(times.seconds.mean())
         engine = self._engine_speed(parts)

@@ -20,7 +20,10 @@ PARTS = {
     "decode": ("mask", "label"),
     "download": ("known", "host", "finish"),
 }
-"""The backend's steps that make each part. A CPU has nothing to upload or download."""
+"""The backend's steps that make each part."""
+
+ON_A_DEVICE = ("upload", "download")
+"""Parts that are nothing on a CPU: its steps take and give the arrays themselves."""
 
 _PART_OF = {step: part for part, steps in PARTS.items() for step in steps}
 
@@ -114,8 +117,15 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         """Give what the backend has; a step is timed."""
-        value = getattr(self._steps, name)
-        return self._timed(_PART_OF[name], value) if name in _PART_OF else value
+        value, part = getattr(self._steps, name), _PART_OF.get(name)
+        if part is None or (part in ON_A_DEVICE and not self._is_behind):
+            return value
+        return self._timed(part, value)
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether steps return before they are done, as those of a GPU do."""
+        return hasattr(self._steps, "synchronize")
 
     @contextmanager
     def session(self, *arguments: Any, **options: Any) -> Iterator[Watched]:
@@ -135,7 +145,7 @@ class Watched:
                 self._split.pixels += math.prod(arguments[0].shape) // 3
             begin = time.perf_counter()
             result = step(*arguments, **options)
-            if hasattr(self._steps, "synchronize"):
+            if self._is_behind:
                 self._steps.synchronize()
             self._split.parts[part] += time.perf_counter() - begin
             return result

@@ -59,7 +59,7 @@ def show_ratios(ratios: Sequence[Ratio], differences: Sequence[str], out: Consol
         words = "This run over the earlier one (speed: above 1 is faster)"
         _table(out, words, _RATIO, ratios)
     for difference in differences:
-        out.print(f"Not the same {difference}.")
+        out.print(f"Warning, not the same {difference}.")
 
 
 def _table(out: Console, words: str, columns: Sequence[Column], rows: Sequence[Any]) -> None:

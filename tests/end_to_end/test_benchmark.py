@@ -184,8 +184,9 @@ def test_the_command_compares(tiny, capsys):
     text = capsys.readouterr().out
     assert "This run over the earlier one" in text
     assert text.count("64x64     1") == 2 * 4
-    assert "rows: 2 are in both runs, 0 only in this one, 6 only in the earlier one" in " ".join(
-        text.split()
+    assert (
+        "Warning, not the same rows: 2 are in both runs, 0 only in this one, 6 only in the earlier one"
+        in " ".join(text.split())
     )
 
 
@@ -388,15 +389,16 @@ class WaitingLane(Lane):
 
 def test_steps_of_a_session_are_waited_for_and_never_replayed(segmenter):
     lane, watched = WaitingLane(segmenter._backend), split.Split()
-    image = pictures.draw("stained", 64, 64)
+    image, maps = pictures.draw("stained", 64, 64), pictures.maps(64, 64)
     with split.Watched(lane, watched).session(True) as steps:
-        for _ in range(2):
-            steps.repeat(("mask",), image, lambda image: steps.normalize(image, 10.0, 200.0))
+        first, second = (steps.repeat(("labels",), maps, steps.label) for _ in range(2))
         steps.infer(image[None])
+    np.testing.assert_array_equal(first, second)
+    assert first.max() > 0
     assert lane.waits == 3
     assert len(set(lane.keys)) == 2
     assert watched.pixels == 64 * 64
-    assert watched.parts["prepare"] > 0
+    assert watched.parts["decode"] > 0
     assert watched.parts["infer"] > 0
 
 
@@ -434,6 +436,21 @@ def test_the_ceiling_is_computed_in_bytes():
         if each["layerType"].astype(str) == "Convolution"
     ]
     assert precisions == ["u8"] * ceilings.LAYERS
+
+
+def test_the_caches_that_cores_share_count_once(monkeypatch, tmp_path):
+    shares = {0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}
+    for number, together in shares.items():
+        caches = {"index0": ("1", str(number), "32K"), "index3": ("3", together, "32768K")}
+        for name, values in caches.items():
+            folder = tmp_path / f"cpu{number}" / "cache" / name
+            folder.mkdir(parents=True)
+            for entry, value in zip(("level", "shared_cpu_list", "size"), values, strict=True):
+                (folder / entry).write_text(f"{value}\n")
+    monkeypatch.setattr(ceilings, "CPUS", tmp_path)
+    assert ceilings.last_cache() == 2 * 32 * 2**20
+    monkeypatch.setattr(ceilings, "CPUS", tmp_path / "none")
+    assert ceilings.last_cache() == 0
 
 
 def test_multiply_adds_are_counted_by_hand_and_of_the_model():
