@@ -50,7 +50,8 @@ def show(document: Document, out: Console) -> None:
         if mine:
             _table(out, _kernel_words(mine[0]), _KERNEL, mine)
         out.print(_ceiling_words(ceiling))
-    _show_notes(rows, out)
+    if rows:
+        _show_notes(rows, out)
 
 
 def show_ratios(ratios: Sequence[Ratio], differences: Sequence[str], out: Console) -> None:

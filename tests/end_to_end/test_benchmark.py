@@ -184,10 +184,8 @@ def test_the_command_compares(tiny, capsys):
     text = capsys.readouterr().out
     assert "This run over the earlier one" in text
     assert text.count("64x64     1") == 2 * 4
-    assert (
-        "Warning, not the same rows: 2 are in both runs, 0 only in this one, 6 only in the earlier one"
-        in " ".join(text.split())
-    )
+    warning = "Warning, not the same rows: 2 are in both runs, 0 only in this one, 6 only in the"
+    assert warning in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
