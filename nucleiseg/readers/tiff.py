@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,13 +153,13 @@ class _Pages:
             # LZW, PackBits and JPEG, and sees to colours itself.
             if "imagecodecs" not in str(error):
                 raise
-            return _page_by_opencv(self.path, page)
+            return _page_by_opencv(self.path, self.series.keyframe, page.index)
         return _finished(self.series.keyframe, image)
 
 
 @dataclass(frozen=True)
 class _Contiguous:
-    """Load from a file with one page, behind whose plane the others follow (ImageJ's, over 4 GB)."""
+    """Load from a file with one page, behind whose plane the others follow (ImageJ over 4 GB)."""
 
     file: tifffile.TiffFile
     series: tifffile.TiffPageSeries
@@ -175,8 +175,8 @@ class _Contiguous:
         return _finished(self.series.keyframe, np.array(mapped[index]))
 
 
-def _page_by_opencv(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> Image:
-    _, images = cv2.imreadmulti(str(path), page.index, 1, flags=cv2.IMREAD_UNCHANGED)
+def _page_by_opencv(path: Path, page: tifffile.TiffPage, number: int) -> Image:
+    _, images = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_UNCHANGED)
     if not images or images[0].shape[:2] != (page.imagelength, page.imagewidth):
         method = tifffile.COMPRESSION(page.compression).name
         raise UnacceptedError(
@@ -192,7 +192,7 @@ def _page_by_opencv(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) ->
 def _finished(page: tifffile.TiffPage, image: Image) -> Image:
     """Turn stored values into intensities: palettes, bits, and a zero that is white."""
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        palette = (page.colormap >> 8).astype(np.uint8)  # type: ignore[operator]
+        palette = (np.asarray(page.colormap) >> 8).astype(np.uint8)
         return np.ascontiguousarray(palette.T)[image]
     if image.dtype == np.bool_:
         image = image.astype(np.uint8) * np.uint8(255)

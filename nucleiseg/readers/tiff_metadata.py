@@ -10,6 +10,7 @@ from nucleiseg.readers.units import MICROMETRES, pixel_size
 
 Metadata = tuple[tuple[str, ...], float | None]
 
+
 def read(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Metadata:
     """Give the channels' names, and micrometres a pixel, as far as the file says them.
 

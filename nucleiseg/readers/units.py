@@ -6,7 +6,7 @@ import math
 
 MICROMETRES = {
     "µm": 1.0,
-    "μm": 1.0,  # noqa: RUF001 (the Greek letter, beside the micro sign above)
+    "μm": 1.0,  # the Greek letter, beside the micro sign above
     "um": 1.0,
     "micron": 1.0,
     "microns": 1.0,
