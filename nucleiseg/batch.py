@@ -108,7 +108,6 @@ def run(
 def _do(shared: _Run, job: Job) -> Outcome:
     nuclei, pixels, where = 0, 0, ""
     try:
-        job.stem.parent.mkdir(parents=True, exist_ok=True)
         for plane in images.planes(job.image, shared.selection):
             if shared.stopping.is_set():
                 break
@@ -124,6 +123,7 @@ def _do_plane(shared: _Run, job: Job, plane: images.Plane) -> Result:
     stem = _stem(shared, job, plane.suffix)
     mask, labels = shared.segmenter.segment_both(plane.array, **_size(shared.size, plane))
     result = Result(plane.array, mask, labels, plane.mpp)
+    stem.parent.mkdir(parents=True, exist_ok=True)
     for each in shared.formats:
         each.save(stem, result)
     return result

@@ -38,7 +38,8 @@ def accepted(array: Image) -> Image:
     if array.dtype.name in NATIVE:
         return array
     if array.dtype == np.bool_:
-        return np.where(array, np.uint8(255), np.uint8(0))
+        intensities: Image = np.where(array, np.uint8(255), np.uint8(0))
+        return intensities
     if array.dtype.name not in _EXACT:
         raise UnacceptedError(
             f"holds values of {array.dtype}; accepted are bool, {', '.join((*NATIVE, *_EXACT))}"
