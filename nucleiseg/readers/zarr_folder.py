@@ -138,6 +138,10 @@ def _array(folder: Path) -> Any:
         raise UnacceptedError(
             "is Zarr, which needs the package zarr: pip install 'nucleiseg[zarr]'"
         ) from None
+    if metadata[1] and zarr.__version__.startswith("2."):
+        raise UnacceptedError(
+            "is of Zarr format 3, which needs version 3 of the package zarr, and that Python 3.11"
+        )
     return zarr.open_array(str(folder), mode="r")
 
 

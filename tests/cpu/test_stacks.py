@@ -61,9 +61,31 @@ def imagej_tiff(path, stack, unit="micron", axes="TZCYX", **options):
     )
 
 
+ZARR_3 = not zarr.__version__.startswith("2.")
+needs_format_3 = pytest.mark.skipif(
+    not ZARR_3, reason="Zarr format 3 needs version 3 of the package zarr, and that Python 3.11"
+)
+
+
+def zarr_array(path, data, zarr_format=2, **options):
+    if ZARR_3:
+        options["zarr_format"] = zarr_format
+    array = zarr.open_array(str(path), mode="w", shape=data.shape, dtype=data.dtype, **options)
+    array[...] = data
+
+
+def zarr_group(path, attributes, zarr_format=2):
+    path.mkdir()
+    if zarr_format == 3:
+        group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+        (path / "zarr.json").write_text(json.dumps(group))
+    else:
+        (path / ".zgroup").write_text(json.dumps({"zarr_format": 2}))
+        (path / ".zattrs").write_text(json.dumps(attributes))
+
+
 def ome_zarr(path, stack, version):
     """Two levels, as the OME-NGFF specification lays them out."""
-    group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
     axes = [{"name": "c", "type": "channel"}]
     axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
     levels = [
@@ -86,13 +108,11 @@ def ome_zarr(path, stack, version):
         ],
         "omero": {"channels": [{"label": "nuclei"}, {"label": "membrane"}]},
     }
-    group.attrs.update({"ome": image} if version == "0.5" else image)
+    zarr_format = 3 if version == "0.5" else 2
+    zarr_group(path, {"ome": image} if version == "0.5" else image, zarr_format)
     for level in (0, 1):
         part = stack[..., :: 2**level, :: 2**level]
-        array = group.create_array(
-            str(level), shape=part.shape, chunks=(1, 1, 16, 16), dtype=part.dtype
-        )
-        array[...] = part
+        zarr_array(path / str(level), part, zarr_format, chunks=(1, 1, 16, 16))
 
 
 # Formats
@@ -244,22 +264,23 @@ def test_arrays_follow_the_rules_of_segment(tmp_path, columns_first):
         np.testing.assert_array_equal(found.array, array)
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("zarr_format", [2, pytest.param(3, marks=needs_format_3)])
 def test_a_zarr_array_is_read_by_chunks(tmp_path, zarr_format):
     stack = ramp(3, 24, 32)
-    zarr.create_array(tmp_path / "a.zarr", data=stack, chunks=(1, 16, 16), zarr_format=zarr_format)
+    zarr_array(tmp_path / "a.zarr", stack, zarr_format, chunks=(1, 16, 16))
     np.testing.assert_array_equal(only(tmp_path / "a.zarr", axes="ZYX", z=1).array, stack[1])
     with pytest.raises(ValueError, match=r"a\.zarr: has the shape 3 x 24 x 32 and does not say"):
         planes(tmp_path / "a.zarr")
 
 
+@needs_format_3
 def test_the_names_of_a_zarr_arrays_dimensions_are_its_axes(tmp_path):
     stack = ramp(3, 24, 32)
-    zarr.create_array(tmp_path / "a.zarr", data=stack, dimension_names=["time", "y", "x"])
+    zarr_array(tmp_path / "a.zarr", stack, 3, dimension_names=["time", "y", "x"])
     np.testing.assert_array_equal(only(tmp_path / "a.zarr", frame=1).array, stack[1])
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("version", ["0.4", pytest.param("0.5", marks=needs_format_3)])
 def test_the_finest_level_of_an_ome_zarr_is_taken(tmp_path, version):
     stack = ramp(2, 3, 24, 32)
     ome_zarr(tmp_path / "a.zarr", stack, version)
@@ -269,14 +290,14 @@ def test_the_finest_level_of_an_ome_zarr_is_taken(tmp_path, version):
 
 
 def test_a_zarr_group_without_an_image_lists_what_is_in_it(tmp_path):
-    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
-    group.create_array("cells", shape=(4, 4), dtype="u1")
+    zarr_group(tmp_path / "a.zarr", {})
+    zarr_array(tmp_path / "a.zarr" / "cells", ramp(4, 4))
     with pytest.raises(ValueError, match=r"without an image of its own; .* images: cells$"):
         planes(tmp_path / "a.zarr")
 
 
 def test_without_zarr_the_message_says_how_to_get_it(tmp_path):
-    zarr.create_array(tmp_path / "a.zarr", data=ramp(4, 4))
+    zarr_array(tmp_path / "a.zarr", ramp(4, 4))
     code = (
         "import sys; sys.modules['zarr'] = None\n"
         "from nucleiseg import images; next(images.open(sys.argv[1]))"
@@ -493,10 +514,11 @@ def test_absurd_arrays_are_refused(tmp_path):
         np.lib.format.write_array_header_1_0(file, header)
     with pytest.raises(ValueError, match="is truncated: 128 bytes of at least 28,800,000,128"):
         planes(tmp_path / "a.npy")
-    zarr.create_array(tmp_path / "a.zarr", shape=(60_000, 60_000), chunks=(16, 16), dtype="u1")
+    options = {"mode": "w", "dtype": "u1"}
+    zarr.open_array(str(tmp_path / "a.zarr"), shape=(60_000, 60_000), chunks=(16, 16), **options)
     with pytest.raises(ValueError, match="has 60,000 x 60,000 pixels; accepted are up to"):
         planes(tmp_path / "a.zarr")
-    zarr.create_array(tmp_path / "b.zarr", shape=(9, 9), chunks=(2**20, 2**20), dtype="u1")
+    zarr.open_array(str(tmp_path / "b.zarr"), shape=(9, 9), chunks=(2**20, 2**20), **options)
     with pytest.raises(ValueError, match="needs 1,099,511,627,776 bytes of memory; accepted are"):
         planes(tmp_path / "b.zarr")
 
@@ -559,9 +581,9 @@ class _Harm:
 def test_a_pickle_in_a_zarr_is_not_opened(tmp_path):
     import pickle
 
-    zarr.create_array(tmp_path / "a.zarr", data=ramp(4, 4), zarr_format=2, compressors=None)
+    zarr_array(tmp_path / "a.zarr", ramp(4, 4))
     metadata = json.loads((tmp_path / "a.zarr" / ".zarray").read_text())
-    metadata["filters"] = [{"id": "pickle", "protocol": 5}]
+    metadata.update(filters=[{"id": "pickle", "protocol": 5}], compressor=None)
     (tmp_path / "a.zarr" / ".zarray").write_text(json.dumps(metadata))
     (tmp_path / "a.zarr" / "0.0").write_bytes(pickle.dumps(_Harm(tmp_path / "harm")))
     with pytest.raises(ValueError, match="holds pickled chunks, which are not read"):
@@ -570,10 +592,18 @@ def test_a_pickle_in_a_zarr_is_not_opened(tmp_path):
 
 
 def test_a_zarr_does_not_lead_out_of_its_folder(tmp_path):
-    zarr.create_array(tmp_path / "secret", data=ramp(4, 4))
-    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
-    group.attrs["multiscales"] = [{"axes": ["y", "x"], "datasets": [{"path": "../secret"}]}]
+    zarr_array(tmp_path / "secret", ramp(4, 4))
+    image = {"axes": ["y", "x"], "datasets": [{"path": "../secret"}]}
+    zarr_group(tmp_path / "a.zarr", {"multiscales": [image]})
     with pytest.raises(ValueError, match="names an array outside of its folder"):
+        planes(tmp_path / "a.zarr")
+
+
+@pytest.mark.skipif(ZARR_3, reason="version 3 of the package zarr reads Zarr format 3")
+def test_zarr_format_3_needs_zarr_3(tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "array"}')
+    with pytest.raises(ValueError, match="needs version 3 of the package zarr"):
         planes(tmp_path / "a.zarr")
 
 

@@ -64,7 +64,7 @@ def put_good(folder, grey):
         tifffile.imwrite(folder / f"pressed{number}.tif", grey, compression=compression)
     tifffile.imwrite(folder / "a.ome.tif", grey, ome=True)
     tifffile.imwrite(folder / "imagej.tif", grey, imagej=True)
-    zarr.create_array(folder / "b.zarr", data=grey)
+    zarr.save_array(str(folder / "b.zarr"), grey)
     (folder / "link.png").symlink_to(GREY)
 
 
