@@ -103,4 +103,5 @@ def damage() -> Iterator[None]:
             raise
         raise UnacceptedError(f"is truncated or damaged: {error}") from None
     except Exception as error:
-        raise UnacceptedError(f"is truncated or damaged: {error}") from None
+        reason = str(error) or type(error).__name__
+        raise UnacceptedError(f"is truncated or damaged: {reason}") from None

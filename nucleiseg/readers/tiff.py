@@ -145,7 +145,7 @@ class _Pages:
         page = self.series[number]
         if page is None:
             raise UnacceptedError(f"is truncated: its page {number} is missing")
-        tiff_structure.check_segments(page, self.size)
+        tiff_structure.check_segments(page, self.series.keyframe, self.size)
         try:
             image = page.asarray()
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 
@@ -35,8 +36,16 @@ def check(file: tifffile.TiffFile) -> None:
             raise truncated(size, needed)
 
 
-def check_segments(page: tifffile.TiffPage | tifffile.TiffFrame, size: int) -> None:
-    """Make sure that the strips or tiles of a page lie within a file of ``size`` bytes."""
+def check_segments(
+    page: tifffile.TiffPage | tifffile.TiffFrame, keyframe: tifffile.TiffPage, size: int
+) -> None:
+    """Make sure that all strips or tiles of a page are there, in a file of ``size`` bytes."""
+    expected = math.prod(keyframe.chunked)
+    # Uncompressed pixels may lie in one piece, whatever the number of strips that is given.
+    if keyframe.compression != tifffile.COMPRESSION.NONE and len(page.dataoffsets) < expected:
+        raise UnacceptedError(
+            f"is damaged: it has {len(page.dataoffsets):,} of {expected:,} strips or tiles"
+        )
     segments = zip(page.dataoffsets, page.databytecounts, strict=True)
     needed = max((begin + count for begin, count in segments), default=0)
     if needed > size:

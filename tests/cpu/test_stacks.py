@@ -551,6 +551,37 @@ def test_a_stack_cut_anywhere_is_an_error_and_never_a_shorter_stack(tmp_path, na
             planes(path, z="all", axes=axes)
 
 
+@pytest.mark.parametrize("name", STACKS)
+def test_flipped_bytes_end_in_an_image_or_an_error_that_names_the_file(tmp_path, name):
+    path = tmp_path / "flipped.npy"
+    STACKS[name](path, ramp(4, 12, 10))
+    data = path.read_bytes()
+    random = np.random.default_rng(1)
+    refused = 0
+    for _ in range(60):
+        flipped = bytearray(data)
+        flipped[random.integers(min(len(data), 400))] = random.integers(256)
+        path.write_bytes(flipped)
+        try:
+            found = planes(path, z="all", axes="ZYX" if name == "npy" else None)
+            assert all(plane.array.ndim == 2 for plane in found)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")  # noqa: PT017 (either end is right)
+            refused += 1
+    assert refused
+
+
+def test_a_tiff_that_lacks_tiles_is_an_error_and_not_black_there(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", ramp(64, 64), tile=(32, 32), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        tag = file.pages.first.tags["ImageLength"]
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[tag.valueoffset] = 96
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ValueError, match="is damaged: it has 4 of 6 strips or tiles"):
+        planes(tmp_path / "a.tif")
+
+
 def test_a_ring_of_page_directories_is_an_error(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", ramp(24, 32), metadata=None)
     data = bytearray((tmp_path / "a.tif").read_bytes())
