@@ -154,20 +154,26 @@ def test_without_imagecodecs_opencv_decodes_each_page(tmp_path):
     stack = ramp(3, 24, 20)
     options = {"photometric": "minisblack", "compression": "lzw", "metadata": {"axes": "ZYX"}}
     tifffile.imwrite(tmp_path / "lzw.tif", stack, **options)
-    tifffile.imwrite(tmp_path / "zstd.tif", stack, **{**options, "compression": "lerc"})
+    tifffile.imwrite(tmp_path / "lerc.tif", stack, **{**options, "compression": "lerc"})
+    colours = images.read(SKIMAGE / "ihc.png")[:128, :128]
+    jpeg = {"photometric": "rgb", "compression": "jpeg", "tile": (64, 64)}
+    tifffile.imwrite(tmp_path / "jpeg.tif", colours, **jpeg)
     code = (
         "import sys; sys.modules['imagecodecs'] = None\n"
         "import numpy as np; from nucleiseg import images\n"
-        "images.hush(); lzw, lerc, out = sys.argv[1:]\n"
-        "np.save(out, [plane.array for plane in images.open(lzw, z='all')])\n"
+        "images.hush(); lzw, lerc, jpeg, out = sys.argv[1:]\n"
+        "pages = [plane.array for plane in images.open(lzw, z='all')]\n"
+        "np.savez(out, pages=pages, colours=images.read(jpeg))\n"
         "try: next(images.open(lerc, z=0))\n"
         "except ValueError as error: print(error)\n"
     )
-    names = [tmp_path / name for name in ("lzw.tif", "zstd.tif", "out.npy")]
+    names = [tmp_path / name for name in ("lzw.tif", "lerc.tif", "jpeg.tif", "out.npz")]
     done = subprocess.run(
         [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True
     )
-    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), stack)
+    decoded = np.load(tmp_path / "out.npz")
+    np.testing.assert_array_equal(decoded["pages"], stack)
+    assert np.abs(decoded["colours"].astype(int) - colours).mean() < 5
     assert "needs the package imagecodecs (pip install imagecodecs)" in done.stdout
 
 

@@ -15,6 +15,8 @@ import zarr
 
 import nucleiseg
 from nucleiseg import images
+from nucleiseg.batch import Job, run
+from nucleiseg.outputs import Format, formats
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 GREY = DATA / "fluorescence_small.png"
@@ -161,6 +163,32 @@ def test_the_pixel_size_of_a_file_counts_only_when_asked_for(tmp_path, volume):
     for name, size in (("asked", {"mpp": 0.4}), ("silent", {})):
         saved = images.read(tmp_path / name / "a_z000_t001_labels.png")
         np.testing.assert_array_equal(saved, nucleiseg.segment(image, "labels", **size))
+
+
+def test_every_format_is_told_the_pixel_size(tmp_path, volume):
+    seen = []
+
+    def save(stem, result):
+        seen.append((stem.name, result.mpp))
+        return stem
+
+    jobs = [Job(volume[0], tmp_path / "out" / "a")]
+    chosen = images.selection(channel=1, z=0, frame="all")
+    list(run(nucleiseg.Segmenter(), jobs, [Format("sizes", save, (".size",))], {}, chosen))
+    assert seen == [("a_z000_t000", 0.4), ("a_z000_t001", 0.4)]
+
+
+def test_who_stops_early_does_not_wait_for_the_rest_of_a_stack(tmp_path, grey):
+    options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([grey] * 2000), **options)
+    images.write_png(tmp_path / "b.png", grey)
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("b.png", "a.tif")]
+    running = run(
+        nucleiseg.Segmenter(), jobs, formats("mask"), {"scale": 1}, images.selection(z="all")
+    )
+    assert next(running).image == tmp_path / "b.png"
+    running.close()
+    assert len(list((tmp_path / "out").iterdir())) < 2000
 
 
 def test_a_file_without_a_pixel_size_says_so(tmp_path):
