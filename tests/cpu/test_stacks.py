@@ -115,9 +115,6 @@ def ome_zarr(path, stack, version):
         zarr_array(path / str(level), part, zarr_format, chunks=(1, 1, 16, 16))
 
 
-# Formats
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -314,9 +311,6 @@ def test_without_zarr_the_message_says_how_to_get_it(tmp_path):
     assert done.stderr.endswith("needs the package zarr: pip install 'nucleiseg[zarr]'\n")
 
 
-# Files made by others
-
-
 def test_a_stack_of_stardist_is_read(tmp_path):
     found = planes(STARDIST / "img3d.tif", axes="ZYX", z="all")
     assert len(found) == 31
@@ -340,9 +334,6 @@ def test_an_array_of_scikit_image_is_read():
     faces = np.load(SKIMAGE / "lfw_subset.npy")
     face = only(SKIMAGE / "lfw_subset.npy", axes="ZYX", z=7).array
     np.testing.assert_array_equal(face, faces[7])
-
-
-# What is chosen
 
 
 def test_a_channel_is_a_name_or_a_number_and_what_there_is_is_listed(tmp_path):
@@ -465,9 +456,6 @@ def test_arrays_that_are_no_images_are_errors(tmp_path, array, words):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(ValueError, match=f"a.npy: .*{words}"):
         planes(tmp_path / "a.npy")
-
-
-# What is damaged, absurd or meant to harm
 
 
 def sixty_thousand_squared(kind):
