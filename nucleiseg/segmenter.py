@@ -357,7 +357,7 @@ def _as_array(image: Image) -> NDArray[Any]:
     if isinstance(image, str | Path):
         from nucleiseg import images
 
-        return images.read(image)
+        return next(images.open(image)).array
     return np.asarray(image)
 
 
