@@ -10,6 +10,7 @@ from typing import Any
 
 from nucleiseg import images
 from nucleiseg.outputs import Format, Result
+from nucleiseg.outputs.report import Report
 from nucleiseg.segmenter import Segmenter
 
 # One image in the network, the others being read, decoded or written beside it. No more than these
@@ -40,6 +41,7 @@ def run(
     jobs: Sequence[Job],
     formats: Sequence[Format],
     size: Mapping[str, Any] | None = None,
+    report: Report | None = None,
 ) -> Generator[Outcome, None, None]:
     """Do all jobs. One that fails does not stop the others.
 
@@ -53,6 +55,8 @@ def run(
         What to save of each image.
     size
         ``scale``, ``mpp`` or ``diameter`` of all images, as `Segmenter.segment` takes them.
+    report
+        What tells of the run: every image is entered into it, or its failure.
 
     Yields
     ------
@@ -62,22 +66,36 @@ def run(
     """
     pool = ThreadPoolExecutor(WORKERS, "nucleiseg-batch")
     try:
-        futures = {pool.submit(_do, segmenter, job, formats, size or {}): job for job in jobs}
+        futures = {
+            pool.submit(_do, segmenter, job, formats, size or {}, report): job for job in jobs
+        }
         for future in as_completed(futures):
-            yield _outcome(futures[future].image, future)
+            outcome = _outcome(futures[future].image, future)
+            if report and outcome.failure:
+                report.failure(str(outcome.image), outcome.failure)
+            yield outcome
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _do(
-    segmenter: Segmenter, job: Job, formats: Sequence[Format], size: Mapping[str, Any]
+    segmenter: Segmenter,
+    job: Job,
+    formats: Sequence[Format],
+    size: Mapping[str, Any],
+    report: Report | None,
 ) -> Outcome:
     image = images.read(job.image)
-    mask, labels = segmenter.segment_both(image, **size)
+    if report:
+        mask, labels, maps, scale = segmenter.segment_all(image, **size)
+    else:
+        mask, labels = segmenter.segment_both(image, **size)
     result = Result(image, mask, labels)
     job.stem.parent.mkdir(parents=True, exist_ok=True)
     for each in formats:
         each.save(job.stem, result)
+    if report:
+        report.entry(str(job.image), image, labels, maps, size.get("mpp"), scale)
     return Outcome(job.image, result.nuclei, result.mask.size)
 
 

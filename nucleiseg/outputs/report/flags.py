@@ -22,9 +22,9 @@ LEAST_CONFIDENCE = 0.89
 """Mean probability in nuclei: 0.92 to 0.98 on the example images, 0.93 to 0.98 on the 80 images of
 the 2018 Data Science Bowl's stage 1 that were not trained on, 0.81 and 0.85 on smooth noise."""
 
-MOST_BLUR = 3.0
-"""Blur of nuclei's edges in pixels: 1.5 to 2.5 on the example images, up to 2.7 on the 80; 3.2 to
-4.0 once they are blurred with a Gaussian of 3."""
+MOST_BLUR = 2.9
+"""Blur of nuclei's edges in pixels: 1.4 to 2.4 on the example images, up to 2.7 on the 80; 3.1 to
+3.9 once they are blurred with a Gaussian of 3."""
 
 MOST_RELATIVE_BLUR = 0.08
 """Blur of edges over the diameter of nuclei. An image of many pixels a nucleus, though sharp, has
@@ -101,8 +101,8 @@ def _out_of_range(nuclei: Nuclei, scale: float, model: Model) -> Iterator[Flag]:
         yield Flag(
             "unusual size",
             f"A usual nucleus is {seen:.0f} pixels across as the network sees it; the model is at "
-            f"its best from {low:.0f} to {high:.0f}. Should nuclei be of another size, say it with "
-            "--diameter or --mpp.",
+            f"its best from {low:.0f} to {high:.0f}. Should nuclei be of another size, give their "
+            "diameter or the image's micrometres a pixel.",
         )
 
 

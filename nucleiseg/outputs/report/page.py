@@ -25,7 +25,8 @@ from nucleiseg.model import Model
 from nucleiseg.outputs.report.charts import Limits, histogram, limits, number, sparkline
 from nucleiseg.outputs.report.collect import Entry, Failure
 from nucleiseg.outputs.report.table import table
-from nucleiseg.outputs.report.units import Units, counted
+from nucleiseg.outputs.report.text import counted, escaped, file_name
+from nucleiseg.outputs.report.units import Units
 
 LIBRARIES = ("numpy", "opencv-python-headless", "openvino")
 
@@ -107,10 +108,10 @@ def _card(i: int, entry: Entry, name: str, units: Units, charts: _Charts) -> str
     return (
         f'<figure class="card{" flagged" if entry.flags else ""}" id="image-{i}" tabindex="-1">'
         f'<button type="button" class="picture" aria-pressed="true" '
-        f'aria-label="Outlines of {name}">'
+        f'aria-label="Outlines of {escaped(name)}">'
         f'<img src="{entry.thumbnail}" alt="" {size}>'
         f'<img class="outlines" src="{entry.outlines}" alt="" {size}></button>'
-        f"<figcaption><h3><bdi>{name}</bdi></h3><p>{facts}</p>{_reasons(entry)}"
+        f"<figcaption><h3>{file_name(name)}</h3><p>{facts}</p>{_reasons(entry)}"
         f'<dl class="sparks">{charts.small(entry)}</dl></figcaption></figure>\n'
     )
 
@@ -143,13 +144,13 @@ def _worth_a_look(
     entries: Sequence[Entry], failures: Sequence[Failure], names: Sequence[str]
 ) -> str:
     items = [
-        f'<li><a href="#image-{i}"><bdi>{name}</bdi></a>{_reasons(entry)}</li>'
+        f'<li><a href="#image-{i}">{file_name(name)}</a>{_reasons(entry)}</li>'
         for i, (entry, name) in enumerate(zip(entries, names, strict=False))
         if entry.flags
     ]
     items += [
-        f'<li><bdi>{name}</bdi><ul class="flags"><li><strong class="flag">failed</strong> '
-        f"{_text(failure.reason)}</li></ul></li>"
+        f'<li>{file_name(name)}<ul class="flags"><li><strong class="flag">failed</strong> '
+        f"{escaped(failure.reason)}</li></ul></li>"
         for failure, name in zip(failures, names[len(entries) :], strict=True)
     ]
     if not items:
@@ -158,25 +159,19 @@ def _worth_a_look(
 
 
 def _names(items: Sequence[Entry | Failure]) -> tuple[str, list[str]]:
-    """Give the folder that all images share, and their names below it, as HTML."""
+    """Give the folder that all images share, and their names below it."""
     folders = {str(PurePath(item.name).parent) for item in items}
     try:
         shared = os.path.commonpath(folders)
     except ValueError:  # none, or absolute ones among others
         shared = ""
-    names = [_text(os.path.relpath(item.name, shared) if shared else item.name) for item in items]
+    names = [os.path.relpath(item.name, shared) if shared else item.name for item in items]
     return shared, names
-
-
-def _text(words: str) -> str:
-    """Escape, for text and quoted attributes, what may hold bytes that are no UTF-8."""
-    decoded = words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return escape(decoded, quote=True)
 
 
 def _pairs(*pairs: Mapping[str, str]) -> str:
     return "".join(
-        f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>"
+        f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>"
         for some in pairs
         for name, value in some.items()
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nucleiseg.outputs.report.charts import number
 from nucleiseg.outputs.report.collect import Entry
+from nucleiseg.outputs.report.text import file_name
 from nucleiseg.outputs.report.units import Units
 
 
@@ -43,7 +44,7 @@ def table(entries: Sequence[Entry], names: Sequence[str], units: Units) -> str:
     ----------
     entries : sequence of Entry
     names : sequence of str
-        Their names, as HTML.
+        Their names.
     units : Units
     """
     chosen = columns(units)
@@ -65,7 +66,7 @@ def _row(i: int, entry: Entry, name: str, chosen: Sequence[Column]) -> str:
     flags = ", ".join(flag.name for flag in entry.flags)
     return (
         f'<tr data-image="image-{i}"><th scope="row" data-value="{i}">'
-        f'<a href="#image-{i}"><bdi>{name}</bdi></a></th>{cells}'
+        f'<a href="#image-{i}">{file_name(name)}</a></th>{cells}'
         f'<td class="words" data-value="{len(entry.flags)}">{flags}</td></tr>\n'
     )
 

@@ -51,8 +51,3 @@ class Units:
 
     def _a_pixel(self, entry: Entry) -> float:
         return entry.mpp if self.physical and entry.mpp else 1.0
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """Write a number of things."""
-    return f"{count:,} {one if count == 1 else many}"
