@@ -233,15 +233,18 @@ def _write(
     size: dict[str, str | float | None],
 ) -> list[str]:
     """Write the report; what went wrong, if anything, in a line."""
+    given = {name: str(value) for name, value in size.items() if value is not None}
+    if len(given) > 1:
+        del given["scale"]  # "auto", which the other stands instead of
     settings = {
-        **{name: str(value) for name, value in size.items() if value is not None},
+        **given,
         "device": f"{segmenter.backend_name}, {_counted(segmenter.threads, 'thread')}",
         "saved": _listed(formats),
     }
     try:
         report.write(path, settings)
     except OSError as error:
-        return [f"{path}: {error.strerror}"]
+        return [f"{path}: {error.strerror or error}"]
     return []
 
 
