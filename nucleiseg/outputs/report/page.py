@@ -111,7 +111,7 @@ def _card(i: int, entry: Entry, name: str, units: Units, charts: _Charts) -> str
         f'aria-label="Outlines of {escaped(name)}">'
         f'<img src="{entry.thumbnail}" alt="" {size}>'
         f'<img class="outlines" src="{entry.outlines}" alt="" {size}></button>'
-        f"<figcaption><h3>{file_name(name)}</h3><p>{facts}</p>{_reasons(entry)}"
+        f"<figcaption><h3>{file_name(name)}</h3><p>{facts}</p>{_folded(entry)}"
         f'<dl class="sparks">{charts.small(entry)}</dl></figcaption></figure>\n'
     )
 
@@ -124,6 +124,14 @@ def _reasons(entry: Entry) -> str:
         for flag in entry.flags
     )
     return f'<ul class="flags">{"".join(items)}</ul>'
+
+
+def _folded(entry: Entry) -> str:
+    """Write the flags so that a click tells the reason; pictures stay close together."""
+    return "".join(
+        f'<details><summary class="flag">{flag.name}</summary>{escape(flag.reason)}</details>'
+        for flag in entry.flags
+    )
 
 
 def _summary(entries: Sequence[Entry], failures: Sequence[Failure], units: Units) -> str:

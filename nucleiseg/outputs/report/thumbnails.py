@@ -18,7 +18,7 @@ SIDE = 256
 """Longest side of a thumbnail in pixels. Outlines have twice as many, for thin lines."""
 
 QUALITY = 70
-"""Of WebP, 1 to 100: the example images take 2 to 12 kB each."""
+"""Of WebP, 1 to 100: the example images take 2 to 5 kB each."""
 
 
 def thumbnail(image: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
