@@ -295,6 +295,15 @@ def test_what_is_unknown_has_no_value(tmp_path, model):
     ]
 
 
+def test_a_run_of_which_nothing_came_has_a_page_too(tmp_path, model):
+    report = Report(model)
+    report.failure("a.tif", "is empty")
+    page = written(report, tmp_path)
+    assert page.table() == {}
+    assert page.facts()["images"] == "0"
+    assert page.facts()["failed"] == "1"
+
+
 def test_intensities_of_different_depths_have_charts_of_their_own(tmp_path, model):
     image, labels = example("fluorescence_small.png")
     report = Report(model)
@@ -394,6 +403,18 @@ def stood_out(segmenter, model, image):
     _, labels, maps, scale = segmenter.segment_all(image)
     nuclei = measure(image, labels, maps)
     return [flag.name for flag in flags(nuclei, edge_blur(image, labels), scale, model)]
+
+
+@pytest.mark.parametrize("name", ["fluorescence_small.png", "hematoxylin_eosin.png"])
+@pytest.mark.parametrize("scale", ["auto", 0.5, 1.0, 1.7])
+def test_everything_at_once_is_what_each_output_gives_by_itself(segmenter, name, scale):
+    image, _ = example(name)
+    everything = segmenter.segment_all(image, scale=scale)
+    for output in ("mask", "labels", "maps"):
+        expected = segmenter.segment(image, output, scale=scale)
+        np.testing.assert_array_equal(getattr(everything, output), expected)
+    expected = segmenter.find_scale(image) if scale == "auto" else scale
+    assert everything.scale == expected
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -56,7 +56,7 @@ def table(entries: Sequence[Entry], names: Sequence[str], units: Units) -> str:
     )
     body = "".join(
         _row(i, entry, name, chosen)
-        for i, (entry, name) in enumerate(zip(entries, names, strict=False))
+        for i, (entry, name) in enumerate(zip(entries, names, strict=True))
     )
     return f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,3 +51,8 @@ class Units:
 
     def _a_pixel(self, entry: Entry) -> float:
         return entry.mpp if self.physical and entry.mpp else 1.0
+
+
+def together(arrays: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Join arrays, of which there may be none."""
+    return np.concatenate([np.zeros(0, np.float32), *arrays])
