@@ -23,7 +23,7 @@ LEAST_CONFIDENCE = 0.89
 the 2018 Data Science Bowl's stage 1 that were not trained on, 0.81 and 0.85 on smooth noise."""
 
 MOST_BLUR = 2.9
-"""Blur of nuclei's edges in pixels: 1.4 to 2.4 on the example images, up to 2.7 on the 80; 3.1 to
+"""Blur of nuclei's edges in pixels: 1.4 to 2.4 on the example images, up to 2.6 on the 80; 3.1 to
 3.9 once they are blurred with a Gaussian of 3."""
 
 MOST_RELATIVE_BLUR = 0.08
@@ -40,9 +40,8 @@ class Flag:
 
 
 def usual_diameter(nuclei: Nuclei) -> float:
-    """Give the diameter of a usual nucleus in pixels, of whole ones where there are any."""
-    whole = nuclei.diameters[~nuclei.cut]
-    return scaling.typical(whole if whole.size else nuclei.diameters)
+    """Give the diameter of a usual nucleus in pixels, as ``scale="auto"`` reckons it."""
+    return scaling.typical(nuclei.diameters)
 
 
 def confidence(nuclei: Nuclei) -> float | None:

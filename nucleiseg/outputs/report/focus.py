@@ -4,7 +4,8 @@ An edge of blur b (the standard deviation, in pixels, of the Gaussian that would
 step) has a gradient proportional to 1 / sqrt(b^2 + s^2) once it is smoothed with a Gaussian s. So
 the ratio of the gradients after two smoothings gives b, whatever the contrast: Zhuo and Sim,
 "Defocus map estimation from a single image", Pattern Recognition 44 (2011),
-doi:10.1016/j.patcog.2011.03.009. Here gradients are squared and summed over all edges. Noise adds
+doi:10.1016/j.patcog.2011.03.009. Here gradients are squared and summed over all edges and the
+pixels next to them, so that sharp edges read up to half a pixel more than they are. Noise adds
 to them a part that is known from its strength, which Immerkaer's filter finds: "Fast noise variance
 estimation", Computer Vision and Image Understanding 64 (1996), doi:10.1006/cviu.1996.0060.
 """
