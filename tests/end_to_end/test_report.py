@@ -369,11 +369,12 @@ def test_what_does_not_fit_together_is_refused(model, image, labels, maps, words
 
 @pytest.fixture(scope="module")
 def many(model):
-    """Three hundred entries, of the examples in turn."""
+    """Three hundred entries without flags, of the examples in turn."""
     report = Report(model)
     entries = [report.entry(name, *example(name)) for name in NAMES]
     return [
-        dataclasses.replace(entries[i % len(entries)], name=f"plate/{i:03}.png") for i in range(300)
+        dataclasses.replace(entries[i % len(entries)], name=f"plate/{i:03}.png", flags=[])
+        for i in range(300)
     ]
 
 
