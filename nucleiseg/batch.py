@@ -12,6 +12,7 @@ from typing import Any
 
 from nucleiseg import images
 from nucleiseg.outputs import Format, Result
+from nucleiseg.outputs.report import Report
 from nucleiseg.outputs.result import beside
 from nucleiseg.segmenter import Segmenter
 
@@ -54,6 +55,7 @@ class _Run:
     selection: images.Selection
     inputs: frozenset[str]
     stems: dict[Path, Path]
+    report: Report | None
     stopping: Event = field(default_factory=Event)
 
 
@@ -63,6 +65,7 @@ def run(
     formats: Sequence[Format],
     size: Mapping[str, Any] | None = None,
     selection: images.Selection | None = None,
+    report: Report | None = None,
 ) -> Generator[Outcome, None, None]:
     """Do all jobs. One that fails does not stop the others.
 
@@ -80,6 +83,8 @@ def run(
     selection
         What to take of stacks and channels. Each plane has outputs of its own, with its suffix
         behind the stem.
+    report
+        What tells of the run: every plane is entered into it, and every image's failure.
 
     Yields
     ------
@@ -94,12 +99,16 @@ def run(
         selection or images.Selection(),
         frozenset(os.path.realpath(job.image) for job in jobs),
         {job.stem: job.image for job in jobs},
+        report,
     )
     pool = ThreadPoolExecutor(WORKERS, "nucleiseg-batch")
     try:
         futures = [pool.submit(_do, shared, job) for job in jobs]
         for future in as_completed(futures):
-            yield future.result()
+            outcome = future.result()
+            if report and outcome.failure:
+                report.failure(str(outcome.image), outcome.failure)
+            yield outcome
     finally:
         shared.stopping.set()
         pool.shutdown(cancel_futures=True)
@@ -121,11 +130,18 @@ def _do(shared: _Run, job: Job) -> Outcome:
 
 def _do_plane(shared: _Run, job: Job, plane: images.Plane) -> Result:
     stem = _stem(shared, job, plane.suffix)
-    mask, labels = shared.segmenter.segment_both(plane.array, **_size(shared.size, plane))
+    size = _size(shared.size, plane)
+    if shared.report:
+        mask, labels, maps, scale = shared.segmenter.segment_all(plane.array, **size)
+    else:
+        mask, labels = shared.segmenter.segment_both(plane.array, **size)
     result = Result(plane.array, mask, labels, plane.mpp)
     stem.parent.mkdir(parents=True, exist_ok=True)
     for each in shared.formats:
         each.save(stem, result)
+    if shared.report:
+        name = f"{job.image}{plane.suffix}"
+        shared.report.entry(name, plane.array, labels, maps, size.get("mpp") or plane.mpp, scale)
     return result
 
 

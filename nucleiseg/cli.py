@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nucleiseg.images import Selection
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
+    from nucleiseg.outputs.report import Report
     from nucleiseg.segmenter import Segmenter
 
 FAILED, CANNOT_START, INTERRUPTED = 1, 2, 130
@@ -147,6 +148,9 @@ def segment(
         Path | None,
         typer.Option(metavar="FILE", help="ONNX model.", show_default="the shipped one"),
     ] = None,
+    with_report: Annotated[
+        bool, typer.Option("--report", help="Write DIR/report.html, a page about the run.")
+    ] = False,
 ) -> None:
     """Find the nuclei of images and save them as files.
 
@@ -164,9 +168,12 @@ def segment(
         segmenter = Segmenter(model, device=device.value, threads=threads)
         size = _size(segmenter.model, scale, mpp, diameter)
     begin = time.perf_counter()
-    outcomes = _run(segmenter, jobs, formats, size, selection)
+    report = _report(segmenter) if with_report else None
+    outcomes = _run(segmenter, jobs, formats, size, selection, report)
     summary = _summary(outcomes, time.perf_counter() - begin)
     failures = _failures(outcomes, jobs)
+    if report:
+        failures += _write(report, output / "report.html", segmenter, formats, size)
     for line in failures:
         print(line, file=sys.stderr)
     print(f"{summary}, {_listed(formats)} in {output}")
@@ -237,13 +244,14 @@ def _run(
     formats: list[Format],
     size: dict[str, str | float | None],
     selection: Selection,
+    report: Report | None,
 ) -> list[Outcome]:
     from nucleiseg.batch import run
 
     outcomes: list[Outcome] = []
     try:
         with (
-            closing(run(segmenter, jobs, formats, size, selection)) as running,
+            closing(run(segmenter, jobs, formats, size, selection, report)) as running,
             _progress(len(jobs)) as advance,
         ):
             for outcome in running:
@@ -253,6 +261,35 @@ def _run(
         _say(f"interrupted after {len(outcomes):,} of {_counted(len(jobs), 'image')}")
         raise typer.Exit(INTERRUPTED) from None
     return outcomes
+
+
+def _report(segmenter: Segmenter) -> Report:
+    from nucleiseg.outputs.report import Report
+
+    return Report(segmenter.model)
+
+
+def _write(
+    report: Report,
+    path: Path,
+    segmenter: Segmenter,
+    formats: Sequence[Format],
+    size: dict[str, str | float | None],
+) -> list[str]:
+    """Write the report; what went wrong, if anything, in a line."""
+    given = {name: str(value) for name, value in size.items() if value is not None}
+    if len(given) > 1:
+        del given["scale"]  # "auto", which the other stands instead of
+    settings = {
+        **given,
+        "device": f"{segmenter.backend_name}, {_counted(segmenter.threads, 'thread')}",
+        "saved": _listed(formats),
+    }
+    try:
+        report.write(path, settings)
+    except OSError as error:
+        return [f"{path}: {error.strerror or error}"]
+    return []
 
 
 def _say(message: str) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from nucleiseg.scaling import Scale
 Image = NDArray[Any] | str | Path
 Output = Literal["mask", "labels", "maps"]
 
-OUTPUTS = ("mask", "labels", "maps")
+OUTPUTS: tuple[Output, ...] = ("mask", "labels", "maps")
 
 TILE = 3072
 """Largest side of a tile in pixels. The network's buffers for one of this size take about 600 MB;
@@ -38,6 +38,24 @@ LOOKS = 3
 
 IN_FLIGHT = 3
 """Images that `Segmenter.map` works on at once: one in the network, one before it, one after."""
+
+
+class Everything(NamedTuple):
+    """All that `Segmenter.segment_all` finds of one image.
+
+    Attributes
+    ----------
+    mask : ndarray, (H, W) bool
+    labels : ndarray, (H, W) int32
+    maps : ndarray, (H, W, 2) uint8
+    scale : float
+        How far the network saw the image shrunk.
+    """
+
+    mask: NDArray[np.bool_]
+    labels: NDArray[np.int32]
+    maps: NDArray[np.uint8]
+    scale: float
 
 
 class Segmenter:
@@ -159,14 +177,34 @@ class Segmenter:
         diameter: float | None = None,
     ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
         """Give mask and labels of one image in one go; see `segment`."""
+        maps, found, shape = self._seen(image, scale, mpp, diameter)
+        mask = self._decoded(maps, "mask", found, shape)
+        return mask, self._decoded(maps, "labels", found, shape)
+
+    def segment_all(
+        self,
+        image: Image,
+        *,
+        scale: Scale = "auto",
+        mpp: float | None = None,
+        diameter: float | None = None,
+    ) -> Everything:
+        """Give mask, labels, maps and scale of one image in one go; see `segment`."""
+        maps, found, shape = self._seen(image, scale, mpp, diameter)
+        mask, labels, restored = (self._decoded(maps, each, found, shape) for each in OUTPUTS)
+        return Everything(mask, labels, restored, found)
+
+    def _seen(
+        self, image: Image, scale: Scale, mpp: float | None, diameter: float | None
+    ) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+        """Give the maps at the network's size, their scale and the image's own size."""
         wanted = scaling.requested(scale, mpp, diameter, self.model)
         array = _as_array(image)
         levels, shape = self._backend.percentiles(array), array.shape[:2]
         found, maps = self._look(array, levels) if wanted is None else (wanted, None)
         if maps is None:
             maps = self._maps(scaling.resized(array, found), levels)
-        mask = self._decoded(maps, "mask", found, shape)
-        return mask, self._decoded(maps, "labels", found, shape)
+        return maps, found, (shape[0], shape[1])
 
     def find_scale(self, image: Image) -> float:
         """Give the scale that ``scale="auto"`` takes for an image.

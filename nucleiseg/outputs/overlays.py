@@ -51,17 +51,22 @@ def draw(image: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.uint8]:
     NDArray
         (H, W, 3) uint8, RGB.
     """
-    canvas = _rgb(image)
-    outline = _outline(labels)
-    if outline.any():
-        beneath = canvas[outline].mean(axis=0)
-        distance = np.linalg.norm(_COLOURS - beneath, axis=1)
-        canvas[outline] = _COLOURS[distance.argmax()]
+    canvas = rgb(image)
+    lines = outline(labels)
+    canvas[lines] = colour(canvas[lines])
     return canvas
 
 
-def _outline(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Pixels of a nucleus with another label above, below, left or right of them."""
+def colour(beneath: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give the colour for lines, (3,) uint8, that is furthest from the (N, 3) pixels beneath."""
+    mean = beneath.mean(axis=0) if len(beneath) else np.zeros(3)
+    distance = np.linalg.norm(_COLOURS - mean, axis=1)
+    furthest: NDArray[np.uint8] = _COLOURS[distance.argmax()]
+    return furthest
+
+
+def outline(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Find pixels of a nucleus with another label above, below, left or right of them."""
     edge = np.zeros(labels.shape, np.bool_)
     across = labels[:, 1:] != labels[:, :-1]
     down = labels[1:] != labels[:-1]
@@ -72,7 +77,8 @@ def _outline(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
     return edge & (labels > 0)
 
 
-def _rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
+def rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Make a picture, (H, W, 3) uint8, of an image; see `save`."""
     if image.ndim == 3 and image.shape[2] >= 3 and image.dtype == np.uint8:
         colours: NDArray[np.uint8] = image[..., :3].copy()
         return colours

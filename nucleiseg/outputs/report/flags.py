@@ -1,0 +1,116 @@
+"""Which images are worth a second look, and why, in words.
+
+The limits were chosen on the example images, blurred and noisy copies of them, and noise alone;
+``tests/end_to_end/test_report.py`` measures them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nucleiseg import scaling
+from nucleiseg.model import Model
+from nucleiseg.outputs.report.measure import Nuclei
+
+MOST_CUT = 0.5
+"""Share of nuclei at the border beyond which the sizes of the others are a biased sample."""
+
+LEAST_CONFIDENCE = 0.89
+"""Mean probability in nuclei: 0.92 to 0.98 on the example images, 0.93 to 0.98 on the 80 images of
+the 2018 Data Science Bowl's stage 1 that were not trained on, 0.81 and 0.85 on smooth noise."""
+
+MOST_BLUR = 2.9
+"""Blur of nuclei's edges in pixels: 1.4 to 2.4 on the example images, up to 2.6 on the 80; 3.1 to
+3.9 once they are blurred with a Gaussian of 3."""
+
+MOST_RELATIVE_BLUR = 0.08
+"""Blur of edges over the diameter of nuclei. An image of many pixels a nucleus, though sharp, has
+wide edges: those of nuclei more than 38 pixels across are held against this (0.05 when sharp)."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One thing that stood out: its name in a word or two, and the reason in a sentence."""
+
+    name: str
+    reason: str
+
+
+def usual_diameter(nuclei: Nuclei) -> float:
+    """Give the diameter of a usual nucleus in pixels, as ``scale="auto"`` reckons it."""
+    return scaling.typical(nuclei.diameters)
+
+
+def confidence(nuclei: Nuclei) -> float | None:
+    """Give the mean probability of all pixels of nuclei, None without maps or nuclei."""
+    if nuclei.probabilities is None or not nuclei.areas.size:
+        return None
+    return float(np.average(nuclei.probabilities, weights=nuclei.areas))
+
+
+def flags(nuclei: Nuclei, blur: float | None, scale: float, model: Model) -> list[Flag]:
+    """Say what stands out in an image.
+
+    Parameters
+    ----------
+    nuclei : Nuclei
+    blur : float or None
+        Of `nucleiseg.outputs.report.focus.edge_blur`.
+    scale : float
+        How far the network saw the image shrunk.
+    model : Model
+    """
+    if not nuclei.areas.size:
+        return [Flag("no nuclei", "No nuclei were found.")]
+    return [
+        *_cut(nuclei),
+        *_unsure(nuclei),
+        *_out_of_range(nuclei, scale, model),
+        *_blurred(nuclei, blur),
+    ]
+
+
+def _cut(nuclei: Nuclei) -> Iterator[Flag]:
+    cut, count = int(nuclei.cut.sum()), nuclei.cut.size
+    if cut > MOST_CUT * count:
+        yield Flag(
+            "at the border",
+            f"{cut:,} of {count:,} nuclei touch the border, so what is measured of them is a part; "
+            "a larger field would hold more whole ones.",
+        )
+
+
+def _unsure(nuclei: Nuclei) -> Iterator[Flag]:
+    mean = confidence(nuclei)
+    if mean is not None and mean < LEAST_CONFIDENCE:
+        yield Flag(
+            "low confidence",
+            f"The network is unsure: pixels of nuclei have a mean probability of {mean:.2f}, where "
+            f"{LEAST_CONFIDENCE} or more is usual.",
+        )
+
+
+def _out_of_range(nuclei: Nuclei, scale: float, model: Model) -> Iterator[Flag]:
+    low, high = model.good_diameters
+    seen = usual_diameter(nuclei) / scale
+    if seen > high or (seen < low and nuclei.areas.size >= scaling.FEWEST):
+        yield Flag(
+            "unusual size",
+            f"A usual nucleus is {seen:.0f} pixels across as the network sees it; the model is at "
+            f"its best from {low:.0f} to {high:.0f}. Should nuclei be of another size, give their "
+            "diameter or the image's micrometres a pixel.",
+        )
+
+
+def _blurred(nuclei: Nuclei, blur: float | None) -> Iterator[Flag]:
+    diameter = usual_diameter(nuclei)
+    if blur is not None and blur > max(MOST_BLUR, MOST_RELATIVE_BLUR * diameter):
+        width = "very wide" if np.isinf(blur) else f"blurred over {blur:.1f} pixels"
+        yield Flag(
+            "out of focus",
+            f"The edges of nuclei are {width}, of a usual diameter of {diameter:.0f}; the image "
+            "may be out of focus.",
+        )

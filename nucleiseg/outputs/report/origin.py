@@ -1,0 +1,43 @@
+"""Where a page comes from: the model, and the versions of what computed with it."""
+
+from __future__ import annotations
+
+import platform
+from datetime import datetime
+from importlib import metadata
+
+from nucleiseg.model import Model
+
+LIBRARIES = ("numpy", "opencv-python-headless", "openvino")
+
+
+def described(model: Model) -> dict[str, str]:
+    """Say what the model is, in names and values."""
+    low, high = model.good_diameters
+    return {
+        "Name": model.name,
+        "Version": model.version,
+        "SHA-256": model.checksum,
+        "Licence": model.licence,
+        "Trained on": "; ".join(model.data),
+        "At its best": f"{low:g} to {high:g} pixels a nucleus, {model.mpp:g} µm a pixel",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Give the versions in use, and the time."""
+    from nucleiseg import __version__
+
+    installed = {}
+    for library in LIBRARIES:
+        try:
+            installed[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            installed[library] = "of unknown version"
+    return {
+        "nucleiseg": __version__,
+        "Python": platform.python_version(),
+        **installed,
+        "System": f"{platform.system()} {platform.machine()}",
+        "Written": datetime.now().astimezone().isoformat(" ", "minutes"),
+    }
