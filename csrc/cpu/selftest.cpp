@@ -124,9 +124,8 @@ void test_normalize(Random& random, Results& results, ValueType type, Size size,
   const double low = static_cast<double>(random.pick(0, 50));
   const double high = static_cast<double>(random.pick(50, 100));
   const std::pair<double, double> limits = percentiles(image, low, high, threads);
-  results.add<double>(
-      "percentiles", {limits.first, limits.second},
-      {reference::percentile(values, low), reference::percentile(values, high)});
+  results.add<double>("percentiles", {limits.first, limits.second},
+                      {reference::percentile(values, low), reference::percentile(values, high)});
   if constexpr (std::is_floating_point_v<T>) {
     const auto last = static_cast<int64_t>(values.size()) - 1;
     values[static_cast<size_t>(random.pick(0, last))] = std::numeric_limits<T>::quiet_NaN();
