@@ -44,7 +44,7 @@ arm: run := qemu-aarch64
 race address plain arm:
 	@cmake -S . -B build/selftest-$@ -DNUCLEISEG_CUDA=off -DNUCLEISEG_WERROR=ON \
 	  -DNUCLEISEG_SELFTEST=$(kind) $(platform)
-	@cmake --build build/selftest-$@ --target $(programs)
+	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/selftest-$@ --target $(programs)
 	@for program in $(programs); do $(run) build/selftest-$@/$$program $(rounds) || exit 1; done
 
 spills:

@@ -23,6 +23,10 @@ if(NUCLEISEG_SELFTEST STREQUAL "thread")
   target_compile_definitions(sanitizer INTERFACE NUCLEISEG_EMULATION_THREADS=4)
 endif()
 
+foreach(level IN LISTS levels)
+  target_link_libraries(rows_${level} PRIVATE sanitizer)
+endforeach()
+
 add_executable(selftest csrc/emulation/selftest.cpp ${emulated_kernels} ${emulation}
                         ${device_sources} ${cpu_sources})
 target_link_libraries(selftest PRIVATE emulation_options sanitizer)

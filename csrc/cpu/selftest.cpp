@@ -50,19 +50,24 @@ class Random {
   uint64_t state_ = 20240229;
 };
 
+template <class T>
+Bytes bytes_of(const std::vector<T>& values) {
+  Bytes bytes(values.size() * sizeof(T));
+  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
 // What was found, operation by operation: FNV-1a (Fowler, Noll and Vo).
 class Results {
  public:
   template <class T>
   void add(const std::string& operation, const std::vector<T>& found,
            const std::vector<T>& expected) {
-    if (found.size() != expected.size() ||
-        std::memcmp(found.data(), expected.data(), found.size() * sizeof(T)) != 0) {
+    const Bytes bytes = bytes_of(found);
+    if (bytes != bytes_of(expected)) {
       ++failures_;
       std::printf("%s differs with %s\n", operation.c_str(), rows().level);
     }
-    Bytes bytes(found.size() * sizeof(T));
-    if (!bytes.empty()) std::memcpy(bytes.data(), found.data(), bytes.size());
     uint64_t& digest = digests_.try_emplace(operation, 0xcbf29ce484222325u).first->second;
     for (const uint8_t byte : bytes) digest = (digest ^ byte) * 0x100000001b3u;
   }

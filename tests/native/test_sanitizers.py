@@ -28,7 +28,7 @@ def test_the_kernels_do_nothing_forbidden(target, tmp_path):
     done = run(program)
     if done.returncode != 0:
         pytest.skip(f"programs with {flag} do not run here: {done.stdout.strip()}")
-    printed = make(target, "rounds=10")
+    printed = make(target, "rounds=20")
     assert len(SANE.findall(printed)) == 2, printed
     if target == "race":
         planted = run(ROOT / "build" / "selftest-race" / "selftest", "race")
