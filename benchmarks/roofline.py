@@ -20,6 +20,9 @@ from onnx import shape_inference
 MODEL = Path(__file__).parents[1] / "nucleiseg" / "models" / "nuclei.onnx"
 
 
+QUANTISATIONS = ("QuantizeLinear", "DequantizeLinear")
+
+
 class Gpu(NamedTuple):
     """Bytes a second; int8 operations a second without sparsity, an addition being one."""
 
@@ -48,11 +51,9 @@ GPUS = (
 NUCLEUS = 0.2
 """Share of the pixels that are nucleus: an assumption. The example images have 4 % to 41 %."""
 
-TILE_BYTES = 2
-"""A value of the network's input where the engine takes half precision."""
-
-PARTIAL_BYTES = 2
-"""A value of a sum that a later convolution adds to, in half precision."""
+HALF = 2
+"""Bytes of a value in half precision: what the first convolution reads, for which the engine turns
+its input's bytes into that, and sums that a later convolution adds to."""
 
 
 class Step(NamedTuple):
@@ -108,19 +109,21 @@ def count_network(path: Path, side: int = 256) -> Network:
     for tensor in (*graph.value_info, *graph.input, *graph.output):
         sizes[tensor.name] = [axis.dim_value for axis in tensor.type.tensor_type.shape.dim]
     partial = {name for node in graph.node if node.op_type == "Add" for name in node.input[:1]}
-    launches, traffic, work = 0, 0, 0
+    image = model.graph.input[0].name
+    # Bytes to half precision, which the first convolution then reads in their place.
+    launches, traffic, work = 1, _count(sizes[image]) * (1 + HALF), 0
     for node in graph.node:
         if node.op_type not in ("Conv", "ConvTranspose", "MaxPool"):
             continue
         launches += 1
         source, target = node.input[0], node.output[0]
+        traffic += _count(sizes[source]) * (HALF if _origin(graph, source) == image else 1)
         # Twice for a partial sum: the convolution that adds to it reads it.
-        traffic += _count(sizes[source])
-        traffic += _count(sizes[target]) * (2 * PARTIAL_BYTES if target in partial else 1)
+        traffic += _count(sizes[target]) * (2 * HALF if target in partial else 1)
         if node.op_type != "MaxPool":
             spread = source if node.op_type == "ConvTranspose" else target
             positions = sizes[spread][2] * sizes[spread][3]
-            work += _count(_kernel(graph, node, sizes)) * positions
+            work += _count(sizes[_origin(graph, node.input[1])]) * positions
     pixels = side * side
     return Network(launches, traffic / pixels, work / pixels)
 
@@ -132,13 +135,12 @@ def _count(shape: list[int]) -> int:
     return count
 
 
-def _kernel(graph: onnx.GraphProto, node: onnx.NodeProto, sizes: dict[str, list[int]]) -> list[int]:
-    """Give a kernel's shape, which may come from a file's integers through a dequantisation."""
-    makers = {maker.output[0]: maker for maker in graph.node}
-    name = node.input[1]
+def _origin(graph: onnx.GraphProto, name: str) -> str:
+    """Name what a tensor is made of, behind quantisations: another operation's, or the file's."""
+    makers = {maker.output[0]: maker for maker in graph.node if maker.op_type in QUANTISATIONS}
     while name in makers:
         name = makers[name].input[0]
-    return sizes[name]
+    return name
 
 
 def steps(network: Network) -> Iterator[Step]:
@@ -147,7 +149,7 @@ def steps(network: Network) -> Iterator[Step]:
     yield Step("upload", 1, 3, linked=True)
     yield Step("percentiles", 3, 3)
     yield Step("normalize", 1, 3 + 3)
-    yield Step("gather", 1, 3 + 3 * TILE_BYTES)
+    yield Step("gather", 1, 3 + 3)
     yield Step("network, int8", *network)
     yield Step("assemble", 1, 2 + 2)
     yield Step("mask", 1, 2 + 1)
