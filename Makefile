@@ -1,15 +1,18 @@
 # make demo    segment the example images
 # make test    run the tests
 # make lint    check style and types
-# make race    run the CUDA kernels, compiled for the CPU, under the race detector
+# make race    run the kernels, the CUDA ones compiled for the CPU, under the race detector
 # make address the same under the address and undefined-behaviour sanitizers
+# make plain   the same without any of these
+# make arm     the CPU's kernels compiled for 64-bit Arm, under qemu-user; needs a cross-compiler
 # make spills  say what each CUDA kernel needs on each GPU; needs nvcc
 # make format  put the sources into that style
 # make clean   remove what was made here
 #
 # PYTHON=/path/to/python3 and CXX=/path/to/compiler choose those; see tools/check.sh.
+# rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint race address spills format clean
+.PHONY: demo test lint race address plain arm spills format clean
 
 venv := .venv
 bin := $(venv)/bin
@@ -30,13 +33,19 @@ lint: $(venv)/.development
 	@$(bin)/mypy
 	@$(bin)/clang-format --dry-run --Werror $(cxx_sources)
 
-race: selftest_kind := thread
-address: selftest_kind := address
-race address:
+rounds := 20
+race: kind := thread
+address: kind := address
+plain arm: kind := plain
+race address plain: programs := selftest cpu_selftest
+arm: programs := cpu_selftest
+arm: platform := -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake
+arm: run := qemu-aarch64
+race address plain arm:
 	@cmake -S . -B build/selftest-$@ -DNUCLEISEG_CUDA=off -DNUCLEISEG_WERROR=ON \
-	  -DNUCLEISEG_SELFTEST=$(selftest_kind)
-	@cmake --build build/selftest-$@
-	@build/selftest-$@/selftest 20 40
+	  -DNUCLEISEG_SELFTEST=$(kind) $(platform)
+	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/selftest-$@ --target $(programs)
+	@for program in $(programs); do $(run) build/selftest-$@/$$program $(rounds) || exit 1; done
 
 spills:
 	@python3 tools/cuda_report.py

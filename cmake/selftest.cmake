@@ -1,5 +1,6 @@
-# Every kernel against the CPU without Python, for the sanitizers. The race detector needs the threads
-# of a launch to be threads.
+# Every kernel without Python, for the sanitizers and for other processors: the emulated ones against
+# the CPU's, and the CPU's against their definition. The race detector needs the threads of a launch
+# to be threads.
 if(NOT NUCLEISEG_SELFTEST MATCHES "^(plain|thread|address)$")
   message(FATAL_ERROR
           "NUCLEISEG_SELFTEST=${NUCLEISEG_SELFTEST}: accepted are plain, thread and address.")
@@ -22,6 +23,16 @@ if(NUCLEISEG_SELFTEST STREQUAL "thread")
   target_compile_definitions(sanitizer INTERFACE NUCLEISEG_EMULATION_THREADS=4)
 endif()
 
+foreach(level IN LISTS levels)
+  target_link_libraries(rows_${level} PRIVATE sanitizer)
+endforeach()
+
 add_executable(selftest csrc/emulation/selftest.cpp ${emulated_kernels} ${emulation}
                         ${device_sources} ${cpu_sources})
 target_link_libraries(selftest PRIVATE emulation_options sanitizer)
+
+# The definition is the one thing here that is not to be vectorised.
+set_source_files_properties(csrc/cpu/reference.cpp csrc/cpu/selftest.cpp
+                            PROPERTIES COMPILE_OPTIONS "-fno-tree-vectorize")
+add_executable(cpu_selftest csrc/cpu/selftest.cpp csrc/cpu/reference.cpp ${cpu_sources})
+target_link_libraries(cpu_selftest PRIVATE nucleiseg_options Threads::Threads sanitizer)

@@ -16,6 +16,7 @@
 #include "cuda/normalize.h"
 #include "cuda/stream.h"
 #include "cuda/tiles.h"
+#include "cuda/words.h"
 #include "emulation/machine.h"
 
 namespace nucleiseg::emulated {
@@ -229,6 +230,16 @@ void test_all(Random& random, int round, int64_t most) {
   test_assemble(random, stream, height, width, round);
 }
 
+// What no kernel here may do: all threads write one cell.
+void race_on_purpose(int32_t* cell) { *cell = static_cast<int32_t>(threadIdx.x); }
+
+void plant_race() {
+  const Stream stream;
+  const OnDevice<int32_t> cell(1, stream);
+  launch(race_on_purpose, 1, 64, stream.handle(), cell.data());
+  stream.synchronize();
+}
+
 bool everything_is_given_back() {
   const emulation::Usage left = emulation::usage();
   return left.device_bytes == 0 && left.pinned_bytes == 0 && left.streams == 0 &&
@@ -238,11 +249,16 @@ bool everything_is_given_back() {
 }  // namespace
 }  // namespace nucleiseg::emulated
 
-// Arguments: how many rounds, and the longest side of an image.
+// Arguments: how many rounds, and the longest side of an image; or "race", to see whether the race
+// detector sees one.
 int main(int count, char** arguments) {
   using namespace nucleiseg::emulated;
+  if (count > 1 && std::string(arguments[1]) == "race") {
+    plant_race();
+    return 0;
+  }
   const int rounds = count > 1 ? std::stoi(arguments[1]) : 100;
-  const int64_t most = count > 2 ? std::stoi(arguments[2]) : 90;
+  const int64_t most = count > 2 ? std::stoi(arguments[2]) : 40;
   Random random(20240229);
   for (int round = 0; round < rounds; ++round) test_all(random, round, most);
   if (!everything_is_given_back()) {

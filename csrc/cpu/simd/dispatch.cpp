@@ -5,9 +5,17 @@
 
 namespace nucleiseg::cpu {
 
+#if defined(__aarch64__)
+namespace neon {
+extern const Rows table;
+}
+namespace least = neon;
+#else
 namespace baseline {
 extern const Rows table;
 }
+namespace least = baseline;
+#endif
 #if defined(__x86_64__)
 namespace avx2 {
 extern const Rows table;
@@ -20,7 +28,7 @@ extern const Rows table;
 namespace {
 
 std::vector<const Rows*> usable_tables() {
-  std::vector<const Rows*> tables = {&baseline::table};
+  std::vector<const Rows*> tables = {&least::table};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2")) tables.push_back(&avx2::table);
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -1,0 +1,79 @@
+"""The CPU's kernels on 64-bit Arm: they compile, use NEON, and give the same as everywhere."""
+
+import re
+from collections import Counter
+
+import pytest
+from programs import ROOT, SANE, digests, make, need, run
+
+from nucleiseg._native import cpu
+
+ROUNDS = "rounds=10"
+BUILD = ROOT / "build" / "selftest-arm" / "CMakeFiles"
+NEON = re.compile(r"\bv\d+\.(16b|8h|4s|2d)\b")
+FUNCTION = re.compile(r"^[0-9a-f]+ <(?P<name>.*)>:$")
+HOT_LOOPS = [
+    "normalize<unsigned char>",
+    "normalize<unsigned short>",
+    "normalize<short>",
+    "normalize<float>",
+    "normalize<double>",
+    "grey_to_rgb",
+    "mask",
+    "heights",
+    "codes",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cross_compiled() -> None:
+    need("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu")
+    make("arm", "run=true")  # compiles, and runs nothing
+
+
+def instructions(object_file: str) -> dict[str, list[str]]:
+    """Read the instructions of each function."""
+    done = run("aarch64-linux-gnu-objdump", "-dC", "--no-show-raw-insn", str(BUILD / object_file))
+    assert done.returncode == 0, done.stdout
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        if match := FUNCTION.match(line):
+            found[match["name"]] = lines = []
+        elif found and "\t" in line:
+            lines.append(line.split("\t", 1)[1])
+    return found
+
+
+@pytest.mark.parametrize("name", HOT_LOOPS)
+def test_a_row_is_done_in_neon_registers(name):
+    rows = instructions("rows_neon.dir/csrc/cpu/simd/rows.cpp.o")
+    bodies = [body for function, body in rows.items() if f"::{name}(" in function]
+    assert len(bodies) == 1
+    kinds = Counter(line.split()[0] for line in bodies[0] if NEON.search(line))
+    assert len(kinds) >= 3, f"{name}: {dict(kinds)}"
+
+
+def test_cells_are_spread_in_neon_registers():
+    functions = instructions("cpu_selftest.dir/csrc/cpu/tiles.cpp.o")
+    wide = [line for name, body in functions.items() if "assemble" in name for line in body]
+    # Every other 32-bit half of a cell.
+    assert any(re.match(r"(ld2|uzp[12])\s.*v\d+\.4s", line) for line in wide)
+
+
+def test_gathering_copies_whole_rows():
+    functions = instructions("cpu_selftest.dir/csrc/cpu/tiles.cpp.o")
+    copies = [line for name, body in functions.items() if "gather" in name for line in body]
+    assert any("<memcpy" in line for line in copies)
+
+
+def test_the_results_are_the_same_bit_for_bit():
+    need("qemu-aarch64", "qemu-user")
+    printed = make("arm", ROUNDS)
+    assert SANE.search(printed), printed
+    found = digests(printed)
+    assert list(found) == ["neon"]
+    here = digests(make("plain", ROUNDS, "programs=cpu_selftest"))
+    assert list(here) == cpu.features()["levels"]
+    for level, results in here.items():
+        assert results == found["neon"], level
+        assert len(results) == 6
