@@ -195,21 +195,23 @@ class _Graph:
 
     def written(self) -> onnx.ModelProto:
         """Give the whole, checked."""
-        onnx = _onnx()
+        library = _onnx()
         used = {name for node in self.nodes for name in node.input}
         constants = [
-            onnx.numpy_helper.from_array(value, name)
+            library.numpy_helper.from_array(value, name)
             for name, value in self.constants.items()
             if name in used
         ]
         inputs = [_bytes("tiles", ["batch", "height", "width", 3])]
         outputs = [_bytes("cells", ["batch", "rows", "columns", 8])]
-        graph = onnx.helper.make_graph(self.nodes, "nuclei", inputs, outputs, constants)
-        opsets = [onnx.helper.make_opsetid("", self.opset)]
-        written = onnx.helper.make_model(graph, opset_imports=opsets, producer_name="nucleiseg")
+        graph = library.helper.make_graph(self.nodes, "nuclei", inputs, outputs, constants)
+        opsets = [library.helper.make_opsetid("", self.opset)]
+        written: onnx.ModelProto = library.helper.make_model(
+            graph, opset_imports=opsets, producer_name="nucleiseg"
+        )
         written.ir_version = _IR_VERSION
         try:
-            onnx.checker.check_model(written, full_check=True)
+            library.checker.check_model(written, full_check=True)
         except Exception as error:  # two classes, of two modules of onnx
             raise self._error(f"cannot be written for TensorRT: {_first(error)}") from error
         return written
@@ -218,7 +220,8 @@ class _Graph:
         both, levels, kernel = (f"{node.output[0]}_{part}" for part in ("both", "levels", "kernel"))
         quantized = [self._maker(part.input[0]) for part in (first, second)]
         weights = [self._maker(part.input[1]) for part in (first, second)]
-        self.constants[kernel] = np.concatenate([self._levels(part) for part in weights], axis=1)
+        kernels = [self.constants[part.input[0]] for part in weights]
+        self.constants[kernel] = np.concatenate(kernels, axis=1)
         place = self.nodes.index(node)
         self.nodes[place : place + 1] = [
             self._node("Concat", [part.input[0] for part in quantized], levels, axis=1),
@@ -260,16 +263,14 @@ class _Graph:
         # ONNX takes a missing zero point for uint8.
         return self.constants[node.input[2]] if len(node.input) > 2 else np.zeros((), np.uint8)
 
-    def _levels(self, node: Any) -> NDArray[np.int8]:
-        return self.constants[node.input[0]]
-
     def _dequantized(self, node: Any) -> NDArray[np.float32]:
-        levels, scale = self._levels(node), self.constants[node.input[1]]
+        levels, scale = self.constants[node.input[0]], self.constants[node.input[1]]
         axes = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
         shape = [1] * levels.ndim
         if scale.ndim:
             shape[axes[0] if axes else 1] = -1
-        return levels.astype(np.float32) * scale.reshape(shape)
+        values: NDArray[np.float32] = levels * scale.reshape(shape)
+        return values
 
     def _drop_pair(self, node: Any) -> None:
         for reader in self._readers(node.output[0]):
