@@ -34,8 +34,8 @@ class Report:
     Attributes
     ----------
     recipe : Recipe
-    path : Path
-        The file in the cache, which is not there if the folder cannot be written.
+    path : Path or None
+        The file in the cache; None if the folder cannot be written.
     size : int
         Bytes of the engine.
     seconds : float or None
@@ -43,9 +43,19 @@ class Report:
     """
 
     recipe: Recipe
-    path: Path
+    path: Path | None
     size: int
     seconds: float | None
+
+    def __str__(self) -> str:
+        """Give a line for people."""
+        recipe = self.recipe
+        took = "was there" if self.seconds is None else f"built in {self.seconds:.1f} s"
+        return (
+            f"{recipe.model.name} {recipe.model.version}, {recipe.precision}, compute capability "
+            f"{dotted(recipe.compute_capability)}, {tensorrt_library.title(recipe.library)}: "
+            f"{self.size / 1e6:.1f} MB, {took}, {self.path or 'not kept'}"
+        )
 
 
 def build(
@@ -90,7 +100,9 @@ def build(
     folder = cache.default_folder() if folder is None else folder
     seconds: list[float] = []
     plan = _plan(recipe, folder, seconds)
-    return Report(recipe, folder / recipe.filename, len(plan), seconds[0] if seconds else None)
+    path = folder / recipe.filename
+    kept = path if _read(path, recipe.key) else None
+    return Report(recipe, kept, len(plan), seconds[0] if seconds else None)
 
 
 class Engine:
