@@ -159,7 +159,8 @@ class _Graph:
         for name, value in self.constants.items():
             if value.dtype != np.float32:
                 continue
-            converted = value.astype(kind)
+            with np.errstate(over="ignore"):  # looked for next
+                converted = value.astype(kind)
             if not np.isfinite(converted).all() or (name in scales and not np.all(converted)):
                 raise self._error(f"has values in {name} that {kind.__name__} has not; use fp32")
             self.constants[name] = converted
