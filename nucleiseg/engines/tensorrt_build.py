@@ -187,8 +187,11 @@ def _parsed(recipe: Recipe, builder: Any, graph: bytes) -> Any:
     network = builder.create_network(strongly_typed)
     parser = library.OnnxParser(network, messages.logger)
     if not parser.parse(graph):
-        errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        raise ModelError(f"model: TensorRT cannot take {recipe.model.path}: {'; '.join(errors)}")
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        found = "; ".join(
+            f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors
+        )
+        raise ModelError(f"model: TensorRT cannot take {recipe.model.path}: {found}")
     if messages.warnings():
         # It warns where it computes something else than the file says.
         found = "; ".join(messages.warnings())
