@@ -154,7 +154,7 @@ class Engine:
         self.largest_tile, self.largest_batch = tile, batch
         self._stride = model.stride
         self._messages = tensorrt_library.messages(recipe.library)
-        self._runtime = recipe.library.Runtime(self._messages.logger)
+        self._runtime = self._messages.start(recipe.library.Runtime)
         self._engine = self._deserialized(recipe, folder)
         self._kernels = _kernels(recipe, self._engine, folder)
         if self._kernels is not None:

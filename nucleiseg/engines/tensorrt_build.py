@@ -160,9 +160,7 @@ def compile_engine(recipe: Recipe, timing: bytes = b"") -> Built:
     messages = tensorrt_library.messages(recipe.library)
     with _building:
         messages.forget()
-        builder = recipe.library.Builder(messages.logger)
-        if builder is None:
-            raise RuntimeError(f"TensorRT: cannot start: {messages.errors()}")
+        builder = messages.start(recipe.library.Builder)
         network = _parsed(recipe, builder, graph)
         config = _config(recipe, builder, timing)
         logger.info(

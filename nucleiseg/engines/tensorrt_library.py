@@ -78,6 +78,19 @@ class Messages:
 
         self.logger = Collector()
 
+    def start(self, kind: type[Any]) -> Any:
+        """Make a builder or a runtime.
+
+        Raises
+        ------
+        RuntimeError
+            The library does not start here; with its own reason.
+        """
+        try:
+            return kind(self.logger)
+        except TypeError as error:  # how its bindings say that they got nothing
+            raise RuntimeError(f"TensorRT: cannot start: {self.errors()}") from error
+
     def forget(self) -> None:
         """Start anew."""
         self._lines.clear()
