@@ -252,6 +252,18 @@ def test_without_a_gpu_it_says_so(model):
         tensorrt.build(model)
 
 
+@needs.tensorrt_rtx
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU; this is about machines without")
+def test_what_the_library_says_of_a_machine_without_a_driver_is_passed_on(
+    model, tmp_path, monkeypatch
+):
+    """As far as running goes here: an engine from the cache, which the runtime cannot load."""
+    monkeypatch.setattr(tensorrt, "_compute_capability", lambda: (8, 6))
+    tensorrt.build(model, compute_capability=(8, 6), folder=tmp_path)
+    with pytest.raises(RuntimeError, match=r"cannot load .*nuclei-fp16-sm86.*: .*CUDA driver"):
+        tensorrt.Engine(model, folder=tmp_path, library="tensorrt_rtx")
+
+
 class Array:
     """Like a buffer, but for the memory."""
 

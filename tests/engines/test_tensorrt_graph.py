@@ -91,6 +91,26 @@ def test_maps_differ_from_openvinos_by_rounding_alone(cells, expected):
         assert difference.mean() < 0.6, name
 
 
+def mean_dice(masks):
+    truths = {name: images.read(DATA / "labels" / f"{name}.png") > 0 for name in NAMES}
+    return np.mean([dice(masks[name], truth) for name, truth in truths.items()])
+
+
+def test_masks_are_as_good_as_those_of_the_float_network(model, tiles, cells):
+    from training import predict, weights
+
+    network = weights.load(weights.SHIPPED)
+    found, trained = {}, {}
+    for name in NAMES:
+        height, width = images.read(DATA / "labels" / f"{name}.png").shape
+        blocks = nuclei(model, cells[name])[0].reshape(*cells[name].shape[1:3], 2, 2)
+        pixels = blocks.transpose(0, 2, 1, 3).reshape(tiles[name].shape[1:3])
+        found[name] = pixels[:height, :width]
+        maps = predict.maps(network, tiles[name][0])
+        trained[name] = maps[:height, :width, 0] >= model.nucleus_threshold
+    assert abs(mean_dice(found) - mean_dice(trained)) <= 0.005
+
+
 def test_int8_is_the_file_but_for_half_precision(model, tiles):
     """Against the shipped file itself, run in the same way."""
     shipped = session(model.path.read_bytes())
