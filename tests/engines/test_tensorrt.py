@@ -188,6 +188,23 @@ except KeyboardInterrupt:
 
 
 @needs.tensorrt_rtx
+def test_a_program_that_uses_tensorrt_itself_is_no_obstacle(tmp_path):
+    """The library keeps the first logger of a process, and warns whoever brings another."""
+    code = f"""
+import pathlib, tensorrt_rtx
+logger = tensorrt_rtx.Logger(tensorrt_rtx.Logger.ERROR)
+builder = tensorrt_rtx.Builder(logger)
+from nucleiseg import Model
+from nucleiseg.engines import tensorrt
+folder = pathlib.Path({str(tmp_path)!r})
+print(tensorrt.build(Model.load(), compute_capability=(8, 6), folder=folder))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "fp16, compute capability 8.6" in done.stdout
+
+
+@needs.tensorrt_rtx
 def test_a_gpu_that_the_library_does_not_know_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match=r"got 9\.0; TensorRT for RTX .* builds for 7\.5, 8\.0"):
         tensorrt.build(model, compute_capability=(9, 0), folder=tmp_path)
