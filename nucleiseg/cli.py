@@ -197,15 +197,19 @@ def build(
     with _cannot_start():
         targets = _targets(ahead_of_time, compute_capability or [])
         loaded = Model.load(model)
-        for target in targets:
-            report = tensorrt.build(
-                loaded,
-                precision.value if precision else None,
-                compute_capability=target,
-                library="tensorrt_rtx" if ahead_of_time else None,
-                folder=output,
-            )
-            print(report)
+        try:
+            for target in targets:
+                report = tensorrt.build(
+                    loaded,
+                    precision.value if precision else None,
+                    compute_capability=target,
+                    library="tensorrt_rtx" if ahead_of_time else None,
+                    folder=output,
+                )
+                print(report)
+        except KeyboardInterrupt:
+            _say("interrupted; engines that were named are built")
+            raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()

@@ -64,8 +64,8 @@ class Messages:
     Attributes
     ----------
     logger : ILogger
-        To be given to the library. It keeps the first that it is given in a process, so another user
-        of it there may get the builder's lines; the parser's come here.
+        To be given to the library. It keeps the first that it is given in a process, so another
+        user of it there may get the builder's lines; the parser's come here.
     """
 
     def __init__(self, library: ModuleType) -> None:

@@ -1,8 +1,10 @@
 """Real engines, built by TensorRT for RTX on this machine, which needs no GPU for that."""
 
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import needs
@@ -333,6 +335,18 @@ def test_the_command_builds_for_several_gpus(tmp_path):
             rf"\d\.\d MB, built in \d+\.\d s, {re.escape(str(tmp_path))}/nuclei-fp16-sm8",
             line,
         )
+
+
+@needs.tensorrt_rtx
+def test_the_command_can_be_interrupted(tmp_path):
+    command = [*COMMAND, "--ahead-of-time", "--compute-capability", "8.6", "-o", str(tmp_path)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".nuclei*.lock")):  # made when the build begins
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    assert running.communicate()[1].startswith("nucleiseg: interrupted")
+    assert running.returncode == 130
 
 
 @pytest.mark.parametrize(
