@@ -194,10 +194,10 @@ def build(
     from nucleiseg.engines import tensorrt
     from nucleiseg.model import Model
 
-    with _cannot_start():
-        targets = _targets(ahead_of_time, compute_capability or [])
-        loaded = Model.load(model)
-        try:
+    try:
+        with _cannot_start():
+            targets = _targets(ahead_of_time, compute_capability or [])
+            loaded = Model.load(model)
             for target in targets:
                 report = tensorrt.build(
                     loaded,
@@ -207,9 +207,9 @@ def build(
                     folder=output,
                 )
                 print(report)
-        except KeyboardInterrupt:
-            _say("interrupted; engines that were named are built")
-            raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt:
+        _say("interrupted; engines that were named are built")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()
