@@ -57,6 +57,15 @@ def rewrite(model: Model, precision: Precision) -> onnx.ModelProto:
         onnx is not installed.
     """
     graph = _Graph(model)
+    try:
+        return _rewritten(graph, precision)
+    except KeyError as error:
+        raise ModelError(
+            f"model: {model.path} computes {error}; expected are constant weights and scales"
+        ) from error
+
+
+def _rewritten(graph: _Graph, precision: Precision) -> onnx.ModelProto:
     graph.take_bytes_as_they_are()
     if precision == "int8":
         graph.check_levels()
@@ -82,7 +91,8 @@ class _Graph:
         self.constants = {
             tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
         }
-        self.opset = max(OPSET, *(entry.version for entry in proto.opset_import))
+        versions = [entry.version for entry in proto.opset_import if not entry.domain]
+        self.opset = max(OPSET, *versions)
         inputs = {value.name for value in proto.graph.input} - set(self.constants)
         outputs = [value.name for value in proto.graph.output]
         if inputs != {"image"} or outputs != ["cells"]:
@@ -123,11 +133,11 @@ class _Graph:
         The network was trained with them: without, masks differ visibly from those with levels.
         """
         for node in self._of("QuantizeLinear"):
-            scale, kind = self.constants[node.input[1]], self._zero(node).dtype
-            limits = np.iinfo(kind)
+            scale, zero = self.constants[node.input[1]], self._zero(node)
+            limits = np.iinfo(zero.dtype)
             below, above = f"{node.name}_below", f"{node.name}_above"
-            self.constants[below] = scale * np.float32(limits.min)
-            self.constants[above] = scale * np.float32(limits.max)
+            self.constants[below] = scale * np.float32(limits.min - int(zero))
+            self.constants[above] = scale * np.float32(limits.max - int(zero))
             clip = self._node("Clip", [node.input[0], below, above], f"{node.name}_limited")
             self.nodes.insert(self.nodes.index(node), clip)
             node.input[0] = clip.output[0]
@@ -266,11 +276,12 @@ class _Graph:
 
     def _dequantized(self, node: Any) -> NDArray[np.float32]:
         levels, scale = self.constants[node.input[0]], self.constants[node.input[1]]
+        zero = self._zero(node).astype(np.float32)
         axes = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
         shape = [1] * levels.ndim
         if scale.ndim:
             shape[axes[0] if axes else 1] = -1
-        values: NDArray[np.float32] = levels * scale.reshape(shape)
+        values: NDArray[np.float32] = (levels - zero.reshape(shape)) * scale.reshape(shape)
         return values
 
     def _drop_pair(self, node: Any) -> None:

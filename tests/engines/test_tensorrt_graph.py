@@ -178,6 +178,25 @@ def test_shifted_levels_are_refused(changed):
         rewrite(shifted, "int8")
 
 
+def test_the_limits_of_shifted_levels_are_shifted(changed):
+    shifted = changed(lambda graph: set_constant(graph, "grow0_zero", np.array(3, np.int8)))
+    graph = rewrite(shifted, "fp32").graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    limits = constants["grow0_levels_below"], constants["grow0_levels_above"]
+    assert limits[0] / limits[1] == pytest.approx(-131 / 124)
+
+
+def test_scales_that_are_computed_are_refused(changed):
+    def compute(graph):
+        graph.node.insert(0, helper.make_node("Identity", ["image_scale"], ["computed"]))
+        for node in graph.node:
+            if node.name == "grow0_levels":
+                node.input[1] = "computed"
+
+    with pytest.raises(ModelError, match="computes 'computed'; expected are constant weights"):
+        rewrite(changed(compute), "fp16")
+
+
 def test_an_input_that_is_no_byte_is_refused(changed):
     scaled = changed(lambda graph: set_constant(graph, "image_scale", np.array(0.5, np.float32)))
     with pytest.raises(ModelError, match=r"rounds its input to uint8 with scale 0\.5"):
