@@ -45,6 +45,14 @@ class Device(str, Enum):
     cuda = "cuda"
 
 
+class Precision(str, Enum):
+    """What a GPU computes in."""
+
+    int8 = "int8"
+    fp16 = "fp16"
+    fp32 = "fp32"
+
+
 def main() -> None:
     """Run the command line."""
     # Job schedulers stop a job with SIGTERM: leave as orderly as after Ctrl-C.
@@ -182,6 +190,69 @@ def segment(
 
 
 @app.command()
+def build(
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="What to compute in.", show_default="int8 with TensorRT, fp16 with it for RTX"
+        ),
+    ] = None,
+    ahead_of_time: Annotated[
+        bool,
+        typer.Option(
+            "--ahead-of-time",
+            help="Build with TensorRT for RTX for the GPUs named by --compute-capability; "
+            "this machine needs none.",
+        ),
+    ] = False,
+    compute_capability: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X.Y", help="Of a GPU to build for, as in 8.6; may be given several times."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the engines.",
+            show_default="the user's folder for engines",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="ONNX model.", show_default="the shipped one"),
+    ] = None,
+) -> None:
+    """Build the TensorRT engine for a GPU, so that the first image need not wait for it.
+
+    An engine that is there already, of the same model, library and settings, is not built again.
+    The machine that has the GPU finds engines built ahead of time in ~/.cache/nucleiseg/engines.
+    """
+    from nucleiseg.engines import tensorrt
+    from nucleiseg.model import Model
+
+    try:
+        with _cannot_start():
+            targets = _targets(ahead_of_time, compute_capability or [])
+            loaded = Model.load(model)
+            for target in targets:
+                report = tensorrt.build(
+                    loaded,
+                    precision.value if precision else None,
+                    compute_capability=target,
+                    library="tensorrt_rtx" if ahead_of_time else None,
+                    folder=output,
+                )
+                print(report)
+    except KeyboardInterrupt:
+        _say("interrupted; engines that were named are built")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine offers and what is missing for more speed."""
     from nucleiseg.doctor import examine
@@ -197,9 +268,27 @@ app.command()(benchmark)
 def _cannot_start(prefix: str = "") -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
         _say(f"{prefix}{error}")
         raise typer.Exit(CANNOT_START) from None
+
+
+def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:
+    """Read compute capabilities; None is that of the GPU that is there."""
+    if ahead != bool(written):
+        raise ValueError(
+            "--ahead-of-time and --compute-capability belong together; "
+            "leave both out to build for the GPU of this machine"
+        )
+    targets: list[tuple[int, int] | None] = []
+    for words in written:
+        major, dot, minor = words.partition(".")
+        if not (dot and major.isdecimal() and minor.isdecimal()):
+            raise ValueError(
+                f"--compute-capability: got {words!r}; accepted are numbers such as 8.6"
+            )
+        targets.append((int(major), int(minor)))
+    return targets or [None]
 
 
 def _plan(paths: list[str], output: Path, save: str) -> tuple[list[Format], list[Job]]:

@@ -1,0 +1,291 @@
+"""Building a TensorRT engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from nucleiseg.engines import tensorrt_library
+from nucleiseg.engines.tensorrt_graph import PRECISIONS, Precision, rewrite
+from nucleiseg.model import Model, ModelError
+
+logger = logging.getLogger("nucleiseg")
+
+TILE = 2048
+"""Largest side of a tile in pixels. What memory is needed goes by the tiles that come, not by this:
+about 32 bytes a pixel, so 540 MB for the largest of the default batches; twice that in fp32."""
+
+BATCH = 4
+"""Most tiles at once."""
+
+USUAL = 1024
+"""Side of the one tile that kernels are chosen for, where the library chooses them when it builds:
+a camera's picture."""
+
+GRAPH = "1"
+"""Changes whenever other engines come out of the same model and settings."""
+
+_building = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that an engine depends on.
+
+    Attributes
+    ----------
+    model : Model
+    library : module
+        ``tensorrt`` or ``tensorrt_rtx``.
+    precision : {"int8", "fp16", "fp32"}
+    compute_capability : tuple of int
+        Of the GPU that it is for, as in (8, 6).
+    tile : int
+        Largest side of a tile, a multiple of the model's stride.
+    batch : int
+        Most tiles at once.
+    """
+
+    model: Model
+    library: ModuleType
+    precision: Precision
+    compute_capability: tuple[int, int]
+    tile: int = TILE
+    batch: int = BATCH
+
+    def __post_init__(self) -> None:
+        """Refuse what no engine can be built of."""
+        if self.precision not in PRECISIONS:
+            accepted = ", ".join(map(repr, PRECISIONS))
+            raise ValueError(f"precision: got {self.precision!r}; accepted are {accepted}")
+        if self.tile < self.model.stride or self.tile % self.model.stride:
+            raise ValueError(
+                f"tile: got {self.tile}; accepted are multiples of {self.model.stride}"
+            )
+        if self.batch < 1:
+            raise ValueError(f"batch: got {self.batch}; accepted is 1 or more")
+
+    @property
+    def key(self) -> dict[str, str]:
+        """Every dependence, as text."""
+        return {
+            "model": self.model.checksum,
+            "library": self.library.__name__,
+            "library version": str(self.library.__version__),
+            "system": f"{platform.system()} {platform.machine()}",
+            "compute capability": dotted(self.compute_capability),
+            "precision": self.precision,
+            "tile": str(self.tile),
+            "batch": str(self.batch),
+            "graph": GRAPH,
+        }
+
+    @property
+    def filename(self) -> str:
+        """A name that stays when the library or this package changes, so that old files go."""
+        major, minor = self.compute_capability
+        lasting = {name: self.key[name] for name in ("model", "system", "tile", "batch")}
+        short = hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:12]
+        library = self.library.__name__
+        return f"{self.model.path.stem}-{self.precision}-sm{major}{minor}-{short}.{library}"
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine, as the library writes it, and how it came about.
+
+    Attributes
+    ----------
+    plan : bytes
+    timing : bytes
+        What is worth knowing for the next build: a timing cache. Empty where there is none.
+    seconds : float
+    log : list of str
+        All that the library said, the layers of the engine with their types among it.
+    """
+
+    plan: bytes
+    timing: bytes
+    seconds: float
+    log: list[str]
+
+
+def best_precision(library: ModuleType) -> Precision:
+    """Give the precision that is fastest with a library, as far as its builder lets one see.
+
+    TensorRT makes one kernel of an int8 convolution and the rounding after it. TensorRT for RTX
+    (1.7) writes what an int8 convolution gives in float32 and rounds it with another kernel: 332
+    bytes a pixel of the image go over the memory bus, where fp16 needs 204.
+    """
+    return "int8" if library.__name__ == "tensorrt" else "fp16"
+
+
+def dotted(compute_capability: tuple[int, int]) -> str:
+    """Write a compute capability as people do: "8.6"."""
+    return ".".join(map(str, compute_capability))
+
+
+def compile_engine(recipe: Recipe, timing: bytes = b"") -> Built:
+    """Build an engine; the bar on stderr shows how far it is, if that is a terminal.
+
+    TensorRT builds for the current GPU, on it. TensorRT for RTX needs none.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    timing : bytes
+        What an earlier build of the same library for the same GPU left.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be given to TensorRT; see `tensorrt_graph.rewrite`.
+    RuntimeError
+        The library cannot build it; with its own reason.
+    KeyboardInterrupt
+        Interrupted; the library has been told to stop.
+    """
+    start = time.perf_counter()
+    graph = rewrite(recipe.model, recipe.precision).SerializeToString()
+    messages = tensorrt_library.messages(recipe.library)
+    with _building:
+        builder = messages.start(recipe.library.Builder)
+        # What counts is what it says of the network; before, it may say that it has another logger.
+        messages.forget()
+        network = _parsed(recipe, builder, graph)
+        config = _config(recipe, builder, timing)
+        logger.info(
+            "builds the %s engine for compute capability %s with %s, once",
+            recipe.precision,
+            dotted(recipe.compute_capability),
+            tensorrt_library.title(recipe.library),
+        )
+        with _bar() as bar, _monitored(recipe.library, config, bar):
+            plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            raise RuntimeError(f"TensorRT: cannot build the engine: {messages.errors()}")
+        for warning in messages.warnings():
+            logger.warning("%s: %s", tensorrt_library.NAMES[recipe.library.__name__], warning)
+        seconds = time.perf_counter() - start
+        return Built(bytes(plan), _timing(recipe, config), seconds, messages.lines())
+
+
+def _parsed(recipe: Recipe, builder: Any, graph: bytes) -> Any:
+    library, messages = recipe.library, tensorrt_library.messages(recipe.library)
+    strongly_typed = 1 << int(library.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(strongly_typed)
+    parser = library.OnnxParser(network, messages.logger)
+    if not parser.parse(graph):
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        found = "; ".join(
+            f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors
+        )
+        raise ModelError(f"model: TensorRT cannot take {recipe.model.path}: {found}")
+    if messages.warnings():
+        # It warns where it computes something else than the file says.
+        found = "; ".join(messages.warnings())
+        raise ModelError(f"model: TensorRT takes {recipe.model.path} only in part: {found}")
+    return network
+
+
+def _config(recipe: Recipe, builder: Any, timing: bytes) -> Any:
+    library, config = recipe.library, builder.create_builder_config()
+    config.profiling_verbosity = library.ProfilingVerbosity.DETAILED
+    config.clear_flag(library.BuilderFlag.TF32)
+    if hasattr(library.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        # Without, TensorRT for RTX may allocate in a stream that is being captured.
+        config.set_flag(library.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    if hasattr(config, "set_compute_capability"):
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(_target(recipe), 0)
+    else:
+        config.set_timing_cache(config.create_timing_cache(timing), False)
+    profile = builder.create_optimization_profile()
+    usual = min(USUAL, recipe.tile)
+    sides = ((1, recipe.model.stride), (1, usual), (recipe.batch, recipe.tile))
+    profile.set_shape("tiles", *[(count, side, side, 3) for count, side in sides])
+    if config.add_optimization_profile(profile) < 0:
+        words = tensorrt_library.messages(library).errors()
+        raise RuntimeError(f"TensorRT: refuses the range of shapes: {words}")
+    return config
+
+
+def _target(recipe: Recipe) -> Any:
+    known = recipe.library.ComputeCapability.__members__
+    major, minor = recipe.compute_capability
+    name = f"SM{major}{minor}"
+    if name not in known:
+        accepted = [(int(each[2:-1]), int(each[-1])) for each in known if each.startswith("SM")]
+        raise ValueError(
+            f"compute capability: got {dotted(recipe.compute_capability)}; "
+            f"{tensorrt_library.title(recipe.library)} builds for "
+            f"{', '.join(map(dotted, sorted(accepted)))}; for other GPUs: pip install tensorrt"
+        )
+    return known[name]
+
+
+def _timing(recipe: Recipe, config: Any) -> bytes:
+    if hasattr(config, "set_compute_capability"):
+        return b""
+    cache = config.get_timing_cache()
+    return bytes(cache.serialize()) if cache else b""
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        yield progress
+
+
+@contextmanager
+def _monitored(library: ModuleType, config: Any, bar: Any) -> Iterator[None]:
+    """Show the builder's phases, and let an interruption end the build.
+
+    The builder calls this from C++ code that no exception may cross, so the signal only leaves a
+    note there, and is raised once the builder has come back.
+    """
+    tasks: dict[str, Any] = {}
+    interrupted = threading.Event()
+
+    class Monitor(library.IProgressMonitor):  # type: ignore[misc, name-defined]
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            tasks[phase] = bar.add_task(phase, total=steps)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            bar.update(tasks[phase], completed=step + 1)
+            return not interrupted.is_set()
+
+        def phase_finish(self, phase: str) -> None:
+            bar.remove_task(tasks.pop(phase))
+
+    monitor = Monitor()
+    config.progress_monitor = monitor
+    held = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is signal.default_int_handler:
+                held[number] = signal.signal(number, lambda *_: interrupted.set())
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+    if interrupted.is_set():
+        raise KeyboardInterrupt

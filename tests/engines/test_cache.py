@@ -1,0 +1,243 @@
+"""Engines on the disk: what is read, what is built again, and what is said of it."""
+
+import contextlib
+import logging
+import os
+import pickle
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import needs
+import pytest
+
+from nucleiseg import Model
+from nucleiseg.engines import cache, tensorrt
+
+COMMAND = [sys.executable, "-m", "nucleiseg", "build", "--ahead-of-time"]
+KEY = {"model": "a1", "library version": "1.7"}
+CONTENT = bytes(range(256)) * 100
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "engines" / "nuclei.engine"
+
+
+@pytest.fixture
+def kept(path):
+    cache.write(path, KEY, CONTENT)
+    return path
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.INFO, "nucleiseg")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def never():
+    raise AssertionError("it was built again")
+
+
+def get(path, key=KEY):
+    """Give what is found or made, and how often it was made."""
+    made = []
+    content = cache.get(path, key, lambda: made.append(1) or b"new")
+    return content, len(made)
+
+
+def test_what_was_written_is_read(kept, said):
+    assert cache.get(kept, KEY, never) == CONTENT
+    assert said() == []
+
+
+def test_what_is_missing_is_made_once(path):
+    assert get(path) == (b"new", 1)
+    assert get(path) == (b"new", 0)
+
+
+def test_folder_and_file_are_the_users_alone(kept):
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_another_version_is_built_again(kept, said):
+    content, made = get(kept, {**KEY, "library version": "1.8"})
+    assert (content, made) == (b"new", 1)
+    assert said() == [f"{kept} is built again: its library version is 1.7, not 1.8"]
+    assert cache.get(kept, {**KEY, "library version": "1.8"}, never) == b"new"
+
+
+@pytest.mark.parametrize("left", [0, 10, 40, 5_000])
+def test_a_truncated_file_is_built_again(kept, said, left):
+    kept.write_bytes(kept.read_bytes()[:left])
+    assert get(kept) == (b"new", 1)
+    assert len(said()) == 1
+    assert said()[0].startswith(f"{kept} is built again: ")
+    assert get(kept) == (b"new", 0)
+
+
+def test_a_changed_byte_is_noticed(kept, said):
+    damaged = bytearray(kept.read_bytes())
+    damaged[-1] ^= 1
+    kept.write_bytes(damaged)
+    assert get(kept) == (b"new", 1)
+    assert said() == [f"{kept} is built again: its checksum is wrong"]
+
+
+def test_files_of_others_are_not_read(kept):
+    """Root owns what a user must not trust; where root runs this, another user does."""
+    if os.geteuid():
+        foreign, owner = Path("/etc/passwd"), 0
+    else:
+        foreign, owner = kept, 65_534
+        os.chown(kept, owner, owner)
+    with pytest.raises(cache.UnfitError, match=f"it belongs to user {owner}, not to"):
+        cache.read(foreign, KEY)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_files_that_others_may_write_are_not_read(kept, said, mode):
+    kept.chmod(mode)
+    assert get(kept) == (b"new", 1)
+    assert said() == [f"{kept} is built again: others may write it (mode {mode:o}; 600 is safe)"]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_links_folders_and_pipes_are_not_read(kept):
+    link, folder, pipe = (kept.with_name(name) for name in ("link", "folder", "pipe"))
+    link.symlink_to(kept)
+    folder.mkdir()
+    os.mkfifo(pipe)
+    for path in (link, folder, pipe):
+        with pytest.raises(cache.UnfitError, match=r"cannot be opened|no regular file"):
+            cache.read(path, KEY)
+
+
+def test_what_others_wrote_is_never_unpickled_nor_run(kept):
+    kept.write_bytes(pickle.dumps("no engine"))
+    with pytest.raises(cache.UnfitError, match="it is no engine file"):
+        cache.read(kept, KEY)
+
+
+@pytest.mark.parametrize("header", [b"", b"[]", b"7", b"{}", b"\xff\xfe", b'{"bytes": 1}'])
+def test_a_description_that_is_none_is_refused(kept, header):
+    magic = kept.read_bytes().split(b"\n")[0]
+    kept.write_bytes(magic + b"\n" + header + b"\n" + CONTENT)
+    with pytest.raises(cache.UnfitError, match="its description is damaged"):
+        cache.read(kept, KEY)
+
+
+def test_a_folder_that_cannot_be_written_is_named_each_time(said):
+    """Not even root makes folders in /proc."""
+    path = Path("/proc/nucleiseg/engines/nuclei.engine")
+    for count in (1, 2):
+        assert get(path) == (b"new", 1)
+        assert len(said()) == count
+        assert "cannot keep an engine in /proc/nucleiseg/engines" in said()[-1]
+        assert "XDG_CACHE_HOME" in said()[-1]
+
+
+def test_errors_of_the_build_are_passed_on_and_leave_nothing(path):
+    def fail():
+        raise OSError("no space for the build")
+
+    with pytest.raises(OSError, match="no space for the build"):
+        cache.get(path, KEY, fail)
+    assert [each.name for each in path.parent.iterdir()] == [f".{path.name}.lock"]
+
+
+def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.default_folder() == tmp_path / "nucleiseg" / "engines"
+    for unset in ("", "relative/path"):  # the specification says to ignore what is not absolute
+        monkeypatch.setenv("XDG_CACHE_HOME", unset)
+        assert cache.default_folder() == Path.home() / ".cache" / "nucleiseg" / "engines"
+
+
+def in_another_process(path, name):
+    """Ask for a file whose making takes a while, and leaves a trace."""
+    code = f"""
+import pathlib, time
+from nucleiseg.engines import cache
+path = pathlib.Path({str(path)!r})
+content = bytes(range(256)) * 100
+def make():
+    pathlib.Path({str(path.parent.parent)!r}, "made_{name}").touch()
+    time.sleep(1)
+    return content
+assert cache.get(path, {KEY!r}, make) == content
+"""
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_of_two_processes_one_builds(path):
+    path.parent.mkdir()
+    processes = [in_another_process(path, name) for name in "ab"]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert len(list(path.parent.parent.glob("made_*"))) == 1
+    assert cache.get(path, KEY, never) == CONTENT
+
+
+def test_a_process_that_is_killed_leaves_no_half_file_and_no_lock(path):
+    path.parent.mkdir()
+    process = in_another_process(path, "killed")
+    while not (path.parent.parent / "made_killed").exists():
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert get(path) == (b"new", 1)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A real engine in a folder."""
+    folder = tmp_path_factory.mktemp("engines")
+    return tensorrt.build(Model.load(), "fp16", compute_capability=(8, 6), folder=folder)
+
+
+def again(report, **changes):
+    settings = {"precision": "fp16", "compute_capability": (8, 6), **changes}
+    return tensorrt.build(Model.load(), folder=report.path.parent, **settings)
+
+
+@needs.tensorrt_rtx
+def test_an_engine_is_built_once(built):
+    assert built.seconds > 0
+    assert again(built).seconds is None
+    assert again(built).size == built.size > 1_000_000
+
+
+@needs.tensorrt_rtx
+def test_an_engine_that_was_cut_short_is_built_again(built, said):
+    with contextlib.suppress(OSError):
+        os.truncate(built.path, 100_000)
+    repaired = again(built)
+    assert repaired.seconds > 0
+    assert "is built again: it holds 99," in said()[0]
+    assert again(built).seconds is None
+
+
+@needs.tensorrt_rtx
+def test_every_setting_has_an_engine_of_its_own(built):
+    recipe = built.recipe
+    names = {recipe.filename}
+    for change in ({"precision": "int8"}, {"tile": 1024}, {"batch": 2}):
+        names.add(type(recipe)(**{**vars(recipe), **change}).filename)
+    names.add(type(recipe)(**{**vars(recipe), "compute_capability": (8, 9)}).filename)
+    assert len(names) == 5
+
+
+@needs.tensorrt_rtx
+def test_two_commands_at_once_build_one_engine(tmp_path):
+    command = [*COMMAND, "--compute-capability", "8.6", "--output", str(tmp_path / "engines")]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    said = sorted(process.communicate()[0] for process in running)
+    assert [process.returncode for process in running] == [0, 0], said
+    assert ["built in" in words for words in said] == [True, False], said
+    assert "was there" in said[1]

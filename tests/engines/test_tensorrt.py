@@ -1,0 +1,365 @@
+"""Real engines, built by TensorRT for RTX on this machine, which needs no GPU for that."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import needs
+import numpy as np
+import onnx
+import pytest
+
+from nucleiseg import Model, ModelError
+from nucleiseg.engines import tensorrt, tensorrt_build, tensorrt_library
+from nucleiseg.engines.tensorrt_graph import rewrite
+
+COMMAND = [sys.executable, "-m", "nucleiseg", "build"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model.load()
+
+
+@pytest.fixture(scope="module")
+def recipe(model):
+    """Gives what to build."""
+
+    def make(precision="fp16", capability=(8, 6), **settings):
+        library = tensorrt_library.find("tensorrt_rtx")
+        return tensorrt_build.Recipe(model, library, precision, capability, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def built(recipe):
+    """Gives engines, each built once."""
+    made = {}
+
+    def make(precision, capability):
+        if (precision, capability) not in made:
+            made[precision, capability] = tensorrt_build.compile_engine(
+                recipe(precision, capability)
+            )
+        return made[precision, capability]
+
+    return make
+
+
+def layers(log):
+    """Give each layer's name, kind, and the types of what it reads, keeps and gives."""
+    text = next(line for line in log if line.startswith("Layers:"))
+    found = {}
+    for line in text.splitlines():
+        parts = re.match(
+            r"Name: (\S+), LayerType: (\S+), Inputs: (.*), Constants: (.*), Outputs: (.*), Tac",
+            line,
+        )
+        if parts:
+            name, kind, *tensors = parts.groups()
+            found[name] = (kind, *[re.findall(r"Datatype: (\w+)", each) for each in tensors])
+    return found
+
+
+@needs.tensorrt_rtx
+@pytest.mark.parametrize(
+    ("precision", "capability"), [("fp16", (8, 6)), ("fp16", (12, 0)), ("int8", (8, 9))]
+)
+def test_engines_are_built_for_gpus_that_are_not_here(built, precision, capability):
+    engine = built(precision, capability)
+    assert len(engine.plan) > 1_000_000
+    assert engine.seconds > 0
+
+
+@needs.tensorrt_rtx
+def test_engines_differ_by_gpu_and_precision(built):
+    plans = {built(*key).plan for key in [("fp16", (8, 6)), ("fp16", (12, 0)), ("int8", (8, 9))]}
+    assert len(plans) == 3
+
+
+@needs.tensorrt_rtx
+def test_the_convolutions_of_the_int8_engine_are_int8(built):
+    """All but the first, which reads bytes, and the transposed ones, for which this library has no
+    int8 kernels. It says so itself while it builds."""
+    found = layers(built("int8", (8, 9)).log)
+    convolutions = {name: rest for name, (kind, *rest) in found.items() if kind == "correlation"}
+    integers = [name for name, (read, kept, _) in convolutions.items() if read[0] == "Int8"]
+    for name in integers:
+        assert convolutions[name][1][0] == "Int8", f"weights of {name}"
+    others = set(convolutions) - set(integers)
+    assert len(integers) == 14
+    assert [name.split("_")[0] for name in others] == ["stem"]
+    pools = [read + given for kind, read, _, given in found.values() if kind == "maxpool"]
+    assert pools == [["Int8", "Int8"]] * 4
+
+
+@needs.tensorrt_rtx
+def test_the_fp16_engine_has_no_float32_between_its_layers(built):
+    found = layers(built("fp16", (8, 6)).log)
+    types = {each for _, read, _, given in found.values() for each in read + given}
+    assert types == {"UInt8", "Half"}
+
+
+@needs.tensorrt_rtx
+def test_bytes_go_in_and_come_out_in_one_kernel_each(built):
+    for key in [("fp16", (8, 6)), ("int8", (8, 9))]:
+        found = list(layers(built(*key).log).values())
+        assert [read for _, read, _, _ in found if "UInt8" in read] == [["UInt8"]]
+        assert found[-1][0] == "kgen"
+        assert found[-1][3] == ["UInt8"]
+
+
+@needs.tensorrt_rtx
+def test_one_engine_takes_every_shape_within_its_limits(built):
+    for key in [("fp16", (8, 6)), ("int8", (8, 9))]:
+        text = next(line for line in built(*key).log if line.startswith("Layers:"))
+        assert "MinShape: [1,32,32,3], OptShape: [1,1024,1024,3], MaxShape: [4,2048,2048,3]" in text
+        assert "Dimensions: [-1,-1,-1,3]" in text
+
+
+@needs.tensorrt_rtx
+def test_limits_can_be_chosen(recipe):
+    small = tensorrt_build.compile_engine(recipe(tile=96, batch=2))
+    text = next(line for line in small.log if line.startswith("Layers:"))
+    assert "OptShape: [1,96,96,3], MaxShape: [2,96,96,3]" in text
+
+
+@needs.tensorrt_rtx
+def test_what_the_parser_warns_of_is_an_error(recipe):
+    """Of the shipped file as it is, TensorRT would take unsigned levels for signed ones."""
+    library = recipe().library
+    messages = tensorrt_library.messages(library)
+    messages.forget()
+    builder = library.Builder(messages.logger)
+    with pytest.raises(ModelError, match=r"only in part: .*UINT8"):
+        tensorrt_build._parsed(recipe(), builder, recipe().model.path.read_bytes())
+
+
+@needs.tensorrt_rtx
+def test_a_graph_that_the_parser_refuses_is_an_error(recipe, model):
+    graph = rewrite(model, "fp16")
+    graph.graph.node[5].op_type = "NoSuchOperator"
+    library = recipe().library
+    messages = tensorrt_library.messages(library)
+    messages.forget()
+    builder = library.Builder(messages.logger)
+    with pytest.raises(ModelError, match=r"TensorRT cannot take .*NoSuchOperator"):
+        tensorrt_build._parsed(recipe(), builder, graph.SerializeToString())
+
+
+@needs.tensorrt_rtx
+def test_no_warning_is_passed_over_but_the_harmless_ones(built, recipe):
+    log = built("int8", (8, 9)).log
+    assert any("Converting conv" in line for line in log)
+    messages = tensorrt_library.messages(recipe().library)
+    messages.forget()
+    levels = recipe().library.ILogger.Severity
+    messages.logger.log(levels.WARNING, " (foreignNode) Converting conv weight scales to fp32.")
+    messages.logger.log(levels.INFO, "something else")
+    assert messages.warnings() == []
+    messages.logger.log(levels.WARNING, "something is off")
+    assert messages.warnings() == ["something is off"]
+    messages.forget()
+
+
+@needs.tensorrt_rtx
+def test_an_interrupted_build_ends_in_order(tmp_path):
+    """The signal comes when the log says that the build begins; C++ code is running soon after."""
+    code = f"""
+import logging, os, pathlib, signal, threading
+from nucleiseg import Model
+from nucleiseg.engines import tensorrt
+class Interrupt(logging.Handler):
+    def emit(self, record):
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+logging.getLogger("nucleiseg").setLevel(logging.INFO)
+logging.getLogger("nucleiseg").addHandler(Interrupt())
+try:
+    tensorrt.build(Model.load(), "int8", compute_capability=(8, 6),
+                   folder=pathlib.Path({str(tmp_path)!r}))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+    assert not list(tmp_path.glob("nuclei*"))
+
+
+@needs.tensorrt_rtx
+def test_a_program_that_uses_tensorrt_itself_is_no_obstacle(tmp_path):
+    """The library keeps the first logger of a process, and warns whoever brings another."""
+    code = f"""
+import pathlib, tensorrt_rtx
+logger = tensorrt_rtx.Logger(tensorrt_rtx.Logger.ERROR)
+builder = tensorrt_rtx.Builder(logger)
+from nucleiseg import Model
+from nucleiseg.engines import tensorrt
+folder = pathlib.Path({str(tmp_path)!r})
+print(tensorrt.build(Model.load(), compute_capability=(8, 6), folder=folder))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "fp16, compute capability 8.6" in done.stdout
+
+
+@needs.tensorrt_rtx
+def test_a_gpu_that_the_library_does_not_know_is_refused(model, tmp_path):
+    with pytest.raises(ValueError, match=r"got 9\.0; TensorRT for RTX .* builds for 7\.5, 8\.0"):
+        tensorrt.build(model, compute_capability=(9, 0), folder=tmp_path)
+
+
+@needs.tensorrt_rtx
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"precision": "int4"}, "precision: got 'int4'; accepted are 'int8', 'fp16', 'fp32'"),
+        ({"tile": 100}, "tile: got 100; accepted are multiples of 32"),
+        ({"tile": 0}, "tile: got 0; accepted are multiples of 32"),
+        ({"batch": 0}, "batch: got 0; accepted is 1 or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused(model, tmp_path, settings, words):
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        tensorrt.build(model, compute_capability=(8, 6), folder=tmp_path, **settings)
+
+
+@needs.tensorrt_rtx
+def test_a_model_that_is_no_nuclei_model_is_refused(model, tmp_path):
+    proto = onnx.load(model.path)
+    proto.graph.output[0].name = "logits"
+    path = tmp_path / "other.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match="expected are image and cells"):
+        tensorrt.build(replace(model, path=path), compute_capability=(8, 6), folder=tmp_path)
+
+
+def test_without_tensorrt_it_says_what_to_install(model, monkeypatch):
+    for name in tensorrt_library.NAMES:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"tensorrt or tensorrt_rtx is not installed; .*pip ins"):
+        tensorrt.build(model)
+    with pytest.raises(ImportError, match=r"tensorrt_rtx is not installed; .*pip install tensorrt"):
+        tensorrt.build(model, compute_capability=(8, 6), library="tensorrt_rtx")
+
+
+def test_without_onnx_it_says_what_to_install(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"onnx is not installed; .*: pip install onnx"):
+        rewrite(model, "fp16")
+
+
+def has_gpu():
+    from nucleiseg import _native
+
+    try:
+        return _native.cuda.device_count() > 0
+    except (AttributeError, RuntimeError):
+        return False
+
+
+@needs.tensorrt_rtx
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU; this is about machines without")
+def test_without_a_gpu_it_says_so(model):
+    words = "no NVIDIA GPU is visible|no CUDA kernels|driver"
+    with pytest.raises(RuntimeError, match=words):
+        tensorrt.Engine(model)
+    with pytest.raises(RuntimeError, match=words):
+        tensorrt.build(model)
+
+
+@needs.tensorrt_rtx
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU; this is about machines without")
+def test_what_the_library_says_of_a_machine_without_a_driver_is_passed_on(
+    model, tmp_path, monkeypatch
+):
+    """As far as running goes here: an engine from the cache, which the runtime cannot load."""
+    monkeypatch.setattr(tensorrt, "_compute_capability", lambda: (8, 6))
+    tensorrt.build(model, compute_capability=(8, 6), folder=tmp_path)
+    with pytest.raises(RuntimeError, match=r"cannot load .*nuclei-fp16-sm86.*: .*CUDA driver"):
+        tensorrt.Engine(model, folder=tmp_path, library="tensorrt_rtx")
+
+
+class Array:
+    """Like a buffer, but for the memory."""
+
+    def __init__(self, shape, dtype="uint8", gap=0):
+        made = np.zeros((*shape[:-1], shape[-1] + gap), dtype)[..., : shape[-1]]
+        self.shape, self.strides, self.dtype = made.shape, made.strides, made.dtype
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32, 3), (4, 2048, 64, 3), (2, 96, 2048, 3)])
+def test_shapes_within_the_limits_are_taken(shape):
+    cells = (shape[0], shape[1] // 2, shape[2] // 2, 8)
+    tensorrt.check_shapes(Array(shape), Array(cells), 32, 2048, 4)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "cells", "words"),
+    [
+        (Array((5, 32, 32, 3)), Array((5, 16, 16, 8)), r"tiles: got shape \(5, .* N up to 4"),
+        (Array((0, 32, 32, 3)), Array((0, 16, 16, 8)), "tiles: got shape"),
+        (Array((1, 2080, 32, 3)), Array((1, 1040, 16, 8)), "multiples of 32 up to 2048"),
+        (Array((1, 33, 32, 3)), Array((1, 16, 16, 8)), "multiples of 32 up to 2048"),
+        (Array((1, 3, 32, 32)), Array((1, 16, 16, 8)), "tiles: got shape"),
+        (Array((32, 32, 3)), Array((1, 16, 16, 8)), "tiles: got shape"),
+        (Array((1, 32, 32, 3)), Array((1, 32, 32, 2)), r"cells: .* accepted is \(1, 16, 16, 8\)"),
+        (Array((1, 32, 32, 3), "float32"), Array((1, 16, 16, 8)), "tiles: got float32"),
+        (Array((1, 32, 32, 3)), Array((1, 16, 16, 8), "int8"), "cells: got int8"),
+        (Array((1, 32, 32, 3), gap=1), Array((1, 16, 16, 8)), "tiles: .* C-contiguous"),
+    ],
+)
+def test_shapes_beyond_the_limits_are_refused(tiles, cells, words):
+    with pytest.raises(ValueError, match=words):
+        tensorrt.check_shapes(tiles, cells, 32, 2048, 4)
+
+
+def build(*arguments):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+@needs.tensorrt_rtx
+def test_the_command_builds_for_several_gpus(tmp_path):
+    done = build(
+        *("--ahead-of-time", "--compute-capability", "8.6", "--compute-capability", "8.9"),
+        *("--precision", "fp16", "--output", str(tmp_path)),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    for line, capability in zip(lines, ("8.6", "8.9"), strict=True):
+        assert re.match(
+            rf"nuclei \S+, fp16, compute capability {re.escape(capability)}, TensorRT for RTX \S+: "
+            rf"\d\.\d MB, built in \d+\.\d s, {re.escape(str(tmp_path))}/nuclei-fp16-sm8",
+            line,
+        )
+
+
+@needs.tensorrt_rtx
+def test_the_command_can_be_interrupted(tmp_path):
+    command = [*COMMAND, "--ahead-of-time", "--compute-capability", "8.6", "-o", str(tmp_path)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".nuclei*.lock")):  # made when the build begins
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    assert running.communicate()[1].startswith("nucleiseg: interrupted")
+    assert running.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--ahead-of-time"], "--ahead-of-time and --compute-capability belong together"),
+        (["--compute-capability", "8.6"], "belong together"),
+        (["--ahead-of-time", "--compute-capability", "86"], "got '86'; accepted are numbers such"),
+        (["--model", "nowhere.onnx"], "cannot read nowhere.onnx"),
+    ],
+)
+def test_the_command_refuses_in_one_line(arguments, words):
+    done = build(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,183 @@
+"""The engine on a real GPU, against OpenVINO on the CPU."""
+
+import importlib.util
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nucleiseg._native as native
+from nucleiseg import Model, images
+from nucleiseg._native import cpu
+from nucleiseg.engines import openvino
+from nucleiseg.engines.tensorrt import Engine
+from nucleiseg.engines.tensorrt_graph import PRECISIONS
+
+IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
+LIBRARIES = ("tensorrt", "tensorrt_rtx")
+KNOWN_TO_RTX = [(7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1)]
+
+
+def missing() -> str:
+    """Say why the engine cannot run here, or nothing where it can."""
+    if not hasattr(native, "cuda"):
+        return "this build has no _native.cuda: build with NUCLEISEG_CUDA=on"
+    if native.cuda.device_count() == 0:
+        return "no NVIDIA driver or no GPU is visible"
+    return ""
+
+
+def library(name: str) -> object:
+    reason = missing()
+    if not reason and importlib.util.find_spec(name) is None:
+        reason = f"{name} is not installed"
+    if not reason and name == "tensorrt_rtx":
+        found = native.cuda.devices()[0]["compute_capability"]
+        reason = "" if found in KNOWN_TO_RTX else f"TensorRT for RTX does not know {found}"
+    return pytest.param(name, marks=pytest.mark.skipif(bool(reason), reason=reason))
+
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model.load()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="module", params=[library(name) for name in LIBRARIES])
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def engine(request, name, model, folder):
+    return Engine(model, request.param, library=name, folder=folder)
+
+
+@pytest.fixture
+def stream():
+    return native.cuda.Stream()
+
+
+@pytest.fixture(scope="module")
+def tiles(model):
+    """Each example image as one tile."""
+    made = []
+    for path in IMAGES:
+        image = images.read(path)
+        picture = cpu.normalize(image, *cpu.percentiles(image, *model.percentiles))
+        sides = [-(-side // model.stride) * model.stride for side in picture.shape[:2]]
+        made.append(cpu.gather(picture, np.array([[0, 0]]), *sides))
+    return made
+
+
+@pytest.fixture(scope="module")
+def expected(model, tiles):
+    run = openvino.Engine(model, threads=1).infer
+    return [run(tile) for tile in tiles]
+
+
+def infer(engine, tiles, stream):
+    count, height, width, _ = tiles.shape
+    given = native.cuda.to_device(tiles, stream=stream)
+    cells = native.cuda.Buffer((count, height // 2, width // 2, 8))
+    engine.enqueue(given, cells, stream)
+    return native.cuda.to_host(cells, stream=stream)
+
+
+def dice(one, other):
+    return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
+
+
+def test_masks_are_those_of_openvino(engine, model, tiles, expected, stream):
+    found = [infer(engine, tile, stream) for tile in tiles]
+    masks = [
+        np.concatenate([cells[..., ::2].ravel() >= model.nucleus_threshold for cells in each])
+        for each in (found, expected)
+    ]
+    assert dice(*masks) >= 0.995
+
+
+def test_maps_are_those_of_openvino(engine, tiles, expected, stream):
+    """By the bound of what ONNX Runtime gives of the same graph."""
+    for tile, cells in zip(tiles, expected, strict=True):
+        assert np.abs(infer(engine, tile, stream).astype(int) - cells).mean() < 0.6
+
+
+def test_no_shape_within_the_limits_needs_another_engine(engine, model, stream, caplog):
+    caplog.set_level(logging.INFO, "nucleiseg")
+    run = openvino.Engine(model, threads=1).infer
+    rng = np.random.default_rng(7)
+    largest = engine.largest_tile
+    for shape in [(1, 32, 32, 3), (engine.largest_batch, 96, 160, 3), (1, largest, 64, 3)]:
+        tiles = rng.integers(0, 256, shape, np.uint8)
+        difference = np.abs(infer(engine, tiles, stream).astype(int) - run(tiles))
+        assert difference.mean() < 2, shape  # noise is far from what the network knows
+    assert "builds" not in caplog.text
+
+
+def test_the_largest_shape_fits(engine, stream):
+    shape = (engine.largest_batch, engine.largest_tile, engine.largest_tile, 3)
+    cells = infer(engine, np.zeros(shape, np.uint8), stream)
+    assert cells.max() < 128  # black is no nucleus
+
+
+def test_what_is_beyond_the_limits_is_refused(engine, stream):
+    side = engine.largest_tile + 32
+    given = native.cuda.Buffer((1, side, 32, 3))
+    cells = native.cuda.Buffer((1, side // 2, 16, 8))
+    with pytest.raises(ValueError, match="tiles: got shape"):
+        engine.enqueue(given, cells, stream)
+
+
+def test_streams_do_not_disturb_each_other(engine, tiles):
+    """Each has its own context and memory; both run before anybody waits."""
+    streams = [native.cuda.Stream() for _ in range(2)]
+    alone = [infer(engine, tile, streams[0]) for tile in tiles[:2]]
+    given = [
+        native.cuda.to_device(tile, stream=each) for tile, each in zip(tiles, streams, strict=False)
+    ]
+    cells = [native.cuda.Buffer(each.shape) for each in alone]
+    for _ in range(20):
+        for index, each in enumerate(streams):
+            engine.enqueue(given[index], cells[index], each)
+    for index, each in enumerate(streams):
+        assert np.array_equal(native.cuda.to_host(cells[index], stream=each), alone[index])
+
+
+def test_a_captured_run_can_be_replayed(engine, tiles, stream):
+    tile = tiles[0]
+    wanted = infer(engine, tile, stream)
+    given = native.cuda.to_device(tile, stream=stream)
+    cells = native.cuda.Buffer(wanted.shape)
+    with stream.capture() as graph:
+        engine.enqueue(given, cells, stream)
+    for _ in range(3):
+        native.cuda.fill(cells, 0, stream=stream)
+        graph.launch(stream)
+        assert np.array_equal(native.cuda.to_host(cells, stream=stream), wanted)
+
+
+def test_memory_goes_with_the_stream(engine, tiles):
+    def run():
+        infer(engine, tiles[0], native.cuda.Stream())
+
+    run()
+    free, _ = native.cuda.memory()
+    for _ in range(20):
+        run()
+    assert native.cuda.memory()[0] >= free - 2**24
+
+
+def test_the_second_start_builds_nothing(name, model, folder, caplog):
+    Engine(model, "fp16", library=name, folder=folder)
+    caplog.set_level(logging.INFO, "nucleiseg")
+    Engine(model, "fp16", library=name, folder=folder)
+    assert "builds" not in caplog.text
