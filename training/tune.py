@@ -21,10 +21,10 @@ from nucleiseg._native import cpu
 from training import data, metrics
 
 GRID = {
-    "nucleus_threshold": (112, 128, 144, 160, 176, 192),
-    "core_threshold": (96, 112, 128, 144),
+    "nucleus_threshold": (128, 144, 152, 156, 160, 176, 192),
+    "core_threshold": (112, 128, 144, 148, 152),
     "min_core": (8,),
-    "min_area": (12, 20, 30),
+    "min_area": (12, 20, 24, 30),
 }
 
 SHOWN = 12
