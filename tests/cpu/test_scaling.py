@@ -41,7 +41,7 @@ def test_resizing_an_image_costs_little_where_the_size_is_found(segmenter, name,
     after = ap50(larger, segmenter.segment(seen, "labels"))
     # These images have 29 and 67 nuclei: four of 29 split or missed cost 0.25.
     assert after > before - 0.3
-    if factor >= 3:
+    if factor == 4:
         assert after > ap50(larger, segmenter.segment(seen, "labels", scale=1)) + 0.1
 
 
@@ -91,7 +91,7 @@ def test_nearly_right_sizes_are_taken_as_right(segmenter):
         ({"scale": 0}, "scale: got 0; accepted are numbers above 0"),
         ({"scale": 100}, "scale: got one that needs a scale of 100; accepted are scales of"),
         ({"mpp": -1}, "mpp: got -1; accepted are numbers above 0"),
-        ({"mpp": 1e-6}, "mpp: got one that needs a scale of 3.3e"),
+        ({"mpp": 1e-6}, "mpp: got one that needs a scale of 3e"),
         ({"diameter": float("nan")}, "diameter: got nan; accepted"),
         ({"diameter": "big"}, "diameter: got 'big'; accepted"),
         ({"mpp": 0.5, "diameter": 20}, "mpp and diameter: got both; accepted is one"),
