@@ -29,23 +29,32 @@ KEPT = 8
 
 
 class Engine(Protocol):
-    """The network compiled for the device.
+    """The network compiled for the device."""
 
-    Attributes
-    ----------
-    layout : {"NHWC", "NCHW"}
-    dtype : {"uint8", "int8", "float16", "float32"}
-    scale : float
-        What tiles it takes: see ``_native.cuda.gather``.
-    largest_tile, largest_batch : int
-        Pixels a side, and tiles at once, that it takes without being built again.
-    """
+    @property
+    def layout(self) -> str:
+        """What tiles it takes, in the words of ``_native.cuda.gather``: "NHWC" or "NCHW"."""
+        ...
 
-    layout: str
-    dtype: str
-    scale: float
-    largest_tile: int
-    largest_batch: int
+    @property
+    def dtype(self) -> str:
+        """Likewise: "uint8", "int8", "float16" or "float32"."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """Likewise."""
+        ...
+
+    @property
+    def largest_tile(self) -> int:
+        """Pixels a side that it takes without being built again."""
+        ...
+
+    @property
+    def largest_batch(self) -> int:
+        """Tiles at once, likewise."""
+        ...
 
     def enqueue(self, tiles: Any, cells: Any, stream: Any) -> None:
         """Put the network into a stream, of whose calls it keeps what they need apart.

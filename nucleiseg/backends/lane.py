@@ -145,13 +145,13 @@ class Lane:
 
     def mask(self, maps: Any, out: Any) -> None:
         """Threshold the nucleus map into ``out``."""
-        maps = self._there(maps, "maps")
+        maps = self._there(maps, "restored")
         threshold = self._backend.model.nucleus_threshold
         self._kernels.mask(maps, threshold, stream=self._on(self._work), out=out)
 
     def label(self, maps: Any, scale: float = 1.0, name: str = "labels") -> Any:
         """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
-        maps = self._there(maps, "maps")
+        maps = self._there(maps, "restored")
         height, width = maps.shape[:2]
         workspace = self._kernels.label_workspace(height, width)
         labels, _ = self._kernels.label(
