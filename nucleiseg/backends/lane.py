@@ -42,6 +42,7 @@ class Lane:
         self._event = backend.kernels.Event()
         self._last = self._compute  # the stream that all work so far is in, or is waited for by
         self._work = self._compute  # the stream that kernels go to
+        self._tile_shapes: set[tuple[int, ...]] = set()
         self._to_host = True
         self._forget_image()
 
@@ -133,6 +134,7 @@ class Lane:
         """Run the network: cells, (N, h / 2, w / 2, 8) uint8."""
         first = 1 if self._backend.engine.layout == "NHWC" else 2
         height, width = tiles.shape[first : first + 2]
+        self._tile_shapes.add(tiles.shape)
         cells = self.empty("cells", (tiles.shape[0], height // 2, width // 2, 8), np.uint8)
         self._backend.engine.enqueue(tiles, cells, self._on(self._work))
         return cells
@@ -169,7 +171,7 @@ class Lane:
         image = self._there(image, "resized")
         replay = self._replays.find((*key, image.shape, image.dtype.str))
         # An array with gaps cannot be brought to where a graph looks for it.
-        if replay.seen == 1 or not arrays.is_dense(image):
+        if replay.seen == 1 or replay.is_mixed or not arrays.is_dense(image):
             return work(image)
         if replay.stream is None:
             replay.stream = self._kernels.Stream()
@@ -186,9 +188,12 @@ class Lane:
 
     def _recorded(self, replay: Replay, work: Callable[[Any], Any]) -> Any:
         self._work = replay.stream
+        self._tile_shapes.clear()
         try:
             result = work(replay.image)
-            replay.record(work, self._memory.blocks())
+            replay.is_mixed = len(self._tile_shapes) > 1
+            if not replay.is_mixed:
+                replay.record(work, self._memory.blocks())
         finally:
             self._work = self._compute
         return result

@@ -139,12 +139,11 @@ class TestAnswers:
         monkeypatch.setattr("nucleiseg.scaling.WINDOW", 64)
         image = example("fluorescence_wide")[:180, :260]
         large = np.kron(image[:80, :100], np.ones((3, 3), np.uint8))
-        for image in (image, large):
-            expected = machine.reference.segment(image, "labels")
-            np.testing.assert_array_equal(machine.segmenter.segment(image, "labels"), expected)
-            there = machine.put(image)[:, ::-1]
-            found = machine.segmenter.segment(there, "labels")
-            mirrored = np.ascontiguousarray(image[:, ::-1])
+        for picture in (image, large):
+            expected = machine.reference.segment(picture, "labels")
+            np.testing.assert_array_equal(machine.segmenter.segment(picture, "labels"), expected)
+            mirrored = np.ascontiguousarray(picture[:, ::-1])
+            found = machine.segmenter.segment(machine.put(picture)[:, ::-1], "labels")
             np.testing.assert_array_equal(found, machine.reference.segment(mirrored, "labels"))
 
     @pytest.mark.parametrize("batch", [1, 3])
@@ -228,6 +227,9 @@ class TestRepetition:
             for size in (64, 128, 192):
                 for scale in (1, 1.5, "auto"):
                     segmenter.segment(noise(rng, size, size), "labels", scale=scale)
+        pieces = Segmenter(device=segmenter._backend, tile=352, batch=2)
+        for _ in range(3):
+            pieces.segment(noise(rng, 64, 400), "labels", scale=1)  # three tiles: two and one
         (lane,) = segmenter._backend._idle
         recorded = [r.stream.handle for r in lane._replays._found.values() if r.graph is not None]
         seen = segmenter._backend.engine.streams
