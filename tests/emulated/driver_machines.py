@@ -1,5 +1,6 @@
 """The devices that the driver's tests run on: the emulated one with OpenVINO, and a real one."""
 
+import weakref
 from types import ModuleType
 
 import numpy as np
@@ -40,10 +41,10 @@ class DeferredEngine:
     def __init__(self, model: Model, largest_tile: int = 3072, largest_batch: int = 4) -> None:
         self.largest_tile, self.largest_batch = largest_tile, largest_batch
         self._engine = openvino.Engine(model, 2)
-        self.streams: dict[int, set[tuple[int, ...]]] = {}
+        self.streams: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
     def enqueue(self, tiles: object, cells: object, stream: object) -> None:
-        self.streams.setdefault(stream.handle, set()).add(tiles.shape)
+        self.streams.setdefault(stream, set()).add(tiles.shape)
 
         def work() -> None:
             found = self._engine.infer(self.bytes_of(np.asarray(HostView(tiles))))
