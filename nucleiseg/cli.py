@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nucleiseg.benchmark.command import benchmark
+
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome
+    from nucleiseg.images import Selection
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
     from nucleiseg.segmenter import Segmenter
@@ -74,7 +77,8 @@ def segment(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Image files (PNG, JPEG, TIFF, BMP, WebP), folders or quoted patterns.",
+            help="Image files (PNG, JPEG, TIFF, OME-TIFF, BMP, WebP, .npy), Zarr folders, "
+            "folders or quoted patterns.",
         ),
     ],
     output: Annotated[
@@ -98,13 +102,40 @@ def segment(
         ),
     ] = "auto",
     mpp: Annotated[
-        float | None,
-        typer.Option(metavar="UM", help="Micrometres a pixel, instead of --scale."),
+        str | None,
+        typer.Option(
+            metavar="UM|file",
+            help="Micrometres a pixel, instead of --scale; file takes what each file says.",
+        ),
     ] = None,
     diameter: Annotated[
         float | None,
         typer.Option(
             metavar="PIXELS", help="Diameter of a usual nucleus in pixels, instead of --scale."
+        ),
+    ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|INDEX", help="Channel with the nuclei, where there are several; from 0."
+        ),
+    ] = None,
+    z: Annotated[
+        str | None,
+        typer.Option(
+            "--z", metavar="INDEX|all", help="Plane of volumes, from 0, or all, one by one."
+        ),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option(metavar="INDEX|all", help="Frame of time series, from 0, or all."),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LETTERS",
+            help="What each axis of the files is, where they do not say it: T frame, Z plane, "
+            "C channel, Y row, X column, S colour. For example ZCYX.",
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
@@ -119,7 +150,8 @@ def segment(
 ) -> None:
     """Find the nuclei of images and save them as files.
 
-    The results are named after the images, and lie in the same sub-folders below DIR.
+    The results are named after the images, and lie in the same sub-folders below DIR; those of
+    several planes of a file end in _z003, _t001 or both.
     Mpixel/s counts the pixels of the images against the wall time from the first read to the last
     write.
     """
@@ -128,10 +160,11 @@ def segment(
     images.hush()
     formats, jobs = _plan(paths, output, save)
     with _cannot_start():
+        selection = images.selection(channel, z, frame, axes)
         segmenter = Segmenter(model, device=device.value, threads=threads)
         size = _size(segmenter.model, scale, mpp, diameter)
     begin = time.perf_counter()
-    outcomes = _run(segmenter, jobs, formats, size)
+    outcomes = _run(segmenter, jobs, formats, size, selection)
     summary = _summary(outcomes, time.perf_counter() - begin)
     failures = _failures(outcomes, jobs)
     for line in failures:
@@ -148,6 +181,9 @@ def doctor() -> None:
 
     for line in examine():
         print(line)
+
+
+app.command()(benchmark)
 
 
 @contextmanager
@@ -175,17 +211,24 @@ def _plan(paths: list[str], output: Path, save: str) -> tuple[list[Format], list
 
 
 def _size(
-    model: Model, scale: str, mpp: float | None, diameter: float | None
+    model: Model, scale: str, mpp: str | None, diameter: float | None
 ) -> dict[str, str | float | None]:
     """Check what the user said about the size of nuclei."""
     from nucleiseg import scaling
+    from nucleiseg.batch import FROM_FILE
 
+    size = {"scale": _number(scale), "mpp": _number(mpp), "diameter": diameter}
+    # Any size will do to find out that more than one of them was given.
+    known = {**size, "mpp": model.mpp} if mpp == FROM_FILE else size
+    scaling.requested(**known, model=model)  # type: ignore[arg-type]
+    return size
+
+
+def _number(text: str | None) -> str | float | None:
     try:
-        number: str | float = float(scale)
+        return float(text) if text is not None else None
     except ValueError:
-        number = scale
-    scaling.requested(number, mpp, diameter, model)  # type: ignore[arg-type]
-    return {"scale": number, "mpp": mpp, "diameter": diameter}
+        return text
 
 
 def _run(
@@ -193,13 +236,14 @@ def _run(
     jobs: list[Job],
     formats: list[Format],
     size: dict[str, str | float | None],
+    selection: Selection,
 ) -> list[Outcome]:
     from nucleiseg.batch import run
 
     outcomes: list[Outcome] = []
     try:
         with (
-            closing(run(segmenter, jobs, formats, size)) as running,
+            closing(run(segmenter, jobs, formats, size, selection)) as running,
             _progress(len(jobs)) as advance,
         ):
             for outcome in running:
@@ -212,7 +256,14 @@ def _run(
 
 
 def _say(message: str) -> None:
-    print(f"nucleiseg: {message}", file=sys.stderr)
+    print(f"nucleiseg: {_printable(message)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Keep a message on one line, whatever a file's name holds."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 @contextmanager
@@ -233,7 +284,8 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
 def _failures(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[str]:
     """One line an image that failed, in the order of the jobs."""
     reasons = {outcome.image: outcome.failure for outcome in outcomes if outcome.failure}
-    return [f"{job.image}: {reasons[job.image]}" for job in jobs if job.image in reasons]
+    lines = (f"{job.image}: {reasons[job.image]}" for job in jobs if job.image in reasons)
+    return [_printable(line) for line in lines]
 
 
 def _summary(outcomes: Sequence[Outcome], seconds: float) -> str:

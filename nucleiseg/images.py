@@ -1,7 +1,7 @@
 """Reading, finding and writing image files.
 
-Pixels come and go exactly as they are stored: no resampling, no change of depth, and no EXIF
-rotation, so that a mask always lies on the pixels of its file. Colours are in RGB order.
+Pixels come and go exactly as they are stored: no resampling, no rounding, and no EXIF rotation, so
+that a mask always lies on the pixels of its file. Colours are in RGB order.
 """
 
 from __future__ import annotations
@@ -12,27 +12,47 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 
-from nucleiseg.decoders import Image, decode
+from nucleiseg import readers
+from nucleiseg.readers import UnacceptedError, dtypes
+from nucleiseg.readers.selection import Plane, Selection, selection
+from nucleiseg.readers.selection import planes as selected
+from nucleiseg.readers.stack import Image
+from nucleiseg.readers.zarr_folder import is_zarr
+
+__all__ = [
+    "Plane",
+    "Selection",
+    "find",
+    "hush",
+    "open",
+    "planes",
+    "read",
+    "selection",
+    "write",
+    "write_png",
+]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+"""What is looked for in folders, beside Zarr folders. Not ``.npy``, in which other programs keep
+what is no image; a pattern that ends so finds it."""
 
 
 def read(path: str | Path) -> Image:
-    """Read one image file.
+    """Read a file that holds one two-dimensional image.
 
     The format is told by the file's content, whatever its suffix.
 
     Parameters
     ----------
     path
-        A PNG, JPEG, TIFF, BMP or WebP file holding one two-dimensional image. Volumes, time series
-        and other files of several pages are not accepted; the reduced copies which some TIFF files
-        carry beside the image are left aside.
+        See `open`, which also takes stacks and channels.
 
     Returns
     -------
@@ -48,19 +68,75 @@ def read(path: str | Path) -> Image:
     IsADirectoryError
         The path is a folder.
     ValueError
-        The file is empty, truncated, damaged, no image, of another format, or holds several pages.
+        See `open`.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder, not an image file")
+    with contextlib.closing(_planes(Path(path), Selection(), np.asarray)) as only:
+        return next(only).array
+
+
+def open(
+    path: str | Path,
+    *,
+    channel: int | str | None = None,
+    z: int | str | None = None,
+    frame: int | str | None = None,
+    axes: str | None = None,
+) -> Iterator[Plane]:
+    """Read the planes of an image file one after the other.
+
+    No more than a plane is in memory, where the format allows it: a page of a TIFF file, the chunks
+    of a Zarr array that a plane touches, a whole PNG, JPEG, BMP or WebP file.
+
+    Parameters
+    ----------
+    path
+        PNG, JPEG, BMP, WebP; TIFF of any depth, OME-TIFF, ImageJ's TIFF; NumPy ``.npy``; a Zarr or
+        OME-Zarr folder (with the package zarr). Reduced copies beside an image are left aside.
+    channel
+        Which channel holds the nuclei, by its name in the file or its number from 0; of colours,
+        "red", "green" or "blue". May be left out where there is one channel, or RGB is meant.
+    z, frame
+        Which plane of a volume, which frame of a time series: a number from 0, or "all". May be
+        left out where there is one.
+    axes
+        What each axis of the file is, where the file does not say it or is wrong: letters of
+        T frame, Z plane, C channel, Y row, X column, S colour, such as "ZCYX".
+
+    Returns
+    -------
+    iterator of Plane
+        Frame by frame, each plane (H, W) or (H, W, C) of uint8, uint16, int16, float32 or float64.
+        Other values are exact: bool as uint8 0 and 255, int8 as int16, float16 as float32, and
+        whole numbers of 32 and 64 bits as float64.
+
+    Raises
+    ------
+    ValueError
+        At once: an argument out of its range. When iterated: the file is empty, truncated, damaged,
+        no image, or of more than 2**30 pixels or 8 GiB a plane; or it holds several planes or
+        channels of which none was chosen, or no such one as was chosen; or a value beyond 2**53.
+    OSError
+        When iterated: there is no such file, or it may not be read.
+    """
+    return planes(Path(path), selection(channel, z, frame, axes))
+
+
+def planes(path: Path, wanted: Selection) -> Iterator[Plane]:
+    """Do what `open` does, with a selection that is checked already."""
+    return _planes(path, wanted, dtypes.accepted)
+
+
+def _planes(
+    path: Path, wanted: Selection, converted: Callable[[Image], Image]
+) -> Generator[Plane, None, None]:
     try:
-        data = path.read_bytes()
+        with readers.opened(path) as stack:
+            for plane in selected(stack, wanted):
+                yield replace(plane, array=converted(plane.array))
+    except UnacceptedError as error:
+        raise ValueError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    try:
-        return decode(data)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def find(paths: Iterable[str | Path]) -> list[Path]:
@@ -70,13 +146,15 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     ----------
     paths
         Files, folders and patterns such as ``"plates/**/*.tif"``. A folder stands for the images in
-        it and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``). A
-        file given by name is taken whatever its suffix.
+        it and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``);
+        links to folders are not followed. A Zarr folder is one image. A file given by name is taken
+        whatever its suffix.
 
     Returns
     -------
     list of Path
-        In the order given, each file once.
+        In the order given, each file once. A sub-folder that may not be read stands for itself, so
+        that reading it says so.
 
     Raises
     ------
@@ -88,7 +166,8 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
         for image in _expand(Path(path)):
-            found.setdefault(image.resolve(), image)
+            # Path.resolve gives up at links that run in a ring, which is for the reader to say.
+            found.setdefault(Path(os.path.realpath(image)), image)
     return list(found.values())
 
 
@@ -132,28 +211,39 @@ def hush() -> None:
 
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
-        images = _walk(path)
-    elif path.exists():
+        images = _walk(path, SUFFIXES)
+    elif path.exists() or path.is_symlink():
         return [path]
     elif glob.has_magic(str(path)):
+        suffixes = (*SUFFIXES, ".npy") if path.suffix == ".npy" else SUFFIXES
         matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute patterns)
-        images = _sorted(image for match in matches for image in _walk(match))
+        images = _sorted(image for match in matches for image in _walk(match, suffixes))
     else:
         raise FileNotFoundError(f"{path}: no such file or folder")
     if not images:
-        raise ValueError(f"{path}: no images there; the suffixes looked for are {_suffixes()}")
+        raise ValueError(
+            f"{path}: no images there; the suffixes looked for are {_suffixes()}, and Zarr folders"
+        )
     return images
 
 
-def _walk(path: Path) -> list[Path]:
+def _walk(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Images at or below a path, without hidden files and folders."""
     if not path.is_dir():
-        return [path] if path.suffix.lower() in SUFFIXES else []
+        return [path] if path.suffix.lower() in suffixes else []
     images: list[Path] = []
-    for folder, below, names in os.walk(path):
+
+    def unreadable(error: OSError) -> None:
+        images.append(Path(error.filename))
+
+    for folder, below, names in os.walk(path, onerror=unreadable):
+        if is_zarr(Path(folder)):
+            images.append(Path(folder))
+            below.clear()
+            continue
         below[:] = [name for name in below if not name.startswith(".")]
         files = (Path(folder, name) for name in names if not name.startswith("."))
-        images.extend(file for file in files if file.suffix.lower() in SUFFIXES)
+        images.extend(file for file in files if file.suffix.lower() in suffixes)
     return _sorted(images)
 
 

@@ -457,7 +457,7 @@ def _read(image: Image) -> Any:
     if isinstance(image, str | Path):
         from nucleiseg import images
 
-        return images.read(image)
+        return next(images.open(image)).array
     return image
 
 

@@ -42,6 +42,8 @@ class Settings:
         Probability that the change is made.
     blank : float
         Share of crops that are fields without nuclei.
+    stained : float
+        Least emphasis, 0..1, of the nuclei of stained images.
     """
 
     size: int = 256
@@ -59,6 +61,7 @@ class Settings:
     noise: float = 0.3
     jpeg: float = 0.2
     blank: float = 0.01
+    stained: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,10 @@ def crop(
         return _blank(rng, settings.size)
     zoom = _zoom(material.diameter, rng, settings)
     image, maps = _place(material.image, material.maps, zoom, rng, settings)
-    if not material.grey and len(styles) and rng.random() < settings.restyle:
-        image = _restyled(image, styles[rng.integers(len(styles))], rng)
+    if not material.grey:
+        maps[..., 2] = np.maximum(maps[..., 2], np.rint(settings.stained * maps[..., 0]))
+        if len(styles) and rng.random() < settings.restyle:
+            image = _restyled(image, styles[rng.integers(len(styles))], rng)
     return _appearance(image, material.grey, rng, settings), maps
 
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from nucleiseg import images
 from nucleiseg.model import PERCENTILES
 from training import batches, data, export, integers, train, unet, weights
+from training.augment import Settings
 from training.data import Sample
 from training.integers import IntegerNetwork
 from training.predict import DECODING, SCALING
@@ -31,9 +32,14 @@ from training.predict import DECODING, SCALING
 CALIBRATION_CROPS = 64
 CALIBRATION_SIZE = 256
 
-EMPHASIS = 0.5
+EMPHASIS = 0.75
 """Extra weight of emphasised pixels, less than in training: weight on small nuclei finds more of
 them but makes the network generous, and the last steps settle where edges are."""
+
+CROPS = Settings(stained=1.0)
+"""The nuclei of stained images are emphasised. Without it the best threshold differs between
+modalities, on the images trained on too: 150 of 255 for fluorescence, 120 for purple stain, 100 for
+H&E, whose outlines are least certain. With it, one threshold serves all."""
 
 MOMENTUM = 0.99
 """Averages the weights over about the last 100 steps."""
@@ -108,7 +114,7 @@ def learn(
             average.assign(MOMENTUM * average + (1 - MOMENTUM) * value)
         return objective
 
-    source = batches.endless(samples, chances, options.batch, options.seed)
+    source = batches.endless(samples, chances, options.batch, options.seed, settings=CROPS)
     smooth = 0.0
     with tqdm(range(options.steps), unit="step", mininterval=5) as bar:
         for number in bar:

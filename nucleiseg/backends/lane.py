@@ -59,8 +59,12 @@ class Lane:
         try:
             yield
         finally:
-            self._last.synchronize()
+            self.synchronize()
             self._forget_image()
+
+    def synchronize(self) -> None:
+        """Wait for all that was given to the device, which only who measures steps needs."""
+        self._last.synchronize()
 
     def array(self, value: Any, name: str) -> Any:
         """Upload an array, or take one on the device as it is."""

@@ -91,10 +91,10 @@ def stems(images: Sequence[Path], folder: Path, chosen: Iterable[Format]) -> lis
 def _check_inputs_survive(
     images: Sequence[Path], stems: Sequence[Path], chosen: Iterable[Format]
 ) -> None:
-    inputs = {image.resolve() for image in images}
+    inputs = {os.path.realpath(image) for image in images}
     endings = [ending for format in chosen for ending in format.endings]
     for stem in stems:
         for ending in endings:
             output = beside(stem, ending)
-            if output.resolve() in inputs:
+            if os.path.realpath(output) in inputs:
                 raise ValueError(f"{output} is one of the images and would be overwritten")

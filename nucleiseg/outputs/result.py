@@ -22,11 +22,14 @@ class Result:
         (H, W) bool.
     labels
         (H, W) int32, 0 background, 1..n a nucleus each.
+    mpp
+        Micrometres a pixel as the image's file says it, None where it does not.
     """
 
     image: NDArray[Any]
     mask: NDArray[np.bool_]
     labels: NDArray[np.int32]
+    mpp: float | None = None
 
     @property
     def nuclei(self) -> int:

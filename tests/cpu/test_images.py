@@ -198,8 +198,15 @@ def test_a_flipped_bit_in_a_png_is_an_error(tmp_path):
         (b"", "is empty"),
         (b"nuclei\n" * 9, "is not an image of a known format; accepted are PNG, JPEG, TIFF"),
         (b"RIFF\x24\0\0\0WAVEfmt ", "is not an image of a known format"),
-        (tiff(np.zeros((5, 16, 16), np.uint8)), "holds 5 pages; accepted is one two-dimensional"),
-        (tiff(np.zeros((5, 16, 16), np.uint8), imagej=True), "holds 5 pages"),
+        (
+            tiff(np.zeros((5, 16, 16), np.uint8)),
+            "has the shape 5 x 16 x 16 and does not say what axis 0 is; say it for all of them, "
+            "such as --axes ZYX (T frame",
+        ),
+        (
+            tiff(np.zeros((5, 16, 16), np.uint8), imagej=True, metadata={"axes": "ZYX"}),
+            "has 5 planes; choose one with --z INDEX, or all with --z all",
+        ),
         (tiff(np.zeros((16, 16, 4), np.uint8), photometric="separated"), "has SEPARATED colours"),
     ],
     ids=["empty", "text", "sound", "volume", "imagej stack", "cmyk"],
@@ -208,6 +215,20 @@ def test_what_is_no_single_image_is_an_error(tmp_path, data, words):
     path = written(tmp_path, "file.tif", data)
     with pytest.raises(ValueError, match=re.escape(f"{path}: {words}")):
         images.read(path)
+
+
+def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe\.png: is no regular file"):
+        images.read(tmp_path / "pipe.png")
+
+
+def test_a_ring_of_links_is_named(tmp_path):
+    (tmp_path / "a.png").symlink_to(tmp_path / "b.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    assert images.find([tmp_path]) == [tmp_path / "a.png", tmp_path / "b.png"]
+    with pytest.raises(OSError, match=r"Too many levels of symbolic links: .*a\.png"):
+        images.read(tmp_path / "a.png")
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -260,6 +281,22 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path):
     path = tmp_path / "well[1].png"
     path.touch()
     assert images.find([path]) == [path]
+
+
+def test_arrays_are_found_by_name_and_pattern_only(plate):
+    np.save(plate / "array.npy", np.zeros((2, 2)))
+    assert plate / "array.npy" not in images.find([plate])
+    assert images.find([plate / "*.npy"]) == images.find([plate / "array.npy"])
+
+
+def test_a_zarr_folder_is_one_image(tmp_path):
+    (tmp_path / "a.zarr" / "0").mkdir(parents=True)
+    (tmp_path / "a.zarr" / ".zgroup").write_text("{}")
+    (tmp_path / "a.zarr" / "0" / "thumbnail.png").touch()
+    (tmp_path / "b.png").touch()
+    expected = [tmp_path / "a.zarr", tmp_path / "b.png"]
+    assert images.find([tmp_path]) == expected
+    assert images.find([tmp_path / "a.zarr"]) == expected[:1]
 
 
 def test_a_folder_or_pattern_without_images_is_an_error(plate):

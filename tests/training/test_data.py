@@ -176,6 +176,19 @@ def test_every_change_of_appearance_leaves_a_picture(samples):
         assert image.std() > 1
 
 
+def test_stained_nuclei_can_be_emphasised_and_grey_ones_are_left(samples):
+    plain, favoured = (dataclasses.replace(UNCHANGED, stained=share) for share in (0.0, 1.0))
+    for sample in samples:
+        material = augment.prepare(sample)
+        (_, before), (_, after) = (
+            augment.crop(material, NO_STYLES, np.random.default_rng(0), settings)
+            for settings in (plain, favoured)
+        )
+        expected = before[..., 2] if material.grey else before[..., [0, 2]].max(-1)
+        np.testing.assert_array_equal(after[..., 2], expected)
+    assert {augment.prepare(sample).grey for sample in samples} == {True, False}
+
+
 @pytest.mark.parametrize(
     ("diameter", "low", "high"),
     [

@@ -1,0 +1,61 @@
+"""One module a kind of file, and the table that tells them apart by content.
+
+| module | files | values | axes |
+|---|---|---|---|
+| `pictures` | PNG, JPEG, BMP, WebP | uint8, uint16 | YX, YXS |
+| `tiff` | TIFF, BigTIFF, OME-TIFF, ImageJ | bool to 64 bits, whole or float | any of TZCYXS |
+| `npy` | NumPy ``.npy`` | the same | YX, YXS, or as told |
+| `zarr_folder` | Zarr, OME-Zarr | the same | any of TZCYX, or as told |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from nucleiseg.readers import npy, pictures, tiff, zarr_folder
+from nucleiseg.readers.stack import Stack, UnacceptedError
+
+__all__ = ["Stack", "UnacceptedError", "opened"]
+
+Opener = Callable[[Path], AbstractContextManager[Stack]]
+
+_OPENERS: dict[bytes, Opener] = {
+    signature: opener
+    for signatures, opener in (
+        (pictures.SIGNATURES, pictures.opened),
+        (tiff.SIGNATURES, tiff.opened),
+        (npy.SIGNATURES, npy.opened),
+    )
+    for signature in signatures
+}
+
+
+def opened(path: Path) -> AbstractContextManager[Stack]:
+    """Open a file, told by its content whatever its suffix, or a Zarr folder.
+
+    Raises
+    ------
+    OSError
+        There is no such file, it is a folder but no Zarr, or it may not be read.
+    UnacceptedError
+        It is empty, no image, or no regular file. Entering the context raises the same for what is
+        truncated, damaged or too large.
+    """
+    if path.is_dir():
+        # A folder that may not be listed says so here.
+        next(path.iterdir(), None)
+        if not zarr_folder.is_zarr(path):
+            raise IsADirectoryError(f"{path}: is a folder, not an image file")
+        return zarr_folder.opened(path)
+    if path.exists() and not path.is_file():
+        raise UnacceptedError("is no regular file, but a device or a pipe")
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if not head:
+        raise UnacceptedError("is empty")
+    for signature, opener in _OPENERS.items():
+        if head.startswith(signature):
+            return opener(path)
+    raise UnacceptedError(pictures.NO_IMAGE)

@@ -1,0 +1,107 @@
+"""What every reader gives: the header of a file, and a way to load parts of its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[Any]
+Index = tuple[int | slice, ...]
+
+LARGEST_PIXELS = 2**30
+"""Pixels of one plane that are accepted: OpenCV's own limit, and 4 GiB of labels."""
+
+LARGEST_BYTES = 2**33
+"""Bytes that may have to be in memory for one plane: the above, of eight bytes each."""
+
+
+class UnacceptedError(ValueError):
+    """The file is no image that this package takes; the message completes "the file ..."."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A file of pixels of which the header is known.
+
+    Parameters
+    ----------
+    axes
+        One letter an axis: T frame, Z plane, C channel, Y row, X column, S colour; any other where
+        the file does not say what the axis is.
+    shape
+        As long as ``axes``.
+    dtype
+        Of the values as stored.
+    load
+        Takes one integer or ``slice(None)`` an axis, and gives an array of the axes left.
+    channels
+        Names of the channels, or nothing.
+    mpp
+        Micrometres a pixel, if the file says it.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    load: Callable[[Index], Image]
+    channels: tuple[str, ...] = ()
+    mpp: float | None = None
+
+    def size(self, axis: str) -> int:
+        """Give the length of an axis, 1 where there is none of that letter."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+
+def check_size(height: int, width: int, bytes_a_pixel: int = 1) -> None:
+    """Refuse what is empty, or too large to be held, before memory is taken for it."""
+    if height < 1 or width < 1:
+        raise UnacceptedError(f"is empty: it has {height} x {width} pixels")
+    if height * width > LARGEST_PIXELS:
+        raise UnacceptedError(
+            f"has {height:,} x {width:,} pixels; accepted are up to {LARGEST_PIXELS:,} in all"
+        )
+    check_bytes(height * width * bytes_a_pixel)
+
+
+def check_bytes(size: int) -> None:
+    """Refuse what takes more memory than a plane may."""
+    if size > LARGEST_BYTES:
+        raise UnacceptedError(f"needs {size:,} bytes of memory; accepted are {LARGEST_BYTES:,}")
+
+
+def axes_of_array(shape: Sequence[int]) -> str:
+    """Name the axes of an array that says nothing of them, as `nucleiseg.segment` takes arrays."""
+    if len(shape) < 2:
+        raise UnacceptedError(f"has the shape {tuple(shape)}; accepted are two axes and more")
+    if len(shape) == 3 and shape[-1] in (1, 3, 4):
+        return "YXS"
+    return "Q" * (len(shape) - 2) + "YX"
+
+
+def truncated(size: int, needed: int) -> UnacceptedError:
+    """Say that a file ends too early."""
+    return UnacceptedError(f"is truncated: {size:,} bytes of at least {needed:,}")
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Turn whatever damaged bytes provoke in a library into one kind of error.
+
+    An error of the machine, which has a number, and too little memory pass.
+    """
+    try:
+        yield
+    except (UnacceptedError, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise UnacceptedError(f"is truncated or damaged: {error}") from None
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise UnacceptedError(f"is truncated or damaged: {reason}") from None

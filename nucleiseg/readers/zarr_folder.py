@@ -1,0 +1,152 @@
+"""Zarr folders: a single array, or an image of OME-Zarr, of which the finest level is taken."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleiseg.readers.stack import (
+    Image,
+    Index,
+    Stack,
+    UnacceptedError,
+    axes_of_array,
+    check_bytes,
+    damage,
+)
+from nucleiseg.readers.units import MICROMETRES, pixel_size
+
+_ARRAYS = (".zarray", "zarr.json")
+_MARKS = (*_ARRAYS, ".zgroup")
+_CODECS = ("compressor", "filters", "codecs")
+_LETTERS = {"t": "T", "time": "T", "z": "Z", "c": "C", "channel": "C", "y": "Y", "x": "X"}
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is the root of a Zarr array or group."""
+    return any((folder / name).is_file() for name in _MARKS)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Stack]:
+    """Open a Zarr array (format 2 or 3), or an OME-Zarr image (0.1 to 0.5); chunks are read singly.
+
+    Axes come from OME-Zarr's metadata, an array's dimension names, or are those of a plain array:
+    (H, W), (H, W, 3 or 4), else they have to be told. Chunks that are not there are the array's
+    fill value, as Zarr defines it.
+
+    Raises
+    ------
+    UnacceptedError
+        The folder is a group without an image, its metadata are damaged, its chunks are too large
+        or pickled, or the package zarr is missing.
+    """
+    with damage():
+        attributes = _attributes(path)
+        images = attributes.get("multiscales")
+        stack = _ome(path, images[0], attributes) if images else _plain(path, attributes)
+    yield stack
+
+
+def _plain(path: Path, attributes: dict[str, Any]) -> Stack:
+    array = _array(path)
+    names = attributes.get("_ARRAY_DIMENSIONS") or _json(path / "zarr.json").get("dimension_names")
+    axes = _axes(names) if names and all(names) else axes_of_array(array.shape)
+    return _stack(array, axes)
+
+
+def _ome(path: Path, image: dict[str, Any], attributes: dict[str, Any]) -> Stack:
+    level = image["datasets"][0]
+    folder = (path / level["path"]).resolve()
+    if not folder.is_relative_to(path.resolve()):
+        raise UnacceptedError(f"names an array outside of its folder: {level['path']!r}")
+    axes = image.get("axes", ["t", "c", "z", "y", "x"])  # fixed before version 0.3
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+    names = tuple(
+        str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
+    )
+    return _stack(
+        _array(folder), _axes([axis["name"] for axis in axes]), names, _mpp(axes, image, level)
+    )
+
+
+def _stack(
+    array: Any, axes: str, channels: tuple[str, ...] = (), mpp: float | None = None
+) -> Stack:
+    if len(axes) != len(array.shape):
+        raise UnacceptedError(f"is damaged: it names {len(axes)} axes for {len(array.shape)}")
+    check_bytes(math.prod(array.chunks) * array.dtype.itemsize)
+
+    def load(index: Index) -> Image:
+        with damage():
+            return np.asarray(array[index])
+
+    return Stack(axes, tuple(array.shape), array.dtype, load, channels, mpp)
+
+
+def _axes(names: Sequence[str]) -> str:
+    return "".join(_LETTERS.get(str(name).lower(), "Q") for name in names)
+
+
+def _mpp(
+    axes: Sequence[dict[str, Any]], image: dict[str, Any], level: dict[str, Any]
+) -> float | None:
+    """Multiply the unit of Y and X with the scales of the level and of the whole image."""
+    lengths = []
+    for letter in "yx":
+        place = [axis["name"] for axis in axes].index(letter)
+        length = MICROMETRES.get(str(axes[place].get("unit", "")), 0.0)
+        for one in (level, image):
+            for step in one.get("coordinateTransformations", ()):
+                length *= float(step["scale"][place]) if step["type"] == "scale" else 1.0
+        lengths.append(length)
+    return pixel_size(*lengths)
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    new = _json(path / "zarr.json").get("attributes", {})
+    return {**_json(path / ".zattrs"), **new, **new.get("ome", {})}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise UnacceptedError(f"is damaged: its {path.name} holds no names and values")
+    return found
+
+
+def _array(folder: Path) -> Any:
+    metadata = [_json(folder / name) for name in _ARRAYS]
+    if not any(metadata) or any(one.get("node_type") == "group" for one in metadata):
+        inside = sorted(child.name for child in folder.glob("*") if is_zarr(child))
+        raise UnacceptedError(
+            f"is a Zarr group without an image of its own; name one of its arrays or images: "
+            f"{', '.join(inside[:9]) or 'it holds none'}"
+        )
+    # A codec that is found by the name in a file must not be one that runs code from that file.
+    if any(_unpickles(one.get(key)) for one in metadata for key in _CODECS):
+        raise UnacceptedError("holds pickled chunks, which are not read")
+    try:
+        import zarr
+    except ImportError:
+        raise UnacceptedError(
+            "is Zarr, which needs the package zarr: pip install 'nucleiseg[zarr]'"
+        ) from None
+    if metadata[1] and zarr.__version__.startswith("2."):
+        raise UnacceptedError(
+            "is of Zarr format 3, which needs version 3 of the package zarr, and that Python 3.11"
+        )
+    return zarr.open_array(str(folder), mode="r")
+
+
+def _unpickles(codecs: Any) -> bool:
+    if isinstance(codecs, dict):
+        names = (str(codecs.get("id", "")), str(codecs.get("name", "")))
+        return any("pickle" in name for name in names) or _unpickles(list(codecs.values()))
+    return isinstance(codecs, list) and any(map(_unpickles, codecs))
