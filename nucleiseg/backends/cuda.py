@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from nucleiseg.backends import devices
-from nucleiseg.backends.lane import Lane
+from nucleiseg.backends.lane import Device, Lane
 from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
@@ -95,7 +95,7 @@ class CudaBackend:
         self.largest_tile: int | None = engine.largest_tile
         self.largest_batch: int | None = engine.largest_batch
         self.tile, self.batch = self._sizes()
-        self.pool = kernels.MemoryPool(KEPT)
+        self._shared = Device(kernels, model, engine, self.gpu, kernels.MemoryPool(KEPT))
         self._idle: list[Lane] = []
         self._lock = threading.Lock()
         self._free = threading.Semaphore(LANES)
@@ -114,7 +114,7 @@ class CudaBackend:
             self.kernels.set_device(self.index)
             with self._lock:
                 lane = self._idle.pop() if self._idle else None
-            lane = Lane(self) if lane is None else lane
+            lane = Lane(self._shared) if lane is None else lane
             try:
                 with lane.image(to_host):
                     yield lane

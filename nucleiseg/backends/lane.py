@@ -4,20 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nucleiseg.backends import arrays
+from nucleiseg.backends import arrays, devices
 from nucleiseg.backends.memory import Memory
 from nucleiseg.backends.replays import Replay, Replays
-
-if TYPE_CHECKING:
-    from nucleiseg.backends.cuda import CudaBackend
+from nucleiseg.model import Model
 
 # What the host never reads, which is in the device's own memory even where both share it.
 _PRIVATE = frozenset({"picture", "tiles", "cells", "band", "search", "workspace"})
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the lanes of a GPU share.
+
+    Attributes
+    ----------
+    kernels : module
+        ``_native.cuda`` or ``_native.emulated``.
+    model : Model
+    engine : Engine
+        See `nucleiseg.backends.cuda.Engine`.
+    gpu : nucleiseg.backends.devices.Device
+    pool : MemoryPool
+        Of results that stay on the GPU.
+    """
+
+    kernels: ModuleType
+    model: Model
+    engine: Any
+    gpu: devices.Device
+    pool: Any
 
 
 class Lane:
@@ -29,17 +52,17 @@ class Lane:
 
     Parameters
     ----------
-    backend : CudaBackend
+    device : Device
     """
 
-    def __init__(self, backend: CudaBackend) -> None:
-        self._backend = backend
-        self._kernels = backend.kernels
-        self._memory = Memory(backend.kernels, backend.gpu.integrated)
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._kernels = device.kernels
+        self._memory = Memory(device.kernels, device.gpu.integrated)
         self._replays = Replays()
-        self._copies = backend.kernels.Stream()
-        self._compute = backend.kernels.Stream()
-        self._event = backend.kernels.Event()
+        self._copies = device.kernels.Stream()
+        self._compute = device.kernels.Stream()
+        self._event = device.kernels.Event()
         self._last = self._compute  # the stream that all work so far is in, or is waited for by
         self._work = self._compute  # the stream that kernels go to
         self._tile_shapes: set[tuple[int, ...]] = set()
@@ -94,7 +117,7 @@ class Lane:
         """Find the intensities at the model's two percentiles; `known` tells them."""
         self._levels = None
         stream = self._on(self._work)
-        low, high = self._backend.model.percentiles
+        low, high = self._device.model.percentiles
         search = self.empty("search", (self._kernels.percentiles_workspace(),), np.uint8)
         limits = self.empty("limits", (4,), np.float64)
         return self._kernels.percentiles(
@@ -120,7 +143,7 @@ class Lane:
 
     def gather(self, image: Any, origins: NDArray[np.int64], height: int, width: int) -> Any:
         """Cut tiles, mirrored beyond the image, as the engine takes them."""
-        engine = self._backend.engine
+        engine = self._device.engine
         size = (height, width, 3) if engine.layout == "NHWC" else (3, height, width)
         return self._kernels.gather(
             image,
@@ -136,11 +159,11 @@ class Lane:
 
     def infer(self, tiles: Any) -> Any:
         """Run the network: cells, (N, h / 2, w / 2, 8) uint8."""
-        first = 1 if self._backend.engine.layout == "NHWC" else 2
+        first = 1 if self._device.engine.layout == "NHWC" else 2
         height, width = tiles.shape[first : first + 2]
         self._tile_shapes.add(tiles.shape)
         cells = self.empty("cells", (tiles.shape[0], height // 2, width // 2, 8), np.uint8)
-        self._backend.engine.enqueue(tiles, cells, self._on(self._work))
+        self._device.engine.enqueue(tiles, cells, self._on(self._work))
         return cells
 
     def assemble(
@@ -152,7 +175,7 @@ class Lane:
     def mask(self, maps: Any, out: Any) -> None:
         """Threshold the nucleus map into ``out``."""
         maps = self._there(maps, "restored")
-        threshold = self._backend.model.nucleus_threshold
+        threshold = self._device.model.nucleus_threshold
         self._kernels.mask(maps, threshold, stream=self._on(self._work), out=out)
 
     def label(self, maps: Any, scale: float = 1.0, name: str = "labels") -> Any:
@@ -162,7 +185,7 @@ class Lane:
         workspace = self._kernels.label_workspace(height, width)
         labels, _ = self._kernels.label(
             maps,
-            *self._backend.model.label_rule(scale),
+            *self._device.model.label_rule(scale),
             stream=self._on(self._work),
             workspace=self.empty("workspace", (workspace,), np.uint8),
             out=self.empty(name, (height, width), np.int32),
@@ -224,7 +247,7 @@ class Lane:
         """Copy to memory that nobody else will write."""
         result = self._there(result, name)
         stream = self._on(self._copies)
-        array = self._backend.pool.take(result.shape, result.dtype, stream=stream)
+        array = self._device.pool.take(result.shape, result.dtype, stream=stream)
         return self._kernels.copy(array, result, stream=stream)
 
     def _cleared(self, array: Any) -> Any:
@@ -258,7 +281,7 @@ class Lane:
         dtype = array.dtype.newbyteorder("=")
         staging = self._memory.pinned(name, array.shape, dtype)
         np.copyto(staging.array, array)
-        if self._backend.gpu.integrated:
+        if self._device.gpu.integrated:
             return staging.device()
         there = self._memory.device(name, array.shape, dtype, shared=False)
         return self._kernels.copy(there, staging, stream=self._on(self._copies))

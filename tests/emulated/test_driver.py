@@ -287,6 +287,7 @@ class TestManyImages:
                 left = segmenter.segment(noise(rng, *shape), to_host=False)
                 del left
 
+        gc.collect()
         for _ in range(4):
             some()
         before = native.emulated.usage()
@@ -304,7 +305,6 @@ class TestManyImages:
             list(segmenter.map([noise(rng, 90, 70)] * 4))
         assert native.emulated.usage() != before
         del segmenter, left
-        gc.collect()
         assert native.emulated.usage() == before
 
 
