@@ -1,7 +1,19 @@
 # The kernels for GPUs: csrc/cuda and csrc/bindings/device, compiled once for each device into a
 # namespace of its name.
 include(cmake/sources.cmake)
-set(device_bindings array buffers copies devices label mask normalize register_all streams tiles)
+set(device_bindings
+    array
+    buffers
+    copies
+    devices
+    dlpack
+    label
+    mask
+    memory_pool
+    normalize
+    register_all
+    streams
+    tiles)
 list(TRANSFORM device_bindings REPLACE "(.+)" "csrc/bindings/device/\\1.cpp")
 
 # All of a device's bindings are compiled as one file, and hardly optimised: reading pybind11 once

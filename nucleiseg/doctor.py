@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from nucleiseg import __version__
-from nucleiseg.backends import available_threads
+from nucleiseg.backends import available_threads, parts
 from nucleiseg.model import Model, ModelError
 
 # Names of the instructions that make a difference, as the kernel of Linux spells them.
@@ -26,9 +22,6 @@ _INSTRUCTIONS = {
     "i8mm": "NEON int8 matrix product",
     "sve": "SVE",
 }
-_NVIDIA_VENDOR = "0x10de"
-_NVIDIA_DEVICES = ("nvidia0", "nvhost-gpu", "nvmap")
-_TENSORRT_MODULES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx-cu12"}
 
 
 def examine() -> Iterator[str]:
@@ -44,100 +37,16 @@ def examine() -> Iterator[str]:
     yield f"kernels: {_kernels()}"
     yield f"OpenVINO: {_openvino()}"
     yield f"model: {_model()}"
-    gpu = find_gpu()
-    yield f"GPU: {gpu.words}"
-    yield f"TensorRT: {_tensorrt(gpu.usable)}"
-    yield f"pycuda: {_pycuda(gpu.usable)}"
+    yield from _gpu()
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """What was found of a GPU: whether it can be used, and what to say."""
-
-    usable: bool
-    words: str
-
-
-def find_gpu() -> Gpu:
-    """Look for an NVIDIA GPU and its driver, without any package."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return Gpu(False, _without_driver())
-    code = driver.cuInit(0)
-    if code:
-        return Gpu(
-            False, f"the NVIDIA driver answers with error {code}; try nvidia-smi; runs on the CPU."
-        )
-    names = [_name(driver, index) for index in range(_number(driver.cuDeviceGetCount))]
-    if not names:
-        return Gpu(False, "the NVIDIA driver finds none; runs on the CPU.")
-    found = f"{', '.join(names)}, driver for CUDA {_cuda_version(driver)}"
-    if not _has_cuda_kernels():
-        return Gpu(False, f"{found}; this build has no CUDA kernels; runs on the CPU.")
-    return Gpu(True, f"{found}.")
-
-
-def _has_cuda_kernels() -> bool:
-    try:
-        from nucleiseg import _native
-    except ImportError:
-        return False
-    return hasattr(_native, "cuda")
-
-
-def _without_driver() -> str:
-    if _has_nvidia_device():
-        return "an NVIDIA device without its driver; install the NVIDIA driver; runs on the CPU."
-    return "none found; runs on the CPU."
-
-
-def _has_nvidia_device() -> bool:
-    if any(Path("/dev", name).exists() for name in _NVIDIA_DEVICES):
-        return True
-    vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
-    return any(vendor.read_text().strip() == _NVIDIA_VENDOR for vendor in vendors)
-
-
-def _number(query: ctypes._NamedFuncPointer) -> int:
-    number = ctypes.c_int()
-    query(ctypes.byref(number))
-    return number.value
-
-
-def _name(driver: ctypes.CDLL, index: int) -> str:
-    name = ctypes.create_string_buffer(256)
-    driver.cuDeviceGetName(name, len(name), index)
-    return name.value.decode()
-
-
-def _cuda_version(driver: ctypes.CDLL) -> str:
-    version = _number(driver.cuDriverGetVersion)
-    return f"{version // 1000}.{version % 1000 // 10}"
-
-
-def _tensorrt(gpu: bool) -> str:
-    for module, package in _TENSORRT_MODULES.items():
-        if importlib.util.find_spec(module):
-            return f"{module} {_version(package)}."
-    if gpu:
-        return "not installed; for the GPU install nucleiseg[tensorrt] or nucleiseg[rtx] with pip."
-    return "not installed; not needed on the CPU."
-
-
-def _pycuda(gpu: bool) -> str:
-    if importlib.util.find_spec("pycuda"):
-        return f"{_version('pycuda')}."
-    if gpu:
-        return "not installed; it comes with nucleiseg[tensorrt] and nucleiseg[rtx]."
-    return "not installed; not needed on the CPU."
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "of unknown version"
+def _gpu() -> Iterator[str]:
+    found = parts.find()
+    gpu, *others = found
+    unused = "; runs on the CPU." if parts.lacking(found) else "."
+    yield f"{gpu.name}: {gpu.words}{unused}"
+    for part in others:
+        yield f"{part.name}: {part.words}." if part.there else f"{part.sentence}."
 
 
 def _system() -> str:

@@ -131,6 +131,21 @@ class Model:
             )
         return model
 
+    def label_rule(self, scale: float = 1.0) -> tuple[int, int, int, int]:
+        """Give what decides which pixels are nuclei of their own.
+
+        Parameters
+        ----------
+        scale : float
+            How far the maps were magnified: the areas grow with its square.
+
+        Returns
+        -------
+        nucleus_threshold, core_threshold, min_core, min_area : int
+        """
+        areas = [max(1, round(area * scale**2)) for area in (self.min_core, self.min_area)]
+        return self.nucleus_threshold, self.core_threshold, areas[0], areas[1]
+
 
 def _checksum(file: Path) -> str:
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,23 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import backends, scaling, tiling
+from nucleiseg.backends import Array, Backend, Levels, Steps
 from nucleiseg.model import Model
 from nucleiseg.scaling import Scale
 
-Image = NDArray[Any] | str | Path
+Image = Any
+"""An array on the host or on a GPU, or the path of an image file."""
+
 Output = Literal["mask", "labels", "maps"]
 
 OUTPUTS: tuple[Output, ...] = ("mask", "labels", "maps")
 
-TILE = 3072
-"""Largest side of a tile in pixels. The network's buffers for one of this size take about 600 MB;
-smaller tiles spend more of their area on the halo (8,192 x 8,192 pixels, two threads: 17.8 Mpixel/s
-with this, 15.7 with 2,048 and 9.3 with 1,024)."""
-
-BATCH = 1
-"""Tiles given to the network at once. On a CPU a batch gains nothing once a tile is large."""
-
-WHOLE = TILE * TILE
+WHOLE = 3072 * 3072
 """Pixels up to which the first look at an image takes in all of it: where nothing needs resizing
 that look is the answer. Of larger images a few windows are looked at, under 5 % of the area."""
 
@@ -67,15 +63,16 @@ class Segmenter:
     ----------
     model : Model, str or Path, optional
         The model or its ONNX file; the shipped model when left out.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda"} or Backend
         Where to run. "auto" takes a GPU that can be used, else the CPU.
     threads : int, optional
         Processor threads; all that this process may use when left out.
     tile : int, optional
         Largest side of a tile in pixels; a multiple of the model's stride, above twice its halo.
-        Smaller tiles take less memory and more time, and give the same.
+        Smaller tiles take less memory and more time, and give the same. On a GPU its free memory
+        decides when left out.
     batch : int, optional
-        Tiles given to the network at once.
+        Tiles given to the network at once; likewise.
 
     Raises
     ------
@@ -84,26 +81,32 @@ class Segmenter:
     ValueError
         An argument out of its range, which the message names.
     RuntimeError
-        ``device="cuda"`` where no GPU can be used.
+        ``device="cuda"`` where no GPU can be used; it says what is missing.
     """
 
     def __init__(
         self,
         model: Model | str | Path | None = None,
         *,
-        device: str = "auto",
+        device: str | Backend = "auto",
         threads: int | None = None,
         tile: int | None = None,
         batch: int | None = None,
     ) -> None:
         self.model = model if isinstance(model, Model) else Model.load(model)
-        self.tile = _checked_tile(TILE if tile is None else tile, self.model)
-        self.batch = _at_least_one("batch", BATCH if batch is None else batch)
+        if tile is not None:
+            _check_tile(tile, self.model)
+        if batch is not None:
+            _check_range("batch", batch, None)
         self._backend = backends.choose(device, self.model, threads)
+        self.tile = self._backend.tile if tile is None else tile
+        self.batch = self._backend.batch if batch is None else batch
+        _check_range("tile", self.tile, self._backend.largest_tile)
+        _check_range("batch", self.batch, self._backend.largest_batch)
 
     @property
     def backend_name(self) -> str:
-        """The backend that was chosen: "cpu"."""
+        """The backend that was chosen: "cpu" or "cuda"."""
         return self._backend.name
 
     @property
@@ -119,15 +122,18 @@ class Segmenter:
         scale: Scale = "auto",
         mpp: float | None = None,
         diameter: float | None = None,
-    ) -> NDArray[Any]:
+        to_host: bool = True,
+    ) -> Array:
         """Find the nuclei of one image.
 
         Parameters
         ----------
-        image : ndarray, str or Path
+        image : array, str or Path
             (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of uint8, uint16, int16, float32
             or float64, from 1 x 1 up; or an image file. Intensities are stretched, so their
-            scale does not matter; alpha is not used.
+            scale does not matter; alpha is not used. On a GPU, also an array in its memory, with
+            ``__dlpack__`` or ``__cuda_array_interface__`` (CuPy, PyTorch, pycuda): it is used
+            where it is, and goes to the host only if it has to be resized.
         output : {"mask", "labels", "maps"}
             What to give.
         scale : "auto" or float
@@ -138,10 +144,13 @@ class Segmenter:
             Micrometres a pixel, instead of ``scale``.
         diameter : float, optional
             Diameter of a usual nucleus in pixels, instead of ``scale``.
+        to_host : bool
+            False leaves the result on the GPU, complete, as an array with ``__dlpack__`` and
+            ``__cuda_array_interface__``.
 
         Returns
         -------
-        ndarray
+        ndarray or Buffer
             Always of the image's own size.
             "mask": (H, W) bool, True where nucleus.
             "labels": (H, W) int32, 0 background, 1..n in raster order of first pixels.
@@ -150,23 +159,17 @@ class Segmenter:
         Raises
         ------
         TypeError
-            The array's dtype is not one of those above.
+            The array's dtype is not one of those above, or it is on a GPU and this runs on the CPU.
         ValueError
             Empty, of another shape, with NaN or infinity, or a file that is no whole image; or a
-            scale, mpp or diameter out of range, or more than one of them.
+            scale, mpp or diameter out of range, or more than one of them; or ``to_host=False`` on
+            the CPU.
         FileNotFoundError
             There is no such file.
         """
         _check_output(output, OUTPUTS)
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        array = _as_array(image)
-        levels = self._backend.percentiles(array)
-        found, maps = self._look(array, levels) if wanted is None else (wanted, None)
-        if maps is None:
-            if output == "mask" and found == 1:
-                return self._mask(array, levels)
-            maps = self._maps(scaling.resized(array, found), levels)
-        return self._decoded(maps, output, found, array.shape[:2])
+        return self._segment(image, (output,), wanted, to_host)[1][0]
 
     def segment_both(
         self,
@@ -175,11 +178,12 @@ class Segmenter:
         scale: Scale = "auto",
         mpp: float | None = None,
         diameter: float | None = None,
-    ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+        to_host: bool = True,
+    ) -> tuple[Array, Array]:
         """Give mask and labels of one image in one go; see `segment`."""
-        maps, found, shape = self._seen(image, scale, mpp, diameter)
-        mask = self._decoded(maps, "mask", found, shape)
-        return mask, self._decoded(maps, "labels", found, shape)
+        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        _, (mask, labels) = self._segment(image, ("mask", "labels"), wanted, to_host)
+        return mask, labels
 
     def segment_all(
         self,
@@ -190,65 +194,58 @@ class Segmenter:
         diameter: float | None = None,
     ) -> Everything:
         """Give mask, labels, maps and scale of one image in one go; see `segment`."""
-        maps, found, shape = self._seen(image, scale, mpp, diameter)
-        mask, labels, restored = (self._decoded(maps, each, found, shape) for each in OUTPUTS)
-        return Everything(mask, labels, restored, found)
-
-    def _seen(
-        self, image: Image, scale: Scale, mpp: float | None, diameter: float | None
-    ) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
-        """Give the maps at the network's size, their scale and the image's own size."""
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        array = _as_array(image)
-        levels, shape = self._backend.percentiles(array), array.shape[:2]
-        found, maps = self._look(array, levels) if wanted is None else (wanted, None)
-        if maps is None:
-            maps = self._maps(scaling.resized(array, found), levels)
-        return maps, found, (shape[0], shape[1])
+        found, (mask, labels, maps) = self._segment(image, OUTPUTS, wanted, to_host=True)
+        return Everything(mask, labels, maps, found)
 
     def find_scale(self, image: Image) -> float:
         """Give the scale that ``scale="auto"`` takes for an image.
 
         Parameters
         ----------
-        image : ndarray, str or Path
+        image : array, str or Path
 
         Returns
         -------
         float
             1 where the image is taken as it is, 2 where it is shrunk to half.
         """
-        array = _as_array(image)
-        return self._look(array, self._backend.percentiles(array))[0]
+        with self._backend.session(to_host=True) as steps:
+            return self._look(steps, steps.array(_read(image), "image"))[1]
 
     __call__ = segment
 
-    def map(self, images: Iterable[Image], output: Output = "mask") -> Iterator[NDArray[Any]]:
+    def map(
+        self, images: Iterable[Image], output: Output = "mask", *, to_host: bool = True
+    ) -> Iterator[Array]:
         """Find the nuclei of many images, in their order.
 
-        Reading, the network and decoding of neighbouring images overlap. At most `IN_FLIGHT`
-        images are held at once, so ``images`` may be endless.
+        Reading, the network and decoding of neighbouring images overlap, on a GPU the copies to
+        and from it as well. At most `IN_FLIGHT` images are held at once, so ``images`` may be
+        endless.
 
         Parameters
         ----------
         images : iterable
-            Whatever `segment` takes.
+            Whatever `segment` takes. One on a GPU must not change before its result is there.
         output : {"mask", "labels", "maps"}
+        to_host : bool
+            As `segment` takes it.
 
         Yields
         ------
-        ndarray
+        ndarray or Buffer
             As `segment` gives it. An image that fails raises its error here, in its turn.
         """
         _check_output(output, OUTPUTS)
-        return self._map(images, output)
+        return self._map(images, partial(self.segment, output=output, to_host=to_host))
 
-    def _map(self, images: Iterable[Image], output: Output) -> Iterator[NDArray[Any]]:
+    def _map(self, images: Iterable[Image], do: Callable[[Image], Array]) -> Iterator[Array]:
         with ThreadPoolExecutor(IN_FLIGHT, "nucleiseg") as pool:
-            waiting: deque[Future[NDArray[Any]]] = deque()
+            waiting: deque[Future[Array]] = deque()
             try:
                 for image in images:
-                    waiting.append(pool.submit(self.segment, image, output))
+                    waiting.append(pool.submit(do, image))
                     if len(waiting) == IN_FLIGHT:
                         yield waiting.popleft().result()
                 while waiting:
@@ -258,101 +255,196 @@ class Segmenter:
                     future.cancel()
 
     def decode(
-        self, maps: NDArray[np.uint8], output: Output = "mask", *, scale: float = 1.0
-    ) -> NDArray[Any]:
+        self, maps: Array, output: Output = "mask", *, scale: float = 1.0, to_host: bool = True
+    ) -> Array:
         """Make a mask or labels of maps that `segment` gave, without the network.
 
         Parameters
         ----------
-        maps : ndarray, (H, W, 2) uint8
+        maps : array, (H, W, 2) uint8
         output : {"mask", "labels"}
         scale : float
             That of the maps (see `find_scale`): above 1 the smallest nuclei that count are larger.
+        to_host : bool
+            As `segment` takes it.
 
         Returns
         -------
-        ndarray
+        ndarray or Buffer
             (H, W) bool or (H, W) int32.
         """
         _check_output(output, OUTPUTS[:2])
-        if output == "labels":
-            return self._backend.label(maps, scale)
-        mask = np.empty(maps.shape[:2], np.bool_)
-        self._backend.mask(maps, mask)
-        return mask
+        with self._backend.session(to_host) as steps:
+            maps = steps.array(maps, "maps")
+            return steps.finish(None, (self._decode(steps, maps, output, scale),))[0]
 
-    def _look(
-        self, image: NDArray[Any], levels: tuple[float, float]
-    ) -> tuple[float, NDArray[np.uint8] | None]:
-        """Find the scale; with the whole image's maps at that scale if they were looked at."""
-        scale, whole = 1.0, image.shape[0] * image.shape[1] <= WHOLE
-        for _ in range(LOOKS):
-            if whole:
-                maps = self._maps(scaling.resized(image, scale), levels)
-                seen = [maps[window] for window in scaling.windows(maps[..., 0])]
+    def _segment(
+        self, image: Image, outputs: tuple[Output, ...], wanted: float | None, to_host: bool
+    ) -> tuple[float, tuple[Array, ...]]:
+        """Give the scale and the outputs."""
+        with self._backend.session(to_host) as steps:
+            array = steps.array(_read(image), "image")
+            if wanted == 1:
+                work = partial(self._everything, steps, outputs)
+                return 1.0, steps.finish(*steps.repeat(self._key(*outputs), array, work))
+            if wanted is None:
+                levels, scale, maps = self._look(steps, array)
             else:
-                seen = [
-                    self._maps(scaling.resized(part, scale), levels)
-                    for part in scaling.parts(image, scale)
-                ]
-            labels = [self._backend.label(np.ascontiguousarray(part)) for part in seen]
-            better = scaling.found(scale, scaling.diameters(labels), self.model)
-            if better == scale:
-                return scale, maps if whole else None
-            scale = better
-        return scale, None
+                levels, scale, maps = steps.percentiles(array), wanted, None
+            results = self._at_scale(steps, array, levels, scale, maps, outputs)
+            return scale, steps.finish(levels, results)
 
-    def _decoded(
-        self, maps: NDArray[np.uint8], output: Output, scale: float, shape: tuple[int, int]
-    ) -> NDArray[Any]:
-        """Make the output, at the image's own size, of maps at the network's."""
+    def _key(self, *what: str) -> tuple[Any, ...]:
+        """Name work that is the same for all images of one shape."""
+        return (*what, self.tile, self.batch)
+
+    def _everything(
+        self, steps: Steps, outputs: tuple[Output, ...], image: Array
+    ) -> tuple[Levels, tuple[Array, ...]]:
+        """Do all there is to do for an image that is taken as it is."""
+        levels = steps.percentiles(image)
+        return levels, self._as_it_is(steps, image, levels, outputs)
+
+    def _as_it_is(
+        self, steps: Steps, image: Array, levels: Levels, outputs: tuple[Output, ...]
+    ) -> tuple[Array, ...]:
+        if outputs == ("mask",):
+            return (self._mask(steps, levels, image),)
+        return self._outputs(steps, outputs, self._maps(steps, levels, image))
+
+    def _outputs(self, steps: Steps, outputs: tuple[Output, ...], maps: Array) -> tuple[Array, ...]:
+        return tuple(self._decode(steps, maps, output) for output in outputs)
+
+    def _at_scale(
+        self,
+        steps: Steps,
+        image: Array,
+        levels: Levels,
+        scale: float,
+        maps: Array | None,
+        outputs: tuple[Output, ...],
+    ) -> tuple[Array, ...]:
+        """Make the outputs at the image's own size, with maps at that scale if there are some."""
+        if scale == 1 and maps is None:
+            return self._as_it_is(steps, image, levels, outputs)
+        if scale == 1:
+            work = partial(self._outputs, steps, outputs)
+            results: tuple[Array, ...] = steps.repeat(self._key("decode", *outputs), maps, work)
+            return results
+        if maps is None:
+            maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
+        shape = image.shape[:2]
+        return tuple(self._own_size(steps, maps, output, scale, shape) for output in outputs)
+
+    def _own_size(
+        self, steps: Steps, maps: Array, output: Output, scale: float, shape: tuple[int, int]
+    ) -> Array:
+        """Make an output, at the image's own size, of maps at the network's.
+
+        The host resizes, on a GPU too: OpenCV's rules are part of the answer.
+        """
         if scale < 1 and output != "maps":
             # Small nuclei that touch would run into one if their maps were shrunk.
-            return _shrunk(self.decode(maps, output), shape)
-        maps = scaling.restored(maps, shape, smooth=True)
-        return maps if output == "maps" else self.decode(maps, output, scale=scale)
+            decoded = self._decode(steps, maps, output)
+            same = decoded.shape[:2] == shape
+            return decoded if same else _shrunk(steps.host(decoded)[0], shape)
+        if maps.shape[:2] != shape:
+            maps = scaling.restored(steps.host(maps)[0], shape, smooth=True)
+        return self._decode(steps, maps, output, scale)
 
-    def _maps(self, image: NDArray[Any], levels: tuple[float, float]) -> NDArray[np.uint8]:
-        maps = np.zeros((*image.shape[:2], 2), np.uint8)
-        for top, band in self._bands(image, *levels):
-            maps[top : top + len(band)] = band
-        return maps
-
-    def _mask(self, image: NDArray[Any], levels: tuple[float, float]) -> NDArray[np.bool_]:
-        mask = np.zeros(image.shape[:2], np.bool_)
-        for top, band in self._bands(image, *levels):
-            self._backend.mask(band, mask[top : top + len(band)])
+    def _decode(self, steps: Steps, maps: Array, output: Output, scale: float = 1.0) -> Array:
+        if output == "maps":
+            return maps
+        if output == "labels":
+            return steps.label(maps, scale)
+        mask = steps.empty("mask", maps.shape[:2], np.bool_)
+        steps.mask(maps, mask)
         return mask
 
-    def _bands(
-        self, image: NDArray[Any], low: float, high: float
-    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Run the network on one row of tiles after another.
-
-        Yields
-        ------
-        top : int
-            First row of the image that the band covers.
-        maps : ndarray, (h, W, 2) uint8
-
-        Nothing is yielded for a constant image: there is nothing in it.
-        """
+    def _look(self, steps: Steps, image: Array) -> tuple[Levels, float, Array | None]:
+        """Find the scale; with the whole image's maps at that scale if they were looked at."""
+        whole, scale, maps = image.shape[0] * image.shape[1] <= WHOLE, 1.0, None
+        if whole:
+            levels, maps = steps.repeat(self._key("look"), image, partial(self._first_look, steps))
+        else:
+            levels = steps.percentiles(image)
+        low, high = steps.known(levels)
         if high <= low:
-            return
-        height, width = image.shape[:2]
-        plan = tiling.plan(height, width, self.tile, self.model.halo, self.model.stride)
-        for band in plan.bands():
-            picture = self._backend.normalize(image[slice(*band.rows)], low, high)
+            return levels, scale, maps
+        for look in range(LOOKS):
+            if whole and look:
+                maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
+            seen = (
+                self._labels_of_windows(steps, maps)
+                if whole
+                else self._labels_of_parts(steps, levels, image, scale)
+            )
+            better = scaling.found(scale, scaling.diameters(steps.host(*seen)), self.model)
+            if better == scale:
+                return levels, scale, maps
+            scale = better
+        return levels, scale, None
+
+    def _first_look(self, steps: Steps, image: Array) -> tuple[Levels, Array]:
+        levels = steps.percentiles(image)
+        return levels, self._maps(steps, levels, image)
+
+    def _labels_of_windows(self, steps: Steps, maps: Array) -> list[Array]:
+        windows = scaling.windows(steps.host(maps)[0][..., 0])
+        return [
+            steps.label(maps[window], 1.0, f"seen {number}")
+            for number, window in enumerate(windows)
+        ]
+
+    def _labels_of_parts(
+        self, steps: Steps, levels: Levels, image: Array, scale: float
+    ) -> list[Array]:
+        labels = []
+        for number, part in enumerate(scaling.parts(steps.host(image)[0], scale)):
+            maps = self._maps_at(steps, levels, part, scale)
+            labels.append(steps.label(maps, 1.0, f"seen {number}"))
+        return labels
+
+    def _maps_at(self, steps: Steps, levels: Levels, image: NDArray[Any], scale: float) -> Array:
+        work = partial(self._maps, steps, levels)
+        return steps.repeat(self._key("maps"), scaling.resized(image, scale), work)
+
+    def _maps(self, steps: Steps, levels: Levels, image: Array) -> Array:
+        shape = (*image.shape[:2], 2)
+        if steps.is_blank(levels):
+            return steps.zeros("maps", shape, np.uint8)
+        maps = steps.empty("maps", shape, np.uint8)
+        for band in self._plan(image).bands():
+            self._fill(steps, levels, image, band, maps[slice(*band.kept)])
+        return maps
+
+    def _mask(self, steps: Steps, levels: Levels, image: Array) -> Array:
+        """Make the mask without maps of the whole image."""
+        shape = image.shape[:2]
+        if steps.is_blank(levels):
+            return steps.zeros("mask", shape, np.bool_)
+        mask = steps.empty("mask", shape, np.bool_)
+        for band in self._plan(image).bands():
             top, bottom = band.kept
-            maps = np.empty((bottom - top, width, 2), np.uint8)
-            for first in range(0, len(band.sources), self.batch):
-                some = slice(first, first + self.batch)
-                tiles = self._backend.gather(
-                    picture, band.sources[some], plan.rows.size, plan.columns.size
-                )
-                answers = self._backend.infer(tiles)
-                self._backend.assemble(answers, band.targets[some], band.cores[some], maps)
-            yield top, maps
+            maps = steps.empty("band", (bottom - top, shape[1], 2), np.uint8)
+            self._fill(steps, levels, image, band, maps)
+            steps.mask(maps, mask[top:bottom])
+        return mask
+
+    def _plan(self, image: Array) -> tiling.Plan:
+        height, width = image.shape[:2]
+        return tiling.plan(height, width, self.tile, self.model.halo, self.model.stride)
+
+    def _fill(
+        self, steps: Steps, levels: Levels, image: Array, band: tiling.Band, maps: Array
+    ) -> None:
+        """Run the network on one row of tiles and write what they keep of their maps."""
+        picture = steps.normalize(image[slice(*band.rows)], levels)
+        for first in range(0, len(band.sources), self.batch):
+            some = slice(first, first + self.batch)
+            tiles = steps.gather(picture, band.sources[some], *band.size)
+            cells = steps.infer(tiles)
+            steps.assemble(cells, band.targets[some], band.cores[some], maps)
 
 
 _default: Segmenter | None = None
@@ -366,7 +458,8 @@ def segment(
     scale: Scale = "auto",
     mpp: float | None = None,
     diameter: float | None = None,
-) -> NDArray[Any]:
+    to_host: bool = True,
+) -> Array:
     """Find the nuclei of one image with the shipped model.
 
     The first call loads and compiles the model; later ones reuse it. See `Segmenter.segment` for
@@ -374,29 +467,30 @@ def segment(
 
     Parameters
     ----------
-    image : ndarray, str or Path
+    image : array, str or Path
     output : {"mask", "labels", "maps"}
     scale : "auto" or float
     mpp, diameter : float, optional
+    to_host : bool
 
     Returns
     -------
-    ndarray
+    ndarray or Buffer
         (H, W) bool, (H, W) int32 or (H, W, 2) uint8.
     """
     global _default
     with _default_lock:
         if _default is None:
             _default = Segmenter()
-    return _default.segment(image, output, scale=scale, mpp=mpp, diameter=diameter)
+    return _default.segment(image, output, scale=scale, mpp=mpp, diameter=diameter, to_host=to_host)
 
 
-def _as_array(image: Image) -> NDArray[Any]:
+def _read(image: Image) -> Any:
     if isinstance(image, str | Path):
         from nucleiseg import images
 
         return next(images.open(image)).array
-    return np.asarray(image)
+    return image
 
 
 def _shrunk(decoded: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
@@ -410,16 +504,15 @@ def _check_output(output: str, accepted: tuple[str, ...]) -> None:
         raise ValueError(f"output: got {output!r}; accepted are {', '.join(map(repr, accepted))}")
 
 
-def _checked_tile(tile: int, model: Model) -> int:
+def _check_tile(tile: int, model: Model) -> None:
     smallest = 2 * model.halo + model.stride
     if tile < smallest or tile % model.stride:
         raise ValueError(
             f"tile: got {tile}; accepted are multiples of {model.stride} from {smallest} pixels up"
         )
-    return tile
 
 
-def _at_least_one(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name}: got {value}; accepted is 1 or more")
-    return value
+def _check_range(name: str, value: int, largest: int | None) -> None:
+    if value < 1 or (largest is not None and value > largest):
+        limit = "or more" if largest is None else f"to {largest}, which the engine was built for"
+        raise ValueError(f"{name}: got {value}; accepted is 1 {limit}")

@@ -46,6 +46,8 @@ class Band:
         The same pixel, counted from the first row that is kept.
     cores : ndarray, (n, 4) int64
         The rectangle that each tile keeps (row0, row1, column0, column1), counted likewise.
+    size : tuple of int
+        Height and width of each tile.
     """
 
     rows: tuple[int, int]
@@ -53,6 +55,7 @@ class Band:
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
     cores: NDArray[np.int64]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Plan:
                 sources=np.stack([zeros, columns], 1),
                 targets=np.stack([zeros + (start - top), columns], 1),
                 cores=np.stack([zeros, zeros + (bottom - top), lefts, rights], 1),
+                size=(self.rows.size, self.columns.size),
             )
 
 

@@ -32,6 +32,14 @@ ValueError
     If the maps are empty, a shape or the threshold is wrong, or `out` cannot be written.
 )";
 
+constexpr const char* kCheckMaps =
+    R"(Raise what `mask` and `label` would of the maps' dtype and shape.
+
+Parameters
+----------
+maps : numpy.ndarray
+)";
+
 py::array mask_output(const py::object& out, const py::array& maps) {
   if (out.is_none()) return py::array_t<bool>({maps.shape(0), maps.shape(1)});
   py::array array = output_argument(out, "out", "bool");
@@ -62,6 +70,9 @@ py::array mask(const py::object& maps, int threshold, int threads, const py::obj
 }  // namespace
 
 void register_mask(py::module_& module) {
+  module.def(
+      "check_maps", [](const py::object& maps) { maps_argument(maps); }, py::arg("maps"),
+      kCheckMaps);
   module.def("mask", mask, py::arg("maps"), py::arg("threshold"), py::arg("threads") = 1,
              py::arg("out") = py::none(), kMask);
 }

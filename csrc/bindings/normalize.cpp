@@ -63,6 +63,17 @@ ValueError
     If the image is empty, a shape is wrong, a limit is not finite, or `out` cannot be written.
 )";
 
+constexpr const char* kCheckImage = R"(Raise what `percentiles` would of an image's dtype and shape.
+
+Its values are not read: for images that go elsewhere.
+
+Parameters
+----------
+image : numpy.ndarray
+)";
+
+void check_image(const py::object& image) { image_view(array_argument(image, "image"), "image"); }
+
 py::tuple percentiles(const py::object& image, double low, double high, int threads) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
@@ -107,6 +118,7 @@ py::array normalize(const py::object& image, double low, double high, int thread
 }  // namespace
 
 void register_normalize(py::module_& module) {
+  module.def("check_image", check_image, py::arg("image"), kCheckImage);
   module.def("percentiles", percentiles, py::arg("image"), py::arg("low"), py::arg("high"),
              py::arg("threads") = 1, kPercentiles);
   module.def("normalize", normalize, py::arg("image"), py::arg("low"), py::arg("high"),

@@ -97,3 +97,7 @@ using cudaEvent_t = emulation::Event*;
 using cudaGraph_t = emulation::Graph*;
 using cudaGraphExec_t = emulation::Graph*;
 using cudaDeviceProp = emulation::DeviceProperties;
+
+// The stream that other libraries use unless they are told otherwise. None of the emulated streams
+// waits for it by itself.
+#define cudaStreamLegacy (reinterpret_cast<cudaStream_t>(1))

@@ -48,6 +48,13 @@ State& state() {
   return *only;
 }
 
+Stream* resolve(Stream* stream) { return stream == cudaStreamLegacy ? &state().legacy : stream; }
+
+void set_blocking(void (*block)(std::recursive_mutex&)) {
+  const Lock lock;
+  state().block = block;
+}
+
 void set_seed(uint64_t seed) { orders = seed * 0x9e3779b97f4a7c15u; }
 uint64_t next_order() { return orders.fetch_add(1); }
 

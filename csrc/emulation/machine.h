@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 
 #include "emulation/cuda_runtime.h"
 
@@ -11,6 +12,10 @@ namespace emulation {
 
 // Puts work at the end of a stream, or into the graph that the stream is captured into.
 Error enqueue(Stream* stream, std::function<void()> work);
+
+// How a thread waits for another one that uses the machine. Whoever may hold something that work in
+// the queues needs, such as Python's interpreter, lets go of it there.
+void set_blocking(void (*block)(std::recursive_mutex&));
 
 // Every launch runs its threads in an order of its own, drawn from this seed.
 void set_seed(uint64_t seed);

@@ -14,7 +14,7 @@ Error allocate(void** memory, size_t bytes, bool pinned, bool mapped) {
   const Lock lock;
   State& all = state();
   *memory = nullptr;
-  if (all.captures > 0) return cudaErrorStreamCaptureUnsupported;
+  if (is_capturing()) return cudaErrorStreamCaptureUnsupported;
   if (bytes == 0) return cudaSuccess;
   if (!pinned && all.usage.device_bytes + bytes > all.device_bytes) {
     return cudaErrorMemoryAllocation;
@@ -44,13 +44,12 @@ Error release(void* memory, bool pinned) {
   if (memory == nullptr) return cudaSuccess;
   const Lock lock;
   State& all = state();
-  if (all.captures > 0) return cudaErrorStreamCaptureUnsupported;
+  if (is_capturing()) return cudaErrorStreamCaptureUnsupported;
   const auto found = all.blocks.find(reinterpret_cast<uintptr_t>(memory));
   if (found == all.blocks.end() || found->second.pinned != pinned) return cudaErrorInvalidValue;
-  for (Stream* stream : all.streams) stream->queue->finish(stream->queue->given);
   (pinned ? all.usage.pinned_bytes : all.usage.device_bytes) -= found->second.bytes;
-  all.blocks.erase(found);
-  std::free(memory);
+  all.late.push_back(memory);
+  free_late();
   return cudaSuccess;
 }
 
@@ -64,6 +63,20 @@ Place place_of(const void* memory, size_t bytes) {
 }
 
 }  // namespace
+
+void free_late() {
+  State& all = state();
+  if (all.busy > 0 || all.late.empty()) return;
+  const std::vector<void*> blocks = std::move(all.late);
+  all.late.clear();
+  std::vector<std::shared_ptr<Queue>> queues;  // work may destroy streams
+  for (const Stream* stream : all.streams) queues.push_back(stream->queue);
+  for (const auto& queue : queues) queue->finish(queue->given);
+  for (void* block : blocks) {
+    all.blocks.erase(reinterpret_cast<uintptr_t>(block));
+    std::free(block);
+  }
+}
 
 Error cudaMalloc(void** memory, size_t bytes) { return allocate(memory, bytes, false, false); }
 Error cudaFree(void* memory) { return release(memory, false); }
@@ -85,6 +98,7 @@ Error cudaHostGetDevicePointer(void** device, void* host, unsigned) {
 // which waits for the stream.
 Error cudaMemcpyAsync(void* to, const void* from, size_t bytes, CopyKind, Stream* stream) {
   const Lock lock;
+  stream = resolve(stream);
   const Place target = place_of(to, bytes);
   const Place source = place_of(from, bytes);
   if (target == Place::kBeyond || source == Place::kBeyond) return cudaErrorInvalidValue;

@@ -32,6 +32,10 @@ struct Queue {
   uint64_t given = 0;
   uint64_t done = 0;
 
+  // While its work is being done a queue begins no other, whoever asks: work that is a Python
+  // function may destroy what waits for the device.
+  bool busy = false;
+
   void finish_one();
   void finish(uint64_t count);
 };
@@ -60,12 +64,19 @@ struct Block {
   bool mapped;
 };
 
+using Mutex = std::recursive_mutex;
+
 struct State {
-  std::recursive_mutex mutex;
+  State() { streams.insert(&legacy); }
+
+  Mutex mutex;
+  void (*block)(Mutex&) = [](Mutex& taken) { taken.lock(); };
+  Stream legacy;
   std::set<Stream*> streams;
   std::set<Event*> events;
   std::map<uintptr_t, Block> blocks;
-  int captures = 0;
+  std::vector<void*> late;  // to be freed when no queue is busy
+  int busy = 0;
   size_t device_bytes = size_t{4} << 30;
   bool integrated = false;
   Usage usage = {};
@@ -74,8 +85,21 @@ struct State {
 State& state();
 
 struct Lock {
-  Lock() : guard(state().mutex) {}
-  std::lock_guard<std::recursive_mutex> guard;
+  Lock() {
+    if (!state().mutex.try_lock()) state().block(state().mutex);
+  }
+  ~Lock() { state().mutex.unlock(); }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
 };
+
+// Whether this thread captures: the mode is cudaStreamCaptureModeThreadLocal.
+bool is_capturing();
+
+// The stream that a handle means.
+Stream* resolve(Stream* stream);
+
+// Frees what was given back while a queue was busy.
+void free_late();
 
 }  // namespace emulation

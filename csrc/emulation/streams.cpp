@@ -10,6 +10,8 @@ double now() {
   return std::chrono::duration<double>(time).count();
 }
 
+thread_local int captures = 0;
+
 bool is_known(Stream* stream) { return state().streams.count(stream) > 0; }
 bool is_known(Event* event) { return state().events.count(event) > 0; }
 
@@ -24,24 +26,33 @@ void leave_capture(const std::shared_ptr<Capture>& capture) {
   for (Stream* stream : capture->members) {
     if (is_known(stream)) stream->capture.reset();
   }
-  --state().captures;
+  --captures;
 }
 
 }  // namespace
 
+bool is_capturing() { return captures > 0; }
+
 void Queue::finish_one() {
+  if (busy) return;
   const Work work = std::move(waiting.front());
   waiting.pop_front();
+  busy = true;
+  ++state().busy;
   work();
+  --state().busy;
+  busy = false;
   ++done;
+  free_late();
 }
 
 void Queue::finish(uint64_t count) {
-  while (done < count && !waiting.empty()) finish_one();
+  while (!busy && done < count && !waiting.empty()) finish_one();
 }
 
 Error enqueue(Stream* stream, Work work) {
   const Lock lock;
+  stream = resolve(stream);
   if (!is_known(stream)) return cudaErrorInvalidResourceHandle;
   if (stream->capture) {
     capture(stream, std::move(work));
@@ -73,6 +84,7 @@ Error cudaStreamDestroy(Stream* stream) {
 
 Error cudaStreamSynchronize(Stream* stream) {
   const Lock lock;
+  stream = resolve(stream);
   if (!is_known(stream)) return cudaErrorInvalidResourceHandle;
   if (stream->capture) return cudaErrorStreamCaptureUnsupported;
   stream->queue->finish(stream->queue->given);
@@ -82,6 +94,7 @@ Error cudaStreamSynchronize(Stream* stream) {
 // Each question finds one more piece of work done.
 Error cudaStreamQuery(Stream* stream) {
   const Lock lock;
+  stream = resolve(stream);
   if (!is_known(stream)) return cudaErrorInvalidResourceHandle;
   if (stream->capture) return cudaErrorStreamCaptureUnsupported;
   if (stream->queue->waiting.empty()) return cudaSuccess;
@@ -91,6 +104,7 @@ Error cudaStreamQuery(Stream* stream) {
 
 Error cudaStreamWaitEvent(Stream* stream, Event* event, unsigned) {
   const Lock lock;
+  stream = resolve(stream);
   if (!is_known(stream) || !is_known(event)) return cudaErrorInvalidResourceHandle;
   if (event->capture && event->capture->members.count(event->captured_in) > 0) {
     if (stream->capture && stream->capture != event->capture) return cudaErrorInvalidValue;
@@ -112,7 +126,7 @@ Error cudaStreamBeginCapture(Stream* stream, CaptureMode) {
   if (!is_known(stream)) return cudaErrorInvalidResourceHandle;
   if (stream->capture) return cudaErrorInvalidValue;
   stream->capture = std::make_shared<Capture>(Capture{stream, {}, {}, {stream}});
-  ++state().captures;
+  ++captures;
   return cudaSuccess;
 }
 
@@ -149,6 +163,7 @@ Error cudaEventDestroy(Event* event) {
 
 Error cudaEventRecord(Event* event, Stream* stream) {
   const Lock lock;
+  stream = resolve(stream);
   if (!is_known(event) || !is_known(stream)) return cudaErrorInvalidResourceHandle;
   if (stream->capture) {
     event->capture = stream->capture;

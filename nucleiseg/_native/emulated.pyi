@@ -1,12 +1,15 @@
 # Present in builds with NUCLEISEG_EMULATION=ON: what _native.cuda offers, and the tests' knobs.
-from typing import TypedDict
+from collections.abc import Callable
+from typing import Any, TypedDict
 
 from .cuda import Buffer as Buffer
 from .cuda import Capture as Capture
 from .cuda import Event as Event
 from .cuda import Graph as Graph
+from .cuda import MemoryPool as MemoryPool
 from .cuda import PinnedBuffer as PinnedBuffer
 from .cuda import Stream as Stream
+from .cuda import as_buffer as as_buffer
 from .cuda import assemble as assemble
 from .cuda import check_limits as check_limits
 from .cuda import copy as copy
@@ -35,6 +38,7 @@ class _Usage(TypedDict):
     events: int
     graphs: int
 
+def call(function: Callable[[], Any], *, stream: Stream) -> None: ...
 def set_seed(seed: int) -> None: ...
 def set_device_properties(memory: int, integrated: bool) -> None: ...
 def usage() -> _Usage: ...

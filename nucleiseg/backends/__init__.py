@@ -4,70 +4,125 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from nucleiseg.backends import parts
 from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
 
 DEVICES = ("auto", "cpu", "cuda")
 
+Array = Any
+"""NumPy's on the CPU, a `_native.cuda.Buffer` on a GPU. The driver asks for ``shape`` and
+``dtype``, takes slices, and passes them on."""
 
-class Backend(Protocol):
-    """A set of kernels and an engine on one device.
+Levels = Any
+"""Two intensities of an image: floats on the CPU; on a GPU they may not be known yet."""
 
-    Arrays are NumPy's on the CPU and buffers on a GPU; the driver only passes them on.
+
+class Steps(Protocol):
+    """The steps of one image, on one device.
+
+    Steps that take an array also take a NumPy array.
     """
 
-    name: str
-    threads: int
-
-    def percentiles(self, image: NDArray[Any]) -> tuple[float, float]:
-        """Give the intensities at the model's two percentiles."""
+    def array(self, value: Any, name: str) -> Array:
+        """Bring in what a caller gave, under the name ("image" or "maps") that errors give it."""
         ...
 
-    def normalize(self, image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-        """Stretch low..high to 0..255: (H, W, 3) uint8."""
+    def host(self, *arrays: Array) -> list[NDArray[Any]]:
+        """Give arrays to be read on the host, good until the next step."""
         ...
 
-    def gather(
-        self, image: NDArray[np.uint8], origins: NDArray[np.int64], height: int, width: int
-    ) -> NDArray[np.uint8]:
-        """Cut tiles, (N, height, width, 3) uint8, mirrored beyond the image."""
+    def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Give memory. On a GPU that of the last array of this name, which is lost."""
         ...
 
-    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """As `empty`, filled with 0."""
+        ...
+
+    def percentiles(self, image: Array) -> Levels:
+        """Find the intensities at the model's two percentiles."""
+        ...
+
+    def known(self, levels: Levels) -> tuple[float, float]:
+        """Give the two intensities; ValueError if the image has values that are not finite."""
+        ...
+
+    def is_blank(self, levels: Levels) -> bool:
+        """Say whether the image is known to be constant: there is nothing in it."""
+        ...
+
+    def normalize(self, image: Array, levels: Levels) -> Array:
+        """Stretch the range between the levels to 0..255: (H, W, 3) uint8."""
+        ...
+
+    def gather(self, image: Array, origins: NDArray[np.int64], height: int, width: int) -> Array:
+        """Cut tiles, (N, height, width, 3), mirrored beyond the image, as the engine takes them."""
+        ...
+
+    def infer(self, tiles: Array) -> Array:
         """Run the network: cells, (N, h / 2, w / 2, 8) uint8."""
         ...
 
     def assemble(
         self,
-        cells: NDArray[np.uint8],
+        cells: Array,
         origins: NDArray[np.int64],
         cores: NDArray[np.int64],
-        out: NDArray[np.uint8],
+        out: Array,
     ) -> None:
         """Spread each tile's cells over pixels and write its core into ``out``."""
         ...
 
-    def mask(self, maps: NDArray[np.uint8], out: NDArray[np.bool_]) -> None:
+    def mask(self, maps: Array, out: Array) -> None:
         """Threshold the nucleus map into ``out``."""
         ...
 
-    def label(self, maps: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.int32]:
+    def label(self, maps: Array, scale: float = 1.0, name: str = "labels") -> Array:
         """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
         ...
 
+    def repeat(self, key: tuple[Any, ...], image: Array, work: Callable[[Array], Any]) -> Any:
+        """Give ``work(image)``; images of one shape with one key may replay what was recorded.
 
-def choose(device: str, model: Model, threads: int | None) -> Backend:
+        What ``work`` does depends on nothing but the image's shape and dtype and the key.
+        """
+        ...
+
+    def finish(self, levels: Levels | None, results: tuple[Array, ...]) -> tuple[Any, ...]:
+        """Give results to keep, once they are there. Those of a constant image are all 0."""
+        ...
+
+
+class Backend(Protocol):
+    """A set of kernels and an engine on one device."""
+
+    name: str
+    threads: int
+    tile: int
+    batch: int
+    largest_tile: int | None
+    largest_batch: int | None
+
+    def session(self, to_host: bool) -> AbstractContextManager[Steps]:
+        """Give the steps for one image; ValueError if its results cannot stay on the device."""
+        ...
+
+
+def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
     """Make the backend for a device.
 
     Parameters
     ----------
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda"} or Backend
     model : Model
     threads : int or None
         Processor threads; all that this process may use when None.
@@ -77,21 +132,46 @@ def choose(device: str, model: Model, threads: int | None) -> Backend:
     ValueError
         An unknown device, or fewer than one thread.
     RuntimeError
-        ``device="cuda"`` where this build cannot use a GPU.
+        ``device="cuda"`` where no GPU can be used; it says what is missing.
     """
+    if not isinstance(device, str):
+        return device
     if device not in DEVICES:
         raise ValueError(f"device: got {device!r}; accepted are {', '.join(map(repr, DEVICES))}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads: got {threads}; accepted is 1 or more, or None for all")
+    threads = available_threads() if threads is None else threads
+    if device == "cpu":
+        return _on_the_cpu(model, threads, unused="")
+    found = parts.find()
+    lacking = parts.lacking(found)
+    if not lacking:
+        try:
+            return _on_the_gpu(model, threads)
+        except (ImportError, RuntimeError) as error:
+            lacking = str(error)
     if device == "cuda":
-        raise RuntimeError(
-            "device: 'cuda' was asked for, but this build has no CUDA kernels; "
-            "use device='cpu' or device='auto'"
-        )
+        raise RuntimeError(f"device: 'cuda' was asked for, but {lacking}")
+    return _on_the_cpu(model, threads, unused=lacking if found[0].there else "")
+
+
+def _on_the_gpu(model: Model, threads: int) -> Backend:
+    from nucleiseg._native import cuda
+    from nucleiseg.backends.cuda import CudaBackend
+    from nucleiseg.engines.tensorrt import Engine
+
+    backend = CudaBackend(model, cuda, Engine(model), threads)
+    logger.info("runs on %s with TensorRT, %s", backend.gpu.words, backend.words)
+    return backend
+
+
+def _on_the_cpu(model: Model, threads: int, unused: str) -> Backend:
     from nucleiseg.backends.cpu import CpuBackend
 
-    backend = CpuBackend(model, available_threads() if threads is None else threads)
-    logger.info("runs on the CPU with OpenVINO, %d threads", backend.threads)
+    backend = CpuBackend(model, threads)
+    level = logging.WARNING if unused else logging.INFO
+    reason = f"; the GPU is not used: {unused}" if unused else ""
+    logger.log(level, "runs on the CPU with OpenVINO, %d threads%s", threads, reason)
     return backend
 
 

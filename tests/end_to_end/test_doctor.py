@@ -33,7 +33,10 @@ def test_every_subject_has_one_line(subjects):
         "OpenVINO",
         "model",
         "GPU",
+        "NVIDIA driver",
+        "CUDA kernels",
         "TensorRT",
+        "onnx",
         "pycuda",
     ]
 

@@ -4,21 +4,13 @@
 #include <cstdint>
 
 #include "bindings/arguments.h"
+#include "bindings/device/dlpack.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
 
 constexpr const char* kInterface = "__cuda_array_interface__";
 constexpr size_t kWorkspaceAlignment = 16;
-
-// Keeps a Python object as long as its memory is used, from threads that may not hold the
-// interpreter.
-std::shared_ptr<void> owner_of(const py::object& value) {
-  return {new py::object(value), [](void* kept) {
-            const py::gil_scoped_acquire acquire;
-            delete static_cast<py::object*>(kept);
-          }};
-}
 
 void follow(const py::dict& interface, const device::Stream& stream) {
   if (!interface.contains("stream") || py::object(interface["stream"]).is_none()) return;
@@ -62,6 +54,13 @@ std::string dense_text(const Sizes& shape, py::ssize_t axis) {
 }
 
 }  // namespace
+
+std::shared_ptr<void> owner_of(const py::object& value) {
+  return {new py::object(value), [](void* kept) {
+            const py::gil_scoped_acquire acquire;
+            delete static_cast<py::object*>(kept);
+          }};
+}
 
 py::ssize_t Array::size() const {
   py::ssize_t count = 1;
@@ -109,11 +108,13 @@ py::array outline(const Array& array) {
 BufferPointer buffer_argument(const py::object& value, const char* name,
                               const device::Stream& stream) {
   if (py::isinstance<Buffer>(value)) return value.cast<BufferPointer>();
+  // First, as it orders the work of any producer; the interface knows a stream only in version 3.
+  if (has_cuda_dlpack(value)) return from_dlpack(value, name, stream);
   if (py::hasattr(value, kInterface)) return adopt(value, name, stream);
   throw py::type_error(std::string(name) + ": got " +
                        py::type::handle_of(value).attr("__name__").cast<std::string>() +
                        "; accepted is an array on the device: a Buffer, or anything with " +
-                       kInterface);
+                       kInterface + " or, on a CUDA device, __dlpack__");
 }
 
 BufferPointer output_buffer(const py::object& value, const char* name, const Sizes& shape,

@@ -53,8 +53,12 @@ BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype);
 // The array as NumPy would see it, to be checked but never to be read: it is not host memory.
 py::array outline(const Array& array);
 
-// A Buffer as it is, and anything with __cuda_array_interface__ without a copy. Work in `stream`
-// then comes after what the array's own stream was given before.
+// Keeps a Python object as long as its memory is used, from threads that may not hold the
+// interpreter.
+std::shared_ptr<void> owner_of(const py::object& value);
+
+// A Buffer as it is, and anything with __dlpack__ on a CUDA device or with __cuda_array_interface__
+// without a copy. Work in `stream` then comes after what the array's own stream was given before.
 BufferPointer buffer_argument(const py::object& value, const char* name,
                               const device::Stream& stream);
 

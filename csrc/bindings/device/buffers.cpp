@@ -4,6 +4,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/device/array.h"
+#include "bindings/device/dlpack.h"
 #include "bindings/device/registry.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
@@ -61,6 +62,32 @@ Raises
 ValueError
     If the array is not C-contiguous, or the view would go past its end.
 )";
+
+constexpr const char* kAsBuffer =
+    R"(An array of any library on the device, as a Buffer. Without a copy.
+
+Parameters
+----------
+array : Buffer, or anything with ``__dlpack__`` on a CUDA device or ``__cuda_array_interface__``
+name : str
+    What errors call it.
+stream : Stream
+    What it is given afterwards comes after the work that the array's own stream has been given.
+
+Returns
+-------
+Buffer
+
+Raises
+------
+TypeError
+    If it is none, or of a dtype that NumPy does not know.
+)";
+
+BufferPointer as_buffer(const py::object& value, const std::string& name,
+                        const StreamPointer& stream) {
+  return buffer_argument(value, name.c_str(), *stream);
+}
 
 PinnedBuffer make_pinned(const Sizes& shape, const py::dtype& dtype, bool mapped) {
   for (const py::ssize_t length : shape) {
@@ -183,6 +210,9 @@ void register_buffers(py::module_& module) {
              py::arg("shape"), py::arg("dtype") = "uint8");
   add_common(buffer, "Buffer");
   buffer.def_property_readonly("__cuda_array_interface__", array_interface);
+  add_dlpack(buffer);
+  module.def("as_buffer", as_buffer, py::arg("array"), py::arg("name") = "array", py::kw_only(),
+             py::arg("stream").none(false), kAsBuffer);
 
   py::class_<PinnedBuffer, std::shared_ptr<PinnedBuffer>> pinned(module, "PinnedBuffer",
                                                                  kPinnedBuffer);

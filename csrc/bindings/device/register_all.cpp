@@ -7,6 +7,7 @@ void register_all(pybind11::module_& module) {
   register_streams(module);
   register_buffers(module);
   register_copies(module);
+  register_memory_pool(module);
   register_label(module);
   register_mask(module);
   register_normalize(module);

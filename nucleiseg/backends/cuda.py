@@ -1,0 +1,132 @@
+"""A GPU: native kernels and TensorRT, on arrays in its memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Protocol
+
+from nucleiseg.backends import devices
+from nucleiseg.backends.lane import Device, Lane
+from nucleiseg.model import Model
+
+logger = logging.getLogger("nucleiseg")
+
+LANES = 3
+"""Images on the device at once: while one is in the network, the next is uploaded and the one
+before is downloaded. Further threads wait."""
+
+TILE_BYTES = 160
+"""Device memory for one pixel of a tile, of which images as large as a tile need about 40 (the
+picture, the tiles, cells, maps, labels and their workspace) and the network's activations the rest.
+Reckoned, not measured: it only decides where tiles get smaller than the engine takes."""
+
+KEPT = 8
+"""Unused results whose memory is kept for the next ones."""
+
+
+class Engine(Protocol):
+    """The network compiled for the device."""
+
+    @property
+    def layout(self) -> str:
+        """What tiles it takes, in the words of ``_native.cuda.gather``: "NHWC" or "NCHW"."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Likewise: "uint8", "int8", "float16" or "float32"."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """Likewise."""
+        ...
+
+    @property
+    def largest_tile(self) -> int:
+        """Pixels a side that it takes without being built again."""
+        ...
+
+    @property
+    def largest_batch(self) -> int:
+        """Tiles at once, likewise."""
+        ...
+
+    def enqueue(self, tiles: Any, cells: Any, stream: Any) -> None:
+        """Put the network into a stream, of whose calls it keeps what they need apart.
+
+        Parameters
+        ----------
+        tiles : Buffer, (N, h, w, 3) or (N, 3, h, w)
+        cells : Buffer, (N, h / 2, w / 2, 8) uint8
+        stream : Stream
+            It may be captured into a graph, after one call with the same shapes that was not. Then
+            this stream's later calls have those shapes, too.
+        """
+        ...
+
+
+class CudaBackend:
+    """Kernels of ``_native.cuda``, or of its emulation, and an engine, on the current device.
+
+    Parameters
+    ----------
+    model : Model
+    kernels : module
+        ``_native.cuda`` or ``_native.emulated``.
+    engine : Engine
+    threads : int
+        Processor threads, which nothing here needs.
+    """
+
+    name = "cuda"
+
+    def __init__(self, model: Model, kernels: ModuleType, engine: Engine, threads: int) -> None:
+        self.threads = threads
+        self.model = model
+        self.kernels = kernels
+        self.engine = engine
+        self.index = kernels.current_device()
+        self.gpu = devices.find(kernels)[self.index]
+        self.largest_tile: int | None = engine.largest_tile
+        self.largest_batch: int | None = engine.largest_batch
+        self.tile, self.batch = self._sizes()
+        self._shared = Device(kernels, model, engine, self.gpu, kernels.MemoryPool(KEPT))
+        self._idle: list[Lane] = []
+        self._lock = threading.Lock()
+        self._free = threading.Semaphore(LANES)
+
+    @property
+    def words(self) -> str:
+        """Tiles, batch and whether memory is shared, for the log."""
+        shared = ", memory shared with the host" if self.gpu.integrated else ""
+        return f"tiles up to {self.tile} pixels, {self.batch} at once{shared}"
+
+    @contextmanager
+    def session(self, to_host: bool) -> Iterator[Lane]:
+        """Give the steps for one image."""
+        with self._free:
+            # Each thread has a current device of its own.
+            self.kernels.set_device(self.index)
+            with self._lock:
+                lane = self._idle.pop() if self._idle else None
+            lane = Lane(self._shared) if lane is None else lane
+            try:
+                with lane.image(to_host):
+                    yield lane
+            finally:
+                with self._lock:
+                    self._idle.append(lane)
+
+    def _sizes(self) -> tuple[int, int]:
+        """Give the largest tile, and tiles at once, for which half of the free memory will do."""
+        stride, halo = self.model.stride, self.model.halo
+        pixels = self.gpu.free / 2 / LANES / TILE_BYTES
+        smallest = 2 * halo + stride
+        side = int(min(self.engine.largest_tile, pixels**0.5)) // stride * stride
+        side = max(side, smallest)
+        return side, max(1, min(self.engine.largest_batch, int(pixels / side**2)))

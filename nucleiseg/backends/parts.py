@@ -1,0 +1,159 @@
+"""The parts that a GPU needs: which are there, and the command that mends what is missing.
+
+The only place that words this: errors, the log and ``nucleiseg doctor`` quote it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+_NVIDIA_VENDOR = "0x10de"
+_NVIDIA_DEVICES = ("nvidia0", "nvhost-gpu", "nvmap")
+_TENSORRT_MODULES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx-cu12"}
+_NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part.
+
+    Attributes
+    ----------
+    name : str
+    there : bool
+    words : str
+        What was found.
+    mend : str
+        What to do where it is missing.
+    needed : bool
+        Whether nothing runs on a GPU without it.
+    """
+
+    name: str
+    there: bool
+    words: str
+    mend: str
+    needed: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what mends it."""
+        return f"{self.name}: {self.words} ({self.mend})"
+
+
+def find() -> list[Part]:
+    """Look for every part. Nothing here raises for what is missing.
+
+    Returns
+    -------
+    list of Part
+        The GPU itself first.
+    """
+    driver, names, driver_version = _driver()
+    return [
+        _gpu(names),
+        driver,
+        _kernels(driver_version),
+        _tensorrt(),
+        _module("onnx", "onnx", "to build an engine", needed=False),
+        _module("pycuda", "pycuda", "optional, for its GPUArray", needed=False),
+    ]
+
+
+def lacking(found: Sequence[Part]) -> str:
+    """Say which of the parts that are needed are missing, and what mends each; "" if none is."""
+    return "; ".join(part.sentence for part in found if part.needed and not part.there)
+
+
+def _gpu(names: list[str]) -> Part:
+    mend = "use device='cpu' or device='auto'; CUDA_VISIBLE_DEVICES may hide one"
+    if names:
+        return Part("GPU", True, ", ".join(names), mend)
+    if _has_nvidia_device():
+        return Part("GPU", True, "an NVIDIA device that the driver does not name", mend)
+    return Part("GPU", False, "no NVIDIA GPU is visible", mend)
+
+
+def _driver() -> tuple[Part, list[str], int]:
+    """Give the driver, the names of its GPUs and the newest CUDA it knows, without any package."""
+    mend = "Ubuntu: sudo ubuntu-drivers install; a Jetson gets it with JetPack"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Part("NVIDIA driver", False, "libcuda.so.1 is not installed", mend), [], 0
+    code = driver.cuInit(0)
+    if code not in (0, _NO_DEVICE):
+        words = f"it answers with error {code}"
+        return Part("NVIDIA driver", False, words, "see what nvidia-smi says; restart"), [], 0
+    version = _number(driver.cuDriverGetVersion)
+    names = [] if code else _names(driver)
+    return Part("NVIDIA driver", True, f"for CUDA {_text(version)}", mend), names, version
+
+
+def _names(driver: ctypes.CDLL) -> list[str]:
+    found = []
+    for index in range(_number(driver.cuDeviceGetCount)):
+        name = ctypes.create_string_buffer(256)
+        driver.cuDeviceGetName(name, len(name), index)
+        found.append(name.value.decode())
+    return found
+
+
+def _number(query: ctypes._NamedFuncPointer) -> int:
+    number = ctypes.c_int()
+    query(ctypes.byref(number))
+    return number.value
+
+
+def _text(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _has_nvidia_device() -> bool:
+    if any(Path("/dev", name).exists() for name in _NVIDIA_DEVICES):
+        return True
+    vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
+    return any(vendor.read_text().strip() == _NVIDIA_VENDOR for vendor in vendors)
+
+
+def _kernels(driver_version: int) -> Part:
+    name, mend = "CUDA kernels", "put nvcc on the path and run: pip install --force-reinstall ."
+    try:
+        from nucleiseg import _native
+    except ImportError as error:
+        return Part(name, False, f"the native module does not load: {error}", mend)
+    if not hasattr(_native, "cuda"):
+        return Part(name, False, "this build has none", mend)
+    major, minor = _native.cuda.runtime_version()
+    words = f"for CUDA {major}.{minor}"
+    # Minor versions of one major version work together.
+    if driver_version and driver_version // 1000 < major:
+        return Part(name, False, f"{words}, which the driver is too old for", "update the driver")
+    return Part(name, True, words, mend)
+
+
+def _tensorrt() -> Part:
+    mend = "pip install tensorrt, or pip install tensorrt-rtx-cu12; a Jetson gets it with JetPack"
+    for module, package in _TENSORRT_MODULES.items():
+        if importlib.util.find_spec(module):
+            return Part("TensorRT", True, f"{module} {_version(package)}", mend)
+    return Part("TensorRT", False, "not installed", mend)
+
+
+def _module(name: str, package: str, purpose: str, needed: bool) -> Part:
+    mend = f"{purpose}: pip install {package}"
+    if importlib.util.find_spec(name):
+        return Part(name, True, _version(package), mend, needed)
+    return Part(name, False, "not installed", mend, needed)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "of unknown version"

@@ -1,0 +1,40 @@
+"""Compare the emulated device with the CPU on a folder of images, bit by bit.
+
+python tests/emulated/compare.py FOLDER
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from driver_machines import emulated_backend
+
+from nucleiseg import Segmenter, images
+
+OUTPUTS = ("mask", "labels")
+
+
+def differences(folder: Path, device: Segmenter, cpu: Segmenter) -> Iterator[tuple[Path, str]]:
+    """Give each image, and which outputs differ: "" where none does."""
+    for path in images.find([str(folder)]):
+        image = images.read(path)
+        pairs = zip(device.segment_both(image), cpu.segment_both(image), strict=True)
+        equal = [np.array_equal(one, other) for one, other in pairs]
+        yield path, ", ".join(name for name, same in zip(OUTPUTS, equal, strict=True) if not same)
+
+
+def main() -> None:
+    found = []
+    for path, different in differences(
+        Path(sys.argv[1]), Segmenter(device=emulated_backend()), Segmenter(device="cpu")
+    ):
+        found.append(different)
+        print(f"{path.name}: {different or 'equal'}", flush=True)
+    wrong = sum(map(bool, found))
+    print(f"{len(found)} images, {wrong} of which differ in {' or '.join(OUTPUTS)}")
+    raise SystemExit(wrong > 0 or not found)
+
+
+if __name__ == "__main__":
+    main()

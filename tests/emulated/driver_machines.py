@@ -1,0 +1,130 @@
+"""The devices that the driver's tests run on: the emulated one with OpenVINO, and a real one."""
+
+import weakref
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import nucleiseg._native as native
+from nucleiseg import Model, Segmenter
+from nucleiseg.backends import parts
+from nucleiseg.backends.cuda import CudaBackend
+from nucleiseg.engines import openvino
+
+MEMORY = 4 << 30
+"""Bytes that the emulated device says it has, unless a test says otherwise."""
+
+
+class HostView:
+    """A Buffer of the emulated device as NumPy sees it: its memory is the host's."""
+
+    def __init__(self, buffer: object) -> None:
+        self.kept = buffer
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": buffer.shape,
+            "typestr": buffer.dtype.str,
+            "data": (buffer.ptr, False),
+            "strides": buffer.strides,
+        }
+
+
+class DeferredEngine:
+    """OpenVINO, as an engine of the emulated device: the work of a stream, done when it gets there.
+
+    So a missing wait, or a graph that is recorded wrongly, is a wrong result.
+    """
+
+    layout, dtype, scale = "NHWC", "uint8", 1.0
+
+    def __init__(self, model: Model, largest_tile: int = 3072, largest_batch: int = 4) -> None:
+        self.largest_tile, self.largest_batch = largest_tile, largest_batch
+        self._engine = openvino.Engine(model, 2)
+        self.streams: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+    def enqueue(self, tiles: object, cells: object, stream: object) -> None:
+        self.streams.setdefault(stream, set()).add(tiles.shape)
+
+        def work() -> None:
+            found = self._engine.infer(self.bytes_of(np.asarray(HostView(tiles))))
+            np.asarray(HostView(cells))[...] = found
+
+        native.emulated.call(work, stream=stream)
+
+    def bytes_of(self, tiles: np.ndarray) -> np.ndarray:
+        return tiles
+
+
+class PlanarEngine(DeferredEngine):
+    """As above, with channels apart and in 0..1, as engines like them."""
+
+    layout, dtype, scale = "NCHW", "float32", 1 / 255
+
+    def bytes_of(self, tiles: np.ndarray) -> np.ndarray:
+        levels = np.rint(tiles.transpose(0, 2, 3, 1) * 255)
+        return np.ascontiguousarray(levels.astype(np.uint8))
+
+
+def emulated_backend(
+    engine: type[DeferredEngine] = DeferredEngine, model: Model | None = None
+) -> CudaBackend:
+    model = Model.load() if model is None else model
+    return CudaBackend(model, native.emulated, engine(model), 2)
+
+
+def cuda_backend() -> CudaBackend:
+    from nucleiseg.engines.tensorrt import Engine
+
+    model = Model.load()
+    return CudaBackend(model, native.cuda, Engine(model), 2)
+
+
+BACKENDS = {"emulated": emulated_backend, "cuda": cuda_backend}
+
+
+class Machine:
+    """One of the devices.
+
+    ``segmenter`` runs on it. ``reference`` is what it has to agree with, bit for bit: the CPU for
+    the emulated device, whose engine is the CPU's; for a real one, another segmenter that sees each
+    image once, so that it does every step by itself.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kernels: ModuleType = getattr(native, name)
+        self.segmenter = self.new()
+        self.reference = Segmenter(device="cpu") if name == "emulated" else self.new()
+        self._expected: dict[tuple[object, ...], np.ndarray] = {}
+
+    def new(self, **options: object) -> Segmenter:
+        return Segmenter(device=BACKENDS[self.name](), **options)
+
+    def expected(self, image: np.ndarray, output: str = "labels", **options: object) -> np.ndarray:
+        key = (image.tobytes(), image.shape, image.dtype.str, output, *sorted(options.items()))
+        if key not in self._expected:
+            self._expected[key] = self.reference.segment(image, output, **options)
+        return self._expected[key]
+
+    def put(self, array: np.ndarray) -> object:
+        return self.kernels.to_device(array, stream=self.kernels.Stream())
+
+    def get(self, array: object) -> np.ndarray:
+        return self.kernels.to_host(array, stream=self.kernels.Stream())
+
+
+def missing(name: str) -> str:
+    """Say why there is no such device, or nothing where there is one."""
+    if not hasattr(native, name):
+        how = {"cuda": "NUCLEISEG_CUDA=on", "emulated": "NUCLEISEG_EMULATION=ON"}[name]
+        return f"this build has no _native.{name}: build with {how}"
+    return parts.lacking(parts.find()) if name == "cuda" else ""
+
+
+def device_parameter(name: str, *marks: pytest.MarkDecorator) -> object:
+    reason = missing(name)
+    return pytest.param(name, marks=[*marks, pytest.mark.skipif(bool(reason), reason=reason)])
+
+
+EVERY_DEVICE = [device_parameter("emulated"), device_parameter("cuda", pytest.mark.gpu)]

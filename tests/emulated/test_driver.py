@@ -1,0 +1,472 @@
+"""The driver of a GPU, on the emulated device and on a real one where there is one.
+
+Work of the emulated device is done when something waits for it, so what is tested for its values is
+tested for its waits.
+"""
+
+import gc
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compare import differences
+from driver_machines import EVERY_DEVICE, MEMORY, Machine, PlanarEngine, emulated_backend, missing
+
+import nucleiseg._native as native
+from nucleiseg import Segmenter, images
+
+DATA = Path(__file__).parents[1] / "data" / "images"
+OUTPUTS = ("mask", "labels", "maps")
+REASON = missing("emulated")
+emulated_only = pytest.mark.skipif(bool(REASON), reason=REASON)
+
+
+@pytest.fixture(scope="module", params=EVERY_DEVICE)
+def machine(request: pytest.FixtureRequest) -> Machine:
+    return Machine(request.param)
+
+
+@pytest.fixture
+def integrated() -> Iterator[None]:
+    """Makes the emulated device one that shares the host's memory."""
+    native.emulated.set_device_properties(memory=MEMORY, integrated=True)
+    yield
+    native.emulated.set_device_properties(memory=MEMORY, integrated=False)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20241122)
+
+
+def example(name: str = "fluorescence_small") -> np.ndarray:
+    return images.read(DATA / f"{name}.png")
+
+
+def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Blobs: noise that was shrunk, so that there is something to find."""
+    small = rng.integers(0, 256, (shape[0] // 16 + 1, shape[1] // 16 + 1, *shape[2:]), np.uint8)
+    return np.kron(small, np.ones((16, 16, *[1] * len(shape[2:])), np.uint8))[
+        : shape[0], : shape[1]
+    ].copy()
+
+
+def check(machine: Machine, image: np.ndarray, given: object = None, **options: object) -> None:
+    """Compare all outputs; ``given`` is another form of the image, if not the image itself."""
+    for output in OUTPUTS:
+        expected = machine.expected(image, output, **options)
+        found = machine.segmenter.segment(image if given is None else given, output, **options)
+        np.testing.assert_array_equal(found, expected, strict=True, err_msg=output)
+
+
+class Interface:
+    """An array of a library that has ``__cuda_array_interface__`` alone."""
+
+    def __init__(self, buffer: object, **changes: object) -> None:
+        self.kept = buffer
+        self.__cuda_array_interface__ = {**buffer.__cuda_array_interface__, **changes}
+
+
+class Dlpack:
+    """An array of a library that has ``__dlpack__`` alone."""
+
+    def __init__(self, buffer: object) -> None:
+        self._buffer = buffer
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        return self._buffer.__dlpack__(stream=stream)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._buffer.__dlpack_device__()
+
+
+FORMS = {"Buffer": lambda buffer: buffer, "interface": Interface, "DLPack": Dlpack}
+
+
+class TestAnswers:
+    @emulated_only
+    def test_real_images_are_the_cpus_bit_for_bit(self):
+        """Of all sizes and stains, scales found by looking."""
+        device = Segmenter(device=emulated_backend())
+        found = dict(differences(DATA, device, Segmenter(device="cpu")))
+        assert len(found) == 7
+        assert not any(found.values()), found
+
+    @pytest.mark.parametrize(
+        "shape", [(1, 1), (1, 131), (127, 1), (31, 37), (257, 263), (200, 100, 3), (97, 89, 4)]
+    )
+    def test_any_size(self, rng, machine, shape):
+        check(machine, noise(rng, *shape))
+
+    @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "float64"])
+    def test_any_dtype(self, machine, dtype):
+        image = (example().astype(float) * 7 - 100).clip(0 if dtype == "uint16" else None)
+        check(machine, image.astype(dtype)[:90, :120])
+
+    def test_any_layout_of_memory(self, machine):
+        image = example("hematoxylin_eosin")[:101, :153]
+        for view in (image[::2, ::3], image[::-1, ::-1], image[..., 1], np.asfortranarray(image)):
+            check(machine, view)
+        check(machine, image.astype(">u2"))
+
+    @pytest.mark.parametrize("value", [0, 200])
+    def test_a_constant_image_has_nothing_in_it(self, machine, value):
+        image = np.full((70, 90), value, np.uint8)
+        for _ in range(3):
+            check(machine, image)
+            check(machine, image, scale=1)
+            check(machine, image, scale=2)
+        for output in OUTPUTS:
+            left = machine.segmenter.segment(image, output, to_host=False)
+            assert not machine.get(left).any()
+        assert machine.segmenter.find_scale(image) == 1
+
+    @pytest.mark.parametrize("scale", [0.6, 1, 1.7, "auto"])
+    def test_any_scale(self, machine, scale):
+        check(machine, example()[:120, :140], scale=scale)
+
+    def test_the_scale_is_found_as_on_the_cpu(self, machine):
+        small = example("fluorescence_crowded")[:256:2, :256:2]
+        large = np.kron(example()[:64, :64], np.ones((4, 4), np.uint8))
+        for image in (small, large):
+            assert machine.segmenter.find_scale(image) == machine.reference.find_scale(image)
+            check(machine, image)
+
+    def test_images_too_large_to_be_looked_at_as_a_whole(self, machine, monkeypatch):
+        monkeypatch.setattr("nucleiseg.segmenter.WHOLE", 20_000)
+        monkeypatch.setattr("nucleiseg.scaling.WINDOW", 64)
+        image = example("fluorescence_wide")[:180, :260]
+        large = np.kron(image[:80, :100], np.ones((3, 3), np.uint8))
+        for picture in (image, large):
+            expected = machine.reference.segment(picture, "labels")
+            np.testing.assert_array_equal(machine.segmenter.segment(picture, "labels"), expected)
+            mirrored = np.ascontiguousarray(picture[:, ::-1])
+            found = machine.segmenter.segment(machine.put(picture)[:, ::-1], "labels")
+            np.testing.assert_array_equal(found, machine.reference.segment(mirrored, "labels"))
+
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_images_larger_than_a_tile(self, machine, batch):
+        image = np.tile(example("purple_on_violet"), (2, 2, 1))[:401, :433]
+        small = machine.new(tile=416, batch=batch)
+        for output in ("mask", "labels"):
+            for scale in ("auto", 1, 1):
+                expected = machine.expected(image, output, scale=scale)
+                found = small.segment(image, output, scale=scale)
+                np.testing.assert_array_equal(found, expected)
+
+    def test_both_and_decode(self, machine):
+        image = example()[:110, :130]
+        for scale in ("auto", 0.7, 1, 2):
+            mask, labels = machine.segmenter.segment_both(image, scale=scale)
+            expected = machine.reference.segment_both(image, scale=scale)
+            np.testing.assert_array_equal(mask, expected[0])
+            np.testing.assert_array_equal(labels, expected[1])
+        maps = machine.segmenter.segment(image, "maps")
+        there = machine.segmenter.segment(image, "maps", to_host=False)
+        for output in ("mask", "labels"):
+            expected = machine.reference.decode(maps, output, scale=1.5)
+            for given in (maps, there):
+                found = machine.segmenter.decode(given, output, scale=1.5)
+                np.testing.assert_array_equal(found, expected)
+
+    @emulated_only
+    def test_tiles_are_what_the_engine_takes(self):
+        device = Segmenter(device=emulated_backend(PlanarEngine))
+        image = example("hematoxylin_eosin")[:120, :130]
+        expected = Segmenter(device="cpu").segment(image, "maps")
+        np.testing.assert_array_equal(device.segment(image, "maps"), expected)
+
+    @emulated_only
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    def test_the_order_of_the_threads_does_not_matter(self, machine, seed):
+        native.emulated.set_seed(seed)
+        check(machine, example("fluorescence_crowded")[:120, :130])
+
+
+class TestRepetition:
+    @pytest.mark.parametrize("scale", ["auto", 1, 1.5])
+    def test_other_images_of_one_shape(self, rng, machine, scale):
+        """The third and later ones are done by graphs."""
+        first = example()[:100, :110].copy()
+        for image in (first, 255 - first, first[::-1], np.roll(first, 40), first):
+            check(machine, np.ascontiguousarray(image), scale=scale)
+
+    def test_shapes_in_turn(self, rng, machine):
+        pictures = [noise(rng, 40 + 20 * i, 50 + 15 * i) for i in (2, 0, 3, 1, 4)]
+        for _ in range(4):
+            for picture in pictures:
+                found = machine.segmenter.segment(picture, "labels", scale=1)
+                np.testing.assert_array_equal(found, machine.expected(picture, scale=1))
+
+    def test_graphs_are_used(self, machine, monkeypatch):
+        segmenter, image = machine.new(), example()[:100, :100]
+        for _ in range(3):
+            segmenter.segment(image, scale=1)
+        monkeypatch.setattr(segmenter._backend.engine, "enqueue", None)
+        found = segmenter.segment(image[::-1].copy(), scale=1)
+        expected = machine.expected(image[::-1].copy(), "mask", scale=1)
+        np.testing.assert_array_equal(found, expected)
+
+    def test_a_bad_image_spoils_nothing(self, machine):
+        good = example()[:110, :120].astype(np.float32)
+        bad = good.copy()
+        bad[3, 5] = np.nan
+        for _ in range(4):
+            for scale in (1, "auto", 2):
+                with pytest.raises(ValueError, match=r"image.*1 of 13200"):
+                    machine.segmenter.segment(bad, scale=scale)
+                check(machine, good, scale=scale)
+
+    @emulated_only
+    def test_a_graphs_stream_sees_one_shape(self, rng):
+        """An engine's state goes with a stream, and a graph relies on that state."""
+        segmenter = Segmenter(device=emulated_backend())
+        pieces = Segmenter(device=segmenter._backend, tile=352, batch=2)
+        for size in (40, 80, 120):
+            for _ in range(3):
+                for scale in (1, 1.5, "auto"):
+                    segmenter.segment(noise(rng, size, size), "labels", scale=scale)
+                # Three tiles: two, and one.
+                pieces.segment(noise(rng, 40, 400), "labels", scale=1)
+        (lane,) = segmenter._backend._idle
+        seen = segmenter._backend.engine.streams
+        replays = lane._replays._found.values()
+        recorded = [len(seen.get(r.stream, ())) for r in replays if r.graph is not None]
+        assert recorded.count(1) >= 2
+        assert max(recorded) == 1
+        assert [len(seen[r.stream]) for r in replays if r.is_mixed] == [2]
+
+
+class TestManyImages:
+    def test_map_gives_them_in_order(self, machine):
+        paths = [DATA / "fluorescence_small.png", DATA / "purple_on_white.png"]
+        for output in ("mask", "labels"):
+            found = machine.segmenter.map([*paths, *paths], output)
+            for path, result in zip([*paths, *paths], found, strict=True):
+                expected = machine.expected(images.read(path), output)
+                np.testing.assert_array_equal(result, expected)
+
+    def test_map_of_frames_of_a_camera(self, rng, machine):
+        """One shape again and again, each result its own memory."""
+        frames = [noise(rng, 70, 90) for _ in range(12)]
+        for to_host in (True, False):
+            found = list(machine.segmenter.map(frames, "labels", to_host=to_host))
+            for frame, result in zip(frames, found, strict=True):
+                labels = result if to_host else machine.get(result)
+                np.testing.assert_array_equal(labels, machine.expected(frame))
+
+    def test_several_threads(self, rng, machine):
+        pictures = [noise(rng, 80 + 7 * (i % 3), 90) for i in range(6)]
+        expected = [machine.expected(picture) for picture in pictures]
+        wrong = []
+
+        def work(start: int) -> None:
+            for turn in range(8):
+                which = (start + turn) % len(pictures)
+                found = machine.segmenter.segment(pictures[which], "labels")
+                if not np.array_equal(found, expected[which]):
+                    wrong.append(which)
+
+        threads = [threading.Thread(target=work, args=[i]) for i in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+
+    @emulated_only
+    def test_nothing_is_allocated_for_shapes_that_come_again(self, rng):
+        segmenter = Segmenter(device=emulated_backend())
+
+        def some() -> None:
+            for shape in ((90, 70), (64, 128, 3), (33, 77)):
+                for scale in (1, 2):
+                    segmenter.segment(noise(rng, *shape), "labels", scale=scale)
+                left = segmenter.segment(noise(rng, *shape), to_host=False)
+                del left
+
+        gc.collect()
+        for _ in range(4):
+            some()
+        before = native.emulated.usage()
+        for _ in range(10):
+            some()
+            assert native.emulated.usage() == before
+
+    @emulated_only
+    def test_everything_is_given_back(self, rng):
+        gc.collect()
+        before = native.emulated.usage()
+        segmenter = Segmenter(device=emulated_backend())
+        for _ in range(4):
+            left = segmenter.segment(noise(rng, 90, 70), "labels", to_host=False)
+            list(segmenter.map([noise(rng, 90, 70)] * 4))
+        assert native.emulated.usage() != before
+        del segmenter, left
+        assert native.emulated.usage() == before
+
+
+@emulated_only
+@pytest.mark.usefixtures("integrated")
+class TestSharedMemory:
+    def test_answers_are_the_same(self):
+        device, cpu = Segmenter(device=emulated_backend()), Segmenter(device="cpu")
+        for name in ("fluorescence_small", "hematoxylin_eosin"):
+            image = example(name)[:100, :110]
+            for scale in ("auto", 1, 0.7, 2):
+                for output in OUTPUTS:
+                    expected = cpu.segment(image, output, scale=scale)
+                    for _ in range(3):
+                        found = device.segment(image, output, scale=scale)
+                        np.testing.assert_array_equal(found, expected)
+
+    def test_nothing_is_copied_between_host_and_device(self, monkeypatch):
+        backend = emulated_backend()
+        segmenter, cpu = Segmenter(device=backend), Segmenter(device="cpu")
+        image = example()[:100, :110]
+        expected = [cpu.segment(image, output) for output in OUTPUTS]
+        monkeypatch.setattr(native.emulated, "copy", None)
+        for _ in range(3):
+            for output, answer in zip(OUTPUTS, expected, strict=True):
+                np.testing.assert_array_equal(segmenter.segment(image, output), answer)
+
+    def test_arrays_on_the_device(self, rng):
+        device, cpu = Machine("emulated"), Segmenter(device="cpu")
+        image = noise(rng, 120, 130, 3)
+        for _ in range(3):
+            left = device.segmenter.segment(device.put(image), "labels", to_host=False)
+            np.testing.assert_array_equal(device.get(left), cpu.segment(image, "labels"))
+
+
+class TestArraysOnTheDevice:
+    @pytest.mark.parametrize("form", FORMS)
+    def test_they_are_taken_where_they_are(self, machine, form):
+        image = example("hematoxylin_eosin")[:90, :111]
+        for given in [image, *[np.ascontiguousarray(image[::-1])] * 3]:
+            for scale in ("auto", 1, 1.6):
+                check(machine, given, FORMS[form](machine.put(given)), scale=scale)
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_with_any_strides(self, machine, form):
+        image = example("hematoxylin_eosin")[:90, :111]
+        there = machine.put(image)
+        for index in (np.s_[::2, ::3], np.s_[::-1, 3:], np.s_[:, :, 1]):
+            for scale in ("auto", 1, 1, 1.6):
+                view = FORMS[form](there[index])
+                check(machine, np.ascontiguousarray(image[index]), view, scale=scale)
+
+    @pytest.mark.parametrize("form", ["interface", "DLPack"])
+    def test_their_own_stream_is_waited_for(self, machine, form):
+        image = example()[:99, :111]
+        for _ in range(3):
+            source = machine.kernels.PinnedBuffer(image.shape)
+            source.array[...] = image
+            there, producer = machine.kernels.Buffer(image.shape), machine.kernels.Stream()
+            machine.kernels.copy(there, source, stream=producer)
+            found = machine.segmenter.segment(FORMS[form](there), "labels")
+            np.testing.assert_array_equal(found, machine.expected(image))
+
+    def test_a_producer_on_the_legacy_default_stream_is_waited_for(self, machine):
+        image = example()[:99, :111]
+        source = machine.kernels.PinnedBuffer(image.shape)
+        source.array[...] = image
+        there = machine.kernels.Buffer(image.shape)
+        machine.kernels.copy(there, source, stream=machine.kernels.Stream(1))
+        found = machine.segmenter.segment(Interface(there, stream=1), "labels")
+        np.testing.assert_array_equal(found, machine.expected(image))
+
+    @pytest.mark.parametrize("output", OUTPUTS)
+    @pytest.mark.parametrize("form", FORMS)
+    def test_results_stay_there(self, machine, output, form):
+        image = example()[:80, :90]
+        for scale in ("auto", 1, 1.5, 0.8):
+            left = machine.segmenter.segment(image, output, scale=scale, to_host=False)
+            assert left.__dlpack_device__()[0] == 2
+            consumer = machine.kernels.Stream()
+            taken = machine.kernels.as_buffer(FORMS[form](left), stream=consumer)
+            expected = machine.expected(image, output, scale=scale)
+            found = machine.kernels.to_host(taken, stream=consumer)
+            np.testing.assert_array_equal(found, expected, strict=True)
+        both = machine.segmenter.segment_both(machine.put(image), to_host=False)
+        for left, name in zip(both, ("mask", "labels"), strict=True):
+            np.testing.assert_array_equal(machine.get(left), machine.expected(image, name))
+
+    def test_a_result_stays_as_it_is(self, rng, machine):
+        """Also what is seen through another library, while the result itself is gone."""
+        image = example()[:80, :90]
+        left = machine.segmenter.segment(image, "labels", to_host=False)
+        part = machine.kernels.as_buffer(Dlpack(left[3:]), stream=machine.kernels.Stream())
+        del left
+        gc.collect()
+        for _ in range(5):
+            machine.segmenter.segment(noise(rng, 80, 90), "labels", to_host=False)
+        np.testing.assert_array_equal(machine.get(part), machine.expected(image)[3:])
+
+    def test_work_of_the_default_stream_still_finds_a_dropped_result(self, rng, machine):
+        segmenter, image = machine.new(), example()[:80, :90]
+        left = segmenter.segment(image, "labels", to_host=False)
+        target = machine.kernels.PinnedBuffer(left.shape, left.dtype)
+        default = machine.kernels.Stream(1)
+        machine.kernels.copy(target, left, stream=default)
+        address = left.ptr
+        del left
+        again = segmenter.segment(noise(rng, 80, 90), "labels", to_host=False)
+        assert again.ptr == address
+        default.synchronize()
+        np.testing.assert_array_equal(target.array, machine.expected(image))
+
+    @pytest.mark.parametrize("to_host", [True, False])
+    def test_bad_ones_are_refused_as_on_the_host(self, machine, to_host):
+        nan = np.zeros((9, 8), np.float32)
+        nan[1, 2:4] = np.nan
+        for bad in (
+            np.zeros((0, 5), np.uint8),
+            np.zeros(5, np.uint8),
+            np.zeros((5, 5, 2), np.uint8),
+            np.zeros((5, 5), np.int64),
+            np.zeros((5, 5), np.complex64),
+            nan,
+            np.full((5, 5), np.inf),
+            np.full((5, 5), 1e300),
+        ):
+            with pytest.raises((TypeError, ValueError)) as expected:
+                machine.reference.segment(bad)
+            for given in (bad, machine.put(bad)):
+                for scale in ("auto", 1, 1, 1, 2):
+                    with pytest.raises(expected.type) as found:
+                        machine.segmenter.segment(given, scale=scale, to_host=to_host)
+                    assert str(found.value) == str(expected.value)
+
+    def test_bad_maps_are_refused_as_on_the_host(self, machine):
+        for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.float32)):
+            with pytest.raises((TypeError, ValueError)) as expected:
+                machine.reference.decode(bad)
+            for given in (bad, machine.put(bad)):
+                with pytest.raises(expected.type) as found:
+                    machine.segmenter.decode(given)
+                assert str(found.value) == str(expected.value)
+
+
+class TestSizes:
+    @emulated_only
+    def test_free_memory_decides_how_large_tiles_are(self):
+        sides = []
+        for memory in (1 << 28, 1 << 30, 1 << 36):
+            native.emulated.set_device_properties(memory=memory, integrated=False)
+            segmenter = Segmenter(device=emulated_backend())
+            sides.append(segmenter.tile)
+            stride = segmenter.model.stride
+            assert segmenter.tile % stride == 0
+        native.emulated.set_device_properties(memory=MEMORY, integrated=False)
+        assert sides == sorted(set(sides))
+        assert sides[-1] == 3072
+        assert segmenter.batch == 4
+
+    @emulated_only
+    def test_what_the_engine_cannot_take_is_refused(self):
+        with pytest.raises(ValueError, match="tile: got 4096; accepted is 1 to 3072, which the en"):
+            Segmenter(device=emulated_backend(), tile=4096)
+        with pytest.raises(ValueError, match="batch: got 5; accepted is 1 to 4, which the engine"):
+            Segmenter(device=emulated_backend(), batch=5)
