@@ -284,7 +284,7 @@ class TestManyImages:
             for shape in ((90, 70), (64, 128, 3), (33, 77)):
                 for scale in (1, 2):
                     segmenter.segment(noise(rng, *shape), "labels", scale=scale)
-                left = segmenter.segment(noise(rng, *shape), to_host=False)
+                left = segmenter.segment(noise(rng, *shape), scale=1, to_host=False)
                 del left
 
         gc.collect()

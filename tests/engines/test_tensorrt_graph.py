@@ -88,7 +88,7 @@ def test_maps_differ_from_openvinos_by_rounding_alone(cells, expected):
     """A graph without the limits of the levels was 4 of 255 off on the crowded image."""
     for name in NAMES:
         difference = np.abs(cells[name].astype(int) - expected[name])
-        assert difference.mean() < 0.6, name
+        assert difference.mean() < 1, name
 
 
 def mean_dice(masks):
