@@ -221,6 +221,37 @@ def test_an_engine_that_was_cut_short_is_built_again(built, said):
 
 
 @needs.tensorrt_rtx
+def test_an_engine_of_another_version_is_built_again(built, said):
+    key = {**built.recipe.key, "library version": "0.1"}
+    cache.write(built.path, key, built.path.read_bytes())
+    assert again(built).seconds > 0
+    assert any("its library version is 0.1, not" in words for words in said())
+    assert again(built).seconds is None
+
+
+@needs.tensorrt_rtx
+def test_an_engine_that_others_may_write_or_own_is_built_again(built, said):
+    built.path.chmod(0o666)
+    assert again(built).seconds > 0
+    assert "others may write it" in said()[0]
+    if os.geteuid() == 0:  # nobody else can give a file away
+        os.chown(built.path, 65_534, 65_534)
+        assert again(built).seconds > 0
+        assert any("it belongs to user 65534" in words for words in said())
+    assert again(built).seconds is None
+
+
+@needs.tensorrt_rtx
+def test_an_engine_is_built_each_time_where_it_cannot_be_kept(tmp_path, said):
+    folder = tmp_path / "file"
+    folder.write_text("no folder")
+    for _ in range(2):
+        settings = {"precision": "fp16", "compute_capability": (8, 6), "folder": folder}
+        assert tensorrt.build(Model.load(), **settings).seconds > 0
+    assert sum(str(folder) in words for words in said()) >= 2
+
+
+@needs.tensorrt_rtx
 def test_every_setting_has_an_engine_of_its_own(built):
     recipe = built.recipe
     names = {recipe.filename}
