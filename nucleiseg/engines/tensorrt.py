@@ -162,7 +162,7 @@ class Engine:
         self._strategy = recipe.library.ExecutionContextAllocationStrategy.USER_MANAGED
         self._lanes: weakref.WeakKeyDictionary[Stream, _Lane] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
-        logger.info(
+        logger.debug(
             "%s, %s, from %s",
             tensorrt_library.title(recipe.library),
             recipe.precision,
