@@ -225,10 +225,6 @@ class Lane:
             self._work = self._compute
         return result
 
-    def synchronize(self) -> None:
-        """Wait for all work so far."""
-        self._last.synchronize()
-
     def finish(self, levels: Any | None, results: tuple[Any, ...]) -> tuple[Any, ...]:
         """Wait, and give results to keep; ValueError if the image was not finite."""
         give = self._taken_home if self._to_host else self._given_away
