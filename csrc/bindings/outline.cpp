@@ -52,8 +52,9 @@ outline would touch itself it is cut into an outside and a hole. The even-odd ru
 back. Linear in the pixels and, but for a logarithm, in the length of the outlines.
 
 A tolerance is kept ring by ring, after Douglas and Peucker [1]_: a ring keeps its first corner, and
-at least three that are not on one line; rectangles stay. Rings may then cross where they nearly
-touch, themselves or each other.
+at least three that are not on one line. Rectangles, parts with holes, and rings that would cross or
+touch themselves stay exact, so every polygon is valid; those of different parts may overlap, by
+less than twice the tolerance.
 
 References
 ----------

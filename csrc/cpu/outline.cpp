@@ -51,6 +51,13 @@ int64_t doubled_area(const std::vector<Corner>& ring) {
   return area;
 }
 
+std::vector<Corner> simplify_validly(const std::vector<Corner>& ring, double tolerance) {
+  std::vector<Corner> fewer = simplify(ring, tolerance);
+  const bool is_valid =
+      fewer.size() == ring.size() || (doubled_area(fewer) > 0 && is_simple(fewer));
+  return is_valid ? fewer : ring;
+}
+
 // A label's ways, one after the other, and what becomes of them.
 class Walker {
  public:
@@ -67,8 +74,11 @@ class Walker {
     }
     for (Piece& piece : pieces_) piece.part = first_of_part(piece.way);
     std::sort(pieces_.begin(), pieces_.end());
-    for (const Piece& piece : pieces_) {
-      const std::vector<Corner> ring = simplify(piece.ring, tolerance);
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+      const Piece& piece = pieces_[i];
+      const bool has_hole = i + 1 < pieces_.size() && pieces_[i + 1].hole;
+      const std::vector<Corner> ring =
+          piece.hole || has_hole ? piece.ring : simplify_validly(piece.ring, tolerance);
       rings.points.insert(rings.points.end(), ring.begin(), ring.end());
       rings.ends.push_back(static_cast<int64_t>(rings.points.size()));
       rings.owners.push_back(label_);

@@ -71,7 +71,70 @@ class Ring {
   std::vector<bool> kept_;
 };
 
+struct Segment {
+  size_t index;
+  Corner from;
+  Corner to;
+
+  int32_t top() const { return std::min(from.row, to.row); }
+  int32_t bottom() const { return std::max(from.row, to.row); }
+};
+
+// 1, 0 or -1: on which side of the line from a to b does c lie?
+int side(const Corner& a, const Corner& b, const Corner& c) {
+  const int64_t area = int64_t{b.column - a.column} * (c.row - a.row) -
+                       int64_t{c.column - a.column} * (b.row - a.row);
+  return (area > 0) - (area < 0);
+}
+
+// Is c, which lies on the line from a to b, between them?
+bool is_between(const Corner& a, const Corner& b, const Corner& c) {
+  return std::min(a.row, b.row) <= c.row && c.row <= std::max(a.row, b.row) &&
+         std::min(a.column, b.column) <= c.column && c.column <= std::max(a.column, b.column);
+}
+
+bool share_a_point(const Segment& a, const Segment& b) {
+  const int a_from = side(b.from, b.to, a.from);
+  const int a_to = side(b.from, b.to, a.to);
+  const int b_from = side(a.from, a.to, b.from);
+  const int b_to = side(a.from, a.to, b.to);
+  return (a_from * a_to < 0 && b_from * b_to < 0) ||
+         (a_from == 0 && is_between(b.from, b.to, a.from)) ||
+         (a_to == 0 && is_between(b.from, b.to, a.to)) ||
+         (b_from == 0 && is_between(a.from, a.to, b.from)) ||
+         (b_to == 0 && is_between(a.from, a.to, b.to));
+}
+
+// Neighbours share the corner between them, and more only where the second one turns back.
+bool turns_back(const Segment& first, const Segment& second) {
+  return side(first.from, first.to, second.to) == 0 &&
+         (is_between(first.from, first.to, second.to) ||
+          is_between(second.from, second.to, first.from));
+}
+
+bool collide(const Segment& a, const Segment& b, size_t count) {
+  if ((a.index + 1) % count == b.index) return turns_back(a, b);
+  if ((b.index + 1) % count == a.index) return turns_back(b, a);
+  return share_a_point(a, b);
+}
+
 }  // namespace
+
+bool is_simple(const std::vector<Corner>& ring) {
+  std::vector<Segment> segments;
+  for (size_t i = 0; i < ring.size(); ++i) {
+    segments.push_back({i, ring[i], ring[(i + 1) % ring.size()]});
+  }
+  std::sort(segments.begin(), segments.end(),
+            [](const Segment& a, const Segment& b) { return a.top() < b.top(); });
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const Segment& segment = segments[i];
+    for (size_t j = i + 1; j < segments.size() && segments[j].top() <= segment.bottom(); ++j) {
+      if (collide(segment, segments[j], segments.size())) return false;
+    }
+  }
+  return true;
+}
 
 std::vector<Corner> simplify(const std::vector<Corner>& corners, double tolerance) {
   if (corners.size() <= kRectangle || tolerance <= 0.0) return corners;

@@ -13,4 +13,7 @@ namespace nucleiseg::cpu {
 // stays, and so do at least three that are not on one line; rings of four corners stay whole.
 std::vector<Corner> simplify(const std::vector<Corner>& ring, double tolerance);
 
+// Does the ring neither cross nor touch itself? Segments are compared where their rows overlap.
+bool is_simple(const std::vector<Corner>& ring);
+
 }  // namespace nucleiseg::cpu

@@ -177,10 +177,10 @@ class TestTolerance:
         exact, simple = Outlines(labels), Outlines(labels, tolerance=tolerance)
         np.testing.assert_array_equal(exact.owners, simple.owners)
         np.testing.assert_array_equal(exact.holes, simple.holes)
+        assert all(polygon.is_valid for _, polygon in simple.polygons())
         for ring, fewer in zip(exact.rings, simple.rings, strict=True):
             assert set(map(tuple, fewer)) <= set(map(tuple, ring))
             assert len(fewer) >= min(3, len(ring))
-            assert doubled_area(fewer) != 0
             way = LinearRing(fewer)
             # Rounding of a distance in double precision.
             assert max(way.distance(Point(corner)) for corner in ring) <= tolerance + 1e-9
@@ -196,12 +196,28 @@ class TestTolerance:
         points = cpu.outline(labels, tolerance=100)[0]
         np.testing.assert_array_equal(points, cpu.outline(labels)[0])
 
+    def test_what_would_not_be_valid_stays_exact(self):
+        ring = np.ones((9, 9), np.int32)
+        ring[0, 0], ring[4, 4] = 0, 0
+        comb = np.ones((5, 41), np.int32)
+        comb[1:, 1::2] = 0
+        comb[:, 0] = 0
+        for labels in (ring, np.kron(comb, np.ones((1, 2), np.int32))):
+            for tolerance in (0.5, 3.0, 30.0):
+                simple = Outlines(labels, tolerance=tolerance)
+                assert all(polygon.is_valid for _, polygon in simple.polygons())
+        np.testing.assert_array_equal(
+            cpu.outline(ring, tolerance=9.0)[0], cpu.outline(ring)[0], strict=True
+        )
+
     @settings(max_examples=200, deadline=None)
     @given(SMALL, st.floats(0, 20))
     def test_it_holds_on_random_labels(self, labels, tolerance):
         exact, simple = Outlines(labels), Outlines(labels, tolerance=tolerance)
+        assert all(polygon.is_valid for _, polygon in simple.polygons())
         for ring, fewer in zip(exact.rings, simple.rings, strict=True):
             assert len(fewer) >= 3
+            assert (doubled_area(fewer) > 0) == (doubled_area(ring) > 0)
             way = LinearRing(fewer)
             assert max(way.distance(Point(corner)) for corner in ring) <= tolerance + 1e-9
 
