@@ -110,6 +110,7 @@ Groups<NucleusRun> nucleus_runs(const LabelView& labels, int32_t count, int thre
 }
 
 Groups<LabelRun> ring_runs(const LabelView& labels, int32_t count, int64_t reach, int threads) {
+  if (reach == 0) return group_by_label<LabelRun>({}, count);
   reach = std::min(reach, std::max(labels.height, labels.width));
   // The rows around a strip are worked on twice: at most half as many as its own.
   const int64_t rows = std::max(rows_per_thread(labels.width), 4 * reach);
