@@ -20,6 +20,7 @@ PYBIND11_MODULE(_native, module) {
   register_label(cpu);
   register_mask(cpu);
   register_normalize(cpu);
+  register_outline(cpu);
   register_tiles(cpu);
 #if defined(NUCLEISEG_WITH_CUDA)
   auto cuda = module.def_submodule("cuda", "The kernels on a GPU: arrays in its memory.");

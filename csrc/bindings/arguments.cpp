@@ -1,5 +1,6 @@
 #include "bindings/arguments.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -19,6 +20,13 @@ std::string dtype_text(const py::array& array) {
 std::string type_text(py::handle value) {
   return py::str(py::type::handle_of(value).attr("__name__")).cast<std::string>();
 }
+
+// Up to this side every sum of squares of a nucleus's coordinates fits 64 bits.
+constexpr py::ssize_t kMaxSide = py::ssize_t{1} << 17;
+
+// A row is made for every label up to the greatest, so that one must be no mistake: more nuclei
+// than any slide has, or than the image has pixels.
+constexpr int64_t kMaxLabel = int64_t{1} << 22;
 
 struct NamedType {
   char kind;
@@ -164,6 +172,35 @@ kernels::LabelRule label_rule(int nucleus_threshold, int core_threshold, int64_t
   if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
   return {byte_argument(nucleus_threshold, "nucleus_threshold"),
           byte_argument(core_threshold, "core_threshold"), min_core, min_area};
+}
+
+py::array labels_argument(py::handle value) {
+  const py::array labels = array_argument(value, "labels", "int32");
+  if (labels.ndim() != 2) fail_value("labels", shape_text(labels), "is (H, W)");
+  check_not_empty(labels, "labels");
+  const py::ssize_t longest = std::max(labels.shape(0), labels.shape(1));
+  if (longest > kMaxSide ||
+      labels.shape(0) > std::numeric_limits<int32_t>::max() / labels.shape(1)) {
+    fail_value("labels", shape_text(labels),
+               "are fewer than 2**31 pixels, no side of more than 2**17");
+  }
+  // C-contiguous and aligned.
+  return py::module_::import("numpy").attr("require")(labels, py::none(), "CA");
+}
+
+cpu::LabelView labels_view(const py::array& labels) {
+  return {static_cast<const int32_t*>(labels.data()), labels.shape(0), labels.shape(1)};
+}
+
+int32_t label_count(const cpu::LabelView& labels, int threads) {
+  const cpu::Range range = cpu::label_range(labels, threads);
+  const int64_t most = std::max(kMaxLabel, labels.height * labels.width);
+  const bool is_negative = range.least < 0;
+  if (is_negative || range.greatest > most) {
+    fail_value("labels", "the label " + std::to_string(is_negative ? range.least : range.greatest),
+               "are 0 to " + std::to_string(most));
+  }
+  return range.greatest;
 }
 
 bool is_dense_from(const py::array& array, py::ssize_t axis) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu/image.h"
+#include "cpu/labels.h"
 #include "kernels/label.h"
 
 namespace nucleiseg::bindings {
@@ -47,6 +48,13 @@ void check_pixel_count(const py::array& maps);
 
 kernels::LabelRule label_rule(int nucleus_threshold, int core_threshold, int64_t min_core,
                               int64_t min_area);
+
+// (H, W) int32 row after row, copied only where it lies otherwise; what it views must outlive it.
+py::array labels_argument(py::handle value);
+cpu::LabelView labels_view(const py::array& labels);
+
+// The greatest label; refuses negative ones, and ids out of all proportion to the image.
+int32_t label_count(const cpu::LabelView& labels, int threads);
 
 // Do the bytes of the last axes, from `axis` on, lie side by side?
 bool is_dense_from(const py::array& array, py::ssize_t axis);

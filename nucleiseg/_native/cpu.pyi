@@ -52,3 +52,6 @@ def label(
     min_area: int,
     threads: int = 1,
 ) -> tuple[NDArray[np.int32], int]: ...
+def outline(
+    labels: NDArray[np.int32], *, tolerance: float = 0.0, threads: int = 1
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_]]: ...
