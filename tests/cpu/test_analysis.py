@@ -75,6 +75,16 @@ def test_an_array_is_taken_like_its_file_but_for_the_name(segmenter, analysis):
     pandas.testing.assert_frame_equal(same.table.to_pandas(), analysis.table.to_pandas())
 
 
+def test_every_image_that_is_segmented_is_measured(segmenter, analysis):
+    image = images.read(GREY)
+    wide = np.repeat(image, 2, axis=1)[:, ::2]
+    for same in (image[..., None], image.astype(">u2"), image.astype(np.float64), wide):
+        found = segmenter.analyze(same, mpp=0.5)
+        np.testing.assert_array_equal(found.labels, analysis.labels)
+        for name, values in analysis.table.items():
+            np.testing.assert_allclose(found.table[name], values, rtol=1e-12, err_msg=name)
+
+
 def test_the_pixel_size_of_a_file_is_used_for_measures_and_not_for_scale(segmenter, tmp_path):
     path = tmp_path / "a.tif"
     image = images.read(GREY)
