@@ -19,6 +19,7 @@ PYBIND11_MODULE(_native, module) {
   register_features(cpu);
   register_label(cpu);
   register_mask(cpu);
+  register_measure(cpu);
   register_normalize(cpu);
   register_outline(cpu);
   register_tiles(cpu);

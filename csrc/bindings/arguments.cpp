@@ -21,7 +21,7 @@ std::string type_text(py::handle value) {
   return py::str(py::type::handle_of(value).attr("__name__")).cast<std::string>();
 }
 
-// Up to this side every sum of squares of a nucleus's coordinates fits 64 bits.
+// Up to this side a nucleus's sums of squared coordinates fit 64 bits.
 constexpr py::ssize_t kMaxSide = py::ssize_t{1} << 17;
 
 // A row is made for every label up to the greatest, so that one must be no mistake: more nuclei
@@ -55,6 +55,17 @@ std::optional<int64_t> colour_channels(const py::array& image) {
   if (channels == 1 || channels == 3) return channels;
   if (channels == 4) return 3;
   return std::nullopt;
+}
+
+cpu::ImageView view_of(const py::array& image, cpu::ValueType type, int64_t channels) {
+  return {static_cast<const std::byte*>(image.data()),
+          type,
+          image.shape(0),
+          image.shape(1),
+          channels,
+          image.strides(0),
+          image.strides(1),
+          image.ndim() == 3 ? image.strides(2) : image.itemsize()};
 }
 
 }  // namespace
@@ -132,14 +143,16 @@ cpu::ImageView image_view(const py::array& image, const char* name) {
     fail_value(name, shape_text(image), "are (H, W), (H, W, 1), (H, W, 3) and (H, W, 4)");
   }
   check_not_empty(image, name);
-  return {static_cast<const std::byte*>(image.data()),
-          type,
-          image.shape(0),
-          image.shape(1),
-          *channels,
-          image.strides(0),
-          image.strides(1),
-          image.ndim() == 3 ? image.strides(2) : image.itemsize()};
+  return view_of(image, type, *channels);
+}
+
+cpu::ImageView channels_view(const py::array& image, const char* name) {
+  const cpu::ValueType type = image_type(image, name);
+  if (image.ndim() != 2 && image.ndim() != 3) {
+    fail_value(name, shape_text(image), "are (H, W) and (H, W, C)");
+  }
+  check_not_empty(image, name);
+  return view_of(image, type, image.ndim() == 3 ? image.shape(2) : 1);
 }
 
 py::array maps_argument(py::handle value) {
@@ -150,14 +163,7 @@ py::array maps_argument(py::handle value) {
 }
 
 cpu::ImageView maps_view(const py::array& maps) {
-  return {static_cast<const std::byte*>(maps.data()),
-          cpu::ValueType::kUint8,
-          maps.shape(0),
-          maps.shape(1),
-          maps.shape(2),
-          maps.strides(0),
-          maps.strides(1),
-          maps.strides(2)};
+  return view_of(maps, cpu::ValueType::kUint8, maps.shape(2));
 }
 
 void check_pixel_count(const py::array& maps) {

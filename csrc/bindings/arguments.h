@@ -41,6 +41,9 @@ void check_apart(const py::array& out, const py::array& input, const char* input
 // A grey or colour image; alpha is left out of the view.
 cpu::ImageView image_view(const py::array& image, const char* name);
 
+// An image of any number of channels, all in the view: (H, W) or (H, W, C).
+cpu::ImageView channels_view(const py::array& image, const char* name);
+
 // (H, W, 2) uint8: nucleus probability and centre distance.
 py::array maps_argument(py::handle value);
 cpu::ImageView maps_view(const py::array& maps);

@@ -52,6 +52,14 @@ def label(
     min_area: int,
     threads: int = 1,
 ) -> tuple[NDArray[np.int32], int]: ...
+def measure(
+    labels: NDArray[np.int32],
+    image: NDArray[Any] | None = None,
+    maps: NDArray[np.uint8] | None = None,
+    *,
+    ring: int = 5,
+    threads: int = 1,
+) -> dict[str, NDArray[Any]]: ...
 def outline(
     labels: NDArray[np.int32], *, tolerance: float = 0.0, threads: int = 1
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_]]: ...

@@ -225,7 +225,7 @@ class TestArguments:
             with pytest.raises(ValueError, match=r"labels: .* accepted are fewer than 2\*\*31 pix"):
                 cpu.outline(np.broadcast_to(labels[:1, :1], shape))
         for tolerance in (-1.0, np.nan, np.inf):
-            with pytest.raises(ValueError, match="tolerance: got .* accepted is 0 or more pixels"):
+            with pytest.raises(ValueError, match=r"tolerance: got .* accepted is 0 or more pixels"):
                 cpu.outline(labels, tolerance=tolerance)
         with pytest.raises(ValueError, match="threads: got 0; accepted is 1 or more"):
             cpu.outline(labels, threads=0)
