@@ -241,11 +241,11 @@ class Segmenter:
     def pixels(self, image: Image) -> NDArray[Any]:
         """Give an image's pixels on the host, (H, W) or (H, W, C), wherever they are."""
         array = _read(image)
-        if isinstance(array, np.ndarray):
-            return array
-        with self._backend.session(to_host=True) as steps:
-            found: NDArray[Any] = steps.host(steps.array(array, "image"))[0]
-            return found.copy()
+        if not isinstance(array, np.ndarray):
+            with self._backend.session(to_host=True) as steps:
+                array = steps.host(steps.array(array, "image"))[0].copy()
+        pixels: NDArray[Any] = array
+        return pixels
 
     def find_scale(self, image: Image) -> float:
         """Give the scale that ``scale="auto"`` takes for an image.
