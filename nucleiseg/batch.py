@@ -131,17 +131,20 @@ def _do(shared: _Run, job: Job) -> Outcome:
 def _do_plane(shared: _Run, job: Job, plane: images.Plane) -> Result:
     stem = _stem(shared, job, plane.suffix)
     size = _size(shared.size, plane)
-    if shared.report:
+    mpp = size.get("mpp") or plane.mpp
+    maps, scale = None, 1.0
+    if shared.report or any(each.maps for each in shared.formats):
         mask, labels, maps, scale = shared.segmenter.segment_all(plane.array, **size)
     else:
         mask, labels = shared.segmenter.segment_both(plane.array, **size)
-    result = Result(plane.array, mask, labels, plane.mpp)
+    threads = shared.segmenter.threads
+    result = Result(plane.array, mask, labels, mpp, maps, job.image.name, threads=threads)
     stem.parent.mkdir(parents=True, exist_ok=True)
     for each in shared.formats:
         each.save(stem, result)
     if shared.report:
         name = f"{job.image}{plane.suffix}"
-        shared.report.entry(name, plane.array, labels, maps, size.get("mpp") or plane.mpp, scale)
+        shared.report.entry(name, plane.array, labels, maps, mpp, scale)
     return result
 
 

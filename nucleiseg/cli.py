@@ -99,7 +99,9 @@ def segment(
             metavar="FORMATS",
             help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
             "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
-            "overlay (RGB PNG with outlines).",
+            "overlay (RGB PNG with outlines), tiff (labels with the pixel size), "
+            "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
+            "csv and parquet (measurements of each nucleus).",
         ),
     ] = "mask,labels",
     scale: Annotated[

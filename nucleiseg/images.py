@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -37,6 +38,7 @@ __all__ = [
     "selection",
     "write",
     "write_png",
+    "writing",
 ]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -172,16 +174,32 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: other programs never see a part of it.
+    """Write a file whole or not at all; see `writing`.
 
     Raises
     ------
     OSError
         The folder is missing or not writable, or the disk is full. Nothing is left behind.
     """
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be written bit by bit, that other programs never see a part of.
+
+    It gets its name when the block is left without an error; otherwise nothing is left behind.
+
+    Raises
+    ------
+    OSError
+        See `write`.
+    """
     part = path.parent / f".{uuid.uuid4().hex}.part"
     try:
-        part.write_bytes(data)
+        with part.open("wb") as file:
+            yield file
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

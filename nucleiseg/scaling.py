@@ -202,7 +202,9 @@ def resized(image: NDArray[Any], scale: float) -> NDArray[Any]:
 
     height, width = size(image.shape, scale)
     method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    out = cv2.resize(image, (width, height), interpolation=method)
+    # OpenCV takes the bytes of another machine's order for its own.
+    native = image.astype(image.dtype.newbyteorder("="), copy=False)
+    out = cv2.resize(native, (width, height), interpolation=method)
     return out.reshape(height, width, *image.shape[2:])
 
 

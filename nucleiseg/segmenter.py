@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from nucleiseg import backends, scaling, tiling
 from nucleiseg.backends import Array, Backend, Levels, Steps
 from nucleiseg.model import Model
 from nucleiseg.scaling import Scale
+
+if TYPE_CHECKING:
+    from nucleiseg.analysis import Analysis
 
 Image = Any
 """An array on the host or on a GPU, or the path of an image file."""
@@ -197,6 +200,52 @@ class Segmenter:
         wanted = scaling.requested(scale, mpp, diameter, self.model)
         found, (mask, labels, maps) = self._segment(image, OUTPUTS, wanted, to_host=True)
         return Everything(mask, labels, maps, found)
+
+    def analyze(
+        self,
+        image: Image,
+        *,
+        scale: Scale = "auto",
+        mpp: float | None = None,
+        diameter: float | None = None,
+        ring: int = 5,
+    ) -> Analysis:
+        """Find the nuclei of one image, to be measured, outlined and saved.
+
+        Parameters
+        ----------
+        image : array, str or Path
+            As `segment` takes it.
+        scale : "auto" or float
+        mpp : float, optional
+            Micrometres a pixel, instead of ``scale``. When left out, lengths are in micrometres too
+            where the image's file says its pixel size.
+        diameter : float, optional
+        ring : int
+            Pixels around a nucleus within which the background is measured, from 0 up.
+
+        Returns
+        -------
+        Analysis
+            With ``mask``, ``labels``, ``table``, ``outlines`` and ``save(path, formats)``.
+
+        Raises
+        ------
+        TypeError, ValueError, FileNotFoundError
+            As `segment` does; ValueError also for a ring that is no whole number of pixels.
+        """
+        from nucleiseg.analysis import analyze
+
+        return analyze(self, image, ring, scale=scale, mpp=mpp, diameter=diameter)
+
+    def pixels(self, image: Image) -> NDArray[Any]:
+        """Give an image's pixels on the host, (H, W) or (H, W, C), wherever they are."""
+        array = _read(image)
+        if not isinstance(array, np.ndarray):
+            with self._backend.session(to_host=True) as steps:
+                array = steps.host(steps.array(array, "image"))[0].copy()
+        pixels: NDArray[Any] = array
+        return pixels
 
     def find_scale(self, image: Image) -> float:
         """Give the scale that ``scale="auto"`` takes for an image.

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nucleiseg.outputs import labels, masks, overlays
+from nucleiseg.outputs import (
+    coco,
+    csvs,
+    extras,
+    geojson,
+    labels,
+    masks,
+    overlays,
+    parquets,
+    rois,
+    tiffs,
+)
 from nucleiseg.outputs.result import Result, beside
 
 __all__ = ["FORMATS", "Format", "Result", "formats", "prepare", "stems"]
@@ -17,17 +28,41 @@ __all__ = ["FORMATS", "Format", "Result", "formats", "prepare", "stems"]
 
 @dataclass(frozen=True)
 class Format:
-    """One format: what it is called in a sentence, how it is saved, how its files' names end."""
+    """One format.
+
+    Attributes
+    ----------
+    plural : str
+        What its files are called in a sentence.
+    save : callable
+        Writes a result, given the stem of the file's path, and returns the path.
+    endings : tuple of str
+        How its files' names may end.
+    maps : bool
+        Whether it tells of the network's maps, which the result must then have.
+    needs : str
+        The package without which it cannot be written, empty where there is none.
+    """
 
     plural: str
     save: Callable[[Path, Result], Path]
     endings: tuple[str, ...]
+    maps: bool = False
+    needs: str = ""
 
 
 FORMATS = {
     "mask": Format("masks", masks.save, masks.ENDINGS),
     "labels": Format("labels", labels.save, labels.ENDINGS),
     "overlay": Format("overlays", overlays.save, overlays.ENDINGS),
+    "tiff": Format("TIFF labels", tiffs.save, tiffs.ENDINGS),
+    "geojson": Format("GeoJSON outlines", geojson.save, geojson.ENDINGS, maps=True),
+    "rois": Format("ImageJ ROIs", rois.save, rois.ENDINGS, needs=rois.NEEDS),
+    "coco": Format("COCO annotations", coco.save, coco.ENDINGS),
+    "csv": Format("CSV tables", csvs.save, csvs.ENDINGS, maps=True),
+    "parquet": Format(
+        "Parquet tables", parquets.save, parquets.ENDINGS, maps=True, needs=parquets.NEEDS
+    ),
 }
 
 
@@ -38,11 +73,15 @@ def formats(names: str) -> list[Format]:
     ------
     ValueError
         A name is unknown, or there is none.
+    ModuleNotFoundError
+        A format needs a package that is not installed.
     """
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",")))
     for name in chosen:
         if name not in FORMATS:
             raise ValueError(f"unknown format {name!r}; accepted are {', '.join(FORMATS)}")
+        if FORMATS[name].needs:
+            extras.load(FORMATS[name].needs)
     return [FORMATS[name] for name in chosen]
 
 

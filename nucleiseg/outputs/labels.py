@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from nucleiseg import images
+from nucleiseg.outputs import tiffs
 from nucleiseg.outputs.result import Result, beside
 
-ENDINGS = ("_labels.png", "_labels.tif")
+ENDINGS = ("_labels.png", *tiffs.ENDINGS)
 
 
 def save(stem: Path, result: Result) -> Path:
@@ -25,11 +24,8 @@ def save(stem: Path, result: Result) -> Path:
     OSError
         See `nucleiseg.images.write`.
     """
-    png, tiff = (beside(stem, ending) for ending in ENDINGS)
-    if result.nuclei <= np.iinfo(np.uint16).max:
-        images.write_png(png, result.labels.astype(np.uint16))
-        return png
-    file = io.BytesIO()
-    tifffile.imwrite(file, result.labels.astype(np.uint32), compression="zlib")
-    images.write(tiff, file.getvalue())
-    return tiff
+    if result.nuclei > np.iinfo(np.uint16).max:
+        return tiffs.save(stem, result)
+    path = beside(stem, ENDINGS[0])
+    images.write_png(path, result.labels.astype(np.uint16))
+    return path

@@ -59,7 +59,10 @@ def test_an_image_without_nuclei_is_saved_too(tmp_path):
     image = truth("fluorescence_small.png").image
     empty = np.zeros(image.shape, np.int32)
     for each in FORMATS.values():
-        assert images.read(each.save(tmp_path / "a", Result(image, empty > 0, empty))).size
+        path = each.save(tmp_path / "a", Result(image, empty > 0, empty))
+        assert path.stat().st_size
+        if path.suffix in (".png", ".tif"):
+            assert images.read(path).shape[:2] == image.shape
 
 
 def test_an_overlay_changes_nothing_of_a_colour_image_but_the_outlines(tmp_path):

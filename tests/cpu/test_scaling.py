@@ -31,6 +31,15 @@ def ap50(truth: np.ndarray, found: np.ndarray) -> float:
     return float(metrics.score(truth.astype(np.int32), found).ap[0])
 
 
+@pytest.mark.parametrize("scale", [0.5, 2])
+def test_the_order_of_bytes_does_not_matter(segmenter, scale):
+    image = example("fluorescence_small.png")[0].astype("<u2")
+    expected = segmenter.segment(image, "labels", scale=scale)
+    assert expected.any()
+    found = segmenter.segment(image.astype(">u2"), "labels", scale=scale)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("factor", FACTORS)
 @pytest.mark.parametrize("name", ["fluorescence_wide.png", "purple_on_violet.png"])
 def test_resizing_an_image_costs_little_where_the_size_is_found(segmenter, name, factor):

@@ -172,6 +172,15 @@ class TestAnswers:
                 found = machine.segmenter.decode(given, output, scale=1.5)
                 np.testing.assert_array_equal(found, expected)
 
+    def test_an_image_on_the_device_is_measured(self, machine):
+        image = example("hematoxylin_eosin")[:110, :130]
+        expected = machine.reference.analyze(image, scale=1)
+        for given in (image, machine.put(image)):
+            found = machine.segmenter.analyze(given, scale=1)
+            np.testing.assert_array_equal(found.labels, expected.labels)
+            for name, values in expected.table.items():
+                np.testing.assert_array_equal(found.table[name], values, err_msg=name)
+
     @emulated_only
     def test_tiles_are_what_the_engine_takes(self):
         device = Segmenter(device=emulated_backend(PlanarEngine))

@@ -15,6 +15,7 @@ import pytest
 
 import nucleiseg
 from nucleiseg import images
+from nucleiseg.outputs import FORMATS
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "images"
 GREY = EXAMPLES / "fluorescence_small.png"
@@ -103,6 +104,24 @@ def test_sub_folders_and_equal_names_are_kept_apart(tmp_path):
     ]
 
 
+def test_formats_hold_what_the_library_gives(segmenter, tmp_path):
+    done = segment(COLOUR, "-o", tmp_path / "out", "--save", ",".join(FORMATS), "--mpp", "0.5")
+    assert (done.returncode, done.stderr) == (0, "")
+    written = segmenter.analyze(COLOUR, mpp=0.5).save(tmp_path / "library" / COLOUR.stem, FORMATS)
+    assert files_below(tmp_path / "out") == sorted(path.name for path in written)
+    for path in written:
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_format_whose_package_is_missing_cannot_start(tmp_path):
+    (tmp_path / "roifile.py").write_text("raise ModuleNotFoundError(name='roifile')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    done = segment(GREY, "-o", tmp_path / "out", "--save", "mask,rois", env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("nucleiseg: --save: the package roifile is needed for that: pip")
+    assert not (tmp_path / "out").exists()
+
+
 def test_threads_change_nothing(examples, tmp_path):
     _, output = examples
     assert segment(EXAMPLES, "-o", tmp_path, "--threads", 1).returncode == 0
@@ -159,6 +178,18 @@ def test_what_cannot_be_written_is_listed_and_nothing_is_half_written(tmp_path):
     assert len(lines) == 7
     assert all(": File too large" in line for line in lines)
     assert files_below(tmp_path / "out") == []
+
+
+def limit_file_size_more():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_disk_that_is_full_leaves_no_part_of_a_file(tmp_path, name):
+    done = segment(GREY, "-o", tmp_path, "--save", name, preexec_fn=limit_file_size_more)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"{GREY}: File too large"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

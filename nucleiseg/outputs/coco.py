@@ -1,0 +1,59 @@
+"""COCO's annotations: a box and a run-length mask for each nucleus, as pycocotools reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleiseg import images
+from nucleiseg.outputs import rle
+from nucleiseg.outputs.result import Result, beside
+
+ENDINGS = ("_coco.json",)
+
+CATEGORY = {"id": 1, "name": "nucleus", "supercategory": "cell"}
+
+
+def save(stem: Path, result: Result) -> Path:
+    """Write ``<stem>_coco.json``, annotation after annotation, and return its path.
+
+    Raises
+    ------
+    OSError
+        See `nucleiseg.images.write`.
+    """
+    path = beside(stem, ENDINGS[0])
+    height, width = result.labels.shape
+    image = {"id": 1, "file_name": result.name or stem.name, "width": width, "height": height}
+    head = f'{{"images":{json.dumps([image])},"categories":{json.dumps([CATEGORY])},"annotations":['
+    with images.writing(path) as file:
+        file.write(head.encode())
+        separator = b"\n"
+        for annotation in entries(result):
+            file.write(separator + json.dumps(annotation, separators=(",", ":")).encode())
+            separator = b",\n"
+        file.write(b"\n]}\n")
+    return path
+
+
+def entries(result: Result) -> Iterator[dict[str, Any]]:
+    """Give the annotation of each nucleus; its id is its label."""
+    table = result.table
+    size = list(result.labels.shape)
+    top, left, bottom, right = (np.asarray(table[f"bbox-{side}"]) for side in range(4))
+    boxes = np.stack([left, top, right - left, bottom - top], axis=1)
+    columns = (table["label"].tolist(), table["area"].tolist(), boxes.tolist())
+    for label, area, box, counts in zip(*columns, rle.encode(result.labels), strict=True):
+        yield {
+            "id": label,
+            "image_id": 1,
+            "category_id": CATEGORY["id"],
+            "bbox": box,
+            "area": area,
+            "iscrowd": 0,
+            "segmentation": {"size": size, "counts": counts},
+        }

@@ -1,0 +1,76 @@
+"""GeoJSON as QuPath reads it: a detection for each nucleus, with its outline and measurements.
+
+Coordinates are (x, y) in pixels of the image, from the upper left corner of its upper left pixel,
+which is QuPath's frame too. Measurements are an object of names and numbers, as QuPath has written
+and read them since 0.4.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nucleiseg import images
+from nucleiseg.outputs.outlines import Outline, Part, Ring
+from nucleiseg.outputs.result import Result, beside
+
+ENDINGS = ("_nuclei.geojson",)
+
+
+def save(stem: Path, result: Result) -> Path:
+    """Write ``<stem>_nuclei.geojson``, nucleus after nucleus, and return its path.
+
+    Raises
+    ------
+    OSError
+        See `nucleiseg.images.write`.
+    """
+    path = beside(stem, ENDINGS[0])
+    with images.writing(path) as file:
+        file.write(b'{"type":"FeatureCollection","features":[')
+        separator = b"\n"
+        for feature in features(stem.name, result):
+            # QuPath would read NaN, but it is no JSON.
+            text = json.dumps(feature, separators=(",", ":"), allow_nan=False)
+            file.write(separator + text.encode())
+            separator = b",\n"
+        file.write(b"\n]}\n")
+    return path
+
+
+def features(name: str, result: Result) -> Iterator[dict[str, Any]]:
+    """Give the feature of each nucleus; the image's name makes its id one of this image alone."""
+    columns = list(result.table)
+    for outline, row in zip(result.outlines, result.table.rows(), strict=True):
+        geometry = _geometry(outline)
+        measurements = dict(zip(columns, map(float, row), strict=True))
+        yield {
+            "type": "Feature",
+            # The same nucleus has the same id in every run, so that outputs can be compared.
+            "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {geometry['coordinates']}")),
+            "geometry": geometry,
+            "properties": {
+                "objectType": "detection",
+                "measurements": {k: v for k, v in measurements.items() if math.isfinite(v)},
+            },
+        }
+
+
+def _geometry(outline: Outline) -> dict[str, Any]:
+    polygons = [_polygon(part) for part in outline.parts]
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _polygon(part: Part) -> list[list[list[int]]]:
+    return [_closed(ring) for ring in part]
+
+
+def _closed(ring: Ring) -> list[list[int]]:
+    points: list[list[int]] = ring[:, ::-1].tolist()
+    return [*points, points[0]]

@@ -1,0 +1,75 @@
+"""ImageJ's regions of interest: a zip file that its ROI Manager opens.
+
+A nucleus is one ROI, named by its label. One in a single piece is a polygon of whole numbers, as
+ImageJ's wand makes it. ImageJ keeps no holes, no second piece and no corner beyond 60,535 in such a
+polygon: those are composite ROIs, which lose nothing.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleiseg import images
+from nucleiseg.outputs import extras
+from nucleiseg.outputs.outlines import Outline, Ring
+from nucleiseg.outputs.result import Result, beside
+
+ENDINGS = ("_rois.zip",)
+
+NEEDS = "roifile"
+
+# What ImageJ reads of its 16-bit coordinates: those below -5,000 count from 65,536 down.
+_LARGEST = 60_535
+
+# Java's PathIterator: SEG_MOVETO, SEG_LINETO, SEG_CLOSE.
+_MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
+
+
+def save(stem: Path, result: Result) -> Path:
+    """Write ``<stem>_rois.zip`` and return its path.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package roifile is not installed.
+    OSError
+        See `nucleiseg.images.write`.
+    """
+    roifile = extras.load(NEEDS)
+    path = beside(stem, ENDINGS[0])
+    with images.writing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for outline in result.outlines:
+            # An entry without a time is the same in every run.
+            entry = zipfile.ZipInfo(f"{outline.label}.roi")
+            archive.writestr(entry, _roi(roifile, outline).tobytes(), zipfile.ZIP_DEFLATED)
+    return path
+
+
+def _roi(roifile: Any, outline: Outline) -> Any:
+    rings = [ring for part in outline.parts for ring in part]
+    corners = np.concatenate(rings)
+    (top, left), (bottom, right) = corners.min(axis=0), corners.max(axis=0)
+    roi = roifile.ImagejRoi(
+        name=str(outline.label), top=int(top), left=int(left), bottom=int(bottom), right=int(right)
+    )
+    if len(rings) == 1 and corners.max() <= _LARGEST:
+        roi.roitype = roifile.ROI_TYPE.TRACED
+        roi.integer_coordinates = rings[0][:, ::-1] - (left, top)
+        roi.n_coordinates = len(rings[0])
+    else:
+        roi.roitype = roifile.ROI_TYPE.RECT
+        roi.multi_coordinates = np.array([word for ring in rings for word in _path(ring)], "f4")
+        roi.shape_roi_size = len(roi.multi_coordinates)
+    return roi
+
+
+def _path(ring: Ring) -> list[float]:
+    """Write a ring as Java's path: an operation, then its x and y."""
+    words: list[float] = []
+    for row, column in ring.tolist():
+        words += (_LINE if words else _MOVE, column, row)
+    return [*words, _CLOSE]
