@@ -61,6 +61,16 @@ def test_cuda_that_was_asked_for_is_not_left_out(tmp_path):
     )
 
 
+def test_the_environment_asks_for_cuda_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUCLEISEG_CUDA", "on")
+    configured = configure(tmp_path / "on")
+    assert configured.returncode != 0
+    assert "NUCLEISEG_CUDA=on: no CUDA compiler was found" in " ".join(configured.stdout.split())
+    monkeypatch.setenv("NUCLEISEG_CUDA", "off")
+    configured = configure(tmp_path / "off")
+    assert "nucleiseg: building without CUDA kernels" in configured.stdout
+
+
 @pytest.mark.parametrize("value", ["yes", "1"])
 def test_a_wrong_setting_is_refused(tmp_path, value):
     configured = configure(tmp_path, f"-DNUCLEISEG_CUDA={value}")
