@@ -20,6 +20,7 @@ PYBIND11_MODULE(_native, module) {
   register_label(cpu);
   register_mask(cpu);
   register_measure(cpu);
+  register_network(cpu);
   register_normalize(cpu);
   register_outline(cpu);
   register_tiles(cpu);

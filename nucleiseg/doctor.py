@@ -35,6 +35,7 @@ def examine() -> Iterator[str]:
     yield f"nucleiseg: {__version__}, Python {platform.python_version()}, {_system()}"
     yield f"CPU: {_cpu()}"
     yield f"kernels: {_kernels()}"
+    yield f"network on the CPU: {_network()}"
     yield f"OpenVINO: {_openvino()}"
     yield f"model: {_model()}"
     yield from _gpu()
@@ -79,6 +80,16 @@ def _kernels() -> str:
         return f"the native module does not load ({error}); install the package again."
     features = cpu.features()
     return f"{features['level']}; this CPU can run {', '.join(features['levels'])}"
+
+
+def _network() -> str:
+    try:
+        from nucleiseg.engines import native
+    except ImportError:
+        return "the native module does not load."
+    if level := native.level():
+        return f"its own int8 kernels ({level})"
+    return "OpenVINO; the faster kernels of its own need AVX-512 VNNI, which this CPU lacks"
 
 
 def _openvino() -> str:

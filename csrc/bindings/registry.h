@@ -10,6 +10,7 @@ void register_features(pybind11::module_& module);
 void register_label(pybind11::module_& module);
 void register_mask(pybind11::module_& module);
 void register_measure(pybind11::module_& module);
+void register_network(pybind11::module_& module);
 void register_normalize(pybind11::module_& module);
 void register_outline(pybind11::module_& module);
 void register_tiles(pybind11::module_& module);

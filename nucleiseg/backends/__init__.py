@@ -171,7 +171,7 @@ def _on_the_cpu(model: Model, threads: int, unused: str) -> Backend:
     backend = CpuBackend(model, threads)
     level = logging.WARNING if unused else logging.INFO
     reason = f"; the GPU is not used: {unused}" if unused else ""
-    logger.log(level, "runs on the CPU with OpenVINO, %d threads%s", threads, reason)
+    logger.log(level, "runs on the CPU with %s, %d threads%s", backend.engine.name, threads, reason)
     return backend
 
 

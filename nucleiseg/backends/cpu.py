@@ -1,4 +1,4 @@
-"""The CPU: native kernels and OpenVINO, on NumPy arrays."""
+"""The CPU: native kernels and an engine, on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nucleiseg._native import cpu as kernels
 from nucleiseg.backends.arrays import on_host
-from nucleiseg.engines.openvino import Engine
+from nucleiseg.engines.cpu import engine
 from nucleiseg.model import Model
 
 Array = NDArray[Any]
@@ -27,7 +27,7 @@ BATCH = 1
 
 
 class CpuBackend:
-    """Kernels of ``_native.cpu`` and the OpenVINO engine, with the model's settings bound.
+    """Kernels of ``_native.cpu`` and an engine of the CPU, with the model's settings bound.
 
     It has no state of one image, so it is its own session. See `nucleiseg.backends.Steps` for the
     steps.
@@ -42,7 +42,8 @@ class CpuBackend:
     def __init__(self, model: Model, threads: int) -> None:
         self.threads = threads
         self._model = model
-        self.infer = Engine(model, threads).infer
+        self.engine = engine(model, threads)
+        self.infer = self.engine.infer
 
     def session(self, to_host: bool) -> AbstractContextManager[CpuBackend]:
         """Give itself."""

@@ -32,6 +32,8 @@ class Engine:
         OpenVINO cannot read the file.
     """
 
+    name = "OpenVINO"
+
     def __init__(self, model: Model, threads: int) -> None:
         import openvino as ov
         from openvino import properties

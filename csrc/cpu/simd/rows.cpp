@@ -51,6 +51,21 @@ void codes(const int16_t* __restrict above, const int16_t* __restrict here,
   }
 }
 
+uint8_t larger(uint8_t a, uint8_t b) { return a > b ? a : b; }
+
+void pool(const uint8_t* __restrict above, const uint8_t* __restrict below, size_t count,
+          size_t channels, uint8_t* __restrict out) {
+  constexpr size_t kTogether = 16;
+  for (size_t i = 0; i < count * channels; i += kTogether) {
+    const size_t left = i / channels * channels + i;
+    const size_t right = left + channels;
+    for (size_t c = 0; c < kTogether; ++c) {
+      out[i + c] = larger(larger(above[left + c], above[right + c]),
+                          larger(below[left + c], below[right + c]));
+    }
+  }
+}
+
 }  // namespace
 
 extern const Rows table;
@@ -63,6 +78,7 @@ const Rows table = {NUCLEISEG_TEXT(NUCLEISEG_LEVEL),
                     grey_to_rgb,
                     mask,
                     heights,
-                    codes};
+                    codes,
+                    pool};
 
 }  // namespace nucleiseg::cpu::NUCLEISEG_LEVEL

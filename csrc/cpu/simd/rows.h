@@ -29,6 +29,10 @@ struct Rows {
   // The rows of heights can be read one before their beginning and one past their end.
   void (*codes)(const int16_t* above, const int16_t* here, const int16_t* below, size_t count,
                 int16_t core, uint8_t* codes);
+  // The largest of 2 x 2 pixels of two rows, for each of `count` pixels' channels,
+  // a multiple of 16.
+  void (*pool)(const uint8_t* above, const uint8_t* below, size_t count, size_t channels,
+               uint8_t* out);
 };
 
 // The table in use: the best this CPU has, unless set_level chose another.

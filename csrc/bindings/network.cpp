@@ -1,0 +1,189 @@
+#include "cpu/network.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/arguments.h"
+#include "bindings/registry.h"
+#include "bindings/tile_arguments.h"
+
+namespace nucleiseg::bindings {
+namespace {
+
+constexpr const char* kNetwork = R"(The network in eight bits, on the CPU.
+
+Layers are added one after the other; each gives the number of its tensor, by which later ones name
+it. Sums are integers, and how they become bytes again is the same on every processor: so neither
+`level` nor the number of threads shows in the result.
+
+Parameters
+----------
+level : str, optional
+    One of ``convolution_levels()``; the best when empty.
+)";
+
+constexpr const char* kStem = R"(The image's 3 x 3 convolution at stride 2, then ReLU.
+
+Parameters
+----------
+kernel : numpy.ndarray
+    (outputs, 3, 3, 3) int8, as ONNX has it.
+factors, offsets : numpy.ndarray
+    (outputs,) float32: a sum's level is ``round(sum * factor + offset)``, from 0 to 127.
+)";
+
+constexpr const char* kConvolution = R"(A 3 x 3 convolution of one tensor or more, then ReLU.
+
+Parameters
+----------
+sources : list of int
+    Tensors of one size, whose convolutions are added up.
+kernels : list of numpy.ndarray
+    (outputs, inputs, 3, 3) int8, one a source.
+factors, offsets : numpy.ndarray
+    (outputs,) float32.
+)";
+
+constexpr const char* kGrow =
+    R"(A transposed 2 x 2 convolution at stride 2; levels from -127 to 127.
+
+Parameters
+----------
+source : int
+kernel : numpy.ndarray
+    (inputs, outputs, 2, 2) int8.
+factors, offsets : numpy.ndarray
+    (outputs,) float32.
+)";
+
+constexpr const char* kCells = R"(The last layer: 3 x 3, then the logistic function.
+
+Parameters
+----------
+source : int
+kernel : numpy.ndarray
+    (8, inputs, 3, 3) int8.
+factors, offsets : numpy.ndarray
+    (8,) float32: a sum's logit is ``sum * factor + offset``.
+)";
+
+constexpr const char* kRun = R"(Run the network.
+
+Parameters
+----------
+tiles : numpy.ndarray
+    (N, h, w, 3) uint8, C-contiguous; h and w are multiples of ``stride``.
+threads : int
+    How many threads work, 1 or more. The result does not depend on it.
+
+Returns
+-------
+numpy.ndarray
+    (N, h / 2, w / 2, 8) uint8: both maps of 2 x 2 pixels in raster order, 0..255 for 0..1.
+
+Raises
+------
+TypeError
+    If the dtype is another.
+ValueError
+    If the shape is another.
+)";
+
+cpu::Kernel kernel_argument(const py::array& kernel, bool transposed) {
+  const py::ssize_t side = transposed ? 2 : 3;
+  const bool fits = kernel.ndim() == 4 && kernel.shape(2) == side && kernel.shape(3) == side;
+  if (!fits || !is_dense_from(kernel, 0)) {
+    fail_value(
+        "kernel", shape_text(kernel),
+        "is C-contiguous and ends with " + std::to_string(side) + " x " + std::to_string(side));
+  }
+  return {static_cast<const int8_t*>(kernel.data()), kernel.shape(transposed ? 0 : 1),
+          kernel.shape(transposed ? 1 : 0)};
+}
+
+py::array int8_argument(const py::object& value) { return array_argument(value, "kernel", "int8"); }
+
+cpu::Rounding rounding_argument(const std::vector<float>& factors,
+                                const std::vector<float>& offsets) {
+  return {factors, offsets};
+}
+
+int convolution(cpu::Network& network, const std::vector<int>& sources,
+                const std::vector<py::object>& kernels, const std::vector<float>& factors,
+                const std::vector<float>& offsets) {
+  std::vector<py::array> arrays;
+  std::vector<cpu::Kernel> views;
+  for (const py::object& kernel : kernels) {
+    arrays.push_back(int8_argument(kernel));
+    views.push_back(kernel_argument(arrays.back(), false));
+  }
+  return network.convolution(sources, views, rounding_argument(factors, offsets));
+}
+
+py::array run(const cpu::Network& network, const py::object& tiles, int threads) {
+  const py::array array = array_argument(tiles, "tiles", "uint8");
+  const int64_t stride = network.stride();
+  const bool fits = array.ndim() == 4 && array.shape(3) == 3 && array.shape(1) % stride == 0 &&
+                    array.shape(2) % stride == 0 && array.size() > 0 && is_dense_from(array, 0);
+  if (!fits) {
+    fail_value("tiles", shape_text(array),
+               "is C-contiguous (N, h, w, 3), with h and w multiples of " + std::to_string(stride));
+  }
+  check_threads(threads);
+  py::array_t<uint8_t> cells(
+      std::vector<py::ssize_t>{array.shape(0), array.shape(1) / 2, array.shape(2) / 2, 8});
+  auto* out = cells.mutable_data();
+  const auto* in = static_cast<const uint8_t*>(array.data());
+  const py::gil_scoped_release release;
+  network.run(in, array.shape(0), array.shape(1), array.shape(2), out, threads);
+  return std::move(cells);
+}
+
+std::vector<std::string> convolution_levels() {
+  std::vector<std::string> names;
+  for (const cpu::Convolution* one : cpu::convolutions()) names.emplace_back(one->level);
+  return names;
+}
+
+}  // namespace
+
+void register_network(py::module_& module) {
+  using cpu::Network;
+  using Floats = const std::vector<float>&;
+  py::class_<Network>(module, "Network", kNetwork)
+      .def(py::init<const std::string&>(), py::arg("level") = "")
+      .def(
+          "stem",
+          [](Network& network, const py::object& kernel, Floats factors, Floats offsets) {
+            const py::array array = int8_argument(kernel);
+            return network.stem(kernel_argument(array, false), rounding_argument(factors, offsets));
+          },
+          py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kStem)
+      .def("convolution", convolution, py::arg("sources"), py::arg("kernels"), py::arg("factors"),
+           py::arg("offsets"), kConvolution)
+      .def(
+          "grow",
+          [](Network& network, int source, const py::object& kernel, Floats factors,
+             Floats offsets) {
+            const py::array array = int8_argument(kernel);
+            return network.grow(source, kernel_argument(array, true),
+                                rounding_argument(factors, offsets));
+          },
+          py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kGrow)
+      .def("pool", &Network::pool, py::arg("source"), "The largest of each 2 x 2 pixels.")
+      .def(
+          "cells",
+          [](Network& network, int source, const py::object& kernel, Floats factors,
+             Floats offsets) {
+            const py::array array = int8_argument(kernel);
+            network.cells(source, kernel_argument(array, false),
+                          rounding_argument(factors, offsets));
+          },
+          py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kCells)
+      .def_property_readonly("stride", &Network::stride)
+      .def_property_readonly("level", &Network::level)
+      .def("run", run, py::arg("tiles"), py::arg("threads") = 1, kRun);
+  module.def("convolution_levels", convolution_levels,
+             "Instruction sets that `Network` can use on this CPU, weakest first.");
+}
+
+}  // namespace nucleiseg::bindings

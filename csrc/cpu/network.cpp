@@ -1,0 +1,235 @@
+#include "cpu/network.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+#include "cpu/network_layer.h"
+#include "cpu/network_pass.h"
+#include "kernels/network.h"
+#include "kernels/tiles.h"
+
+namespace nucleiseg::cpu {
+namespace {
+
+using kernels::kLanes;
+
+constexpr int kSide = 3;        // of a convolution's kernel
+constexpr int kGrowth = 2;      // of a transposed one's
+constexpr int kCellPixels = 2;  // pixels of the last tensor that its layer answers for at once
+
+constexpr int kMostInputs = 512;      // channels of two sources
+constexpr int kMostLevels = 1 << 30;  // that a sum may be, before it is cut to its range
+
+// Pixel strides that the inner loop is compiled for, in channels.
+constexpr int64_t kWidths[] = {16, 32, 64, 128, 256};
+
+void check(bool good, const std::string& message) {
+  if (!good) throw std::invalid_argument(message);
+}
+
+void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding) {
+  check(kernel.inputs == inputs, "kernel: has " + std::to_string(kernel.inputs) +
+                                     " input channels, its source has " + std::to_string(inputs));
+  const auto outputs = static_cast<size_t>(kernel.outputs);
+  check(rounding.factors.size() == outputs && rounding.offsets.size() == outputs,
+        "factors, offsets: accepted is one for each of " + std::to_string(outputs) + " outputs");
+  // So that every sum, brought to its scale, fits into 32 bits.
+  const double largest = 255.0 * 127 * kSide * kSide * kMostInputs;
+  for (size_t i = 0; i < outputs; ++i) {
+    const double bound = std::fabs(rounding.factors[i]) * largest + std::fabs(rounding.offsets[i]);
+    check(bound < kMostLevels,
+          "factors, offsets: accepted are finite numbers that bring sums below " +
+              std::to_string(kMostLevels));
+  }
+}
+
+int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int row, int column) {
+  return kernel.weights[((output * kernel.inputs + input) * kSide + row) * kSide + column];
+}
+
+const Convolution* find(const std::string& level) {
+  std::string accepted;
+  const Convolution* best = nullptr;
+  for (const Convolution* one : convolutions()) {
+    if (level == one->level) return one;
+    accepted += std::string(accepted.empty() ? "" : ", ") + one->level;
+    best = one;
+  }
+  check(level.empty(), "level: got '" + level + "'; this CPU can run " + accepted);
+  return best;
+}
+
+}  // namespace
+
+Network::Network(const std::string& level) : convolution_(find(level)) {}
+Network::~Network() = default;
+
+const Network::Tensor& Network::tensor(int id) const {
+  check(0 <= id && id < static_cast<int>(tensors_.size()),
+        "source: there is no tensor " + std::to_string(id));
+  return tensors_[static_cast<size_t>(id)];
+}
+
+int Network::add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, bool is_signed) {
+  check(!is_complete(), "network: it is complete");
+  check(std::find(std::begin(kWidths), std::end(kWidths), channels) != std::end(kWidths),
+        "kernel: got " + std::to_string(channels) +
+            " output channels; accepted are 16, 32, 64, 128 and 256");
+  tensors_.push_back({channels, shrink, is_signed ? kSignedZero : uint8_t{0}});
+  layer->target = static_cast<int>(tensors_.size()) - 1;
+  layers_.push_back(std::move(layer));
+  return layers_.back()->target;
+}
+
+void Network::Layer::round(const Rounding& rounding) {
+  const auto padded = static_cast<size_t>(blocks * kLanes);
+  const size_t outputs = rounding.factors.size();
+  for (size_t i = 0; i < padded; ++i) {
+    factors.push_back(rounding.factors[i % outputs]);
+    offsets.push_back(rounding.offsets[i % outputs]);
+  }
+  begin.resize(padded, 0);
+}
+
+int Network::stem(const Kernel& kernel, const Rounding& rounding) {
+  check_kernel(kernel, kernels::kImageChannels, rounding);
+  auto layer = std::make_unique<Layer>();
+  layer->kind = Kind::stem;
+  // Its pixels are two of the image's apart, and see the nine bytes of three as one column.
+  layer->column_stride = 2 * kernels::kImageChannels;
+  layer->pack(kSide, 1, kSide * kernels::kImageChannels, static_cast<int>(kernel.outputs),
+              [&](int row, int, int byte, int output) {
+                return weight_of(kernel, output, byte % kernels::kImageChannels, row,
+                                 byte / kernels::kImageChannels);
+              });
+  layer->round(rounding);
+  return add(std::move(layer), kernel.outputs, 1, false);
+}
+
+int Network::convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
+                         const Rounding& rounding) {
+  check(!sources.empty() && sources.size() == kernels.size(),
+        "kernels: accepted is one for each source, and one or more");
+  const Tensor& first = tensor(sources[0]);
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const Tensor& source = tensor(sources[i]);
+    check_kernel(kernels[i], source.channels, rounding);
+    check(source.channels == first.channels && source.shrink == first.shrink,
+          "sources: accepted are tensors of one size");
+  }
+  auto layer = std::make_unique<Layer>();
+  layer->kind = Kind::convolution;
+  layer->sources = sources;
+  const auto channels = static_cast<int>(first.channels);
+  const auto outputs = static_cast<int>(kernels[0].outputs);
+  layer->column_stride = channels;
+  layer->pack(kSide * static_cast<int>(sources.size()), kSide, channels, outputs,
+              [&](int segment, int tap, int byte, int output) {
+                return weight_of(kernels[static_cast<size_t>(segment / kSide)], output, byte,
+                                 segment % kSide, tap);
+              });
+  layer->round(rounding);
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const int64_t each = kernels[i].inputs * kSide * kSide;
+    for (int64_t j = 0; j < outputs * each; ++j) {
+      layer->begin[static_cast<size_t>(j / each)] -=
+          tensor(sources[i]).zero * kernels[i].weights[j];
+    }
+  }
+  return add(std::move(layer), outputs, first.shrink, false);
+}
+
+int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
+  const Tensor& below = tensor(source);
+  check_kernel(kernel, below.channels, rounding);
+  check(below.zero == 0 && below.shrink > 1, "source: accepted is a tensor that can grow");
+  auto layer = std::make_unique<Layer>();
+  layer->kind = Kind::grow;
+  layer->sources = {source};
+  layer->column_stride = static_cast<int>(below.channels);
+  layer->low = kLowest;
+  const auto outputs = static_cast<int>(kernel.outputs);
+  // A segment here is a row of what grows: its columns and channels lie side by side.
+  layer->pack(kGrowth, 1, static_cast<int>(below.channels), kGrowth * outputs,
+              [&](int row, int, int byte, int output) {
+                const int64_t at = byte * kernel.outputs + output % outputs;
+                return kernel.weights[(at * kGrowth + row) * kGrowth + output / outputs];
+              });
+  layer->round(rounding);
+  return add(std::move(layer), outputs, below.shrink - 1, true);
+}
+
+int Network::pool(int source) {
+  const Tensor above = tensor(source);
+  auto layer = std::make_unique<Layer>();
+  layer->sources = {source};
+  return add(std::move(layer), above.channels, above.shrink + 1, above.zero != 0);
+}
+
+void Network::cells(int source, const Kernel& kernel, const Rounding& rounding) {
+  check(!is_complete(), "network: it is complete");
+  const Tensor& last = tensor(source);
+  check_kernel(kernel, last.channels, rounding);
+  check(kernel.outputs == kernels::kCellBytes && last.shrink == 1 && last.zero == 0,
+        "kernel: accepted are 8 outputs of a tensor of half the image's sides");
+  auto layer = std::make_unique<Layer>();
+  layer->kind = Kind::cells;
+  layer->sources = {source};
+  layer->low = -kernels::kLogitLimit;
+  layer->high = kernels::kLogitLimit;
+  const auto channels = static_cast<int>(last.channels);
+  // Two pixels' eight outputs are one block: both look at the same four columns.
+  layer->column_stride = channels;
+  layer->advance = kCellPixels;
+  layer->pack(kSide, kSide + kCellPixels - 1, channels, kCellPixels * kernels::kCellBytes,
+              [&](int row, int tap, int byte, int output) {
+                const int column = tap - output / kernels::kCellBytes;
+                const bool seen = 0 <= column && column < kSide;
+                return seen ? weight_of(kernel, output % kernels::kCellBytes, byte, row, column)
+                            : int8_t{0};
+              });
+  layer->round(rounding);
+  layers_.push_back(std::move(layer));
+}
+
+bool Network::is_complete() const {
+  return !layers_.empty() && layers_.back()->kind == Kind::cells;
+}
+
+int64_t Network::stride() const {
+  int shrink = 2;  // the last layer takes two pixels of half the resolution at once
+  for (const Tensor& one : tensors_) shrink = std::max(shrink, one.shrink);
+  return int64_t{1} << shrink;
+}
+
+void Network::run(const uint8_t* tiles, int64_t count, int64_t height, int64_t width,
+                  uint8_t* cells, int threads) const {
+  check(is_complete(), "network: it has no last layer");
+  std::unique_ptr<Workspace> space = workspace(height, width);
+  const int64_t pixels = height * width;
+  for (int64_t i = 0; i < count; ++i) {
+    Pass(*this, *space, tiles + i * pixels * kernels::kImageChannels,
+         cells + i * pixels * kernels::kCellBytes / 4)
+        .run(threads);
+  }
+  const std::lock_guard<std::mutex> guard(lock_);
+  idle_.push_back(std::move(space));
+}
+
+std::unique_ptr<Network::Workspace> Network::workspace(int64_t height, int64_t width) const {
+  std::unique_ptr<Workspace> space;
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    if (!idle_.empty()) {
+      space = std::move(idle_.back());
+      idle_.pop_back();
+    }
+  }
+  if (!space) space = std::make_unique<Workspace>();
+  space->plan(*this, height, width);
+  return space;
+}
+
+}  // namespace nucleiseg::cpu

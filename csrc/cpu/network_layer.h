@@ -1,0 +1,80 @@
+// A layer of the integer network, its weights in the order in which the inner loop reads them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/aligned.h"
+#include "cpu/network.h"
+#include "kernels/network.h"
+
+namespace nucleiseg::cpu {
+
+constexpr int32_t kLowest = -128;  // of a signed level
+constexpr int32_t kHighest = 127;
+constexpr uint8_t kSignedZero = 128;  // added to the levels of a signed tensor
+constexpr int kNone = -1;
+
+enum class Kind { stem, convolution, grow, pool, cells };
+
+struct Network::Tensor {
+  int64_t channels;
+  int shrink;    // its sides are the image's, halved so many times
+  uint8_t zero;  // the byte that stands for zero
+};
+
+struct Network::Layer {
+  Kind kind = Kind::pool;
+  std::vector<int> sources;
+  int target = kNone;
+  // As `RowOfPixels` has them.
+  int segments = 0;
+  int taps = 1;
+  int advance = 1;
+  int column_stride = 0;
+  int steps = 0;
+  int blocks = 0;
+  AlignedBytes weights;
+  std::vector<int32_t> begin;
+  std::vector<float> factors;
+  std::vector<float> offsets;
+  int32_t low = 0;
+  int32_t high = kHighest;
+
+  // Lays out weights: `weight(segment, tap, byte, output)` gives what a byte of a segment's column
+  // is multiplied with for an output channel.
+  template <class Weight>
+  void pack(int segment_count, int tap_count, int bytes, int outputs, const Weight& weight);
+
+  RowOfPixels row(int first_block, int block_count) const;
+
+  // Repeats the rounding for every `rounding.factors.size()` outputs, and pads it to whole blocks.
+  void round(const Rounding& rounding);
+};
+
+template <class Weight>
+void Network::Layer::pack(int segment_count, int tap_count, int bytes, int outputs,
+                          const Weight& weight) {
+  using kernels::kLanes;
+  using kernels::kProducts;
+  segments = segment_count;
+  taps = tap_count;
+  steps = (bytes + kProducts - 1) / kProducts;
+  blocks = (outputs + kLanes - 1) / kLanes;
+  weights =
+      AlignedBytes(static_cast<size_t>(segments * taps) * static_cast<size_t>(steps * blocks) *
+                   static_cast<size_t>(kLanes * kProducts));
+  auto* out = reinterpret_cast<int8_t*>(weights.data());
+  for (int column = 0; column < segments * taps; ++column) {
+    for (int step = 0; step < steps; ++step) {
+      for (int output = 0; output < blocks * kLanes; ++output) {
+        for (int byte = step * kProducts; byte < (step + 1) * kProducts; ++byte) {
+          const bool real = byte < bytes && output < outputs;
+          *out++ = real ? weight(column / taps, column % taps, byte, output) : int8_t{0};
+        }
+      }
+    }
+  }
+}
+
+}  // namespace nucleiseg::cpu

@@ -1,0 +1,261 @@
+#include "cpu/network_pass.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "cpu/simd/rows.h"
+#include "cpu/team.h"
+#include "kernels/network.h"
+#include "kernels/tiles.h"
+
+namespace nucleiseg::cpu {
+namespace {
+
+using kernels::kLanes;
+
+constexpr int kRows = 3;              // that a convolution sees
+constexpr int kMostSegments = 6;      // rows of two sources
+constexpr int64_t kStemPixels = 256;  // of the stem's output, for which rows are copied at once
+constexpr int64_t kSlack = 16;        // bytes that the last pixel's last step may reach beyond
+
+const int32_t* probabilities() {
+  static const auto table = [] {
+    std::array<int32_t, 2 * kernels::kLogitLimit + 1> levels{};
+    for (size_t i = 0; i < levels.size(); ++i) {
+      const double logit = (static_cast<double>(i) - kernels::kLogitLimit) / kernels::kLogitSteps;
+      levels[i] = static_cast<int32_t>(std::lround(255.0 / (1.0 + std::exp(-logit))));
+    }
+    return levels;
+  }();
+  return table.data();
+}
+
+}  // namespace
+
+// Some of a layer's blocks, and how it rounds; where it reads and writes is still to be said.
+RowOfPixels Network::Layer::row(int first_block, int block_count) const {
+  const int channel = first_block * kLanes;
+  RowOfPixels row{};
+  row.segment_count = segments;
+  row.taps = taps;
+  row.advance = advance;
+  row.column_stride = column_stride;
+  row.steps = steps;
+  row.weights = reinterpret_cast<const int8_t*>(weights.data()) + channel * kernels::kProducts;
+  row.blocks = block_count;
+  row.blocks_of_weight = blocks;
+  row.begin = begin.data() + channel;
+  row.factors = factors.data() + channel;
+  row.offsets = offsets.data() + channel;
+  row.low = low;
+  row.high = high;
+  return row;
+}
+
+void Network::Workspace::plan(const Network& network, int64_t rows, int64_t columns) {
+  if (rows == height && columns == width) return;
+  const size_t count = network.tensors_.size();
+  std::vector<size_t> last_reader(count, 0);
+  for (size_t i = 0; i < network.layers_.size(); ++i) {
+    for (const int source : network.layers_[i]->sources) {
+      last_reader[static_cast<size_t>(source)] = i;
+    }
+  }
+  std::vector<size_t> sizes;
+  std::vector<size_t> owner(count);
+  std::vector<size_t> free;
+  places.assign(count, {});
+  for (size_t i = 0; i < network.layers_.size(); ++i) {
+    const Layer& layer = *network.layers_[i];
+    if (layer.target != kNone) {
+      const auto id = static_cast<size_t>(layer.target);
+      const Tensor& tensor = network.tensors_[id];
+      Place& place = places[id];
+      place.height = rows >> tensor.shrink;
+      place.width = columns >> tensor.shrink;
+      place.row_stride = (place.width + 2) * tensor.channels;
+      const auto size = static_cast<size_t>((place.height + 2) * place.row_stride);
+      // The free buffer that has to grow the least, of these the smallest.
+      const auto best = std::min_element(free.begin(), free.end(), [&](size_t a, size_t b) {
+        const auto cost = [&](size_t one) {
+          return std::pair(size - std::min(size, sizes[one]), sizes[one]);
+        };
+        return cost(a) < cost(b);
+      });
+      if (best == free.end()) {
+        owner[id] = sizes.size();
+        sizes.push_back(size);
+      } else {
+        owner[id] = *best;
+        sizes[*best] = std::max(sizes[*best], size);
+        free.erase(best);
+      }
+    }
+    for (size_t id = 0; id < count; ++id) {
+      const bool read =
+          std::count(layer.sources.begin(), layer.sources.end(), static_cast<int>(id));
+      if (read && last_reader[id] == i) free.push_back(owner[id]);
+    }
+  }
+  height = 0;  // nothing is planned if memory runs out
+  buffers.clear();
+  for (const size_t size : sizes) buffers.emplace_back(size);
+  for (size_t id = 0; id < count; ++id) {
+    places[id].pixels =
+        buffers[owner[id]].data() + places[id].row_stride + network.tensors_[id].channels;
+  }
+  height = rows;
+  width = columns;
+}
+
+int64_t Network::Pass::rows(const Layer& layer) const {
+  if (layer.kind == Kind::grow || layer.kind == Kind::cells) return place(layer.sources[0]).height;
+  return place(layer.target).height;
+}
+
+int Network::Pass::parts(const Layer& layer, int threads) const {
+  // Enough pieces that threads end together: by rows alone unless there are few.
+  if (layer.kind != Kind::convolution || rows(layer) >= 8 * threads) return 1;
+  return std::max(1, layer.blocks / 2);
+}
+
+void Network::Pass::run(int threads) const {
+  std::vector<int64_t> pieces;
+  std::vector<int> shares;
+  for (const auto& layer : network_.layers_) {
+    shares.push_back(parts(*layer, threads));
+    pieces.push_back(rows(*layer) * shares.back());
+  }
+  Stages(pieces).run(threads, [&](size_t stage, int64_t piece) {
+    work(*network_.layers_[stage], piece / shares[stage], static_cast<int>(piece % shares[stage]),
+         shares[stage]);
+  });
+}
+
+void Network::Pass::work(const Layer& layer, int64_t row, int part, int count) const {
+  switch (layer.kind) {
+    case Kind::stem:
+      stem(layer, row);
+      break;
+    case Kind::convolution:
+      convolution(layer, row, part * layer.blocks / count,
+                  (part + 1) * layer.blocks / count - part * layer.blocks / count);
+      break;
+    case Kind::grow:
+      grow(layer, row);
+      break;
+    case Kind::pool:
+      pool(layer, row);
+      break;
+    case Kind::cells:
+      cells(layer, row);
+      break;
+  }
+  if (layer.target == kNone || part != 0) return;
+  if (layer.kind == Kind::grow) {
+    border(layer.target, 2 * row);
+    border(layer.target, 2 * row + 1);
+  } else {
+    border(layer.target, row);
+  }
+}
+
+void Network::Pass::stem(const Layer& layer, int64_t row) const {
+  const Place& target = place(layer.target);
+  const int64_t row_bytes = space_.width * kernels::kImageChannels;
+  RowOfPixels work = layer.row(0, layer.blocks);
+  work.out_stride = layer.blocks * kLanes;
+  for (int64_t first = 0; first < target.width; first += kStemPixels) {
+    // The image has no border, so its rows are copied, with zeros beyond the end.
+    uint8_t copies[kRows][kStemPixels * 2 * kernels::kImageChannels + kSlack];
+    const uint8_t* segments[kRows];
+    const int64_t begin = first * layer.column_stride;
+    for (int i = 0; i < kRows; ++i) {
+      const int64_t source = 2 * row + i;
+      const int64_t there = source < space_.height ? row_bytes - begin : 0;
+      const auto size = std::min(static_cast<int64_t>(sizeof(copies[i])), there);
+      std::memcpy(copies[i], image_ + source * row_bytes + begin, static_cast<size_t>(size));
+      std::memset(copies[i] + size, 0, sizeof(copies[i]) - static_cast<size_t>(size));
+      segments[i] = copies[i];
+    }
+    work.segments = segments;
+    work.width = static_cast<int>(std::min(kStemPixels, target.width - first));
+    work.out = pixels(layer.target, row) + first * work.out_stride;
+    network_.convolution_->convolve(work);
+  }
+}
+
+void Network::Pass::convolution(const Layer& layer, int64_t row, int first, int blocks) const {
+  const uint8_t* segments[kMostSegments];
+  int count = 0;
+  for (const int source : layer.sources) {
+    for (int64_t i = row - 1; i <= row + 1; ++i) {
+      segments[count++] = pixels(source, i) - layer.column_stride;
+    }
+  }
+  RowOfPixels work = layer.row(first, blocks);
+  work.segments = segments;
+  work.width = static_cast<int>(place(layer.target).width);
+  work.out_stride = layer.blocks * kLanes;
+  work.out = pixels(layer.target, row) + first * kLanes;
+  network_.convolution_->convolve(work);
+}
+
+void Network::Pass::grow(const Layer& layer, int64_t row) const {
+  const uint8_t* source = pixels(layer.sources[0], row);
+  const int row_weights = layer.steps * layer.blocks * kLanes * kernels::kProducts;
+  for (int i = 0; i < layer.segments; ++i) {
+    RowOfPixels work = layer.row(0, layer.blocks);
+    work.segments = &source;
+    work.segment_count = 1;
+    work.weights += i * row_weights;
+    work.zero = kSignedZero;
+    work.width = static_cast<int>(place(layer.sources[0]).width);
+    work.out_stride = layer.blocks * kLanes;
+    work.out = pixels(layer.target, 2 * row + i);
+    network_.convolution_->convolve(work);
+  }
+}
+
+void Network::Pass::pool(const Layer& layer, int64_t row) const {
+  const uint8_t* above = pixels(layer.sources[0], 2 * row);
+  const uint8_t* below = pixels(layer.sources[0], 2 * row + 1);
+  uint8_t* out = pixels(layer.target, row);
+  const auto& what = network_.tensors_[static_cast<size_t>(layer.target)];
+  cpu::rows().pool(above, below, static_cast<size_t>(place(layer.target).width),
+                   static_cast<size_t>(what.channels), out);
+}
+
+void Network::Pass::cells(const Layer& layer, int64_t row) const {
+  const Place& source = place(layer.sources[0]);
+  const uint8_t* segments[kRows];
+  for (int i = 0; i < kRows; ++i) {
+    segments[i] = pixels(layer.sources[0], row - 1 + i) - layer.column_stride;
+  }
+  RowOfPixels work = layer.row(0, layer.blocks);
+  work.segments = segments;
+  work.table = probabilities();
+  work.width = static_cast<int>(source.width / 2);
+  work.out_stride = layer.blocks * kLanes;
+  work.out = cells_ + row * source.width * kernels::kCellBytes;
+  network_.convolution_->convolve(work);
+}
+
+// Zero beside the row, and above the first or below the last.
+void Network::Pass::border(int tensor, int64_t row) const {
+  const Place& where = place(tensor);
+  const Tensor& what = network_.tensors_[static_cast<size_t>(tensor)];
+  const auto pixel = static_cast<size_t>(what.channels);
+  uint8_t* first = pixels(tensor, row);
+  std::memset(first - what.channels, what.zero, pixel);
+  std::memset(first + where.width * what.channels, what.zero, pixel);
+  const auto all = static_cast<size_t>(where.row_stride);
+  if (row == 0) std::memset(first - what.channels - where.row_stride, what.zero, all);
+  if (row == where.height - 1) {
+    std::memset(first - what.channels + where.row_stride, what.zero, all);
+  }
+}
+
+}  // namespace nucleiseg::cpu

@@ -1,0 +1,47 @@
+// The inner loop of every layer of the integer network: some pixels of one row.
+//
+// A pixel's output channels are sums over `taps` columns of each of several "segments", rows of
+// columns that lie side by side: three columns in one of the three rows of a 3 x 3 convolution, or
+// one of a transposed one. The next pixel's columns begin `advance` columns further on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace nucleiseg::cpu {
+
+struct RowOfPixels {
+  const uint8_t* const* segments;  // where each begins for the first pixel
+  int segment_count;
+  int taps;
+  int advance;
+  int column_stride;  // bytes
+  int steps;          // of kProducts bytes, in a column
+  // [segment][tap][step][block][kLanes][kProducts], blocks of kLanes output channels.
+  const int8_t* weights;
+  int blocks;            // of this call
+  int blocks_of_weight;  // from one step's weights to the next's
+  // Of each output channel: what the sum begins with, and how it becomes a level.
+  const int32_t* begin;
+  const float* factors;
+  const float* offsets;
+  int32_t low, high;
+  int32_t zero;          // added to each level
+  const int32_t* table;  // where given, what stands for level low, low + 1, ...
+  int width;             // pixels
+  uint8_t* out;          // kLanes bytes a block, blocks side by side
+  int out_stride;        // from one pixel's output to the next's
+};
+
+using Convolve = void (*)(const RowOfPixels& row);
+
+struct Convolution {
+  const char* level;
+  Convolve convolve;
+};
+
+// Those that this CPU can run, weakest first: "portable" at least. All give the same bytes.
+std::vector<const Convolution*> convolutions();
+
+}  // namespace nucleiseg::cpu

@@ -1,0 +1,32 @@
+// The arithmetic of the integer network: what becomes of a sum of products.
+//
+// A convolution's products are added up exactly in 32 bits. One fused multiplication and addition in
+// single precision brings the sum to the scale of the next tensor, and rounding to the nearest
+// integer, halves to even, makes a byte of it again (Jacob et al. 2018,
+// doi:10.1109/CVPR.2018.00286). So every processor gives the same bytes.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/portable.h"
+
+namespace nucleiseg::kernels {
+
+// Output channels that are computed side by side, and input values multiplied at once for each.
+constexpr int kLanes = 16;
+constexpr int kProducts = 4;
+
+// Logits are rounded to so many steps a unit, up to 8 units either way, and then looked up: from
+// one step to the next 255 / (1 + exp(-x)) moves by at most half a level.
+constexpr int kLogitSteps = 128;
+constexpr int kLogitLimit = 8 * kLogitSteps;
+
+// A sum's level within low..high. Before that it must fit into 32 bits.
+NUCLEISEG_HOST_DEVICE int32_t level(int32_t sum, float factor, float offset, int32_t low,
+                                    int32_t high) {
+  const float scaled = __builtin_fmaf(static_cast<float>(sum), factor, offset);
+  const auto nearest = static_cast<int32_t>(__builtin_nearbyintf(scaled));
+  return nearest < low ? low : nearest > high ? high : nearest;
+}
+
+}  // namespace nucleiseg::kernels

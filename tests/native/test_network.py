@@ -1,0 +1,182 @@
+"""The integer network against sums that NumPy makes, and itself."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from nucleiseg._native import cpu
+
+LEVELS = cpu.convolution_levels()
+
+LOGIT_STEPS, LOGIT_LIMIT = 128, 1024
+
+
+def kernel(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(-127, 128, shape, dtype=np.int8)
+
+
+def rounding(rng: np.random.Generator, outputs: int, inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Factors that spread sums of so many random products over the levels."""
+    factors = rng.uniform(0.3, 1.5, outputs) / (60 * np.sqrt(9 * inputs))
+    return factors.astype(np.float32), rng.uniform(-40, 60, outputs).astype(np.float32)
+
+
+def levels(sums: np.ndarray, factors: np.ndarray, offsets: np.ndarray, low: int) -> np.ndarray:
+    """What the sums become: one rounding to single precision, as a fused operation has it."""
+    exact = sums.astype(np.float32).astype(np.float64) * factors.astype(np.float64)
+    fused = (exact + offsets.astype(np.float64)).astype(np.float32)
+    return np.clip(np.rint(fused), low, 127).astype(np.int64)
+
+
+def convolved(image: np.ndarray, weights: np.ndarray, stride: int = 1) -> np.ndarray:
+    """(h, w, inputs) by (outputs, inputs, 3, 3); at stride 2 padded at the end alone."""
+    before = 0 if stride == 2 else 1
+    padded = np.pad(image.astype(np.int64), ((before, 1), (before, 1), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
+    return np.einsum("hwirc,oirc->hwo", windows[::stride, ::stride], weights.astype(np.int64))
+
+
+def grown(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    height, width, _ = image.shape
+    parts = np.einsum("hwi,iorc->hrwco", image, weights.astype(np.int64))
+    return parts.reshape(2 * height, 2 * width, -1)
+
+
+def pooled(image: np.ndarray) -> np.ndarray:
+    height, width, channels = image.shape
+    return image.reshape(height // 2, 2, width // 2, 2, channels).max((1, 3))
+
+
+class Pair:
+    """The same small U-Net twice: as the kernels have it, and as NumPy computes it."""
+
+    def __init__(self, rng: np.random.Generator, level: str, widths: tuple[int, int, int]) -> None:
+        first, second, third = widths
+        self.native = cpu.Network(level)
+        self.steps: list[Callable[[dict[int, np.ndarray]], np.ndarray]] = []
+        weights, rule = kernel(rng, first, 3, 3, 3), rounding(rng, first, 3)
+        stem = self.native.stem(weights, *rule)
+        self.steps.append(self._with(weights, rule, lambda t, w: convolved(t[-1], w, 2)))
+        skip = self._convolution(rng, [stem], first, first)
+        middle = self._convolution(rng, [self._pool(skip)], first, second)
+        bottom = self._convolution(rng, [self._pool(middle)], second, third)
+        up = self._convolution(
+            rng, [middle, self._grow(rng, bottom, third, second)], second, second
+        )
+        last = self._convolution(rng, [skip, self._grow(rng, up, second, first)], first, first)
+        self.weights, self.rule, self.last = (
+            kernel(rng, 8, first, 3, 3),
+            rounding(rng, 8, first),
+            last,
+        )
+        self.native.cells(last, self.weights, *self.rule)
+
+    def _with(self, weights: np.ndarray, rule: tuple, sums: Callable, low: int = 0) -> Callable:
+        return lambda tensors: levels(sums(tensors, weights), *rule, low)
+
+    def _convolution(self, rng, sources, inputs, outputs) -> int:
+        weights = [kernel(rng, outputs, inputs, 3, 3) for _ in sources]
+        rule = rounding(rng, outputs, inputs)
+        number = self.native.convolution(sources, weights, *rule)
+        pairs = list(zip(sources, weights, strict=True))
+        self.steps.append(
+            lambda t: levels(sum(convolved(t[source], one) for source, one in pairs), *rule, 0)
+        )
+        return number
+
+    def _grow(self, rng, source, inputs, outputs) -> int:
+        weights, rule = kernel(rng, inputs, outputs, 2, 2), rounding(rng, outputs, inputs)
+        number = self.native.grow(source, weights, *rule)
+        self.steps.append(self._with(weights, rule, lambda t, w: grown(t[source], w), -128))
+        return number
+
+    def _pool(self, source) -> int:
+        number = self.native.pool(source)
+        self.steps.append(lambda tensors: pooled(tensors[source]))
+        return number
+
+    def expected(self, tile: np.ndarray) -> np.ndarray:
+        tensors = {-1: tile.astype(np.int64)}
+        for number, step in enumerate(self.steps):
+            tensors[number] = step(tensors)
+        factors, offsets = (one.astype(np.float64) for one in self.rule)
+        sums = convolved(tensors[self.last], self.weights).astype(np.float32).astype(np.float64)
+        fused = (sums * factors + offsets).astype(np.float32)
+        steps = np.clip(np.rint(fused), -LOGIT_LIMIT, LOGIT_LIMIT)
+        return np.floor(255 / (1 + np.exp(-steps / LOGIT_STEPS)) + 0.5).astype(np.uint8)
+
+
+@pytest.fixture(params=LEVELS)
+def network_level(request):
+    return request.param
+
+
+@pytest.mark.parametrize("widths", [(16, 32, 64), (32, 16, 16), (64, 128, 32), (16, 256, 16)])
+@pytest.mark.parametrize("shape", [(8, 8), (16, 24), (8, 72), (40, 8)])
+def test_every_layer_is_what_numpy_computes(rng, network_level, widths, shape):
+    pair = Pair(rng, network_level, widths)
+    tile = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(pair.native.run(tile[None])[0], pair.expected(tile))
+
+
+def test_blank_and_full_images_reach_the_ends_of_the_levels(rng, network_level):
+    pair = Pair(rng, network_level, (16, 32, 64))
+    for value in (0, 255):
+        tile = np.full((16, 16, 3), value, np.uint8)
+        np.testing.assert_array_equal(pair.native.run(tile[None])[0], pair.expected(tile))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_the_number_of_threads_does_not_show(rng, network_level, threads):
+    network = Pair(rng, network_level, (16, 32, 64)).native
+    tiles = rng.integers(0, 256, (3, 64, 40, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(network.run(tiles), network.run(tiles, threads=threads))
+
+
+def test_a_batch_is_its_tiles_one_by_one(rng, network_level):
+    network = Pair(rng, network_level, (16, 32, 64)).native
+    tiles = rng.integers(0, 256, (3, 16, 32, 3), dtype=np.uint8)
+    alone = [network.run(tile[None])[0] for tile in tiles]
+    np.testing.assert_array_equal(network.run(tiles), np.stack(alone))
+
+
+def test_memory_of_one_shape_serves_another(rng, network_level):
+    pair = Pair(rng, network_level, (16, 32, 64))
+    for shape in ((8, 8), (32, 16), (16, 32), (8, 8)):
+        tile = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        np.testing.assert_array_equal(pair.native.run(tile[None])[0], pair.expected(tile))
+
+
+def test_wrong_arguments_are_named(rng):
+    network = Pair(rng, "", (16, 32, 64)).native
+    with pytest.raises(ValueError, match=r"tiles: got .*7.*multiples of 8"):
+        network.run(np.zeros((1, 7, 8, 3), np.uint8))
+    with pytest.raises(TypeError, match="tiles: .*float32"):
+        network.run(np.zeros((1, 8, 8, 3), np.float32))
+    with pytest.raises(ValueError, match="threads: "):
+        network.run(np.zeros((1, 8, 8, 3), np.uint8), threads=0)
+    with pytest.raises(ValueError, match="level: got 'abacus'; this CPU can run portable"):
+        cpu.Network("abacus")
+    with pytest.raises(ValueError, match="it is complete"):
+        network.pool(0)
+
+
+def test_layers_that_do_not_fit_are_refused(rng):
+    network = cpu.Network()
+    with pytest.raises(ValueError, match="no last layer"):
+        network.run(np.zeros((1, 8, 8, 3), np.uint8))
+    stem = network.stem(kernel(rng, 16, 3, 3, 3), *rounding(rng, 16, 3))
+    with pytest.raises(ValueError, match="there is no tensor 7"):
+        network.pool(7)
+    with pytest.raises(ValueError, match="kernel: has 32 input channels, its source has 16"):
+        network.convolution([stem], [kernel(rng, 16, 32, 3, 3)], *rounding(rng, 16, 32))
+    with pytest.raises(ValueError, match="got 24 output channels; accepted are 16, 32"):
+        network.convolution([stem], [kernel(rng, 24, 16, 3, 3)], *rounding(rng, 24, 16))
+    with pytest.raises(ValueError, match="factors, offsets: "):
+        network.convolution([stem], [kernel(rng, 16, 16, 3, 3)], *rounding(rng, 15, 16))
+    with pytest.raises(ValueError, match="ends with 3 x 3"):
+        network.convolution([stem], [kernel(rng, 16, 16, 5, 5)], *rounding(rng, 16, 16))
+    with pytest.raises(ValueError, match="factors, offsets: accepted are finite numbers"):
+        huge = np.full(16, 1e6, np.float32)
+        network.convolution([stem], [kernel(rng, 16, 16, 3, 3)], huge, huge)
