@@ -1,8 +1,9 @@
 """Random changes of a training crop along the axes on which microscopes differ.
 
-Geometry (flips, any rotation, elastic), crowding (nuclei of other images), magnification (zoom), stain (another slide's colours, the
-density of each stain, tints), lighting (gain, gamma, offset, uneven illumination) and sharpness
-(blur, noise, JPEG). The table in ``training/README.md`` gives ranges and probabilities.
+Geometry (flips, any rotation, elastic), crowding (nuclei of other images), magnification (zoom),
+stain (another slide's colours, the density of each stain, tints), lighting (gain, gamma, offset,
+uneven illumination) and sharpness (blur, noise, JPEG). The table in ``training/README.md`` gives
+ranges and probabilities.
 """
 
 from __future__ import annotations

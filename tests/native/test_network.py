@@ -152,7 +152,7 @@ def test_wrong_arguments_are_named(rng):
     network = Pair(rng, "", (16, 32, 64)).native
     with pytest.raises(ValueError, match=r"tiles: got .*7.*multiples of 8"):
         network.run(np.zeros((1, 7, 8, 3), np.uint8))
-    with pytest.raises(TypeError, match="tiles: .*float32"):
+    with pytest.raises(TypeError, match=r"tiles: .*float32"):
         network.run(np.zeros((1, 8, 8, 3), np.float32))
     with pytest.raises(ValueError, match="threads: "):
         network.run(np.zeros((1, 8, 8, 3), np.uint8), threads=0)
@@ -177,6 +177,6 @@ def test_layers_that_do_not_fit_are_refused(rng):
         network.convolution([stem], [kernel(rng, 16, 16, 3, 3)], *rounding(rng, 15, 16))
     with pytest.raises(ValueError, match="ends with 3 x 3"):
         network.convolution([stem], [kernel(rng, 16, 16, 5, 5)], *rounding(rng, 16, 16))
+    huge = np.full(16, 1e6, np.float32)
     with pytest.raises(ValueError, match="factors, offsets: accepted are finite numbers"):
-        huge = np.full(16, 1e6, np.float32)
         network.convolution([stem], [kernel(rng, 16, 16, 3, 3)], huge, huge)

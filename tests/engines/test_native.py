@@ -1,0 +1,161 @@
+"""The model in the package's own kernels: what the file says, and OpenVINO where it must be."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from nucleiseg import Model, Segmenter, images
+from nucleiseg._native import cpu as kernels
+from nucleiseg.engines import cpu, native, onnx_file, openvino
+from nucleiseg.model import DEFAULT_PATH
+
+IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
+SIDE = 256
+
+LEVELS = kernels.convolution_levels()
+
+FAST = pytest.mark.skipif(
+    not native.level(), reason="this CPU has no AVX-512 VNNI, so OpenVINO runs the network"
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model.load()
+
+
+@pytest.fixture(scope="module")
+def tiles(model):
+    made = []
+    for path in IMAGES:
+        picture = images.read(path)
+        low, high = kernels.percentiles(picture, *model.percentiles)
+        picture = kernels.normalize(picture, low, high)
+        made.append(kernels.gather(picture, np.array([[0, 0]]), SIDE, SIDE))
+    return np.concatenate(made)
+
+
+@pytest.fixture(scope="module")
+def expected(tiles):
+    """Every node of the file as it stands, one after the other."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        DEFAULT_PATH.read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+    (cells,) = session.run(None, {"image": tiles.transpose(0, 3, 1, 2).astype(np.float32)})
+    return 255 * cells.transpose(0, 2, 3, 1)
+
+
+@pytest.fixture
+def renamed(tmp_path):
+    """Writes another graph as a model, with its description."""
+
+    def write(graph: onnx.ModelProto | bytes) -> Model:
+        content = graph if isinstance(graph, bytes) else graph.SerializeToString()
+        path = tmp_path / "other.onnx"
+        path.write_bytes(content)
+        about = json.loads(DEFAULT_PATH.with_suffix(".json").read_text())
+        about["sha256"] = hashlib.sha256(content).hexdigest()
+        path.with_suffix(".json").write_text(json.dumps(about))
+        return Model.load(path)
+
+    return write
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_kernels_compute_what_the_file_says(model, tiles, expected, level):
+    """Up to 0.5 of a level is rounding, and 0.25 the table of logits. Now and then a sum that lies
+    between two levels falls the other way, for ONNX Runtime adds up in floating point; at the bottom
+    of the network that moves a whole region by a level or two."""
+    difference = np.abs(native.Engine(model, 1, level).infer(tiles) - expected)
+    assert difference.mean((1, 2, 3)).max() < 0.3
+    assert np.percentile(difference, 99) < 1
+
+
+def test_levels_and_threads_give_the_same_bytes(model, tiles):
+    first = native.Engine(model, 1, LEVELS[0]).infer(tiles)
+    for level in LEVELS:
+        for threads in (1, 2, 5):
+            found = native.Engine(model, threads, level).infer(tiles)
+            np.testing.assert_array_equal(found, first)
+
+
+def test_openvino_agrees_within_its_rounding(model, tiles):
+    """OpenVINO rounds some sums on their way, a level of 127 here and there."""
+    difference = np.abs(
+        native.Engine(model, 1).infer(tiles).astype(int) - openvino.Engine(model, 1).infer(tiles)
+    )
+    assert difference.mean() < 0.1
+
+
+@FAST
+def test_the_kernels_are_what_runs_the_shipped_model(model, caplog):
+    with caplog.at_level(logging.INFO, "nucleiseg"):
+        Segmenter(device="cpu")
+    assert f"runs on the CPU with its own int8 kernels ({LEVELS[-1]})" in caplog.text
+    assert cpu.engine(model, 1).name == f"its own int8 kernels ({LEVELS[-1]})"
+
+
+def test_openvino_runs_where_the_cpu_has_no_fast_kernels(model, monkeypatch):
+    monkeypatch.setattr(native.cpu, "convolution_levels", lambda: ["portable"])
+    assert cpu.engine(model, 1).name == "OpenVINO"
+
+
+def test_another_network_is_run_by_openvino(renamed, tiles):
+    graph = onnx.load(DEFAULT_PATH)
+    # The same network, but for a node that these kernels do not know.
+    graph.graph.node.append(onnx.helper.make_node("Abs", ["cells"], ["positive"]))
+    graph.graph.output[0].name = "positive"
+    other = renamed(graph)
+    with pytest.raises(native.OtherNetworkError, match=r"has Abs where Sigmoid is expected"):
+        native.Engine(other, 1)
+    engine = cpu.engine(other, 1)
+    assert engine.name == "OpenVINO"
+    assert engine.infer(tiles).shape == (len(tiles), SIDE // 2, SIDE // 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("operator", "attribute", "value"),
+    [("Conv", "strides", [3, 3]), ("Conv", "pads", [0, 0, 0, 0]), ("MaxPool", "strides", [1, 1])],
+)
+def test_layers_of_another_shape_are_another_network(renamed, operator, attribute, value):
+    graph = onnx.load(DEFAULT_PATH)
+    node = [one for one in graph.graph.node if one.op_type == operator][1]
+    changed = next(one for one in node.attribute if one.name == attribute)
+    changed.CopyFrom(onnx.helper.make_attribute(attribute, value))
+    with pytest.raises(native.OtherNetworkError, match=attribute):
+        native.Engine(renamed(graph), 1)
+
+
+def test_the_reader_reads_what_the_onnx_package_reads():
+    expected = onnx.load(DEFAULT_PATH).graph
+    found = onnx_file.read(DEFAULT_PATH.read_bytes())
+    assert [node.operator for node in found.nodes] == [node.op_type for node in expected.node]
+    for mine, theirs in zip(found.nodes, expected.node, strict=True):
+        assert (mine.inputs, mine.outputs) == (list(theirs.input), list(theirs.output))
+        values = {one.name: onnx.helper.get_attribute_value(one) for one in theirs.attribute}
+        assert mine.attributes == values
+    assert found.constants.keys() == {one.name for one in expected.initializer}
+    for one in expected.initializer:
+        np.testing.assert_array_equal(found.constants[one.name], onnx.numpy_helper.to_array(one))
+
+
+def test_what_is_no_onnx_file_is_refused():
+    content = DEFAULT_PATH.read_bytes()
+    for broken in (b"", b"not a model", content[:1000], content[: len(content) // 2]):
+        with pytest.raises(ValueError, match=r"no ONNX graph|cut off|which no ONNX file has"):
+            onnx_file.read(broken)
+
+
+def test_a_model_file_that_nobody_can_read_says_so(renamed):
+    from nucleiseg import ModelError
+
+    with pytest.raises(ModelError, match="OpenVINO cannot read"):
+        Segmenter(renamed(b"not a model"), device="cpu")
