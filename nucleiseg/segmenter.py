@@ -488,10 +488,13 @@ class Segmenter:
         self, steps: Steps, levels: Levels, image: Array, band: tiling.Band, maps: Array
     ) -> None:
         """Run the network on one row of tiles and write what they keep of their maps."""
-        picture = steps.normalize(image[slice(*band.rows)], levels)
+        rows = image[slice(*band.rows)]
         for first in range(0, len(band.sources), self.batch):
             some = slice(first, first + self.batch)
-            tiles = steps.gather(picture, band.sources[some], *band.size)
+            # Of a wide image only what these tiles see is stretched at once, to save memory.
+            columns, sources = tiling.seen(band.sources[some], band.size[1], rows.shape[1])
+            picture = steps.normalize(rows[:, columns], levels)
+            tiles = steps.gather(picture, sources, *band.size)
             cells = steps.infer(tiles)
             steps.assemble(cells, band.targets[some], band.cores[some], maps)
 

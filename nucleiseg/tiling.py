@@ -111,3 +111,20 @@ def _span(length: int, tile: int, halo: int, stride: int) -> Span:
     size *= stride
     meets = [start + halo for start in starts[1:]]
     return Span(tuple(starts), size, (0, *meets, length))
+
+
+def seen(
+    sources: NDArray[np.int64], tile_width: int, width: int
+) -> tuple[slice, NDArray[np.int64]]:
+    """Give the columns of an image that some tiles of a row see, and where the tiles begin there.
+
+    Parameters
+    ----------
+    sources : ndarray, (n, 2) int64
+        Each tile's top-left pixel.
+    tile_width, width : int
+        Of the tiles and of the image.
+    """
+    first = int(sources[:, 1].min())
+    last = min(int(sources[:, 1].max()) + tile_width, width)
+    return slice(first, last), sources - np.array([0, first])
