@@ -63,7 +63,7 @@ def _where(document: dict[str, Any]) -> str:
     kind = "A quick run" if settings["quick"] else "A full run"
     return (
         f"{kind} of {document['time'][:10]} on {machine['cpu']}{sets}: "
-        f"{settings['threads']} cores, as many threads{memory}, {machine['system']}, "
+        f"{settings['threads']} threads on as many cores{memory}, {machine['system']}, "
         f"Python {machine['python']}. The picture is stained tissue, RGB uint8, repeated to the "
         f"size; it has this many nuclei: {nuclei}."
     )
@@ -128,7 +128,7 @@ def _tools(document: dict[str, Any]) -> str:
             lines.append([peer["title"], f"**does not run here:** {peer['error']}", "", ""])
         else:
             versions = ", ".join(f"{name} {which}" for name, which in peer["versions"].items())
-            memory = f"{peer['peak_memory_mb']:,}"
+            memory = f"{peer['peak_memory_mb']:,}" if peer["peak_memory_mb"] else ""
             lines.append([peer["title"], peer["about"], versions, memory])
     return _table(lines)
 

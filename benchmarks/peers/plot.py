@@ -24,8 +24,10 @@ def draw(document: dict[str, Any], path: Path) -> None:
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_xlabel("side of the picture, pixels")
     axes.set_ylabel("Mpixel/s")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.grid(which="major", alpha=0.4)
-    axes.set_title(f"{document['machine']['cpu']}, {document['settings']['threads']} cores")
+    axes.set_title(f"{document['machine']['cpu']}, {document['settings']['threads']} threads")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize="small", frameon=False)
     figure.savefig(path, metadata={"Software": None})
 
