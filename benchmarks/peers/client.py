@@ -52,6 +52,7 @@ class Client:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                start_new_session=True,
             )
         self.process.send_signal(signal.SIGSTOP)
 
