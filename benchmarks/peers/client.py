@@ -54,7 +54,7 @@ class Client:
                 stderr=log,
                 start_new_session=True,
             )
-        self.process.send_signal(signal.SIGSTOP)
+        self._stop()
 
     def ask(self, do: str, patience: float = PATIENCE, **arguments: Any) -> dict[str, Any]:
         """Send a request and wait for its answer.
@@ -74,11 +74,16 @@ class Client:
         if not line:
             code = self.process.wait()
             raise PeerError(f"ended by itself with {code}; what it said is in {self.log}")
-        self.process.send_signal(signal.SIGSTOP)
+        self._stop()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise PeerError(answer["error"])
         return answer
+
+    def _stop(self) -> None:
+        """Stop the process, and wait until it is stopped, or over."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def _line(self, patience: float) -> bytes:
         if not select.select([self.process.stdout], [], [], patience)[0]:

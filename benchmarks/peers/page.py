@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.table import OURS
+from benchmarks.peers.table import AGAINST, OURS
 
 Row = dict[str, Any]
 
@@ -90,8 +90,9 @@ def _by_size(
             if size in rows:
                 cells.append(write(rows[size]))
             else:
-                against = {"maps": "mask"}.get(output, output)
-                ours = [row for row in _rows(document, OURS, against) if row["size"] == size]
+                ours = [
+                    row for row in _rows(document, OURS, AGAINST[output]) if row["size"] == size
+                ]
                 cells.append(f"*{guess(rows[max(rows)], ours[0])}*")
         lines.append([peer["title"], OUTPUTS[output], peer["weights"], *cells])
     return _table(lines)

@@ -13,11 +13,7 @@ from benchmarks.peers import floats
 from benchmarks.peers.client import Client
 from benchmarks.peers.environments import PeerError
 from benchmarks.peers.pictures import Pictures
-from benchmarks.peers.table import OURS, Peer
-
-AGAINST = {"maps": "mask", "mask": "mask", "labels": "labels"}
-"""Which output of ours an output of another tool is held against. Maps alone are less than a mask:
-what is left out speaks for the other tool."""
+from benchmarks.peers.table import AGAINST, OURS, Peer
 
 
 class RaceError(Exception):

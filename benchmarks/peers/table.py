@@ -7,6 +7,10 @@ from dataclasses import dataclass
 OURS = "nucleiseg"
 """Name of the row that the others are held against."""
 
+AGAINST = {"maps": "mask", "mask": "mask", "labels": "labels"}
+"""Which output of ours an output of another tool is held against. Maps alone are less than a mask:
+what is left out speaks for the other tool."""
+
 
 @dataclass(frozen=True)
 class Peer:
