@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ def draw(document: dict[str, Any], path: Path) -> None:
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_xlabel("side of the picture, pixels")
     axes.set_ylabel("Mpixel/s")
+    rates = [row["mpixel_per_s"] for row in document["rows"]]
+    axes.set_ylim(10 ** math.floor(math.log10(min(rates))), 10 ** math.ceil(math.log10(max(rates))))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("")
     axes.grid(which="major", alpha=0.4)
