@@ -9,41 +9,11 @@ TensorFlow (``pip install nucleiseg[train]``).
 import argparse
 import time
 
-import keras
 import numpy as np
-from keras import layers
+from peers.programs import plain_unet, seconds
 from share import picture
 
 from nucleiseg import Segmenter
-
-WIDTHS = (64, 128, 256, 512, 1024)
-
-
-def seed_unet(size: int) -> keras.Model:
-    """Build Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) with padded convolutions."""
-    x = image = keras.Input((size, size, 3))
-    skips = []
-    for level, width in enumerate(WIDTHS):
-        if level:
-            skips.append(x)
-            x = layers.MaxPooling2D(2)(x)
-        x = twice(x, width)
-    for width, skip in zip(reversed(WIDTHS[:-1]), reversed(skips), strict=True):
-        x = layers.Conv2DTranspose(width, 2, 2)(x)
-        x = twice(layers.Concatenate()([skip, x]), width)
-    return keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(x))
-
-
-def twice(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    for _ in range(2):
-        x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
-    return x
-
-
-def seconds(function: object, *arguments: object, **options: object) -> float:
-    begin = time.perf_counter()
-    function(*arguments, **options)
-    return time.perf_counter() - begin
 
 
 def main() -> None:
@@ -53,7 +23,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of the plain U-Net")
     options = parser.parse_args()
     image = picture(options.size)
-    seed = seed_unet(options.size)
+    seed = plain_unet.build(options.size)
     print(f"plain U-Net: {seed.count_params() / 1e6:.1f} M weights")
     segmenter = Segmenter(threads=options.threads)
     batch = image[None].astype(np.float32) / 255
