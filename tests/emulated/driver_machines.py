@@ -1,4 +1,4 @@
-"""The devices that the driver's tests run on: the emulated one with OpenVINO, and a real one."""
+"""The devices that the driver's tests run on: the emulated one with the CPU's engine, and a real one."""
 
 import weakref
 from types import ModuleType
@@ -10,7 +10,7 @@ import nucleiseg._native as native
 from nucleiseg import Model, Segmenter
 from nucleiseg.backends import parts
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.engines import openvino
+from nucleiseg.engines import cpu
 
 MEMORY = 4 << 30
 """Bytes that the emulated device says it has, unless a test says otherwise."""
@@ -31,7 +31,7 @@ class HostView:
 
 
 class DeferredEngine:
-    """OpenVINO, as an engine of the emulated device: the work of a stream, done when it gets there.
+    """The CPU's, as an engine of the emulated device: the work of a stream, done when it gets there.
 
     So a missing wait, or a graph that is recorded wrongly, is a wrong result.
     """
@@ -40,7 +40,7 @@ class DeferredEngine:
 
     def __init__(self, model: Model, largest_tile: int = 3072, largest_batch: int = 4) -> None:
         self.largest_tile, self.largest_batch = largest_tile, largest_batch
-        self._engine = openvino.Engine(model, 2)
+        self._engine = cpu.engine(model, 2)
         self.streams: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
     def enqueue(self, tiles: object, cells: object, stream: object) -> None:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from nucleiseg import Model, __version__
+from nucleiseg.engines import cpu
 
 
 def doctor(**environment):
@@ -30,6 +31,7 @@ def test_every_subject_has_one_line(subjects):
         "nucleiseg",
         "CPU",
         "kernels",
+        "network on the CPU",
         "OpenVINO",
         "model",
         "GPU",
@@ -51,6 +53,11 @@ def test_the_model_is_verified(subjects):
     model = Model.load()
     expected = f"{model.name} {model.version}, SHA-256 {model.checksum} verified"
     assert subjects["model"] == expected
+
+
+def test_what_runs_the_network_is_said(subjects):
+    engine = cpu.engine(Model.load(), 1)
+    assert subjects["network on the CPU"].startswith(engine.name)
 
 
 def test_the_kernels_in_use_are_among_those_that_the_cpu_can_run(subjects):

@@ -11,8 +11,9 @@ import pytest
 
 import nucleiseg
 import nucleiseg._native as native
-from nucleiseg import Segmenter, backends
+from nucleiseg import Model, Segmenter, backends
 from nucleiseg.backends import parts
+from nucleiseg.engines import cpu
 
 IMAGE = Path(__file__).parents[1] / "data" / "images" / "fluorescence_small.png"
 DRIVER = "NVIDIA driver: libcuda.so.1 is not installed (Ubuntu: sudo ubuntu-drivers install"
@@ -133,6 +134,10 @@ class TestMissingParts:
         assert parts.lacking(found) == "a: gone (get a); b: gone (get b)"
 
 
+def engine_name() -> str:
+    return cpu.engine(Model.load(), 2).name
+
+
 class TestLog:
     def chosen(self, caplog, monkeypatch, *found: parts.Part) -> str:
         monkeypatch.setattr(parts, "find", lambda: list(found))
@@ -143,13 +148,13 @@ class TestLog:
 
     def test_without_a_gpu(self, caplog, monkeypatch):
         line = self.chosen(caplog, monkeypatch, parts.Part("GPU", False, "none", "buy one"))
-        assert line == "runs on the CPU with OpenVINO, 2 threads"
+        assert line == f"runs on the CPU with {engine_name()}, 2 threads"
 
     def test_with_a_gpu_that_is_not_used(self, caplog, monkeypatch):
         gpu = parts.Part("GPU", True, "RTX", "")
         tensorrt = parts.Part("TensorRT", False, "not installed", "pip install tensorrt")
         assert self.chosen(caplog, monkeypatch, gpu, tensorrt) == (
-            "runs on the CPU with OpenVINO, 2 threads; the GPU is not used: "
+            f"runs on the CPU with {engine_name()}, 2 threads; the GPU is not used: "
             "TensorRT: not installed (pip install tensorrt)"
         )
 
