@@ -1,4 +1,4 @@
-"""The devices that the driver's tests run on: the emulated one with the CPU's engine, and a real one."""
+"""The devices that the driver's tests run on: one emulated with the CPU's engine, and a real one."""
 
 import weakref
 from types import ModuleType
@@ -31,7 +31,7 @@ class HostView:
 
 
 class DeferredEngine:
-    """The CPU's, as an engine of the emulated device: the work of a stream, done when it gets there.
+    """The CPU's, as the emulated device's: the work of a stream, done when it gets there.
 
     So a missing wait, or a graph that is recorded wrongly, is a wrong result.
     """

@@ -72,8 +72,8 @@ def renamed(tmp_path):
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_kernels_compute_what_the_file_says(model, tiles, expected, level):
     """Up to 0.5 of a level is rounding, and 0.25 the table of logits. Now and then a sum that lies
-    between two levels falls the other way, for ONNX Runtime adds up in floating point; at the bottom
-    of the network that moves a whole region by a level or two."""
+    between two levels falls the other way, for ONNX Runtime adds up in floating point; low down in
+    the network that moves a whole region by a level or two."""
     difference = np.abs(native.Engine(model, 1, level).infer(tiles) - expected)
     assert difference.mean((1, 2, 3)).max() < 0.3
     assert np.percentile(difference, 99) < 1
