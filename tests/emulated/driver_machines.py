@@ -1,4 +1,4 @@
-"""The devices that the driver's tests run on: one emulated with the CPU's engine, and a real one."""
+"""The devices that the tests of the driver run on: an emulated one, and a real one."""
 
 import weakref
 from types import ModuleType
