@@ -17,8 +17,12 @@ EXAMPLE = Path(__file__).parents[1] / "tests" / "data" / "images" / "purple_on_v
 
 
 def picture(size: int) -> np.ndarray:
-    """Tile a real image with its mirror images, so that there are no seams."""
-    image = images.read(EXAMPLE)
+    """Give real tissue, RGB, repeated to a size."""
+    return mirrored(images.read(EXAMPLE), size)
+
+
+def mirrored(image: np.ndarray, size: int) -> np.ndarray:
+    """Tile an image with its mirror images, so that there are no seams."""
     pair = np.concatenate([image, image[:, ::-1]], axis=1)
     block = np.concatenate([pair, pair[::-1]])
     counts = [-(-size // length) for length in block.shape[:2]]

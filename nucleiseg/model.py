@@ -59,6 +59,8 @@ class Model:
         Cores of fewer pixels do not count.
     min_area : int
         Nuclei of fewer pixels are dropped.
+    min_peak : int
+        Level of the centre distance that a nucleus without a core reaches, or is none.
     metadata : dict
         All of the JSON file, figures included.
     """
@@ -79,6 +81,7 @@ class Model:
     core_threshold: int
     min_core: int
     min_area: int
+    min_peak: int
     metadata: dict[str, Any]
 
     @classmethod
@@ -117,6 +120,7 @@ class Model:
                 core_threshold=int(metadata["decoding"]["core_threshold"]),
                 min_core=int(metadata["decoding"]["min_core"]),
                 min_area=int(metadata["decoding"]["min_area"]),
+                min_peak=int(metadata["decoding"]["min_peak"]),
                 metadata=metadata,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -131,7 +135,7 @@ class Model:
             )
         return model
 
-    def label_rule(self, scale: float = 1.0) -> tuple[int, int, int, int]:
+    def label_rule(self, scale: float = 1.0) -> tuple[int, int, int, int, int]:
         """Give what decides which pixels are nuclei of their own.
 
         Parameters
@@ -141,10 +145,10 @@ class Model:
 
         Returns
         -------
-        nucleus_threshold, core_threshold, min_core, min_area : int
+        nucleus_threshold, core_threshold, min_core, min_area, min_peak : int
         """
         areas = [max(1, round(area * scale**2)) for area in (self.min_core, self.min_area)]
-        return self.nucleus_threshold, self.core_threshold, areas[0], areas[1]
+        return self.nucleus_threshold, self.core_threshold, areas[0], areas[1], self.min_peak
 
 
 def _checksum(file: Path) -> str:

@@ -24,7 +24,8 @@ GRID = {
     "nucleus_threshold": (128, 144, 152, 156, 160, 176, 192),
     "core_threshold": (112, 128, 144, 148, 152),
     "min_core": (8,),
-    "min_area": (12, 20, 24, 30),
+    "min_area": (12, 24, 30),
+    "min_peak": (0, 100, 128, 140),
 }
 
 SHOWN = 12

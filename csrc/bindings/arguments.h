@@ -50,7 +50,7 @@ cpu::ImageView maps_view(const py::array& maps);
 void check_pixel_count(const py::array& maps);
 
 kernels::LabelRule label_rule(int nucleus_threshold, int core_threshold, int64_t min_core,
-                              int64_t min_area);
+                              int64_t min_area, int min_peak);
 
 // (H, W) int32 row after row, copied only where it lies otherwise; what it views must outlive it.
 py::array labels_argument(py::handle value);

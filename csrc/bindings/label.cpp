@@ -18,7 +18,7 @@ that climbs, and is a summit where there is none. A pixel belongs to the core th
 Pixels that reach no core, but a summit or a component of too few core pixels, are coreless. An
 8-connected component of coreless pixels joins a nucleus that it touches: of the pixels next to it
 that belong to a core, the highest decides, the first in raster order among equals. One that touches
-none is a nucleus of its own.
+none is a nucleus of its own if its highest centre distance is at least `min_peak`, and else none.
 
 Parameters
 ----------
@@ -30,6 +30,8 @@ min_core : int
     Components of core pixels with fewer pixels are no cores; 0 or more.
 min_area : int
     Nuclei with fewer pixels are dropped; 0 or more.
+min_peak : int
+    0..255; least highest centre distance of a nucleus without a core.
 threads : int
     How many threads work, 1 or more. The result does not depend on it.
 
@@ -62,9 +64,10 @@ References
 )";
 
 py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshold, int64_t min_core,
-                int64_t min_area, int threads) {
+                int64_t min_area, int min_peak, int threads) {
   const py::array array = maps_argument(maps);
-  const cpu::LabelRule rule = label_rule(nucleus_threshold, core_threshold, min_core, min_area);
+  const cpu::LabelRule rule =
+      label_rule(nucleus_threshold, core_threshold, min_core, min_area, min_peak);
   check_threads(threads);
   check_pixel_count(array);
   // numpy.zeros leaves the zeroing to the system, page by page.
@@ -86,7 +89,7 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshol
 void register_label(py::module_& module) {
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("core_threshold"), py::arg("min_core"), py::arg("min_area"),
-             py::arg("threads") = 1, kLabel);
+             py::arg("min_peak") = 0, py::arg("threads") = 1, kLabel);
 }
 
 }  // namespace nucleiseg::bindings

@@ -28,26 +28,38 @@ namespace {
 // three times.
 constexpr int64_t kStripPixels = 1 << 16;
 
+struct Nucleus {
+  int32_t area = 0;
+  uint8_t peak = 0;
+};
+
 // Numbers the nuclei in raster order of their first pixels, writes the number into their pieces and
-// returns each number's area.
-std::vector<int32_t> number_nuclei(std::vector<Strip>& strips, Forest forest) {
-  std::vector<int32_t> areas;
+// returns what each number is.
+std::vector<Nucleus> number_nuclei(std::vector<Strip>& strips, Forest forest) {
+  std::vector<Nucleus> nuclei;
   for (Strip& strip : strips) {
     for (Piece& piece : strip.pieces) {
-      piece.nucleus = number_set(piece.nucleus, areas.size(), forest);
+      piece.nucleus = number_set(piece.nucleus, nuclei.size(), forest);
       const auto number = static_cast<size_t>(piece.nucleus);
-      if (number == areas.size()) areas.push_back(0);
-      areas[number] += piece.length;
+      if (number == nuclei.size()) nuclei.emplace_back();
+      nuclei[number].area += piece.length;
+      nuclei[number].peak = std::max(nuclei[number].peak, piece.peak);
     }
   }
-  return areas;
+  return nuclei;
 }
 
-// Turns areas into ids: 1..n for those large enough, 0 for the others. Returns n.
-int32_t keep_large(std::vector<int32_t>& areas, int64_t min_area) {
-  int32_t count = 0;
-  for (int32_t& area : areas) area = area >= min_area ? ++count : 0;
-  return count;
+// Gives ids: 1, 2, ... to those that are large and high enough, 0 to the others.
+std::vector<int32_t> ids_of(const std::vector<Nucleus>& nuclei, const LabelRule& rule,
+                            int32_t& count) {
+  std::vector<int32_t> ids;
+  ids.reserve(nuclei.size());
+  count = 0;
+  for (const Nucleus& nucleus : nuclei) {
+    const bool kept = nucleus.area >= rule.min_area && nucleus.peak >= rule.min_peak;
+    ids.push_back(kept ? ++count : 0);
+  }
+  return ids;
 }
 
 std::vector<Strip> make_strips(const ImageView& maps) {
@@ -81,8 +93,8 @@ int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int
   close_coreless(strips, width, forest);
   each_strip([&](Strip& strip) { find_gates(maps, forest, strip); });
   join_nuclei(maps, forest, strips);
-  std::vector<int32_t> ids = number_nuclei(strips, forest);
-  const int32_t count = keep_large(ids, rule.min_area);
+  int32_t count = 0;
+  const std::vector<int32_t> ids = ids_of(number_nuclei(strips, forest), rule, count);
   each_strip([&](const Strip& strip) {
     for (const Piece& piece : strip.pieces) {
       std::fill_n(labels + piece.start, piece.length, ids[static_cast<size_t>(piece.nucleus)]);

@@ -52,6 +52,17 @@ uint64_t key_of(int32_t pixel, const ImageView& maps) {
   return key_at(pixel / maps.width, pixel % maps.width, maps);
 }
 
+uint8_t highest(const Piece& piece, const ImageView& maps) {
+  const int64_t row = piece.start / maps.width;
+  const int64_t column = piece.start % maps.width;
+  const std::byte* pixel = maps.data + row * maps.row_stride + column * maps.column_stride;
+  uint8_t peak = 0;
+  for (int32_t i = 0; i < piece.length; ++i, pixel += maps.column_stride) {
+    peak = std::max(peak, std::to_integer<uint8_t>(pixel[maps.channel_stride]));
+  }
+  return peak;
+}
+
 // The greatest key of the cored pixels around a coreless piece, or 0.
 uint64_t best_gate(const Piece& piece, const ImageView& maps, Forest forest) {
   const auto width = static_cast<int32_t>(maps.width);
@@ -152,8 +163,9 @@ void close_coreless(const std::vector<Strip>& strips, int32_t width, Forest fore
 }
 
 void find_gates(const ImageView& maps, Forest forest, Strip& strip) {
-  for (const Piece& piece : strip.pieces) {
+  for (Piece& piece : strip.pieces) {
     if (piece.nucleus != kCoreless) continue;
+    piece.peak = highest(piece, maps);
     const uint64_t key = best_gate(piece, maps, forest);
     if (key != 0) strip.gates.push_back({piece.start, kernels::gate_pixel(key)});
   }

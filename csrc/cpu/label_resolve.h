@@ -24,7 +24,8 @@ void resolve_strip(int32_t width, Forest forest, Strip& strip);
 // Makes the coreless sets whole across the seams.
 void close_coreless(const std::vector<Strip>& strips, int32_t width, Forest forest);
 
-// Finds the best gate of each of the strip's coreless pieces: see kernels::gate_key.
+// Finds the best gate of each of the strip's coreless pieces: see kernels::gate_key. Notes the peak
+// of each.
 void find_gates(const ImageView& maps, Forest forest, Strip& strip);
 
 // Joins each coreless set to the nucleus at its best gate; one without a gate becomes a nucleus of

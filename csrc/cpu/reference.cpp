@@ -30,7 +30,7 @@ class Labelling {
     point_uphill();
     leave_plateaus();
     reach_cores();
-    join_coreless();
+    join_coreless(rule.min_peak);
   }
 
   Labels numbered(int64_t min_area) const {
@@ -137,7 +137,7 @@ class Labelling {
     }
   }
 
-  void join_coreless() {
+  void join_coreless(int min_peak) {
     const Pixels reached = set_;
     const auto coreless = [&](int32_t pixel) {
       return nucleus_[pixel] && reached[pixel] == kNowhere;
@@ -149,7 +149,10 @@ class Labelling {
           if (reached[other] != kNowhere && better_gate(other, gate)) gate = other;
         }
       }
-      for (const int32_t pixel : pixels) set_[pixel] = gate == kNowhere ? pixels[0] : reached[gate];
+      int peak = 0;
+      for (const int32_t pixel : pixels) peak = std::max(peak, distance_[pixel]);
+      const int32_t alone = peak >= min_peak ? pixels[0] : kNowhere;
+      for (const int32_t pixel : pixels) set_[pixel] = gate == kNowhere ? alone : reached[gate];
     });
   }
 

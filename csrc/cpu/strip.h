@@ -19,6 +19,7 @@ struct Piece {
   int32_t start;
   int32_t length;
   int32_t nucleus;
+  uint8_t peak = 255;  // of a coreless piece the highest distance
 };
 
 struct Link {

@@ -232,7 +232,7 @@ __global__ void find_gates(Scene scene, uint64_t* gates) {
   if (coreless.target(pixel.index) < 0) return;
   const int32_t root = coreless.find(pixel.index);
   coreless.point(pixel.index, root);
-  uint64_t best = 0;
+  uint64_t best = kernels::peak_key(distance_at(scene, pixel.index));
   for_neighbours<0, kNeighbours>(scene, pixel, [&](int32_t other) {
     if (Forest(scene.cells).target(other) < 0) return;
     const uint64_t key = kernels::gate_key(distance_at(scene, other), other);
@@ -241,15 +241,20 @@ __global__ void find_gates(Scene scene, uint64_t* gates) {
   if (best > 0) atomic_max(gates + root, best);
 }
 
-__global__ void join(Scene scene, const uint64_t* gates) {
+// What stays coreless is background in the end.
+__global__ void join(Scene scene, uint8_t min_peak, const uint64_t* gates) {
   Pixel pixel;
   if (!own_pixel(scene, pixel)) return;
   const int32_t root = CorelessForest(scene.cells).target(pixel.index);
   if (root < 0) return;
   const uint64_t key = gates[root];
   const Forest forest(scene.cells);
-  // The pixel at the gate belongs to a core, whose cells nobody changes any more.
-  forest.point(pixel.index, key == 0 ? root : forest.target(kernels::gate_pixel(key)));
+  if (kernels::is_gate(key)) {
+    // The pixel at the gate belongs to a core, whose cells nobody changes any more.
+    forest.point(pixel.index, forest.target(kernels::gate_pixel(key)));
+  } else if (key >= min_peak) {
+    forest.point(pixel.index, root);
+  }
 }
 
 // `areas` is 0 and `firsts` is kNone everywhere before.
@@ -285,8 +290,7 @@ __global__ void paint(Scene scene, const uint32_t* firsts, const uint8_t* marks,
   const int32_t last = scene.height * scene.width - 1;
   if (pixel.index == last) *count = before[last] + marks[last];
   const int32_t root = Forest(scene.cells).target(pixel.index);
-  if (root < 0) return;
-  const uint32_t first = firsts[root];
+  const uint32_t first = root < 0 ? kNone : firsts[root];
   scene.cells[pixel.index] = first == kNone ? 0 : before[first] + 1;
 }
 
@@ -345,12 +349,13 @@ void reach_cores(const Scene& scene, const kernels::LabelRule& rule, const Parts
   launch_items(resolve, pixels, stream, scene);
 }
 
-void join_coreless(const Scene& scene, const Parts& parts, cudaStream_t stream) {
+void join_coreless(const Scene& scene, const kernels::LabelRule& rule, const Parts& parts,
+                   cudaStream_t stream) {
   const int64_t pixels = scene.pixels();
   clear(parts.gates, 0, static_cast<size_t>(pixels) * sizeof(uint64_t), stream);
   launch_items(unite_coreless, pixels, stream, scene);
   launch_items(find_gates, pixels, stream, scene, parts.gates);
-  launch_items(join, pixels, stream, scene, parts.gates);
+  launch_items(join, pixels, stream, scene, rule.min_peak, parts.gates);
 }
 
 void number_nuclei(const Scene& scene, const kernels::LabelRule& rule, const Parts& parts,
@@ -378,7 +383,7 @@ void label(const ImageView& maps, const kernels::LabelRule& rule, int32_t* label
   const Scene scene = {maps,   height,     width, rule.nucleus_threshold, rule.core_threshold,
                        labels, parts.codes};
   reach_cores(scene, rule, parts, stream);
-  join_coreless(scene, parts, stream);
+  join_coreless(scene, rule, parts, stream);
   number_nuclei(scene, rule, parts, count, stream);
 }
 

@@ -23,6 +23,7 @@ struct LabelRule {
   uint8_t core_threshold;
   int64_t min_core;  // pixels; cores with fewer are none
   int64_t min_area;  // pixels; nuclei with fewer are dropped
+  uint8_t min_peak;  // least highest distance of a nucleus that has no core
 };
 
 // What a pixel is. kClimb + k climbs to neighbour k: north-west is 0, north 1, ... south-east 7.
@@ -67,10 +68,15 @@ NUCLEISEG_HOST_DEVICE uint8_t code(int16_t own, int16_t best, int16_t core) {
 }
 
 // A set of coreless pixels joins the nucleus of the pixel with the greatest key among those that it
-// touches: the highest, the first in raster order among equals. No key is 0.
+// touches: the highest, the first in raster order among equals. No key is below 2^31.
 NUCLEISEG_HOST_DEVICE uint64_t gate_key(uint8_t distance, int32_t pixel) {
   return uint64_t{distance} << 32 | static_cast<uint32_t>(~pixel);
 }
+
+// The key of a set's own pixel, which is less than that of any gate: what is left in the end where
+// there is no gate is the set's highest distance.
+NUCLEISEG_HOST_DEVICE uint64_t peak_key(uint8_t distance) { return distance; }
+NUCLEISEG_HOST_DEVICE bool is_gate(uint64_t key) { return key > 255; }
 
 NUCLEISEG_HOST_DEVICE int32_t gate_pixel(uint64_t key) {
   return static_cast<int32_t>(~static_cast<uint32_t>(key));

@@ -1,7 +1,7 @@
 // The arithmetic of the integer network: what becomes of a sum of products.
 //
-// A convolution's products are added up exactly in 32 bits. One fused multiplication and addition in
-// single precision brings the sum to the scale of the next tensor, and rounding to the nearest
+// A convolution's products are added up exactly in 32 bits. One fused multiplication and addition
+// in single precision brings the sum to the scale of the next tensor, and rounding to the nearest
 // integer, halves to even, makes a byte of it again (Jacob et al. 2018,
 // doi:10.1109/CVPR.2018.00286). So every processor gives the same bytes.
 #pragma once

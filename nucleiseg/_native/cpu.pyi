@@ -88,6 +88,7 @@ def label(
     core_threshold: int,
     min_core: int,
     min_area: int,
+    min_peak: int = 0,
     threads: int = 1,
 ) -> tuple[NDArray[np.int32], int]: ...
 def measure(

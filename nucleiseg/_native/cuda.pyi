@@ -169,6 +169,7 @@ def label(
     core_threshold: int,
     min_core: int,
     min_area: int,
+    min_peak: int = 0,
     *,
     stream: Stream,
     workspace: CudaArray,

@@ -106,14 +106,7 @@ def _decoding(maps: NDArray[np.uint8], threads: int, model: Model) -> Iterator[K
     )
     yield Kernel(
         "label",
-        lambda: cpu.label(
-            maps,
-            model.nucleus_threshold,
-            model.core_threshold,
-            model.min_core,
-            model.min_area,
-            threads=threads,
-        ),
+        lambda: cpu.label(maps, *model.label_rule(), threads=threads),
         maps.nbytes + np.dtype(np.int32).itemsize * math.prod(maps.shape[:2]),
     )
 

@@ -69,7 +69,7 @@ class Reference:
             reached[start] = self.cores[pixel] or CORELESS
         return reached
 
-    def nuclei(self) -> np.ndarray:
+    def nuclei(self, min_peak: int) -> np.ndarray:
         """A number for each nucleus, 0 on the background."""
         reached = self.reach()
         nuclei = reached.copy()
@@ -79,14 +79,23 @@ class Reference:
             touching = ndimage.binary_dilation(own, EIGHT) & (reached > 0)
             # argmax gives the first in raster order among equals.
             gate = np.where(touching, self.distance, -1).argmax()
-            nuclei[own] = reached.flat[gate] if touching.any() else self.core_count + component
+            if touching.any():
+                nuclei[own] = reached.flat[gate]
+            else:
+                high = self.distance[own].max() >= min_peak
+                nuclei[own] = self.core_count + component if high else 0
         return nuclei
 
 
 def reference_label(
-    maps: np.ndarray, nucleus_threshold: int, core_threshold: int, min_core: int, min_area: int
+    maps: np.ndarray,
+    nucleus_threshold: int,
+    core_threshold: int,
+    min_core: int,
+    min_area: int,
+    min_peak: int = 0,
 ) -> tuple[np.ndarray, int]:
-    nuclei = Reference(maps, nucleus_threshold, core_threshold, min_core).nuclei()
+    nuclei = Reference(maps, nucleus_threshold, core_threshold, min_core).nuclei(min_peak)
     found, first, areas = np.unique(nuclei, return_index=True, return_counts=True)
     labels = np.zeros(nuclei.shape, np.int32)
     count = 0
@@ -185,6 +194,8 @@ class TestArguments:
             cpu.label(maps, 1, -1, 1, 0)
         with pytest.raises(ValueError, match="min_core: got -1; accepted is 0 or more"):
             cpu.label(maps, 1, 1, -1, 0)
+        with pytest.raises(ValueError, match="min_peak: got 256; accepted is"):
+            cpu.label(maps, 1, 1, 1, 0, 256)
         with pytest.raises(ValueError, match="min_area: got -1; accepted is 0 or more"):
             cpu.label(maps, 1, 1, 1, -1)
         with pytest.raises(ValueError, match="threads: got 0; accepted is 1 or more"):
@@ -215,8 +226,8 @@ class TestDefinition:
         for _ in range(400):
             height, width = rng.integers(1, 8, 2)
             maps = noise(rng, int(height), int(width), int(rng.integers(2, 6)))
-            core, min_core, min_area = (int(rng.integers(0, end)) for end in (256, 6, 4))
-            assert_matches_reference(maps, 64, core, min_core, min_area)
+            core, min_core, min_area, min_peak = map(int, rng.integers(0, (256, 6, 4, 256)))
+            assert_matches_reference(maps, 64, core, min_core, min_area, min_peak)
 
     @pytest.mark.parametrize("min_area", [0, 1, 2, 5, 20, 10**9])
     def test_small_nuclei_are_dropped_and_the_others_renumbered(self, rng, min_area):
@@ -414,6 +425,12 @@ class TestCoreless:
             [2, 2, 0, 1, 0, 1, 1],
         ]
 
+    def test_a_nucleus_without_a_core_has_to_be_high_enough(self):
+        low_and_high = [[120, 150, -1, 120, 190, -1, 210, 250]]
+        maps = nuclei_at(low_and_high)
+        for min_peak, expected in ((0, 3), (150, 3), (151, 2), (190, 2), (191, 1), (255, 1)):
+            assert cpu.label(maps, 128, 200, 1, 0, min_peak)[1] == expected
+
     def test_pixels_that_join_count_towards_min_area(self):
         maps = nuclei_at([[90, 130, 110, 240, 240]])
         assert cpu.label(maps, 128, 200, 2, 5)[1] == 1
@@ -440,6 +457,7 @@ class TestOnDevices:
         for seed, (height, width) in enumerate(sizes(rng, 10, 300)):
             machine.shuffle(seed)
             rule = (int(rng.integers(0, 200)), int(rng.integers(0, 256)), seed % 10, seed % 7)
+            rule = (*rule, int(rng.integers(0, 256)))
             self.assert_same(machine, scene(rng, height, width, levels), *rule)
 
     def test_large_maps_of_noisy_nuclei(self, rng, machine: Machine):
@@ -450,7 +468,7 @@ class TestOnDevices:
         for seed in range(300):
             machine.shuffle(seed)
             height, width = rng.integers(1, 9, 2).tolist()
-            rule = (64, int(rng.integers(256)), int(rng.integers(6)), int(rng.integers(4)))
+            rule = (64, *map(int, rng.integers((256, 6, 4, 256))))
             self.assert_same(machine, noise(rng, height, width, int(rng.integers(2, 6))), *rule)
 
     @pytest.mark.parametrize("seed", range(5))

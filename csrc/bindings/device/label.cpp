@@ -15,7 +15,7 @@ Parameters
 ----------
 maps : Buffer or anything with ``__cuda_array_interface__``
     (H, W, 2) uint8 with any strides.
-nucleus_threshold, core_threshold, min_core, min_area : int
+nucleus_threshold, core_threshold, min_core, min_area, min_peak : int
     See ``cpu.label``.
 stream : Stream
 workspace : Buffer or anything with ``__cuda_array_interface__``
@@ -46,11 +46,12 @@ size_t label_workspace(int64_t height, int64_t width) {
 }
 
 py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshold, int64_t min_core,
-                int64_t min_area, const StreamPointer& stream, const py::object& workspace,
-                const py::object& out, const py::object& count) {
+                int64_t min_area, int min_peak, const StreamPointer& stream,
+                const py::object& workspace, const py::object& out, const py::object& count) {
   const BufferPointer input = buffer_argument(maps, "maps", *stream);
   const py::array array = maps_argument(outline(*input));
-  const kernels::LabelRule rule = label_rule(nucleus_threshold, core_threshold, min_core, min_area);
+  const kernels::LabelRule rule =
+      label_rule(nucleus_threshold, core_threshold, min_core, min_area, min_peak);
   check_pixel_count(array);
   const ImageView view = maps_view(array);
   const BufferPointer scratch =
@@ -75,9 +76,10 @@ void register_label(py::module_& module) {
   module.def("label_workspace", label_workspace, py::arg("height"), py::arg("width"),
              kLabelWorkspace);
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
-             py::arg("core_threshold"), py::arg("min_core"), py::arg("min_area"), py::kw_only(),
-             py::arg("stream").none(false), py::arg("workspace"), py::arg("out") = py::none(),
-             py::arg("count") = py::none(), kLabel);
+             py::arg("core_threshold"), py::arg("min_core"), py::arg("min_area"),
+             py::arg("min_peak") = 0, py::kw_only(), py::arg("stream").none(false),
+             py::arg("workspace"), py::arg("out") = py::none(), py::arg("count") = py::none(),
+             kLabel);
 }
 
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE
