@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ class Engine:
     """Run the network on bytes: (N, h, w, 3) uint8 in, (N, h / 2, w / 2, 8) uint8 out.
 
     It computes what the file's Q/DQ nodes say, in whole numbers, so every processor, number of
-    threads and size of tile gives the same bytes.
+    threads and size of tile gives the same bytes. All threads work at one call, so that a single
+    image is done as fast as the machine allows; calls from several threads queue.
 
     Parameters
     ----------
@@ -45,6 +47,7 @@ class Engine:
 
     def __init__(self, model: Model, threads: int, level: str = "") -> None:
         self._threads = threads
+        self._lock = threading.Lock()
         self._network = _Builder(model, level).build()
 
     @property
@@ -66,7 +69,8 @@ class Engine:
             Cells: nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels in
             raster order.
         """
-        return self._network.run(tiles, threads=self._threads)
+        with self._lock:
+            return self._network.run(tiles, threads=self._threads)
 
 
 def level() -> str:
