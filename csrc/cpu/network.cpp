@@ -110,8 +110,8 @@ int Network::stem(const Kernel& kernel, const Rounding& rounding) {
 
 int Network::convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
                          const Rounding& rounding) {
-  check(!sources.empty() && sources.size() == kernels.size(),
-        "kernels: accepted is one for each source, and one or more");
+  check(!sources.empty() && sources.size() <= kMostSources && sources.size() == kernels.size(),
+        "kernels: accepted is one for each source, of which there are one or two");
   const Tensor& first = tensor(sources[0]);
   for (size_t i = 0; i < sources.size(); ++i) {
     const Tensor& source = tensor(sources[i]);

@@ -14,6 +14,7 @@ constexpr int32_t kLowest = -128;  // of a signed level
 constexpr int32_t kHighest = 127;
 constexpr uint8_t kSignedZero = 128;  // added to the levels of a signed tensor
 constexpr int kNone = -1;
+constexpr size_t kMostSources = 2;  // of a convolution
 
 enum class Kind { stem, convolution, grow, pool, cells };
 

@@ -15,8 +15,8 @@ namespace {
 
 using kernels::kLanes;
 
-constexpr int kRows = 3;              // that a convolution sees
-constexpr int kMostSegments = 6;      // rows of two sources
+constexpr int kRows = 3;  // that a convolution sees
+constexpr int kMostSegments = kRows * static_cast<int>(kMostSources);
 constexpr int64_t kStemPixels = 256;  // of the stem's output, for which rows are copied at once
 constexpr int64_t kSlack = 16;        // bytes that the last pixel's last step may reach beyond
 
@@ -31,6 +31,34 @@ const int32_t* probabilities() {
   }();
   return table.data();
 }
+
+// Which tensors share memory: greedily, in the order in which they are made and last read.
+class BufferPlan {
+ public:
+  // The number of a free buffer, of those that have to grow the least the smallest, or a new one.
+  size_t take(size_t size) {
+    const auto cost = [&](size_t buffer) {
+      return std::pair(size - std::min(size, sizes_[buffer]), sizes_[buffer]);
+    };
+    const auto best = std::min_element(free_.begin(), free_.end(),
+                                       [&](size_t a, size_t b) { return cost(a) < cost(b); });
+    if (best == free_.end()) {
+      sizes_.push_back(size);
+      return sizes_.size() - 1;
+    }
+    const size_t buffer = *best;
+    sizes_[buffer] = std::max(sizes_[buffer], size);
+    free_.erase(best);
+    return buffer;
+  }
+
+  void give_back(size_t buffer) { free_.push_back(buffer); }
+  const std::vector<size_t>& sizes() const { return sizes_; }
+
+ private:
+  std::vector<size_t> sizes_;
+  std::vector<size_t> free_;
+};
 
 }  // namespace
 
@@ -56,58 +84,44 @@ RowOfPixels Network::Layer::row(int first_block, int block_count) const {
 
 void Network::Workspace::plan(const Network& network, int64_t rows, int64_t columns) {
   if (rows == height && columns == width) return;
+  height = 0;  // nothing is planned if memory runs out
   const size_t count = network.tensors_.size();
+  places.assign(count, {});
   std::vector<size_t> last_reader(count, 0);
   for (size_t i = 0; i < network.layers_.size(); ++i) {
     for (const int source : network.layers_[i]->sources) {
       last_reader[static_cast<size_t>(source)] = i;
     }
   }
-  std::vector<size_t> sizes;
+  BufferPlan plan;
   std::vector<size_t> owner(count);
-  std::vector<size_t> free;
-  places.assign(count, {});
   for (size_t i = 0; i < network.layers_.size(); ++i) {
     const Layer& layer = *network.layers_[i];
     if (layer.target != kNone) {
       const auto id = static_cast<size_t>(layer.target);
-      const Tensor& tensor = network.tensors_[id];
-      Place& place = places[id];
-      place.height = rows >> tensor.shrink;
-      place.width = columns >> tensor.shrink;
-      place.row_stride = (place.width + 2) * tensor.channels;
-      const auto size = static_cast<size_t>((place.height + 2) * place.row_stride);
-      // The free buffer that has to grow the least, of these the smallest.
-      const auto best = std::min_element(free.begin(), free.end(), [&](size_t a, size_t b) {
-        const auto cost = [&](size_t one) {
-          return std::pair(size - std::min(size, sizes[one]), sizes[one]);
-        };
-        return cost(a) < cost(b);
-      });
-      if (best == free.end()) {
-        owner[id] = sizes.size();
-        sizes.push_back(size);
-      } else {
-        owner[id] = *best;
-        sizes[*best] = std::max(sizes[*best], size);
-        free.erase(best);
-      }
+      places[id] = place_of(network.tensors_[id], rows, columns);
+      owner[id] = plan.take(static_cast<size_t>((places[id].height + 2) * places[id].row_stride));
     }
     for (size_t id = 0; id < count; ++id) {
       const bool read =
           std::count(layer.sources.begin(), layer.sources.end(), static_cast<int>(id));
-      if (read && last_reader[id] == i) free.push_back(owner[id]);
+      if (read && last_reader[id] == i) plan.give_back(owner[id]);
     }
   }
-  height = 0;  // nothing is planned if memory runs out
   buffers.clear();
-  for (const size_t size : sizes) buffers.emplace_back(size);
+  for (const size_t size : plan.sizes()) buffers.emplace_back(size);
   for (size_t id = 0; id < count; ++id) {
     places[id].pixels =
         buffers[owner[id]].data() + places[id].row_stride + network.tensors_[id].channels;
   }
   height = rows;
   width = columns;
+}
+
+Network::Workspace::Place Network::Workspace::place_of(const Tensor& tensor, int64_t rows,
+                                                       int64_t columns) {
+  const int64_t across = columns >> tensor.shrink;
+  return {nullptr, (across + 2) * tensor.channels, rows >> tensor.shrink, across};
 }
 
 int64_t Network::Pass::rows(const Layer& layer) const {

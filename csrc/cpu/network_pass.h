@@ -24,6 +24,9 @@ struct Network::Workspace {
   std::vector<AlignedBytes> buffers;
 
   void plan(const Network& network, int64_t rows, int64_t columns);
+
+ private:
+  static Place place_of(const Tensor& tensor, int64_t rows, int64_t columns);
 };
 
 class Network::Pass {
