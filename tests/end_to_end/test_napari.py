@@ -3,6 +3,7 @@
 # ruff: noqa: E402 (what may be missing is looked for first)
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,10 @@ def test_the_widget_segments_in_the_background_and_gives_a_labels_layer(applicat
     given = []
     worker.returned.connect(given.append)
     worker.errored.connect(given.append)
-    while not given:
+    deadline = time.monotonic() + 300
+    while not given and time.monotonic() < deadline:
         application.processEvents()
+        time.sleep(0.01)
     layer = viewer.add_layer(Layer.create(*given[0]))
     assert isinstance(layer, Labels)
     assert layer.name == "cells nuclei"
