@@ -18,6 +18,7 @@ from magicgui import magicgui
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from npe2 import PluginManifest
+from npe2.manifest.utils import import_python_name
 from qtpy.QtWidgets import QApplication
 
 import nucleiseg
@@ -40,10 +41,12 @@ def manifest():
 
 def test_the_manifest_has_a_command_that_can_be_imported(manifest, application):
     manifest.validate_imports()
-    assert [command.title for command in manifest.contributions.commands] == ["Segment nuclei"]
+    (command,) = manifest.contributions.commands
+    assert command.title == "Segment nuclei"
+    assert import_python_name(command.python_name) is napari_plugin.segment_nuclei
     (widget,) = manifest.contributions.widgets
-    assert widget.display_name == "Segment nuclei"
-    assert widget.get_callable().keywords["function"] is napari_plugin.segment_nuclei
+    assert (widget.command, widget.display_name) == (command.id, "Segment nuclei")
+    assert widget.autogenerate
 
 
 def test_napari_finds_the_manifest_where_the_package_is_installed(manifest):
