@@ -161,8 +161,7 @@ def test_a_page_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     done = segment(DATA / "images" / NAMES[0], "-o", tmp_path, "--report")
     assert done.returncode == 1
     assert done.stderr == f"{tmp_path / 'report.html'}: Is a directory\n"
-    assert not list(tmp_path.glob("*.part"))
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.rglob(".*.part"))
 
 
 def assert_nothing_foreign(page):
