@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
-from nucleiseg import images
+from nucleiseg import images, records
 from nucleiseg.outputs import Format, Result
 from nucleiseg.outputs.report import Report
 from nucleiseg.outputs.result import beside
+from nucleiseg.records import Records, Source
 from nucleiseg.segmenter import Segmenter
 
 FROM_FILE = "file"
 """As ``mpp``: the pixel size that each image's own file gives."""
 
-# One image in the network, the others being read, decoded or written beside it. No more than these
-# are in memory, however many images there are.
-WORKERS = 4
+AT_ONCE = 4
+"""Planes at once: one in the network, the others being read, decoded, measured or written beside
+it. No more than these are in memory, however many images there are."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,17 @@ class Job:
 class Outcome:
     """What became of one image, all its planes together.
 
-    ``nuclei`` and ``pixels`` are 0 if it failed for the reason given.
+    ``nuclei`` and ``pixels`` are 0 if it failed for the reason given. ``pixels`` are those of this
+    run: planes that an earlier one did are not segmented again, and ``before`` says that this is so
+    of all of them. ``full`` says that there was no room left for its files.
     """
 
     image: Path
     nuclei: int = 0
     pixels: int = 0
+    before: bool = False
     failure: str = ""
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,9 @@ class _Run:
     inputs: frozenset[str]
     stems: dict[Path, Path]
     report: Report | None
+    records: Records | None
+    slots: Semaphore
+    planes: ThreadPoolExecutor
     stopping: Event = field(default_factory=Event)
 
 
@@ -66,8 +80,10 @@ def run(
     size: Mapping[str, Any] | None = None,
     selection: images.Selection | None = None,
     report: Report | None = None,
+    records: Records | None = None,
+    at_once: int = AT_ONCE,
 ) -> Generator[Outcome, None, None]:
-    """Do all jobs. One that fails does not stop the others.
+    """Do all jobs. One that fails does not stop the others, unless the disk is full.
 
     Parameters
     ----------
@@ -85,50 +101,171 @@ def run(
         behind the stem.
     report
         What tells of the run: every plane is entered into it, and every image's failure.
+    records
+        Where to note what is done, and to look up what was; nowhere when left out.
+    at_once
+        Planes to work on at once.
 
     Yields
     ------
     Outcome
-        As images are done, in any order. When the caller stops early, or is interrupted, the planes
-        at hand are finished, and no other is begun.
+        As images are done, in any order. When the caller stops early, or is interrupted, or the
+        disk is full, the planes at hand are finished, and no other is begun.
     """
-    shared = _Run(
-        segmenter,
-        formats,
-        size or {},
-        selection or images.Selection(),
-        frozenset(os.path.realpath(job.image) for job in jobs),
-        {job.stem: job.image for job in jobs},
-        report,
-    )
-    pool = ThreadPoolExecutor(WORKERS, "nucleiseg-batch")
-    try:
-        futures = [pool.submit(_do, shared, job) for job in jobs]
-        for future in as_completed(futures):
-            outcome = future.result()
+    check_at_once(at_once)
+    with ExitStack() as stack:
+        # Closed in the opposite order: whoever reads may wait for planes, but not the reverse.
+        planes = stack.enter_context(ThreadPoolExecutor(at_once, "nucleiseg-plane"))
+        readers = stack.enter_context(ThreadPoolExecutor(at_once, "nucleiseg-read"))
+        shared = _Run(
+            segmenter,
+            formats,
+            size or {},
+            selection or images.Selection(),
+            frozenset(os.path.realpath(job.image) for job in jobs),
+            {job.stem: job.image for job in jobs},
+            report,
+            records,
+            Semaphore(at_once),
+            planes,
+        )
+        stack.callback(shared.stopping.set)
+        for outcome in _outcomes(shared, jobs, readers, at_once):
             if report and outcome.failure:
                 report.failure(str(outcome.image), outcome.failure)
             yield outcome
-    finally:
-        shared.stopping.set()
-        pool.shutdown(cancel_futures=True)
 
 
-def _do(shared: _Run, job: Job) -> Outcome:
-    nuclei, pixels, where = 0, 0, ""
+def check_at_once(number: int) -> None:
+    """Refuse fewer than one at once.
+
+    Raises
+    ------
+    ValueError
+        As the command's ``--jobs`` says it.
+    """
+    if number < 1:
+        raise ValueError(f"jobs: got {number}; accepted is 1 or more")
+
+
+def settings(
+    segmenter: Segmenter, size: Mapping[str, Any], selection: images.Selection
+) -> dict[str, Any]:
+    """Give all that outputs depend on beside the image, for `nucleiseg.records.Records`."""
+    from nucleiseg import __version__
+
+    return {
+        "nucleiseg": __version__,
+        "model": segmenter.model.checksum,
+        **{name: value for name, value in size.items() if value is not None},
+        "channel": selection.channel,
+        "axes": selection.axes,
+    }
+
+
+def _outcomes(
+    shared: _Run, jobs: Sequence[Job], readers: ThreadPoolExecutor, at_once: int
+) -> Generator[Outcome, None, None]:
+    """Give outcomes as they come, with a few jobs in line and not all of them."""
+    todo = iter(jobs)
+    line = {readers.submit(_do, shared, job) for job in islice(todo, 2 * at_once)}
+    while line:
+        done, line = wait(line, return_when=FIRST_COMPLETED)
+        if not shared.stopping.is_set():
+            line |= {readers.submit(_do, shared, job) for job in islice(todo, len(done))}
+        for future in done:
+            outcome = future.result()
+            if outcome is not None:
+                yield outcome
+
+
+def _do(shared: _Run, job: Job) -> Outcome | None:
+    """Do one image; None if the run is stopped before all of it is done."""
+    so_far = _SoFar(shared, job)
+    running: deque[Future[Outcome]] = deque()
     try:
-        for plane in images.planes(job.image, shared.selection):
-            if shared.stopping.is_set():
-                break
-            where = plane.suffix and f"{plane.suffix[1:]}: "
-            result = _do_plane(shared, job, plane)
-            nuclei, pixels, where = nuclei + result.nuclei, pixels + result.mask.size, ""
+        with closing(images.planes(job.image, shared.selection, so_far.skip)) as planes:
+            while not so_far.outcome.failure and _read_next(so_far, planes, running):
+                while running and running[0].done():
+                    so_far.add(running.popleft().result())
     except Exception as error:
-        return Outcome(job.image, failure=where + _reason(job.image, error))
-    return Outcome(job.image, nuclei, pixels)
+        so_far.add(_failed(job, error))
+    for future in running:
+        so_far.add(future.result())
+    if so_far.outcome.failure:
+        return replace(so_far.outcome, nuclei=0, pixels=0)
+    return so_far.outcome if so_far.whole else None
 
 
-def _do_plane(shared: _Run, job: Job, plane: images.Plane) -> Result:
+class _SoFar:
+    """What one image has come to, and which of its planes an earlier run did."""
+
+    def __init__(self, shared: _Run, job: Job) -> None:
+        self.shared, self.job = shared, job
+        self.source = records.source(job.image) if shared.records else None
+        self.outcome = Outcome(job.image, before=True)
+        self.whole = False
+
+    def skip(self, suffix: str) -> bool:
+        """Say whether a plane is done, and take it in if so."""
+        if self.shared.records is None:
+            return False
+        stem, report = beside(self.job.stem, suffix), self.shared.report
+        done = self.shared.records.find(stem, self.source, self.shared.formats, bool(report))
+        if done is None:
+            return False
+        if report and done.entry:
+            report.restore(f"{self.job.image}{suffix}", done.entry)
+        self.add(Outcome(self.job.image, done.nuclei, before=True))
+        return True
+
+    def add(self, plane: Outcome) -> None:
+        """Take in a plane; the first failure is the image's."""
+        self.outcome = Outcome(
+            self.job.image,
+            self.outcome.nuclei + plane.nuclei,
+            self.outcome.pixels + plane.pixels,
+            self.outcome.before and plane.before,
+            self.outcome.failure or plane.failure,
+            self.outcome.full or plane.full,
+        )
+
+
+def _read_next(
+    so_far: _SoFar,
+    planes: Generator[images.Plane, None, None],
+    running: deque[Future[Outcome]],
+) -> bool:
+    """Read a plane as soon as there is room for one, and have it done; False if there is none."""
+    shared = so_far.shared
+    shared.slots.acquire()
+    try:
+        plane = None if shared.stopping.is_set() else next(planes, None)
+    except BaseException:
+        shared.slots.release()
+        raise
+    if plane is None:
+        shared.slots.release()
+        so_far.whole = not shared.stopping.is_set()
+        return False
+    running.append(shared.planes.submit(_do_plane, shared, so_far.job, plane, so_far.source))
+    return True
+
+
+def _do_plane(shared: _Run, job: Job, plane: images.Plane, source: Source | None) -> Outcome:
+    try:
+        result = _segmented(shared, job, plane, source)
+    except Exception as error:
+        outcome = _failed(job, error, plane.suffix and f"{plane.suffix[1:]}: ")
+        if outcome.full:
+            shared.stopping.set()
+        return outcome
+    finally:
+        shared.slots.release()
+    return Outcome(job.image, result.nuclei, result.mask.size)
+
+
+def _segmented(shared: _Run, job: Job, plane: images.Plane, source: Source | None) -> Result:
     stem = _stem(shared, job, plane.suffix)
     size = _size(shared.size, plane)
     mpp = size.get("mpp") or plane.mpp
@@ -139,13 +276,25 @@ def _do_plane(shared: _Run, job: Job, plane: images.Plane) -> Result:
         mask, labels = shared.segmenter.segment_both(plane.array, **size)
     threads = shared.segmenter.threads
     result = Result(plane.array, mask, labels, mpp, maps, job.image.name, threads=threads)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for each in shared.formats:
-        each.save(stem, result)
-    if shared.report:
-        name = f"{job.image}{plane.suffix}"
-        shared.report.entry(name, plane.array, labels, maps, mpp, scale)
+    _save(shared, stem, result, source, f"{job.image}{plane.suffix}", scale)
     return result
+
+
+def _save(
+    shared: _Run, stem: Path, result: Result, source: Source | None, name: str, scale: float
+) -> None:
+    """Write all files of a plane, and last that they are there."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    record = shared.records.begin(stem, source, shared.formats) if shared.records else {}
+    files = [each.save(stem, result) for each in shared.formats]
+    entry = None
+    if shared.report:
+        table = result.table
+        entry = shared.report.entry(
+            name, result.image, result.labels, result.maps, result.mpp, scale, table
+        ).kept()
+    if shared.records:
+        shared.records.finish(record, stem, files, result.nuclei, entry)
 
 
 def _stem(shared: _Run, job: Job, suffix: str) -> Path:
@@ -167,6 +316,11 @@ def _size(size: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:
     if plane.mpp is None:
         raise ValueError("does not say its pixel size; give it with --mpp UM, or leave it out")
     return {**size, "mpp": plane.mpp}
+
+
+def _failed(job: Job, error: Exception, where: str = "") -> Outcome:
+    full = isinstance(error, OSError) and error.errno in _FULL
+    return Outcome(job.image, failure=where + _reason(job.image, error), full=full)
 
 
 def _reason(image: Path, error: Exception) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
@@ -20,13 +20,14 @@ from nucleiseg.benchmark.command import benchmark
 
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome
-    from nucleiseg.images import Selection
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
     from nucleiseg.outputs.report import Report
     from nucleiseg.segmenter import Segmenter
 
 FAILED, CANNOT_START, INTERRUPTED = 1, 2, 130
+
+GO_ON = "the same command with --resume goes on from here"
 
 app = typer.Typer(
     help="Find cell nuclei in microscope images.",
@@ -161,32 +162,57 @@ def segment(
     with_report: Annotated[
         bool, typer.Option("--report", help="Write DIR/report.html, a page about the run.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a run that was stopped: leave out what was done with the same "
+            "settings and is still there, byte for byte.",
+        ),
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Images to work on at once, one in the network and the others being read or "
+            "written; more take more memory.",
+            show_default="4",
+        ),
+    ] = None,
 ) -> None:
     """Find the nuclei of images and save them as files.
 
     The results are named after the images, and lie in the same sub-folders below DIR; those of
     several planes of a file end in _z003, _t001 or both.
     Mpixel/s counts the pixels of the images against the wall time from the first read to the last
-    write.
+    write. What was done is noted in DIR/.nucleiseg, which --resume looks up.
     """
-    from nucleiseg import Segmenter, images
+    from nucleiseg import Segmenter, batch, images
+    from nucleiseg.records import Records
 
     images.hush()
-    formats, jobs = _plan(paths, output, save)
+    at_once = batch.AT_ONCE if jobs is None else jobs
+    formats, todo = _plan(paths, output, save)
     with _cannot_start():
+        batch.check_at_once(at_once)
         selection = images.selection(channel, z, frame, axes)
         segmenter = Segmenter(model, device=device.value, threads=threads)
         size = _size(segmenter.model, scale, mpp, diameter)
     begin = time.perf_counter()
     report = _report(segmenter) if with_report else None
-    outcomes = _run(segmenter, jobs, formats, size, selection, report)
+    records = Records(output, batch.settings(segmenter, size, selection), resume)
+    running = batch.run(segmenter, todo, formats, size, selection, report, records, at_once)
+    outcomes = _watched(running, len(todo), output)
     summary = _summary(outcomes, time.perf_counter() - begin)
-    failures = _failures(outcomes, jobs)
+    failures = _failures(outcomes, todo)
     if report:
         failures += _write(report, output / "report.html", segmenter, formats, size)
     for line in failures:
         print(line, file=sys.stderr)
     print(f"{summary}, {_listed(formats)} in {output}")
+    if len(outcomes) < len(todo):
+        left = _counted(len(todo) - len(outcomes), "image")
+        _say(f"the disk is full, {left} not begun; {GO_ON}")
     if failures:
         raise typer.Exit(FAILED)
 
@@ -295,13 +321,13 @@ def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:
 
 def _plan(paths: list[str], output: Path, save: str) -> tuple[list[Format], list[Job]]:
     """Find out all that can be wrong before the work begins."""
-    from nucleiseg import images, outputs
+    from nucleiseg import images, outputs, records
     from nucleiseg.batch import Job
 
     with _cannot_start("--save: "):
         formats = outputs.formats(save)
     with _cannot_start():
-        found = images.find(paths)
+        found = images.find(paths, records.outputs_below(output))
     with _cannot_start("--output: "):
         stems = outputs.stems(found, output, formats)
         outputs.prepare(output)
@@ -329,27 +355,18 @@ def _number(text: str | None) -> str | float | None:
         return text
 
 
-def _run(
-    segmenter: Segmenter,
-    jobs: list[Job],
-    formats: list[Format],
-    size: dict[str, str | float | None],
-    selection: Selection,
-    report: Report | None,
-) -> list[Outcome]:
-    from nucleiseg.batch import run
+def _watched(running: Generator[Outcome, None, None], total: int, output: Path) -> list[Outcome]:
+    """Show the progress of a run; give all that came of it."""
+    from nucleiseg import progress, records
 
     outcomes: list[Outcome] = []
     try:
-        with (
-            closing(run(segmenter, jobs, formats, size, selection, report)) as running,
-            _progress(len(jobs)) as advance,
-        ):
+        with records.claimed(output), closing(running), progress.shown(total) as advance:
             for outcome in running:
                 outcomes.append(outcome)
                 advance()
     except KeyboardInterrupt:
-        _say(f"interrupted after {len(outcomes):,} of {_counted(len(jobs), 'image')}")
+        _say(f"interrupted after {len(outcomes):,} of {_counted(total, 'image')}; {GO_ON}")
         raise typer.Exit(INTERRUPTED) from None
     return outcomes
 
@@ -394,21 +411,6 @@ def _printable(text: str) -> str:
     )
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on stderr, unless that is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
-
-
 def _failures(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[str]:
     """One line an image that failed, in the order of the jobs."""
     reasons = {outcome.image: outcome.failure for outcome in outcomes if outcome.failure}
@@ -418,11 +420,14 @@ def _failures(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[str]:
 
 def _summary(outcomes: Sequence[Outcome], seconds: float) -> str:
     done = [outcome for outcome in outcomes if not outcome.failure]
+    before = sum(outcome.before for outcome in done)
     nuclei = sum(outcome.nuclei for outcome in done)
-    speed = sum(outcome.pixels for outcome in done) / 1e6 / seconds
-    failed = f" ({len(outcomes) - len(done):,} failed)" if len(done) < len(outcomes) else ""
-    images = f"{_counted(len(done), 'image')}{failed}"
-    return f"{images}, {_counted(nuclei, 'nucleus', 'nuclei')}, {speed:.1f} Mpixel/s"
+    pixels = sum(outcome.pixels for outcome in done)
+    speed = f", {pixels / 1e6 / seconds:.1f} Mpixel/s" if pixels or not before else ""
+    notes = [f"{before:,} done before"] if before else []
+    notes += [f"{len(outcomes) - len(done):,} failed"] if len(done) < len(outcomes) else []
+    images = _counted(len(done), "image") + (f" ({', '.join(notes)})" if notes else "")
+    return f"{images}, {_counted(nuclei, 'nucleus', 'nuclei')}{speed}"
 
 
 def _counted(count: int, one: str, many: str = "") -> str:

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -44,6 +44,9 @@ __all__ = [
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """What is looked for in folders, beside Zarr folders. Not ``.npy``, in which other programs keep
 what is no image; a pattern that ends so finds it."""
+
+PART = r"\.[0-9a-f]{32}\.part"
+"""What the temporary names of files look like, as a regular expression; see `writing`."""
 
 
 def read(path: str | Path) -> Image:
@@ -123,17 +126,25 @@ def open(
     return planes(Path(path), selection(channel, z, frame, axes))
 
 
-def planes(path: Path, wanted: Selection) -> Iterator[Plane]:
-    """Do what `open` does, with a selection that is checked already."""
-    return _planes(path, wanted, dtypes.accepted)
+def planes(
+    path: Path, wanted: Selection, skip: Callable[[str], bool] = lambda suffix: False
+) -> Generator[Plane, None, None]:
+    """Do what `open` does, with a selection that is checked already.
+
+    Planes whose suffix ``skip`` says True of are not read.
+    """
+    return _planes(path, wanted, dtypes.accepted, skip)
 
 
 def _planes(
-    path: Path, wanted: Selection, converted: Callable[[Image], Image]
+    path: Path,
+    wanted: Selection,
+    converted: Callable[[Image], Image],
+    skip: Callable[[str], bool] = lambda suffix: False,
 ) -> Generator[Plane, None, None]:
     try:
         with readers.opened(path) as stack:
-            for plane in selected(stack, wanted):
+            for plane in selected(stack, wanted, skip):
                 yield replace(plane, array=converted(plane.array))
     except UnacceptedError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -141,7 +152,7 @@ def _planes(
         raise FileNotFoundError(f"{path}: no such file") from None
 
 
-def find(paths: Iterable[str | Path]) -> list[Path]:
+def find(paths: Iterable[str | Path], but: Container[str] = ()) -> list[Path]:
     """List the image files that paths stand for.
 
     Parameters
@@ -151,6 +162,8 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
         it and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``);
         links to folders are not followed. A Zarr folder is one image. A file given by name is taken
         whatever its suffix.
+    but
+        Real paths of files that are left out where a folder or a pattern would find them.
 
     Returns
     -------
@@ -165,11 +178,10 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     ValueError
         There is no image in a folder, or none matches a pattern.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in paths:
-        for image in _expand(Path(path)):
-            # Path.resolve gives up at links that run in a ring, which is for the reader to say.
-            found.setdefault(Path(os.path.realpath(image)), image)
+        for image in _expand(Path(path), but):
+            found.setdefault(_real(image), image)
     return list(found.values())
 
 
@@ -227,7 +239,12 @@ def hush() -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-def _expand(path: Path) -> list[Path]:
+def _real(path: Path) -> str:
+    # Path.resolve gives up at links that run in a ring, which is for the reader to say.
+    return os.path.realpath(path)
+
+
+def _expand(path: Path, but: Container[str]) -> list[Path]:
     if path.is_dir():
         images = _walk(path, SUFFIXES)
     elif path.exists() or path.is_symlink():
@@ -238,6 +255,7 @@ def _expand(path: Path) -> list[Path]:
         images = _sorted(image for match in matches for image in _walk(match, suffixes))
     else:
         raise FileNotFoundError(f"{path}: no such file or folder")
+    images = [image for image in images if _real(image) not in but] if but else images
     if not images:
         raise ValueError(
             f"{path}: no images there; the suffixes looked for are {_suffixes()}, and Zarr folders"

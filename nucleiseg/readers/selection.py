@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -90,8 +90,10 @@ def _letters(axes: str | None) -> str | None:
     return letters
 
 
-def planes(stack: Stack, wanted: Selection) -> Iterator[Plane]:
+def planes(stack: Stack, wanted: Selection, skip: Callable[[str], bool]) -> Iterator[Plane]:
     """Load the planes wanted, one after the other, frame by frame.
+
+    Those whose suffix ``skip`` says True of are left out.
 
     Yields
     ------
@@ -111,7 +113,9 @@ def planes(stack: Stack, wanted: Selection) -> Iterator[Plane]:
     for frame in frames:
         for depth in depths:
             at = {"T": frame, "Z": depth}
-            yield Plane(_suffix(stack, at), _load(stack, {**at, **channel}), stack.mpp)
+            suffix = _suffix(stack, at)
+            if not skip(suffix):
+                yield Plane(suffix, _load(stack, {**at, **channel}), stack.mpp)
 
 
 def _axes(stack: Stack, wanted: str | None) -> str:

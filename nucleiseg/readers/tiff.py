@@ -82,6 +82,9 @@ def _stack(file: tifffile.TiffFile, path: Path) -> Stack:
 
 def _only_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     series = [one for one in file.series if not int(one.keyframe.subfiletype) & _BESIDE]
+    if file.is_svs:
+        # Aperio's: the region first; behind it its thumbnail, and pictures of label and slide.
+        series = series[:1]
     if not series:
         raise UnacceptedError("is truncated or damaged: it ends before its page directory")
     if len(series) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 import tifffile
@@ -21,7 +22,18 @@ def read(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Metadata:
         return _ome(file.ome_metadata, page)
     if file.is_imagej:
         return (), _imagej(file, page)
+    if file.is_svs:
+        return (), _aperio(page)
     return (), None
+
+
+def _aperio(page: tifffile.TiffPage) -> float | None:
+    found = re.search(r"\|MPP = ([\d.]+)", page.description)
+    try:
+        mpp = float(found[1]) if found else 0.0
+    except ValueError:
+        return None
+    return pixel_size(mpp, mpp)
 
 
 def _ome(xml: str, page: tifffile.TiffPage) -> Metadata:

@@ -330,6 +330,18 @@ def test_pages_of_scikit_image_are_read():
     np.testing.assert_array_equal(found, np.moveaxis(colours[1], 0, -1))
 
 
+SLIDE = Path(__file__).parents[3] / "shared" / "data" / "slides" / "CMU-1-Small-Region.svs"
+
+
+@pytest.mark.skipif(not SLIDE.exists(), reason="needs the region of a slide of OpenSlide")
+def test_the_region_of_a_slide_is_read_without_the_pictures_beside_it():
+    region = only(SLIDE)
+    assert region.array.shape == (2967, 2220, 3)
+    assert region.mpp == pytest.approx(0.499)
+    with tifffile.TiffFile(SLIDE) as file:
+        np.testing.assert_array_equal(region.array, file.pages.first.asarray())
+
+
 def test_an_array_of_scikit_image_is_read():
     faces = np.load(SKIMAGE / "lfw_subset.npy")
     face = only(SKIMAGE / "lfw_subset.npy", axes="ZYX", z=7).array

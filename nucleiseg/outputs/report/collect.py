@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from nucleiseg import images
 from nucleiseg.model import Model
 from nucleiseg.outputs.report.flags import Flag, confidence, flags
 from nucleiseg.outputs.report.focus import edge_blur
-from nucleiseg.outputs.report.measure import measure
+from nucleiseg.outputs.report.measure import Nuclei
 from nucleiseg.outputs.report.thumbnails import outlines, thumbnail
+from nucleiseg.outputs.table import Table
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,23 @@ class Entry:
     outlines: str
     size: tuple[int, int]
 
+    def kept(self) -> dict[str, Any]:
+        """Give all but the name as what JSON can hold."""
+        kept = asdict(self)
+        del kept["name"]
+        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in kept.items()}
+
+    @classmethod
+    def restored(cls, name: str, kept: Mapping[str, Any]) -> Entry:
+        """Make an entry of what `kept` gave."""
+        changed = {
+            "diameters": np.array(kept["diameters"], np.float32),
+            "intensities": np.array(kept["intensities"], np.float32),
+            "flags": [Flag(**flag) for flag in kept["flags"]],
+            "size": tuple(kept["size"]),
+        }
+        return cls(name=name, **{**kept, **changed})
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -106,6 +124,7 @@ class Report:
         maps: NDArray[np.uint8] | None = None,
         mpp: float | None = None,
         scale: float = 1.0,
+        table: Table | None = None,
     ) -> Entry:
         """Add one segmented image.
 
@@ -122,6 +141,8 @@ class Report:
             Micrometres a pixel; without it sizes are in pixels.
         scale : float
             How far the network saw the image shrunk.
+        table : Table, optional
+            The nuclei's measurements, if they were taken already.
 
         Raises
         ------
@@ -131,10 +152,18 @@ class Report:
         _check(image, "labels", labels.shape)
         if maps is not None:
             _check(image, "maps", maps.shape[:2])
-        entry = _examined(name, image, labels, maps, mpp, scale, self.model)
+        if table is None:
+            table = Table.of(image, labels, maps, mpp, ring=0)
+        entry = _examined(name, image, labels, Nuclei.of(table), mpp, scale, self.model)
         with self._lock:
             self._entries.append(entry)
         return entry
+
+    def restore(self, name: str, kept: Mapping[str, Any]) -> None:
+        """Add an image that an earlier run entered; see `Entry.kept`."""
+        entry = Entry.restored(name, kept)
+        with self._lock:
+            self._entries.append(entry)
 
     def failure(self, name: str, reason: str) -> None:
         """Add an image that could not be segmented."""
@@ -180,12 +209,11 @@ def _examined(
     name: str,
     image: NDArray[Any],
     labels: NDArray[np.int32],
-    maps: NDArray[np.uint8] | None,
+    nuclei: Nuclei,
     mpp: float | None,
     scale: float,
     model: Model,
 ) -> Entry:
-    nuclei = measure(image, labels, maps)
     blur = edge_blur(image, labels)
     picture, uri = thumbnail(image)
     return Entry(

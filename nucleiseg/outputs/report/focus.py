@@ -12,6 +12,7 @@ estimation", Computer Vision and Image Understanding 64 (1996), doi:10.1006/cviu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -19,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.outputs import overlays
-from nucleiseg.outputs.report.measure import grey, strips
 
 FINE, COARSE = 1.0, 2.0
 """The two smoothings, in pixels: small against the smallest nuclei, above the grid of pixels."""
+
+STRIP = 512
+"""Rows of an image looked at together, so that what is held beside it is small and bounded."""
 
 MARGIN = 12
 """Rows beyond a strip that its smoothed pixels depend on, and a few more."""
@@ -46,7 +49,7 @@ def edge_blur(image: NDArray[Any], labels: NDArray[np.int32]) -> float | None:
         where nuclei have no edges or the image has no contrast there.
     """
     sums = np.zeros(5)
-    for rows in strips(len(labels)):
+    for rows in _strips(len(labels)):
         sums += _strip_sums(image, labels, rows)
     fine, coarse, pixels, noise, seen = sums
     if not pixels:
@@ -64,11 +67,23 @@ def edge_blur(image: NDArray[Any], labels: NDArray[np.int32]) -> float | None:
     return float(np.sqrt(max(0.0, COARSE**2 - ratio * FINE**2) / (ratio - 1)))
 
 
+def _strips(height: int) -> Iterator[slice]:
+    return (slice(top, min(top + STRIP, height)) for top in range(0, height, STRIP))
+
+
+def _grey(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Give the mean of an image's colours, without alpha: (H, W) float32."""
+    if image.ndim == 2:
+        return image.astype(np.float32)
+    mean: NDArray[np.float32] = image[..., :3].mean(axis=2, dtype=np.float32)
+    return mean
+
+
 def _strip_sums(image: NDArray[Any], labels: NDArray[np.int32], rows: slice) -> NDArray[np.float64]:
     """Sum squared gradients (fine, coarse), their pixels, noise and its pixels, over some rows."""
     around = slice(max(0, rows.start - MARGIN), rows.stop + MARGIN)
     inside = slice(rows.start - around.start, rows.stop - around.start)
-    picture = grey(image[around])
+    picture = _grey(image[around])
     edges = overlays.outline(labels[around]).view(np.uint8)
     near = cv2.dilate(edges, _NEAR)[inside].view(np.bool_)
     noise = np.abs(cv2.filter2D(picture, cv2.CV_32F, _NOISE))[inside]

@@ -1,19 +1,14 @@
-"""Numbers of each nucleus: area, mean intensity, mean probability, and whether the border cuts it.
-
-Images are read in strips of rows, so that what is held beside an image is small and bounded.
-"""
+"""What the report needs to know of each nucleus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-STRIP = 512
-"""Rows of an image looked at together."""
+from nucleiseg.outputs.table import Table
 
 
 @dataclass(frozen=True)
@@ -37,6 +32,19 @@ class Nuclei:
     probabilities: NDArray[np.float64] | None
     cut: NDArray[np.bool_]
 
+    @classmethod
+    def of(cls, table: Table) -> Nuclei:
+        """Take the numbers from measurements."""
+        present = table["area"] > 0
+        means = [table[name] for name in table if name.startswith("intensity_mean-")]
+        probabilities = table.get("probability_mean")
+        return cls(
+            table["area"][present],
+            np.mean(means, axis=0)[present],
+            None if probabilities is None else probabilities[present],
+            table["border"][present],
+        )
+
     @property
     def diameters(self) -> NDArray[np.float64]:
         """Diameters, in pixels, of discs of the same areas."""
@@ -57,40 +65,4 @@ def measure(
     maps : ndarray, (H, W, 2) uint8, or None
         As `nucleiseg.segment` gives them.
     """
-    size = int(labels.max(initial=0)) + 1
-    areas = np.zeros(size, np.int64)
-    intensities, probabilities = np.zeros(size), np.zeros(size)
-    for rows in strips(len(labels)):
-        ids = labels[rows].ravel()
-        areas += np.bincount(ids, minlength=size)
-        intensities += np.bincount(ids, grey(image[rows]).ravel(), size)
-        if maps is not None:
-            probabilities += np.bincount(ids, maps[rows][..., 0].ravel(), size)
-    present = np.flatnonzero(areas[1:]) + 1
-    counts = areas[present]
-    return Nuclei(
-        counts,
-        intensities[present] / counts,
-        None if maps is None else probabilities[present] / counts / 255,
-        _cut(labels, size)[present],
-    )
-
-
-def strips(height: int) -> Iterator[slice]:
-    """Divide the rows of an image."""
-    return (slice(top, min(top + STRIP, height)) for top in range(0, height, STRIP))
-
-
-def grey(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Give the mean of an image's colours, without alpha: (H, W) float32."""
-    if image.ndim == 2:
-        return image.astype(np.float32)
-    mean: NDArray[np.float32] = image[..., :3].mean(axis=2, dtype=np.float32)
-    return mean
-
-
-def _cut(labels: NDArray[np.int32], size: int) -> NDArray[np.bool_]:
-    cut = np.zeros(size, np.bool_)
-    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        cut[side] = True
-    return cut
+    return Nuclei.of(Table.of(image, labels, maps, mpp=None, ring=0))

@@ -1,0 +1,241 @@
+"""What was done, so that a run that was stopped can go on.
+
+Beside the outputs, in the folder ``.nucleiseg``, each plane has a small JSON file: the settings,
+size and time of its image, and size and SHA-256 of every file that was made of it. It is written
+last, whole or not at all, so it never promises what is not there; and before it is believed, the
+files are read again. A first form of it, without sums, is written before the files are: it says
+that they are outputs even if the run is killed while it writes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nucleiseg import images
+from nucleiseg.outputs import Format
+from nucleiseg.outputs.result import beside
+
+FOLDER = ".nucleiseg"
+"""Below the folder for outputs."""
+
+ENDING = ".json"
+
+_BLOCK = 2**20
+
+Source = dict[str, int]
+"""Size and time of an image file."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A plane that an earlier run did.
+
+    Attributes
+    ----------
+    nuclei : int
+    entry : dict or None
+        Of the report, as `nucleiseg.outputs.report.collect.Entry.kept` gave it.
+    """
+
+    nuclei: int
+    entry: dict[str, Any] | None
+
+
+class Records:
+    """The records below one folder for outputs.
+
+    Parameters
+    ----------
+    output : Path
+        The folder for outputs.
+    settings : mapping
+        All that the content of outputs depends on, beside the image.
+    resume : bool
+        Whether to believe records of earlier runs, rather than to do everything again.
+    """
+
+    def __init__(self, output: Path, settings: Mapping[str, Any], resume: bool = False) -> None:
+        self.output = output
+        self.resume = resume
+        self._settings = json.loads(json.dumps(settings))
+
+    def find(
+        self, stem: Path, source: Source | None, formats: Sequence[Format], entry: bool
+    ) -> Done | None:
+        """Give what is known of a plane, if it need not be done again.
+
+        Parameters
+        ----------
+        stem : Path
+            Of the plane's outputs.
+        source : Source or None
+            Of its image, as it is now.
+        formats : sequence of Format
+            That are wanted.
+        entry : bool
+            Whether an entry for the report is wanted, too.
+
+        Returns
+        -------
+        Done or None
+            None if anything is missing or another than it was.
+        """
+        if not self.resume or source is None:
+            return None
+        found = _read(self._path(stem))
+        if not self._fits(found, source) or found.get("nuclei") is None:
+            return None
+        if entry and not found.get("entry"):
+            return None
+        if all(_made(each, stem, found["files"]) for each in formats):
+            return Done(found["nuclei"], found.get("entry"))
+        return None
+
+    def begin(self, stem: Path, source: Source | None, formats: Sequence[Format]) -> dict[str, Any]:
+        """Say which files will be made of a plane, and give what `finish` adds to.
+
+        Files that were made before in the same way, of other formats, stay known.
+        """
+        record = _read(self._path(stem))
+        if not self._fits(record, source):
+            files = dict.fromkeys(record.get("files", {}))
+            record = {"settings": self._settings, "source": source, "files": files}
+        for each in formats:
+            record["files"].update((stem.name + ending, None) for ending in each.endings)
+        self._write(stem, record)
+        return record
+
+    def finish(
+        self,
+        record: dict[str, Any],
+        stem: Path,
+        files: Sequence[Path],
+        nuclei: int,
+        entry: Mapping[str, Any] | None,
+    ) -> None:
+        """Say that a plane is done.
+
+        Parameters
+        ----------
+        record : dict
+            From `begin`.
+        stem : Path
+        files : sequence of Path
+            That were made, all beside the stem.
+        nuclei : int
+        entry : mapping or None
+            Of the report.
+        """
+        made = {path.name: _sums(stem, path.name) for path in files}
+        known = {**record["files"], **made}
+        record["files"] = {
+            name: sums
+            for name, sums in sorted(known.items())
+            if sums or stem.with_name(name).exists()
+        }
+        record["nuclei"] = nuclei
+        record["entry"] = entry or record.get("entry")
+        self._write(stem, record)
+
+    def _fits(self, record: Mapping[str, Any], source: Source | None) -> bool:
+        same = record.get("settings") == self._settings and record.get("source") == source
+        return same and source is not None
+
+    def _write(self, stem: Path, record: Mapping[str, Any]) -> None:
+        path = self._path(stem)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images.write(path, json.dumps(record, separators=(",", ":")).encode())
+
+    def _path(self, stem: Path) -> Path:
+        return beside(self.output / FOLDER / stem.relative_to(self.output), ENDING)
+
+
+def source(image: Path) -> Source | None:
+    """Look at an image file, or at all files of a Zarr folder; None if that fails."""
+    try:
+        files = [image]
+        if image.is_dir():
+            files = [path for path in image.rglob("*") if path.is_file()]
+        found = [path.stat() for path in files]
+    except OSError:
+        return None
+    newest = max((each.st_mtime_ns for each in found), default=0)
+    return {"bytes": sum(each.st_size for each in found), "modified_ns": newest}
+
+
+def outputs_below(output: Path) -> set[str]:
+    """Give the real paths of all files that earlier runs made below a folder for outputs."""
+    folder = output / FOLDER
+    made = set()
+    for path in folder.rglob(f"*{ENDING}"):
+        beside_it = os.path.realpath(output / path.parent.relative_to(folder))
+        made |= {f"{beside_it}/{name}" for name in _read(path).get("files", {})}
+    return made
+
+
+@contextlib.contextmanager
+def claimed(output: Path) -> Iterator[None]:
+    """Share a folder for outputs with other runs; the first to come removes what a kill left.
+
+    Files get their names when they are whole. What a run was writing when it was killed keeps its
+    temporary name, and is rubbish once no run is there any more: each holds a shared lock.
+    """
+    descriptor = os.open(output, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # taken by others, or no such locks on this disk
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sweep(output)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(output: Path) -> None:
+    folders = {output, output / FOLDER}
+    for path in (output / FOLDER).rglob("*"):
+        if path.is_dir():
+            folders |= {path, output / path.relative_to(output / FOLDER)}
+    for folder in folders:
+        for path in folder.glob(".*.part"):
+            if re.fullmatch(images.PART, path.name):
+                path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a record; an empty one where there is none, or something else."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(found, dict) and isinstance(found.get("files"), dict)
+    return found if whole else {}
+
+
+def _made(each: Format, stem: Path, files: Mapping[str, Any]) -> bool:
+    """Say whether a file of a format is there, just as it was made."""
+    names = [stem.name + ending for ending in each.endings]
+    return any(files.get(name) and _sums(stem, name) == files[name] for name in names)
+
+
+def _sums(stem: Path, name: str) -> list[Any] | None:
+    """Give size and SHA-256 of a file, None if it cannot be read."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with stem.with_name(name).open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                size += len(block)
+    except OSError:
+        return None
+    return [size, digest.hexdigest()]

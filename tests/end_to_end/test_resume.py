@@ -1,0 +1,390 @@
+"""Runs that are killed, interrupted or out of room, and those that go on from there."""
+
+import errno
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from nucleiseg import images
+from nucleiseg.outputs import FORMATS
+
+EXAMPLES = Path(__file__).parents[1] / "data" / "images"
+GREY = EXAMPLES / "fluorescence_small.png"
+COMMAND = [sys.executable, "-m", "nucleiseg", "segment"]
+EVERY = ",".join(FORMATS)
+GO_ON = "the same command with --resume goes on from here"
+
+
+def segment(*arguments):
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def content(folder):
+    """Every file below a folder, hidden ones too."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def visible(folder):
+    return {name for name in content(folder) if not name.startswith(".")}
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def without_time(page):
+    return re.sub(rb"(<dt>Written</dt><dd>)[^<]*", rb"\1", page)
+
+
+def plate(folder, copies):
+    """Copies of an image under other names, and a stack of planes among them."""
+    folder.mkdir()
+    for number in range(copies):
+        shutil.copy(GREY, folder / f"{number}.png")
+    grey = images.read(GREY)
+    stack = np.stack([np.roll(grey, 20 * number, axis=0) for number in range(5)])
+    options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(folder / "stack.tif", stack, **options)
+
+
+def wait_for(condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def kill_after(files, output, *arguments):
+    """Run until there are so many files, and have no mercy then."""
+    command = [*COMMAND, *map(str, arguments), "-o", str(output)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: process.poll() is not None or len(list(output.glob("*_*"))) >= files)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A folder of images, all options for it, and what a run makes of it that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    plate(folder / "in", 12)
+    options = (folder / "in", "--z", "all", "--save", EVERY, "--report")
+    done = segment(*options, "-o", folder / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    return options, folder / "out"
+
+
+def assert_same_files(found, expected):
+    found, expected = content(found), content(expected)
+    assert set(found) == set(expected)
+    page = "report.html"
+    assert without_time(found.pop(page)) == without_time(expected.pop(page))
+    assert found == expected
+
+
+@pytest.mark.parametrize("files", [1, 40, 100])
+def test_a_run_that_is_killed_and_resumed_gives_what_an_unbroken_one_gives(
+    tmp_path, unbroken, files
+):
+    options, expected = unbroken
+    kill_after(files, tmp_path, *options)
+    before = times(tmp_path)
+    resumed = segment(*options, "-o", tmp_path, "--resume")
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert_same_files(tmp_path, expected)
+    # What was done is not even touched.
+    kept = [path for path, when in times(tmp_path).items() if before.get(path) == when]
+    assert len(kept) >= (files - 5 * len(FORMATS))
+
+
+def test_many_kills_do_no_more_harm_than_one(tmp_path, unbroken):
+    options, expected = unbroken
+    for files in (20, 60, 110):
+        kill_after(files, tmp_path, *options, "--resume")
+    assert segment(*options, "-o", tmp_path, "--resume").returncode == 0
+    assert_same_files(tmp_path, expected)
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path, unbroken):
+    options, expected = unbroken
+    shutil.copytree(expected, tmp_path, dirs_exist_ok=True)
+    for folder in (tmp_path, tmp_path / ".nucleiseg"):
+        (folder / f".{'0' * 32}.part").write_bytes(b"half")
+    (tmp_path / ".mine.part").touch()
+    assert segment(*options, "-o", tmp_path, "--resume").returncode == 0
+    (tmp_path / ".mine.part").unlink()
+    assert_same_files(tmp_path, expected)
+
+
+def test_a_second_run_in_the_same_folder_does_not_take_the_files_of_the_first(tmp_path):
+    from nucleiseg import records
+
+    part = tmp_path / f".{'0' * 32}.part"
+    with records.claimed(tmp_path):
+        part.touch()
+        with records.claimed(tmp_path):
+            assert part.exists()
+    with records.claimed(tmp_path):
+        assert not part.exists()
+
+
+@pytest.fixture
+def done(tmp_path):
+    """Three images that were segmented into masks and tables."""
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        shutil.copy(GREY, tmp_path / "in" / f"{name}.png")
+    options = (tmp_path / "in", "-o", tmp_path / "out")
+    assert segment(*options, "--save", "mask,csv").returncode == 0
+    return tmp_path, options
+
+
+def counted_before(finished):
+    assert (finished.returncode, finished.stderr) == (0, "")
+    found = re.match(r"3 images(?: \((\d) done before\))?, ", finished.stdout)
+    return int(found[1] or 0)
+
+
+def test_all_that_is_done_is_left_out(done):
+    folder, options = done
+    before = times(folder)
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 3
+    assert counted_before(segment(*options, "--save", "csv", "--resume")) == 3
+    assert times(folder) == before
+
+
+def test_without_resume_everything_is_done_again(done):
+    folder, options = done
+    before = times(folder / "out")
+    assert counted_before(segment(*options, "--save", "mask,csv")) == 0
+    assert not {path for path, when in times(folder / "out").items() if before[path] == when}
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+@pytest.mark.parametrize(
+    ("harm", "left"),
+    [
+        (lambda folder: damage(folder / "out" / "a_mask.png"), 2),
+        (lambda folder: (folder / "out" / "b_nuclei.csv").unlink(), 2),
+        (lambda folder: os.truncate(folder / "out" / "c_nuclei.csv", 100), 2),
+        (lambda folder: shutil.copy(EXAMPLES / "brightfield_grey.png", folder / "in" / "a.png"), 2),
+        (lambda folder: os.utime(folder / "in" / "a.png", (1, 1)), 2),
+        (lambda folder: damage(folder / "out" / ".nucleiseg" / "a.json"), 2),
+        (lambda folder: (folder / "out" / ".nucleiseg" / "b.json").write_text("[]"), 2),
+        (lambda folder: shutil.rmtree(folder / "out" / ".nucleiseg"), 0),
+    ],
+)
+def test_what_is_missing_or_changed_is_done_again(done, harm, left):
+    folder, options = done
+    expected = content(folder / "out")
+    harm(folder)
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == left
+    found = content(folder / "out")
+    assert set(found) == set(expected)
+    for name in ("b_mask.png", "b_nuclei.csv", "c_mask.png", "c_nuclei.csv"):
+        assert found[name] == expected[name]
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (("--save", "mask,csv,labels"), 0),
+        (("--save", "mask,csv", "--scale", 1), 0),
+        (("--save", "mask,csv", "--mpp", 0.5), 0),
+        (("--save", "mask,csv", "--report"), 0),
+        (("--save", "mask,csv", "--threads", 1, "--jobs", 1), 3),
+    ],
+)
+def test_other_settings_are_other_work(done, change, left):
+    _, options = done
+    assert counted_before(segment(*options, *change, "--resume")) == left
+    assert counted_before(segment(*options, *change, "--resume")) == 3
+
+
+def test_formats_of_several_runs_are_known_together(done):
+    _, options = done
+    assert counted_before(segment(*options, "--save", "labels")) == 0
+    assert counted_before(segment(*options, "--save", "mask,csv,labels", "--resume")) == 3
+
+
+def test_an_image_that_is_new_is_done_and_the_others_are_not(done):
+    folder, options = done
+    shutil.copy(GREY, folder / "in" / "d.png")
+    finished = segment(*options, "--save", "mask,csv", "--resume")
+    assert finished.stdout.startswith("4 images (3 done before), ")
+    assert (folder / "out" / "d_mask.png").exists()
+
+
+def test_a_failure_is_tried_again(done):
+    folder, options = done
+    (folder / "in" / "d.png").touch()
+    for _ in range(2):
+        finished = segment(*options, "--save", "mask,csv", "--resume")
+        assert finished.returncode == 1
+        assert finished.stderr == f"{folder / 'in' / 'd.png'}: is empty\n"
+        assert finished.stdout.startswith("3 images (3 done before, 1 failed), ")
+
+
+def test_planes_that_are_done_are_not_read_again(tmp_path):
+    plate(tmp_path / "in", 0)
+    options = (tmp_path / "in", "-o", tmp_path / "out", "--z", "all", "--save", "mask")
+    assert segment(*options).returncode == 0
+    expected = content(tmp_path / "out")
+    (tmp_path / "out" / "stack_z003_mask.png").unlink()
+    before = times(tmp_path / "out")
+    assert segment(*options, "--resume").stdout.startswith("1 image, ")
+    assert content(tmp_path / "out") == expected
+    written = {
+        path.name for path, when in times(tmp_path / "out").items() if before.get(path) != when
+    }
+    assert written == {"stack_z003_mask.png", "stack_z003.json"}
+
+
+@pytest.mark.parametrize("place", ["in", "in/results"])
+def test_outputs_among_the_images_are_not_taken_for_images(tmp_path, place):
+    plate(tmp_path / "in", 6)
+    options = (tmp_path / "in", "--z", "all", "--save", "mask,labels,tiff")
+    assert segment(*options, "-o", tmp_path / "elsewhere").stdout.startswith("7 images, ")
+    kill_after(9, tmp_path / place, *options)
+    for _ in range(2):
+        resumed = segment(*options, "-o", tmp_path / place, "--resume")
+        assert (resumed.returncode, resumed.stderr) == (0, "")
+        assert resumed.stdout.startswith("7 images (")
+    for name in visible(tmp_path / "elsewhere"):
+        assert (tmp_path / place / name).read_bytes() == (
+            tmp_path / "elsewhere" / name
+        ).read_bytes()
+    again = segment(tmp_path / place / "0_mask.png", "-o", tmp_path / "other", "--save", "mask")
+    assert again.returncode == 0  # by its name it is an image like any other
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_says_how_to_go_on_and_that_is_so(tmp_path, unbroken, stop):
+    options, expected = unbroken
+    command = [*COMMAND, *map(str, options), "-o", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: len(list(tmp_path.glob("*_*"))) > 20)
+        process.send_signal(stop)
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 130
+    found = re.fullmatch(rf"nucleiseg: interrupted after (\d+) of 13 images; {GO_ON}\n", said)
+    # Every file that is there is promised by a record, and none is half of one.
+    assert not list(tmp_path.rglob(".*.part"))
+    records = [json.loads(path.read_bytes()) for path in tmp_path.glob(".nucleiseg/*.json")]
+    assert {name for record in records for name in record["files"]} == visible(tmp_path)
+    resumed = segment(*options, "-o", tmp_path, "--resume")
+    # Those at hand were finished after that was counted.
+    assert int(re.search(r"(\d+) done before", resumed.stdout)[1]) >= int(found[1])
+    assert_same_files(tmp_path, expected)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 2 MB: not enough for all of the plate, and enough for some of it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def enlarge(disk):
+    subprocess.run(["mount", "-o", "remount,size=60m", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(small_disk, unbroken):
+    options, expected = unbroken
+    out = small_disk / "out"
+    full = segment(*options, "-o", out)
+    assert full.returncode == 1
+    *failures, last = full.stderr.splitlines()
+    assert re.fullmatch(rf"nucleiseg: the disk is full, \d+ images not begun; {GO_ON}", last)
+    reason = os.strerror(errno.ENOSPC)
+    # Those at hand, and the page.
+    assert 1 <= len(failures) <= 5, full.stderr
+    assert all(line.endswith(reason) or reason in line for line in failures)
+    whole = content(expected)
+    finished = [
+        record
+        for path in out.glob(".nucleiseg/*.json")
+        if (record := json.loads(path.read_bytes())).get("nuclei") is not None
+    ]
+    assert finished
+    for name in (name for record in finished for name in record["files"]):
+        assert (out / name).read_bytes() == whole[name]
+    assert not list(out.rglob(".*.part"))
+    enlarge(small_disk)
+    assert segment(*options, "-o", out, "--resume").returncode == 0
+    assert_same_files(out, expected)
+
+
+def fill(disk, left):
+    """Leave so many bytes, in whole pages."""
+    room = os.statvfs(disk)
+    (disk / "ballast").write_bytes(bytes(room.f_bavail * room.f_bsize - left))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_that_the_disk_is_full(small_disk, name):
+    fill(small_disk, 8192)  # for the record and less than any of these files
+    out = small_disk / "out"
+    full = segment(EXAMPLES / "purple_on_white.png", "-o", out, "--save", name)
+    assert full.returncode == 1
+    assert full.stderr == f"{EXAMPLES / 'purple_on_white.png'}: No space left on device\n"
+    assert visible(out) == set()
+    assert not list(out.rglob(".*.part"))
+
+
+def test_one_job_at_a_time_gives_the_same_files(tmp_path, unbroken):
+    options, expected = unbroken
+    assert segment(*options, "-o", tmp_path, "--jobs", 1).returncode == 0
+    assert_same_files(tmp_path, expected)
+
+
+@pytest.mark.parametrize("jobs", [0, -3])
+def test_no_jobs_at_all_cannot_be_asked_for(tmp_path, jobs):
+    refused = segment(GREY, "-o", tmp_path / "out", "--jobs", jobs)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == f"nucleiseg: jobs: got {jobs}; accepted is 1 or more\n"
+
+
+def test_progress_has_a_rate_and_the_time_left(tmp_path):
+    plate(tmp_path / "in", 60)
+    command = [*COMMAND, str(tmp_path / "in"), "--z", "all", "-o", str(tmp_path / "out")]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as run:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:  # Linux ends a terminal that nobody writes to any more with an error
+                break
+        run.stdout.read()
+    os.close(ours)
+    assert run.returncode == 0
+    plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown)
+    assert re.search(rb"\d+/61 [\d.]+ images/s 0:00:\d\d", plain)
