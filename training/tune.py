@@ -21,11 +21,11 @@ from nucleiseg._native import cpu
 from training import data, metrics
 
 GRID = {
-    "nucleus_threshold": (128, 144, 152, 156, 160, 176, 192),
-    "core_threshold": (112, 128, 144, 148, 152),
+    "nucleus_threshold": (128, 144, 156, 168, 180),
+    "core_threshold": (124, 136, 148, 160),
     "min_core": (8,),
-    "min_area": (12, 24, 30),
-    "min_peak": (0, 100, 128, 140),
+    "min_area": (24,),
+    "min_peak": (0, 120, 140),
 }
 
 SHOWN = 12
