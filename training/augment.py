@@ -1,9 +1,8 @@
 """Random changes of a training crop along the axes on which microscopes differ.
 
-Geometry (flips, any rotation, elastic), crowding (nuclei of other images), magnification (zoom),
-stain (another slide's colours, the density of each stain, tints), lighting (gain, gamma, offset,
-uneven illumination) and sharpness (blur, noise, JPEG). The table in ``training/README.md`` gives
-ranges and probabilities.
+Geometry (flips, any rotation, elastic), magnification (zoom), stain (another slide's colours, the
+density of each stain, tints), lighting (gain, gamma, offset, uneven illumination) and sharpness
+(blur, noise, JPEG). The table in ``training/README.md`` gives ranges and probabilities.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import Sample
-from training.paste import paste
 
 RGB_FROM_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
 """Optical density of haematoxylin, eosin and DAB: Ruifrok & Johnston 2001, Anal. Quant. Cytol.
@@ -46,8 +44,6 @@ class Settings:
         Share of crops that are fields without nuclei.
     stained : float
         Least emphasis, 0..1, of the nuclei of stained images.
-    paste : float
-        Probability that nuclei of another image of the same kind are pasted in.
     """
 
     size: int = 256
@@ -66,7 +62,6 @@ class Settings:
     jpeg: float = 0.2
     blank: float = 0.01
     stained: float = 0.0
-    paste: float = 0.35
 
 
 @dataclass(frozen=True)
@@ -78,8 +73,8 @@ class Material:
     image : ndarray, (H, W, 3) uint8
     maps : ndarray, (H, W, 3) uint8
         Nucleus, distance, emphasis.
-    modality : str
-        One of `groups.MODALITIES`.
+    grey : bool
+        All three channels are alike.
     diameter : float
         Median diameter of the nuclei, in pixels; nan where there are none.
     style : ndarray, (2, 3) float32
@@ -88,14 +83,9 @@ class Material:
 
     image: NDArray[np.uint8]
     maps: NDArray[np.uint8]
-    modality: str
+    grey: bool
     diameter: float
     style: NDArray[np.float32]
-
-    @property
-    def grey(self) -> bool:
-        """Whether all three channels are alike."""
-        return self.modality in ("fluorescence", "grey bright-field")
 
 
 def prepare(sample: Sample) -> Material:
@@ -105,7 +95,7 @@ def prepare(sample: Sample) -> Material:
     return Material(
         sample.image,
         np.dstack(sample.targets()),
-        sample.modality,
+        sample.modality in ("fluorescence", "grey bright-field"),
         float(np.median(diameters)) if diameters.size else float("nan"),
         np.stack(_style(_lab(sample.image))),
     )
@@ -116,7 +106,6 @@ def crop(
     styles: NDArray[np.float32],
     rng: np.random.Generator,
     settings: Settings,
-    donor: Material | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Cut one changed crop from an image.
 
@@ -127,8 +116,6 @@ def crop(
         `Material.style` of other stained images, for `Settings.restyle`.
     rng : Generator
     settings : Settings
-    donor : Material, optional
-        Whose nuclei are pasted in, with the probability of `Settings.paste`.
 
     Returns
     -------
@@ -140,36 +127,11 @@ def crop(
         return _blank(rng, settings.size)
     zoom = _zoom(material.diameter, rng, settings)
     image, maps = _place(material.image, material.maps, zoom, rng, settings)
-    if donor and rng.random() < settings.paste:
-        image, maps = _crowded(image, maps, material, donor, zoom, rng, settings)
     if not material.grey:
         maps[..., 2] = np.maximum(maps[..., 2], np.rint(settings.stained * maps[..., 0]))
         if len(styles) and rng.random() < settings.restyle:
             image = _restyled(image, styles[rng.integers(len(styles))], rng)
     return _appearance(image, material.grey, rng, settings), maps
-
-
-def _crowded(
-    image: NDArray[np.uint8],
-    maps: NDArray[np.uint8],
-    material: Material,
-    donor: Material,
-    zoom: float,
-    rng: np.random.Generator,
-    settings: Settings,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Paste in some of the donor's nuclei, at about the size of those that are there."""
-    usual = material.diameter if np.isfinite(material.diameter) else donor.diameter
-    if not np.isfinite(donor.diameter):
-        return image, maps
-    alike = zoom * usual / donor.diameter * np.exp(rng.uniform(-0.4, 0.4))
-    alike = float(np.clip(alike, 0.25, 4.0))
-    other, other_maps = _place(donor.image, donor.maps, alike, rng, settings)
-    if not material.grey:
-        other = _with_style(other, np.stack(_style(_lab(image))), 1.0)
-    given = (other, other_maps)
-    glowing = material.modality == "fluorescence"
-    return paste(image, maps, given, zoom * usual, glowing, rng)
 
 
 def _zoom(diameter: float, rng: np.random.Generator, settings: Settings) -> float:
@@ -196,16 +158,10 @@ def _style(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.fl
 def _restyled(
     image: NDArray[np.uint8], style: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Give the crop another slide's colours, in part."""
-    return _with_style(image, style, rng.uniform(0.3, 1.0))
-
-
-def _with_style(
-    image: NDArray[np.uint8], style: NDArray[np.float32], share: float
-) -> NDArray[np.uint8]:
-    """Move colours to others' mean and spread: Reinhard et al. 2001, doi:10.1109/38.946629."""
+    """Give the crop another slide's colours: Reinhard et al. 2001, doi:10.1109/38.946629."""
     lab = _lab(image)
     mean, deviation = _style(lab)
+    share = rng.uniform(0.3, 1.0)
     gain = np.clip(style[1] / np.maximum(deviation, 2.0), 0.4, 2.5) ** share
     lab = (lab - mean) * gain + mean + share * (style[0] - mean)
     return cv2.cvtColor(np.clip(lab + 0.5, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)

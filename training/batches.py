@@ -54,8 +54,7 @@ def endless(
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
         materials = list(pool.map(augment.prepare, samples))
         styles = np.array([one.style for one in materials if not one.grey], np.float32)
-        kin = _kin(materials, chances)
-        make = partial(_make, materials, kin, styles, chances, batch, settings)
+        make = partial(_make, materials, styles, chances, batch, settings)
         coming: deque[Future[Batch]] = deque()
         try:
             for number in itertools.count(first):
@@ -66,21 +65,8 @@ def endless(
             pool.shutdown(cancel_futures=True)
 
 
-def _kin(
-    materials: list[Material], chances: NDArray[np.float64]
-) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Give, for each modality, the images that lend nuclei, and each one's chance."""
-    kinds = np.array([one.modality for one in materials])
-    found = {}
-    for kind in sorted(set(kinds)):
-        where = np.flatnonzero(kinds == kind)
-        found[kind] = where, chances[where] / chances[where].sum()
-    return found
-
-
 def _make(
     materials: list[Material],
-    kin: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]],
     styles: NDArray[np.float32],
     chances: NDArray[np.float64],
     batch: int,
@@ -89,9 +75,5 @@ def _make(
 ) -> Batch:
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(materials), batch, p=chances)
-    crops = []
-    for index in chosen:
-        lenders, odds = kin[materials[index].modality]
-        donor = materials[rng.choice(lenders, p=odds)]
-        crops.append(augment.crop(materials[index], styles, rng, settings, donor))
+    crops = [augment.crop(materials[index], styles, rng, settings) for index in chosen]
     return np.stack([image for image, _ in crops]), np.stack([maps for _, maps in crops])

@@ -15,7 +15,7 @@ DECODING = {
     "core_threshold": 148,
     "min_core": 8,
     "min_area": 24,
-    "min_peak": 140,
+    "min_peak": 100,
 }
 """Chosen on the validation images with ``python -m training.tune``, among the settings that give
 the true nuclei back from their own maps (`tests/training/test_targets.py`): a nucleus threshold at

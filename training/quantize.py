@@ -36,11 +36,10 @@ EMPHASIS = 0.75
 """Extra weight of emphasised pixels, less than in training: weight on small nuclei finds more of
 them but makes the network generous, and the last steps settle where edges are."""
 
-CROPS = Settings(stained=1.0, paste=0.0)
+CROPS = Settings(stained=1.0)
 """The nuclei of stained images are emphasised. Without it the best threshold differs between
 modalities, on the images trained on too: 150 of 255 for fluorescence, 120 for purple stain, 100 for
-H&E, whose outlines are least certain. With it, one threshold serves all. Pasted nuclei teach where
-nuclei part, and blur where they end, which these steps settle."""
+H&E, whose outlines are least certain. With it, one threshold serves all."""
 
 MOMENTUM = 0.99
 """Averages the weights over about the last 100 steps."""

@@ -300,7 +300,6 @@ class Run:
         for weight, value in zip(self.averaged.weights, self.average, strict=True):
             weight.assign(value)
         scores = predict.scores(self.averaged, self.validation)
-        self.averaged.save_weights(self.options.output / "last.weights.h5")
         score, best = np.float32(metrics.total(scores).ap[0]), self.best.numpy()
         self.stale.assign(0 if score > best else self.stale + 1)
         if score >= best:  # of equals the later, which has seen more

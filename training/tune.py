@@ -25,7 +25,7 @@ GRID = {
     "core_threshold": (124, 136, 148, 160),
     "min_core": (8,),
     "min_area": (24,),
-    "min_peak": (0, 120, 140),
+    "min_peak": (0, 100, 120, 140),
 }
 
 SHOWN = 12

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from nucleiseg import Segmenter, images
-from training import average, export, metrics, predict, quantize, train, unet, weights
+from training import export, metrics, predict, quantize, train, unet, weights
 from training.data import Sample
 from training.integers import IntegerNetwork
 
@@ -329,24 +329,3 @@ def test_the_halo_is_the_networks_field_of_view(axis):
     ]
     # A multiple of the stride: the field of view need not fill its last step on both sides.
     assert np.any(reaches, axis=0).all()
-
-
-def test_the_mean_of_weights_lies_between_them(run, tmp_path):
-    start = weights.load(run / "best.weights.h5")
-    for weight in start.weights:
-        weight.assign(weight + 4.0)
-    start.save_weights(tmp_path / "moved.weights.h5")
-    output = tmp_path / "mean" / "mean.weights.h5"
-    files = [f"{run / 'best.weights.h5'}=3", str(tmp_path / "moved.weights.h5")]
-    average.main([*files, "--output", str(output)])
-    before = weights.load(run / "best.weights.h5")
-    for one, mean in zip(before.weights, weights.load(output).weights, strict=True):
-        np.testing.assert_allclose(mean.numpy(), one.numpy() + 1.0, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("text", ["nowhere.weights.h5", "{run}=0", "{run}=much"])
-def test_weights_that_cannot_be_averaged_are_named(run, text, tmp_path, capsys):
-    given = text.format(run=run / "best.weights.h5")
-    with pytest.raises(SystemExit):
-        average.main([given, "--output", str(tmp_path / "mean.weights.h5")])
-    assert given.split("=")[0] in capsys.readouterr().err
