@@ -90,7 +90,9 @@ def test_the_page_has_every_figure(run, document):
     assert page.text(document) == text
     assert document["machine"]["cpu"] in text
     for title in ("nucleiseg | mask", "nucleiseg | labels", "ONNX Runtime float32 | network alone"):
-        cells = re.search(rf"\| (?:our model, )?{title} \| trained \|(.*)\|$", text, re.MULTILINE)
+        cells = re.search(
+            rf"\| (?:our model, )?{re.escape(title)} \| trained \|(.*)\|$", text, re.MULTILINE
+        )
         assert cells, title
         assert all(float(cell) > 0 for cell in cells[1].split("|"))
     picture = images.read(run[1] / "pictures" / "peers.png")
