@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nucleiseg import images
 from nucleiseg.outputs.result import Result, beside
-from nucleiseg.outputs.table import Table
 
 ENDINGS = ("_nuclei.csv",)
 
@@ -28,11 +25,6 @@ def save(stem: Path, result: Result) -> Path:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text)
         writer.writerow(result.table)
-        writer.writerows(_known(result.table))
+        writer.writerows(result.table.rows(unknown=""))
         text.detach()
     return path
-
-
-def _known(table: Table) -> Iterator[tuple[Any, ...]]:
-    for row in table.rows():
-        yield tuple("" if value != value else value for value in row)

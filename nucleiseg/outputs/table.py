@@ -70,11 +70,11 @@ class Table(dict[str, NDArray[Any]]):
                 columns[f"{name}_um2"] = values * mpp**2
         return columns
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Give row after row, of Python's own numbers."""
+    def rows(self, unknown: Any = np.nan) -> Iterator[tuple[Any, ...]]:
+        """Give row after row, of Python's own numbers, with ``unknown`` for what is not known."""
         columns = list(self.values())
         for first in range(0, len(columns[0]), _ROWS):
-            some = (values[first : first + _ROWS].tolist() for values in columns)
+            some = (_listed(values[first : first + _ROWS], unknown) for values in columns)
             yield from zip(*some, strict=True)
 
     def to_pandas(self) -> Any:
@@ -86,3 +86,11 @@ class Table(dict[str, NDArray[Any]]):
             pandas is not installed.
         """
         return extras.load("pandas").DataFrame(dict(self))
+
+
+def _listed(values: NDArray[Any], unknown: Any) -> list[Any]:
+    listed: list[Any] = values.tolist()
+    if values.dtype.kind == "f":
+        for index in np.flatnonzero(np.isnan(values)):
+            listed[index] = unknown
+    return listed
