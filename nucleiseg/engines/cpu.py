@@ -27,7 +27,7 @@ class CpuEngine(Protocol):
 def engine(model: Model, threads: int) -> CpuEngine:
     """Make the fastest engine that this CPU has for a model.
 
-    The package's own kernels are two to three times as fast as OpenVINO where the CPU has
+    The package's own kernels are about twice as fast as OpenVINO where the CPU has
     AVX-512 VNNI (``docs/performance.md``), start in a tenth of its time, and give the same bytes
     everywhere. Elsewhere, and for other networks, it is OpenVINO.
 
