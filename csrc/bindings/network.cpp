@@ -4,7 +4,6 @@
 
 #include "bindings/arguments.h"
 #include "bindings/registry.h"
-#include "bindings/tile_arguments.h"
 
 namespace nucleiseg::bindings {
 namespace {
@@ -31,12 +30,12 @@ factors, offsets : numpy.ndarray
     (outputs,) float32: a sum's level is ``round(sum * factor + offset)``, from 0 to 127.
 )";
 
-constexpr const char* kConvolution = R"(A 3 x 3 convolution of one tensor or more, then ReLU.
+constexpr const char* kConvolution = R"(A 3 x 3 convolution of one tensor or two, then ReLU.
 
 Parameters
 ----------
 sources : list of int
-    Tensors of one size, whose convolutions are added up.
+    One or two tensors of one size, whose convolutions are added up.
 kernels : list of numpy.ndarray
     (outputs, inputs, 3, 3) int8, one a source.
 factors, offsets : numpy.ndarray
@@ -44,7 +43,7 @@ factors, offsets : numpy.ndarray
 )";
 
 constexpr const char* kGrow =
-    R"(A transposed 2 x 2 convolution at stride 2; levels from -127 to 127.
+    R"(A transposed 2 x 2 convolution at stride 2; levels from -128 to 127.
 
 Parameters
 ----------
@@ -102,11 +101,6 @@ cpu::Kernel kernel_argument(const py::array& kernel, bool transposed) {
 
 py::array int8_argument(const py::object& value) { return array_argument(value, "kernel", "int8"); }
 
-cpu::Rounding rounding_argument(const std::vector<float>& factors,
-                                const std::vector<float>& offsets) {
-  return {factors, offsets};
-}
-
 int convolution(cpu::Network& network, const std::vector<int>& sources,
                 const std::vector<py::object>& kernels, const std::vector<float>& factors,
                 const std::vector<float>& offsets) {
@@ -116,7 +110,7 @@ int convolution(cpu::Network& network, const std::vector<int>& sources,
     arrays.push_back(int8_argument(kernel));
     views.push_back(kernel_argument(arrays.back(), false));
   }
-  return network.convolution(sources, views, rounding_argument(factors, offsets));
+  return network.convolution(sources, views, {factors, offsets});
 }
 
 py::array run(const cpu::Network& network, const py::object& tiles, int threads) {
@@ -155,7 +149,7 @@ void register_network(py::module_& module) {
           "stem",
           [](Network& network, const py::object& kernel, Floats factors, Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.stem(kernel_argument(array, false), rounding_argument(factors, offsets));
+            return network.stem(kernel_argument(array, false), {factors, offsets});
           },
           py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kStem)
       .def("convolution", convolution, py::arg("sources"), py::arg("kernels"), py::arg("factors"),
@@ -165,8 +159,7 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.grow(source, kernel_argument(array, true),
-                                rounding_argument(factors, offsets));
+            return network.grow(source, kernel_argument(array, true), {factors, offsets});
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kGrow)
       .def("pool", &Network::pool, py::arg("source"), "The largest of each 2 x 2 pixels.")
@@ -175,8 +168,7 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            network.cells(source, kernel_argument(array, false),
-                          rounding_argument(factors, offsets));
+            network.cells(source, kernel_argument(array, false), {factors, offsets});
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kCells)
       .def_property_readonly("stride", &Network::stride)

@@ -18,9 +18,9 @@ Array = NDArray[Any]
 Levels = tuple[float, float]
 
 TILE = 3072
-"""Largest side of a tile in pixels. The network's buffers for one of this size take about 600 MB;
-smaller tiles spend more of their area on the halo (8,192 x 8,192 pixels, two threads: 17.8 Mpixel/s
-with this, 15.7 with 2,048 and 9.3 with 1,024)."""
+"""Largest side of a tile in pixels. The package's own kernels take about 150 MB for one of this
+size, OpenVINO about 600; smaller tiles spend more of their area on the halo (8,192 x 8,192 pixels,
+OpenVINO, two threads: 17.8 Mpixel/s with this, 15.7 with 2,048 and 9.3 with 1,024)."""
 
 BATCH = 1
 """Tiles given to the network at once. On a CPU a batch gains nothing once a tile is large."""
