@@ -172,13 +172,12 @@ void check_pixel_count(const py::array& maps) {
   }
 }
 
-kernels::LabelRule label_rule(int nucleus_threshold, int core_threshold, int64_t min_core,
+kernels::LabelRule label_rule(int nucleus_threshold, int marker_threshold, int prominence,
                               int64_t min_area, int min_peak) {
-  if (min_core < 0) fail_value("min_core", std::to_string(min_core), "is 0 or more");
   if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
   return {byte_argument(nucleus_threshold, "nucleus_threshold"),
-          byte_argument(core_threshold, "core_threshold"), min_core, min_area,
-          byte_argument(min_peak, "min_peak")};
+          byte_argument(marker_threshold, "marker_threshold"),
+          byte_argument(prominence, "prominence"), min_area, byte_argument(min_peak, "min_peak")};
 }
 
 py::array labels_argument(py::handle value) {

@@ -49,7 +49,7 @@ py::array maps_argument(py::handle value);
 cpu::ImageView maps_view(const py::array& maps);
 void check_pixel_count(const py::array& maps);
 
-kernels::LabelRule label_rule(int nucleus_threshold, int core_threshold, int64_t min_core,
+kernels::LabelRule label_rule(int nucleus_threshold, int marker_threshold, int prominence,
                               int64_t min_area, int min_peak);
 
 // (H, W) int32 row after row, copied only where it lies otherwise; what it views must outlive it.

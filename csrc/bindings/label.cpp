@@ -8,30 +8,30 @@ namespace {
 
 constexpr const char* kLabel = R"(Separate the nuclei and number them.
 
-Core pixels are the nucleus pixels whose centre distance reaches `core_threshold`; cores are their
-4-connected components of at least `min_core` pixels. Every nucleus pixel that is no core pixel
-climbs the distance map: to its highest 8-neighbour among the nucleus pixels, if that is strictly
-higher, the first in raster order among equals. Pixels without a higher neighbour form 8-connected
-zones of equal distance; a zone leaves by its first neighbour, in raster order, of the same distance
-that climbs, and is a summit where there is none. A pixel belongs to the core that it reaches.
+The height of a pixel is its centre distance, smoothed by two binomial filters (1, 4, 6, 4, 1) in
+each direction. Every nucleus pixel climbs to the highest of its 8 neighbours among the nucleus
+pixels, until none is higher: a peak. Of pixels of one height, the first in raster order counts as
+the highest. All that reach one peak are its basin.
 
-Pixels that reach no core, but a summit or a component of too few core pixels, are coreless. An
-8-connected component of coreless pixels joins a nucleus that it touches: of the pixels next to it
-that belong to a core, the highest decides, the first in raster order among equals. One that touches
-none is a nucleus of its own if its highest centre distance is at least `min_peak`, and else none.
+Two basins meet at a pass: of all pairs of neighbours, one in each, the pair whose lower pixel is
+the highest. The passes are taken from the highest down, and two basins become one where the lower
+of their peaks is below `marker_threshold`, or less than `prominence` above the pass. What is left
+are the nuclei, if they are large and high enough.
 
 Parameters
 ----------
 maps : numpy.ndarray
     (H, W, 2) uint8 with any strides: nucleus probability and centre distance, 255 is 1.
-nucleus_threshold, core_threshold : int
-    0..255; least probability of a nucleus pixel, least centre distance of a core pixel.
-min_core : int
-    Components of core pixels with fewer pixels are no cores; 0 or more.
+nucleus_threshold : int
+    0..255; least probability of a nucleus pixel.
+marker_threshold : int
+    0..255; least peak of a nucleus that touches another, in units of the centre distance.
+prominence : int
+    0..255; how far at least the lower of two peaks is above the pass between two nuclei.
 min_area : int
     Nuclei with fewer pixels are dropped; 0 or more.
 min_peak : int
-    0..255; least highest centre distance of a nucleus without a core.
+    0..255; nuclei with a lower peak are dropped.
 threads : int
     How many threads work, 1 or more. The result does not depend on it.
 
@@ -52,22 +52,22 @@ ValueError
 
 Notes
 -----
-A watershed by the drop-of-water principle [1]_ with union-find components [2]_, in linear time and
-integers alone.
+A watershed by the drop-of-water principle [1]_, with basins joined by the dynamics of their peaks
+[2]_, in integers alone: linear in the pixels, but for sorting the passes that may join basins.
 
 References
 ----------
 .. [1] Cousty, Bertrand, Najman and Couprie, "Watershed Cuts: Minimum Spanning Forests and the Drop
    of Water Principle", IEEE TPAMI 31(8), 2009. doi:10.1109/TPAMI.2008.173
-.. [2] Wu, Otoo and Suzuki, "Optimizing two-pass connected-component labeling algorithms", Pattern
-   Analysis and Applications 12, 2009. doi:10.1007/s10044-008-0109-y
+.. [2] Grimaud, "New measure of contrast: the dynamics", Image Algebra and Morphological Image
+   Processing III, SPIE 1769, 1992. doi:10.1117/12.60650
 )";
 
-py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshold, int64_t min_core,
+py::tuple label(const py::object& maps, int nucleus_threshold, int marker_threshold, int prominence,
                 int64_t min_area, int min_peak, int threads) {
   const py::array array = maps_argument(maps);
   const cpu::LabelRule rule =
-      label_rule(nucleus_threshold, core_threshold, min_core, min_area, min_peak);
+      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak);
   check_threads(threads);
   check_pixel_count(array);
   // numpy.zeros leaves the zeroing to the system, page by page.
@@ -88,7 +88,7 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int core_threshol
 
 void register_label(py::module_& module) {
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
-             py::arg("core_threshold"), py::arg("min_core"), py::arg("min_area"),
+             py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
              py::arg("min_peak") = 0, py::arg("threads") = 1, kLabel);
 }
 

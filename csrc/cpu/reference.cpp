@@ -15,32 +15,29 @@ int64_t bounce(int64_t index, int64_t size) {
   return index;
 }
 
-// Labels as the documentation defines them: what each pixel is, which pixel it moves to, which core
-// it thus reaches, and what becomes of those that reach none.
+// Labels as the documentation defines them: how high each pixel is, which peak it reaches, and
+// which basins become one as the passes between them are taken from the highest down.
 class Labelling {
  public:
   Labelling(const Bytes& maps, Size size, const kernels::LabelRule& rule)
-      : size_(size), count_(static_cast<size_t>(size.height * size.width)) {
+      : size_(size), count_(static_cast<size_t>(size.height * size.width)), rule_(rule) {
     for (size_t pixel = 0; pixel < count_; ++pixel) {
       nucleus_.push_back(maps[2 * pixel] >= rule.nucleus_threshold);
-      distance_.push_back(maps[2 * pixel + 1]);
-      core_.push_back(nucleus_[pixel] && distance_[pixel] >= rule.core_threshold);
     }
-    find_cores(rule.min_core);
-    point_uphill();
-    leave_plateaus();
-    reach_cores();
-    join_coreless(rule.min_peak);
+    find_heights(maps);
+    reach_peaks();
+    join_basins();
   }
 
-  Labels numbered(int64_t min_area) const {
+  Labels numbered() const {
     std::map<int32_t, int64_t> areas;
     std::map<int32_t, int32_t> ids;
     for (const int32_t set : set_) ++areas[set];
     Labels labels = {std::vector<int32_t>(count_), 0};
     for (size_t pixel = 0; pixel < count_; ++pixel) {
       const int32_t set = set_[pixel];
-      if (set == kNowhere || areas[set] < min_area) continue;
+      if (set == kNowhere || areas[set] < rule_.min_area) continue;
+      if (height_[static_cast<size_t>(set)] < 16 * rule_.min_peak) continue;
       const auto [found, is_new] = ids.try_emplace(set, labels.count + 1);
       labels.count += is_new;
       labels.ids[pixel] = found->second;
@@ -49,126 +46,112 @@ class Labelling {
   }
 
  private:
-  using Pixels = std::vector<int32_t>;
+  // From a pixel to a later one in another basin.
+  struct Pass {
+    int height;
+    int32_t from;
+    int32_t to;
+  };
 
-  // In raster order: the four that share an edge, or all eight.
-  Pixels around(int32_t pixel, bool diagonals) const {
+  // A pixel of the image that goes on beyond its edges.
+  size_t nearest(int64_t row, int64_t column) const {
+    row = std::clamp<int64_t>(row, 0, size_.height - 1);
+    column = std::clamp<int64_t>(column, 0, size_.width - 1);
+    return static_cast<size_t>(row * size_.width + column);
+  }
+
+  static int filtered(int a, int b, int c, int d, int e) { return a + 4 * b + 6 * c + 4 * d + e; }
+  static int rounded(int sum) { return (sum + 8) / 16; }
+
+  void find_heights(const Bytes& maps) {
+    // Across: both filters, rounded once.
+    std::vector<int> across(count_);
+    const auto once = [&](int64_t row, int64_t column) {
+      const auto at = [&](int64_t i) { return maps[2 * nearest(row, column + i) + 1]; };
+      return filtered(at(-2), at(-1), at(0), at(1), at(2));
+    };
+    // Down: each rounded.
+    const auto down = [&](int64_t row, int64_t column) {
+      const auto at = [&](int64_t i) { return across[nearest(row + i, column)]; };
+      return rounded(filtered(at(-2), at(-1), at(0), at(1), at(2)));
+    };
+    for (int64_t row = 0; row < size_.height; ++row) {
+      for (int64_t i = 0; i < size_.width; ++i) {
+        across[nearest(row, i)] = rounded(filtered(once(row, i - 2), once(row, i - 1), once(row, i),
+                                                   once(row, i + 1), once(row, i + 2)));
+      }
+    }
+    height_.resize(count_);
+    for (int64_t row = 0; row < size_.height; ++row) {
+      for (int64_t i = 0; i < size_.width; ++i) {
+        height_[nearest(row, i)] = rounded(filtered(
+            down(row - 2, i), down(row - 1, i), down(row, i), down(row + 1, i), down(row + 2, i)));
+      }
+    }
+  }
+
+  // In raster order.
+  std::vector<int32_t> around(int32_t pixel) const {
     const auto width = static_cast<int32_t>(size_.width);
-    Pixels found;
+    std::vector<int32_t> found;
     for (int32_t row = pixel / width - 1; row <= pixel / width + 1; ++row) {
       for (int32_t column = pixel % width - 1; column <= pixel % width + 1; ++column) {
         const bool inside = row >= 0 && row < size_.height && column >= 0 && column < width;
-        const bool straight = row == pixel / width || column == pixel % width;
         const int32_t other = row * width + column;
-        if (inside && other != pixel && (straight || diagonals)) found.push_back(other);
+        if (inside && other != pixel && nucleus_[other]) found.push_back(other);
       }
     }
     return found;
   }
 
-  // Calls fn with the pixels of each set that `joined` neighbours of `member` make, in raster
-  // order of their first pixels.
-  template <class Member, class Joined, class Function>
-  void each_set(bool diagonals, Member&& member, Joined&& joined, Function&& fn) const {
-    std::vector<bool> seen(count_);
-    for (int32_t start = 0; start < static_cast<int32_t>(count_); ++start) {
-      if (!member(start) || seen[start]) continue;
-      Pixels pixels = {start};
-      seen[start] = true;
-      for (size_t i = 0; i < pixels.size(); ++i) {
-        for (const int32_t other : around(pixels[i], diagonals)) {
-          if (!member(other) || seen[other] || !joined(pixels[i], other)) continue;
-          seen[other] = true;
-          pixels.push_back(other);
-        }
-      }
-      fn(pixels);
-    }
+  // Of equals the first in raster order.
+  bool is_higher(int32_t a, int32_t b) const {
+    return height_[a] > height_[b] || (height_[a] == height_[b] && a < b);
   }
 
-  static bool always(int32_t, int32_t) { return true; }
-
-  void find_cores(int64_t min_core) {
-    core_set_.assign(count_, kNowhere);
-    const auto is_core = [&](int32_t pixel) { return core_[pixel]; };
-    each_set(false, is_core, always, [&](const Pixels& pixels) {
-      if (static_cast<int64_t>(pixels.size()) < min_core) return;
-      for (const int32_t pixel : pixels) core_set_[pixel] = pixels[0];
-    });
-  }
-
-  void point_uphill() {
-    target_.assign(count_, kNowhere);
+  void reach_peaks() {
+    std::vector<int32_t> target(count_, kNowhere);
     for (int32_t pixel = 0; pixel < static_cast<int32_t>(count_); ++pixel) {
-      if (!nucleus_[pixel] || core_[pixel]) continue;
-      int highest = distance_[pixel];
-      for (const int32_t other : around(pixel, true)) {
-        if (!nucleus_[other] || distance_[other] <= highest) continue;
-        highest = distance_[other];
-        target_[pixel] = other;
+      if (!nucleus_[pixel]) continue;
+      target[pixel] = pixel;
+      for (const int32_t other : around(pixel)) {
+        if (is_higher(other, target[pixel])) target[pixel] = other;
       }
+    }
+    for (int32_t pixel : target) {
+      while (pixel != kNowhere && target[pixel] != pixel) pixel = target[pixel];
+      set_.push_back(pixel);
     }
   }
 
-  // A plateau's pixels all move to the first of its neighbours of the same height that climbs.
-  void leave_plateaus() {
-    const Pixels climbs = target_;
-    const auto flat = [&](int32_t pixel) {
-      return nucleus_[pixel] && !core_[pixel] && climbs[pixel] == kNowhere;
-    };
-    const auto level = [&](int32_t a, int32_t b) { return distance_[a] == distance_[b]; };
-    each_set(true, flat, level, [&](const Pixels& pixels) {
-      auto exit = static_cast<int32_t>(count_);
-      for (const int32_t pixel : pixels) {
-        for (const int32_t other : around(pixel, true)) {
-          if (nucleus_[other] && !flat(other) && level(pixel, other)) exit = std::min(exit, other);
-        }
+  void join_basins() {
+    std::vector<Pass> passes;
+    for (int32_t pixel = 0; pixel < static_cast<int32_t>(count_); ++pixel) {
+      if (!nucleus_[pixel]) continue;
+      for (const int32_t other : around(pixel)) {
+        if (other < pixel || set_[other] == set_[pixel]) continue;
+        passes.push_back({std::min(height_[pixel], height_[other]), pixel, other});
       }
-      if (exit == static_cast<int32_t>(count_)) return;
-      for (const int32_t pixel : pixels) target_[pixel] = exit;
-    });
-  }
-
-  void reach_cores() {
-    for (int32_t start = 0; start < static_cast<int32_t>(count_); ++start) {
-      int32_t pixel = start;
-      while (target_[pixel] != kNowhere) pixel = target_[pixel];
-      set_.push_back(core_set_[pixel]);
     }
-  }
-
-  void join_coreless(int min_peak) {
-    const Pixels reached = set_;
-    const auto coreless = [&](int32_t pixel) {
-      return nucleus_[pixel] && reached[pixel] == kNowhere;
-    };
-    each_set(true, coreless, always, [&](const Pixels& pixels) {
-      int32_t gate = kNowhere;
-      for (const int32_t pixel : pixels) {
-        for (const int32_t other : around(pixel, true)) {
-          if (reached[other] != kNowhere && better_gate(other, gate)) gate = other;
-        }
-      }
-      int peak = 0;
-      for (const int32_t pixel : pixels) peak = std::max(peak, distance_[pixel]);
-      const int32_t alone = peak >= min_peak ? pixels[0] : kNowhere;
-      for (const int32_t pixel : pixels) set_[pixel] = gate == kNowhere ? alone : reached[gate];
-    });
-  }
-
-  bool better_gate(int32_t pixel, int32_t gate) const {
-    return gate == kNowhere || distance_[pixel] > distance_[gate] ||
-           (distance_[pixel] == distance_[gate] && pixel < gate);
+    std::stable_sort(passes.begin(), passes.end(),
+                     [](const Pass& a, const Pass& b) { return a.height > b.height; });
+    for (const Pass& pass : passes) {
+      int32_t high = set_[pass.from];
+      int32_t low = set_[pass.to];
+      if (high == low) continue;
+      if (is_higher(low, high)) std::swap(low, high);
+      const bool is_marker = height_[low] >= 16 * rule_.marker_threshold;
+      if (is_marker && height_[low] - pass.height >= 16 * rule_.prominence) continue;
+      std::replace(set_.begin(), set_.end(), low, high);
+    }
   }
 
   const Size size_;
   const size_t count_;
+  const kernels::LabelRule rule_;
   std::vector<bool> nucleus_;
-  std::vector<bool> core_;
-  std::vector<int> distance_;
-  Pixels core_set_;  // a core's first pixel
-  Pixels target_;    // where a pixel moves to
-  Pixels set_;       // a nucleus's name: the first pixel of its core, or its own
+  std::vector<int> height_;   // in sixteenths of a distance
+  std::vector<int32_t> set_;  // a nucleus's name: its peak
 };
 
 }  // namespace
@@ -209,7 +192,7 @@ void assemble(const Bytes& cells, int64_t tile, kernels::Point origin,
 }
 
 Labels label(const Bytes& maps, Size size, const kernels::LabelRule& rule) {
-  return Labelling(maps, size, rule).numbered(rule.min_area);
+  return Labelling(maps, size, rule).numbered();
 }
 
 }  // namespace nucleiseg::reference

@@ -228,8 +228,9 @@ void test_maps(Random& random, Results& results, Size size, int threads) {
   mask(view, threshold, is_nucleus.data(), size.width, threads);
   results.add("mask", is_nucleus, reference::mask(maps, threshold));
   const LabelRule rule = {static_cast<uint8_t>(random.pick(0, 160)),
-                          static_cast<uint8_t>(random.pick(0, 255)), random.pick(0, 9),
-                          random.pick(0, 9), static_cast<uint8_t>(random.pick(0, 200))};
+                          static_cast<uint8_t>(random.pick(0, 255)),
+                          static_cast<uint8_t>(random.pick(0, 60)), random.pick(0, 9),
+                          static_cast<uint8_t>(random.pick(0, 200))};
   std::vector<int32_t> labels(maps.size() / 2);
   const int32_t count = label(view, rule, labels.data(), threads);
   reference::Labels expected = reference::label(maps, size, rule);

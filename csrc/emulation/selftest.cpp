@@ -110,8 +110,9 @@ void test_mask(Random& random, const Stream& stream, int64_t height, int64_t wid
 void test_label(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
   const std::vector<uint8_t> maps = random_maps(random, height, width);
   const kernels::LabelRule rule = {static_cast<uint8_t>(pick(random, 0, 160)),
-                                   static_cast<uint8_t>(pick(random, 0, 255)), pick(random, 0, 9),
-                                   pick(random, 0, 9), static_cast<uint8_t>(pick(random, 0, 200))};
+                                   static_cast<uint8_t>(pick(random, 0, 255)),
+                                   static_cast<uint8_t>(pick(random, 0, 60)), pick(random, 0, 9),
+                                   static_cast<uint8_t>(pick(random, 0, 200))};
   std::vector<int32_t> expected(maps.size() / 2);
   const int32_t number = cpu::label(view_of(maps.data(), ValueType::kUint8, height, width, 2, 1),
                                     rule, expected.data(), 1);

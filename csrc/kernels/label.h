@@ -1,14 +1,18 @@
-// One pixel's step in the labelling of nuclei: where does it climb, and where would a set without a
-// core join a nucleus?
+// One pixel's step in the labelling of nuclei: how high is it, where does it climb, and which way
+// leads from its basin to another's?
 //
 // A watershed by the drop-of-water principle, upside down (Cousty, Bertrand, Najman and Couprie,
 // "Watershed Cuts: Minimum Spanning Forests and the Drop of Water Principle", IEEE TPAMI 31(8),
 // 2009, doi:10.1109/TPAMI.2008.173): each nucleus pixel moves to its highest neighbour, the height
-// being the centre distance, until it meets a core.
+// being the smoothed centre distance, and so to the peak of a basin. Basins whose peaks do not
+// stand out become one with a neighbour (the dynamics of Grimaud, "New measure of contrast: the
+// dynamics", SPIE 1769, 1992, doi:10.1117/12.60650).
 //
-// Heights are stored times 8, so that the three low bits can name the neighbour: the greatest of
-// the eight sums is then the highest neighbour, the first in raster order among equals. All values
-// fit 16 bits, and the background lies below every nucleus pixel.
+// Distances are smoothed by two binomial filters of five pixels in each direction, which is nearly
+// a Gaussian with a standard deviation of 1.4, on an image that goes on beyond its edges as its
+// edges are. Heights are in sixteenths of a distance, times 8, so that the three low bits can name
+// a neighbour: the greatest of the eight sums is then the highest neighbour, the first in raster
+// order among equals. All values fit 16 bits, and the background lies below every nucleus pixel.
 #pragma once
 
 #include <cstdint>
@@ -20,32 +24,46 @@ namespace nucleiseg::kernels {
 
 struct LabelRule {
   uint8_t nucleus_threshold;
-  uint8_t core_threshold;
-  int64_t min_core;  // pixels; cores with fewer are none
-  int64_t min_area;  // pixels; nuclei with fewer are dropped
-  uint8_t min_peak;  // least highest distance of a nucleus that has no core
+  uint8_t marker_threshold;  // a basin with a lower peak joins the neighbour with the highest pass
+  uint8_t prominence;        // so does one whose peak is less than this above that pass
+  int64_t min_area;          // pixels; nuclei with fewer are dropped
+  uint8_t min_peak;          // so are those with a lower peak
 };
+
+constexpr int kSmoothed = 4;  // pixels to each side that a smoothed distance sees
+
+// The filter 1, 4, 6, 4, 1: 16 times its inputs, which may be up to 4080.
+NUCLEISEG_HOST_DEVICE uint16_t five(uint16_t a, uint16_t b, uint16_t c, uint16_t d, uint16_t e) {
+  return static_cast<uint16_t>(a + e + 4 * (b + d) + 6 * c);
+}
+
+// What five() gave, back in the units of its inputs, rounded half up.
+NUCLEISEG_HOST_DEVICE uint16_t sixteenth(uint16_t sum) {
+  return static_cast<uint16_t>((sum + 8) >> 4);
+}
+
+constexpr int16_t kHeightUnit = 8;
+constexpr int16_t kBackgroundHeight = -kHeightUnit;
+constexpr int kUnitsPerDistance = 16;
+
+// `smoothed` is in sixteenths.
+NUCLEISEG_HOST_DEVICE int16_t height(uint8_t probability, uint16_t smoothed, uint8_t threshold) {
+  return is_nucleus(probability, threshold) ? static_cast<int16_t>(smoothed * kHeightUnit)
+                                            : kBackgroundHeight;
+}
 
 // What a pixel is. kClimb + k climbs to neighbour k: north-west is 0, north 1, ... south-east 7.
 constexpr uint8_t kBackground = 0;
 constexpr uint8_t kClimb = 1;
-constexpr uint8_t kPlateau = 9;  // not core, nothing higher, a neighbour of equal height
-constexpr uint8_t kSummit = 10;  // not core, every neighbour lower
-constexpr uint8_t kCore = 11;
+constexpr uint8_t kPeak = 9;
 
 constexpr int kNeighbours = 8;
+constexpr int kWest = 3;
+constexpr int kEast = 4;
 
 // Where neighbour k lies. Functions, since device code reads no array of constants by index.
 NUCLEISEG_HOST_DEVICE int row_step(int k) { return (k < 4 ? k : k + 1) / 3 - 1; }
 NUCLEISEG_HOST_DEVICE int column_step(int k) { return (k < 4 ? k : k + 1) % 3 - 1; }
-
-constexpr int16_t kHeightUnit = 8;
-constexpr int16_t kBackgroundHeight = -kHeightUnit;
-
-NUCLEISEG_HOST_DEVICE int16_t height(uint8_t probability, uint8_t distance, uint8_t threshold) {
-  return is_nucleus(probability, threshold) ? static_cast<int16_t>(distance * kHeightUnit)
-                                            : kBackgroundHeight;
-}
 
 NUCLEISEG_HOST_DEVICE int16_t higher(int16_t a, int16_t b) { return a > b ? a : b; }
 
@@ -58,28 +76,44 @@ NUCLEISEG_HOST_DEVICE int16_t steepest(const int16_t* above, const int16_t* here
   return higher(higher(north, south), higher(named(here[-1], 3), named(here[1], 4)));
 }
 
-// `core` is the height of the core threshold; `best` is what steepest() gave.
-NUCLEISEG_HOST_DEVICE uint8_t code(int16_t own, int16_t best, int16_t core) {
-  const int16_t climb = static_cast<int16_t>(kClimb + 7 - (best & 7));
-  const int16_t flat = best >= own ? kPlateau : kSummit;
-  const int16_t loose = best >= static_cast<int16_t>(own + kHeightUnit) ? climb : flat;
-  const int16_t nucleus = own >= core ? int16_t{kCore} : loose;
+// `best` is what steepest() gave. Of pixels of one height the first in raster order counts as the
+// highest: one climbs to neighbours 0 to 3 of its own height, whose names are 4 or more.
+NUCLEISEG_HOST_DEVICE uint8_t code(int16_t own, int16_t best) {
+  const auto climb = static_cast<int16_t>(kClimb + 7 - (best & 7));
+  const int16_t nucleus = best >= static_cast<int16_t>(own + 4) ? climb : int16_t{kPeak};
   return static_cast<uint8_t>(own < 0 ? int16_t{kBackground} : nucleus);
 }
 
-// A set of coreless pixels joins the nucleus of the pixel with the greatest key among those that it
-// touches: the highest, the first in raster order among equals. No key is below 2^31.
-NUCLEISEG_HOST_DEVICE uint64_t gate_key(uint8_t distance, int32_t pixel) {
-  return uint64_t{distance} << 32 | static_cast<uint32_t>(~pixel);
+// A pass leads from a pixel to its neighbour k >= 4 in another basin, at the height of the lower of
+// the two. The greatest key is the highest, the first in raster order of its first pixel among
+// equals, and then the least k; none is 0.
+NUCLEISEG_HOST_DEVICE uint64_t pass_key(int16_t a, int16_t b, int32_t pixel, int k) {
+  const auto units = static_cast<uint64_t>((a < b ? a : b) / kHeightUnit);
+  const uint64_t place = static_cast<uint64_t>(pixel) * 4 + static_cast<uint64_t>(k - 4);
+  return units << 36 | ((uint64_t{1} << 36) - 1 - place);
 }
 
-// The key of a set's own pixel, which is less than that of any gate: what is left in the end where
-// there is no gate is the set's highest distance.
-NUCLEISEG_HOST_DEVICE uint64_t peak_key(uint8_t distance) { return distance; }
-NUCLEISEG_HOST_DEVICE bool is_gate(uint64_t key) { return key > 255; }
+// In sixteenths of a distance.
+NUCLEISEG_HOST_DEVICE int32_t pass_height(uint64_t key) { return static_cast<int32_t>(key >> 36); }
 
-NUCLEISEG_HOST_DEVICE int32_t gate_pixel(uint64_t key) {
-  return static_cast<int32_t>(~static_cast<uint32_t>(key));
+NUCLEISEG_HOST_DEVICE int32_t pass_pixel(uint64_t key) {
+  return static_cast<int32_t>((((uint64_t{1} << 36) - 1) & ~key) / 4);
+}
+NUCLEISEG_HOST_DEVICE int pass_neighbour(uint64_t key) { return static_cast<int>(~key & 3) + 4; }
+
+// Does a basin join the one beyond its highest pass? `peak` and `pass` are in sixteenths.
+//
+// Passes taken one by one, from the highest down, joining two basins wherever this is true of one
+// of them, give the same as rounds in which all basins of which it is true join at once, each
+// beyond its highest pass: what is joined on the way is never higher above the next pass than what
+// was there before.
+NUCLEISEG_HOST_DEVICE bool joins(int32_t peak, int32_t pass, const LabelRule& rule) {
+  return peak < rule.marker_threshold * kUnitsPerDistance ||
+         peak - pass < rule.prominence * kUnitsPerDistance;
+}
+
+NUCLEISEG_HOST_DEVICE bool is_kept(int64_t area, int32_t peak, const LabelRule& rule) {
+  return area >= rule.min_area && peak >= rule.min_peak * kUnitsPerDistance;
 }
 
 }  // namespace nucleiseg::kernels

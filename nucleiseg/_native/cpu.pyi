@@ -85,8 +85,8 @@ def mask(
 def label(
     maps: NDArray[np.uint8],
     nucleus_threshold: int,
-    core_threshold: int,
-    min_core: int,
+    marker_threshold: int,
+    prominence: int,
     min_area: int,
     min_peak: int = 0,
     threads: int = 1,

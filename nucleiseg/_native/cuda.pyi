@@ -166,8 +166,8 @@ def label_workspace(height: int, width: int) -> int: ...
 def label(
     maps: CudaArray,
     nucleus_threshold: int,
-    core_threshold: int,
-    min_core: int,
+    marker_threshold: int,
+    prominence: int,
     min_area: int,
     min_peak: int = 0,
     *,
