@@ -60,6 +60,7 @@ constexpr uint8_t kPeak = 9;
 constexpr int kNeighbours = 8;
 constexpr int kWest = 3;
 constexpr int kEast = 4;
+constexpr int kSouth = 6;
 
 // Where neighbour k lies. Functions, since device code reads no array of constants by index.
 NUCLEISEG_HOST_DEVICE int row_step(int k) { return (k < 4 ? k : k + 1) / 3 - 1; }

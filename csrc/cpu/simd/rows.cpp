@@ -37,17 +37,161 @@ void mask(const uint8_t* __restrict maps, size_t count, uint8_t threshold,
   for (size_t i = 0; i < count; ++i) out[i] = kernels::is_nucleus(maps[2 * i], threshold);
 }
 
-void heights(const uint8_t* __restrict maps, size_t count, uint8_t threshold,
-             int16_t* __restrict out) {
+// A pixel's probability and distance in one value: they lie in memory in this order.
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the distance is the higher byte");
+
+uint16_t pair(const uint8_t* maps, size_t pixel) {
+  uint16_t both;
+  __builtin_memcpy(&both, maps + 2 * pixel, sizeof both);
+  return both;
+}
+
+void smooth_across(const uint8_t* __restrict maps, size_t count, uint16_t* __restrict distances,
+                   uint16_t* __restrict sums, uint16_t* __restrict out) {
+  constexpr size_t kBeside = kernels::kSmoothed;
   for (size_t i = 0; i < count; ++i) {
-    out[i] = kernels::height(maps[2 * i], maps[2 * i + 1], threshold);
+    distances[kBeside + i] = static_cast<uint16_t>(pair(maps, i) >> 8);
+  }
+  for (size_t i = 0; i < kBeside; ++i) {
+    distances[i] = distances[kBeside];
+    distances[kBeside + count + i] = distances[kBeside + count - 1];
+  }
+  for (size_t i = 0; i < count + kBeside; ++i) {
+    sums[i] = kernels::five(distances[i], distances[i + 1], distances[i + 2], distances[i + 3],
+                            distances[i + 4]);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = kernels::sixteenth(
+        kernels::five(sums[i], sums[i + 1], sums[i + 2], sums[i + 3], sums[i + 4]));
+  }
+}
+
+void smooth_down(const uint16_t* const* five_rows, size_t count, uint16_t* __restrict out) {
+  const uint16_t* __restrict a = five_rows[0];
+  const uint16_t* __restrict b = five_rows[1];
+  const uint16_t* __restrict c = five_rows[2];
+  const uint16_t* __restrict d = five_rows[3];
+  const uint16_t* __restrict e = five_rows[4];
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = kernels::sixteenth(kernels::five(a[i], b[i], c[i], d[i], e[i]));
+  }
+}
+
+void heights(const uint16_t* const* five_rows, const uint8_t* __restrict maps, size_t count,
+             uint8_t threshold, int16_t* __restrict out) {
+  const uint16_t* __restrict a = five_rows[0];
+  const uint16_t* __restrict b = five_rows[1];
+  const uint16_t* __restrict c = five_rows[2];
+  const uint16_t* __restrict d = five_rows[3];
+  const uint16_t* __restrict e = five_rows[4];
+  for (size_t i = 0; i < count; ++i) {
+    const uint16_t smoothed = kernels::sixteenth(kernels::five(a[i], b[i], c[i], d[i], e[i]));
+    out[i] = kernels::height(static_cast<uint8_t>(pair(maps, i)), smoothed, threshold);
   }
 }
 
 void codes(const int16_t* __restrict above, const int16_t* __restrict here,
-           const int16_t* __restrict below, size_t count, int16_t core, uint8_t* __restrict out) {
+           const int16_t* __restrict below, size_t count, uint8_t* __restrict out) {
   for (size_t i = 0; i < count; ++i) {
-    out[i] = kernels::code(here[i], kernels::steepest(above + i, here + i, below + i), core);
+    out[i] = kernels::code(here[i], kernels::steepest(above + i, here + i, below + i));
+  }
+}
+
+// 255 or 0, without a branch for the compiler to keep.
+uint8_t flag(bool is_true) { return static_cast<uint8_t>(0 - static_cast<int>(is_true)); }
+
+// Do two neighbours in a row climb into the same other row, to pixels that are linked there? The
+// codes that lead to that row begin with `first`; the links are those of the other row, from the
+// left pixel's column on and from one before and one after.
+uint8_t linked_across(uint8_t left, uint8_t right, uint8_t first, uint8_t before, uint8_t here,
+                      uint8_t after) {
+  const auto a = static_cast<uint8_t>(left - first);
+  const auto b = static_cast<uint8_t>(right - first);
+  const auto both = static_cast<uint8_t>(flag(a < 3) & flag(b < 3));
+  // Steps of -1, 0 and 1 columns are 0, 1 and 2: the left pixel's goes to a - 1, the other's to b.
+  const auto same = static_cast<uint8_t>(flag(static_cast<uint8_t>(b + 1) == a));
+  const auto aside = static_cast<uint8_t>(flag(a == b) & flag(a != 1));
+  return static_cast<uint8_t>(both & (flag(a != 0) | before) & (flag(b != 2) | after) &
+                              (same | aside | here));
+}
+
+constexpr uint8_t kToNorthWest = kernels::kClimb;
+constexpr uint8_t kToNorth = kernels::kClimb + 1;
+constexpr uint8_t kToNorthEast = kernels::kClimb + 2;
+constexpr uint8_t kToWest = kernels::kClimb + kernels::kWest;
+constexpr uint8_t kToEast = kernels::kClimb + kernels::kEast;
+constexpr uint8_t kToSouthWest = kernels::kClimb + kernels::kSouth - 1;
+constexpr uint8_t kToSouth = kernels::kClimb + kernels::kSouth;
+constexpr uint8_t kToSouthEast = kernels::kClimb + kernels::kSouth + 1;
+
+// Which pixels of a row are linked to those below them: one climbs to the other, or to one that is
+// linked to the other in its row.
+void link_down(const uint8_t* __restrict codes, const uint8_t* __restrict below_codes,
+               const uint8_t* __restrict links, const uint8_t* __restrict below, size_t count,
+               uint8_t* __restrict down) {
+  const uint8_t* __restrict before = links - 1;
+  const uint8_t* __restrict below_before = below - 1;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t upper = codes[i];
+    const uint8_t lower = below_codes[i];
+    down[i] = static_cast<uint8_t>(
+        flag(upper == kToSouth) | flag(lower == kToNorth) |
+        (flag(upper == kToSouthWest) & below_before[i]) | (flag(upper == kToSouthEast) & below[i]) |
+        (flag(lower == kToNorthWest) & before[i]) | (flag(lower == kToNorthEast) & links[i]));
+  }
+}
+
+// Links of a row from `down`, those to another row, where `west` and `east` lead.
+void link_around(const uint8_t* __restrict codes, const uint8_t* __restrict other,
+                 const uint8_t* __restrict down, uint8_t west, uint8_t east, size_t count,
+                 uint8_t* __restrict links) {
+  const uint8_t* __restrict next = codes + 1;
+  const uint8_t* __restrict next_down = down + 1;
+  for (size_t i = 0; i < count; ++i) {
+    links[i] = static_cast<uint8_t>(links[i] | (flag(next[i] == west) & down[i]) |
+                                    (flag(codes[i] == east) & next_down[i]) |
+                                    (down[i] & next_down[i] & other[i]));
+  }
+}
+
+void link_above(const uint8_t* __restrict above_codes, const uint8_t* __restrict codes,
+                const uint8_t* __restrict above, size_t count, uint8_t* __restrict links,
+                uint8_t* __restrict down) {
+  const uint8_t* __restrict next = codes + 1;
+  const uint8_t* __restrict before = above - 1;
+  const uint8_t* __restrict after = above + 1;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t across =
+        linked_across(codes[i], next[i], kToNorthWest, before[i], above[i], after[i]);
+    links[i] = static_cast<uint8_t>(flag(codes[i] == kToEast) | flag(next[i] == kToWest) | across);
+  }
+  link_down(above_codes, codes, above, links, count, down);
+  link_around(codes, above, down, kToNorthWest, kToNorthEast, count, links);
+}
+
+void link_below(const uint8_t* __restrict codes, const uint8_t* __restrict below_codes,
+                const uint8_t* __restrict below, size_t count, uint8_t* __restrict links,
+                uint8_t* __restrict down) {
+  const uint8_t* __restrict next = codes + 1;
+  const uint8_t* __restrict before = below - 1;
+  const uint8_t* __restrict after = below + 1;
+  for (size_t i = 0; i < count; ++i) {
+    links[i] = static_cast<uint8_t>(
+        links[i] | linked_across(codes[i], next[i], kToSouthWest, before[i], below[i], after[i]));
+  }
+  link_down(codes, below_codes, links, below, count, down);
+  link_around(codes, below, down, kToSouthWest, kToSouthEast, count, links);
+}
+
+void tops(const int16_t* __restrict heights, const uint8_t* __restrict links, size_t count,
+          uint8_t* __restrict out) {
+  const int16_t* __restrict before = heights - 1;
+  const int16_t* __restrict after = heights + 1;
+  const uint8_t* __restrict links_before = links - 1;
+  for (size_t i = 0; i < count; ++i) {
+    const auto lower = static_cast<uint8_t>((flag(before[i] >= heights[i]) & links_before[i]) |
+                                            (flag(after[i] > heights[i]) & links[i]));
+    out[i] = static_cast<uint8_t>(flag(heights[i] >= 0) & ~lower);
   }
 }
 
@@ -77,8 +221,13 @@ const Rows table = {NUCLEISEG_TEXT(NUCLEISEG_LEVEL),
                     normalize<double>,
                     grey_to_rgb,
                     mask,
+                    smooth_across,
+                    smooth_down,
                     heights,
                     codes,
+                    link_above,
+                    link_below,
+                    tops,
                     pool};
 
 }  // namespace nucleiseg::cpu::NUCLEISEG_LEVEL

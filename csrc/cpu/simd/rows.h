@@ -25,10 +25,26 @@ struct Rows {
   void (*grey_to_rgb)(const uint8_t* grey, size_t count, uint8_t* rgb);
   // `maps` holds (probability, distance) pairs, here and below.
   void (*mask)(const uint8_t* maps, size_t count, uint8_t threshold, uint8_t* mask);
-  void (*heights)(const uint8_t* maps, size_t count, uint8_t threshold, int16_t* heights);
-  // The rows of heights can be read one before their beginning and one past their end.
+  // Distances smoothed along the row. `distances` and `sums` are scratch, of 8 and 4
+  // values more than `count`.
+  void (*smooth_across)(const uint8_t* maps, size_t count, uint16_t* distances, uint16_t* sums,
+                        uint16_t* out);
+  // The same from row to row, of five rows; for heights a second time.
+  void (*smooth_down)(const uint16_t* const* five_rows, size_t count, uint16_t* out);
+  void (*heights)(const uint16_t* const* five_rows, const uint8_t* maps, size_t count,
+                  uint8_t threshold, int16_t* heights);
+  // The rows here and below can be read one before their beginning and one past their end.
   void (*codes)(const int16_t* above, const int16_t* here, const int16_t* below, size_t count,
-                int16_t core, uint8_t* codes);
+                uint8_t* codes);
+  // links[i] is 255 where pixels i and i + 1 are known to reach one peak, and else 0. The first
+  // writes what the row and the one above tell, the second adds what the row below tells. `scratch`
+  // is a row, too, and 0 in the end behind `count`.
+  void (*link_above)(const uint8_t* above_codes, const uint8_t* codes, const uint8_t* above_links,
+                     size_t count, uint8_t* links, uint8_t* scratch);
+  void (*link_below)(const uint8_t* codes, const uint8_t* below_codes, const uint8_t* below_links,
+                     size_t count, uint8_t* links, uint8_t* scratch);
+  // 255 where a nucleus pixel is higher than those that it is linked to, the first of equal ones.
+  void (*tops)(const int16_t* heights, const uint8_t* links, size_t count, uint8_t* tops);
   // The largest of 2 x 2 pixels of two rows, for each of `count` pixels' channels,
   // a multiple of 16.
   void (*pool)(const uint8_t* above, const uint8_t* below, size_t count, size_t channels,

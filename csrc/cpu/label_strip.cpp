@@ -1,0 +1,287 @@
+#include "cpu/label_strip.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/label_pass.h"
+#include "cpu/simd/rows.h"
+
+namespace nucleiseg::cpu {
+
+using kernels::kBackground;
+using kernels::kClimb;
+using kernels::kPeak;
+
+// What a piece's parent is until it is known: the pixel that it climbs to, above or outside.
+constexpr int32_t as_pixel(int32_t pixel) { return -1 - pixel; }
+
+constexpr int64_t kBits = 64;
+
+// One bit for each of the bytes: the lowest of what `flags` makes of eight at once.
+template <class Flags>
+uint64_t bits_of(const uint8_t* bytes, Flags&& flags) {
+  uint64_t bits = 0;
+  for (int i = 0; i < kBits; i += 8) {
+    uint64_t eight;
+    std::memcpy(&eight, bytes + i, sizeof eight);
+    // The product's highest byte gets bit k from byte k: 8 k + 7 (8 - k) = 56 + k.
+    const uint64_t eight_bits = (flags(eight) & 0x0101010101010101) * 0x0102040810204080 >> 56;
+    bits |= eight_bits << i;
+  }
+  return bits;
+}
+
+StripScan::StripScan(const ImageView& maps, const kernels::LabelRule& rule)
+    : width_(maps.width),
+      pitch_(maps.width + 2 * kMargin),
+      rule_(rule),
+      heights_(maps, rule.nucleus_threshold),
+      scratch_(static_cast<size_t>(maps.width) + kMargin),
+      owners_(static_cast<size_t>(2 * maps.width)) {
+  for (int k = 0; k < kernels::kNeighbours; ++k) {
+    step_[kClimb + k] =
+        static_cast<int32_t>(kernels::row_step(k) * width_ + kernels::column_step(k));
+  }
+}
+
+void StripScan::run(Strip& strip) {
+  start(strip);
+  heights_.find(strip.row_begin, strip.row_end);
+  link_downwards();
+  for (int64_t row = rows_ - 1; row >= 0; --row) {
+    cut(row);
+    if (row + 1 < rows_) follow_upwards(row + 1);
+  }
+  name_basins(strip);
+  find_passes(strip);
+  keep_outer_rows(strip);
+}
+
+void StripScan::start(const Strip& strip) {
+  begin_ = strip.row_begin;
+  rows_ = strip.row_end - strip.row_begin;
+  // Margins are 0 from the start, and stay so.
+  const auto size = static_cast<size_t>((rows_ + 2) * pitch_);
+  codes_.resize(std::max(codes_.size(), size));
+  links_.resize(std::max(links_.size(), size));
+  std::fill_n(codes(rows_), width_, kBackground);
+  std::fill_n(links(rows_), width_, uint8_t{0});
+  pieces_.clear();
+  parents_.clear();
+  tops_.clear();
+  row_begin_.assign(1, 0);
+}
+
+void StripScan::link_downwards() {
+  const Rows& table = rows();
+  const auto count = static_cast<size_t>(width_);
+  for (int64_t row = 0; row < rows_; ++row) {
+    table.codes(heights(row - 1), heights(row), heights(row + 1), count, codes(row));
+    table.link_above(codes(row - 1), codes(row), links(row - 1), count, links(row),
+                     scratch_.data());
+  }
+}
+
+void StripScan::cut(int64_t row) {
+  const uint8_t* code = codes(row);
+  uint8_t* link = links(row);
+  const auto count = static_cast<size_t>(width_);
+  rows().link_below(code, codes(row + 1), links(row + 1), count, link, scratch_.data());
+  rows().tops(heights(row), link, count, scratch_.data());
+  OpenPiece open;
+  for (int64_t first = 0; first < width_; first += kBits) {
+    const uint64_t nucleus = bits_of(code + first, [](uint64_t codes) {
+      return (codes + 0x7f7f7f7f7f7f7f7f) >> 7;  // codes are no greater than 128
+    });
+    if (nucleus == 0) continue;
+    const auto as_they_are = [](uint64_t flags) { return flags; };
+    const uint64_t last = nucleus & ~bits_of(link + first, as_they_are);
+    cut_block(row, first, nucleus, last, bits_of(scratch_.data() + first, as_they_are), open);
+  }
+  row_begin_.push_back(static_cast<int32_t>(pieces_.size()));
+}
+
+// Of the columns from `first` on, given as bits: the nucleus pixels, the last ones of pieces and
+// those that are higher than their neighbours. A piece may go on in the next block.
+void StripScan::cut_block(int64_t row, int64_t first, uint64_t nucleus, uint64_t last,
+                          uint64_t tops, OpenPiece& open) {
+  const int16_t* height = heights(row);
+  while (nucleus != 0) {
+    if (open.begin == kNowhere) open = {first + __builtin_ctzll(nucleus), kNowhere};
+    const uint64_t end = last & -last;
+    const uint64_t own = end ^ (end - 1);  // all where there is no end
+    for (uint64_t top = tops & own; top != 0; top &= top - 1) {
+      const int64_t column = first + __builtin_ctzll(top);
+      if (open.highest == kNowhere || height[column] > height[open.highest]) open.highest = column;
+    }
+    if (end == 0) return;
+    add_piece(row, open, first + __builtin_ctzll(end));
+    open.begin = kNowhere;
+    nucleus &= ~own;
+    last &= ~own;
+    tops &= ~own;
+  }
+}
+
+void StripScan::add_piece(int64_t row, const OpenPiece& piece, int64_t last) {
+  const auto number = static_cast<int32_t>(pieces_.size());
+  std::fill_n(owners(row) + piece.begin, last - piece.begin + 1, number);
+  // What the highest pixel climbs to is higher than all of the piece: no way leads back to it.
+  const uint8_t code = codes(row)[piece.highest];
+  int32_t parent = number;
+  if (code != kPeak) {
+    const bool is_known = code >= kClimb + kernels::kSouth - 1 && row + 1 < rows_;
+    const int32_t target = static_cast<int32_t>(piece.highest) + step_[code];
+    parent = is_known ? owners(row + 1)[target - width_] : as_pixel(first_pixel(row) + target);
+  }
+  pieces_.push_back({first_pixel(row) + static_cast<int32_t>(piece.begin),
+                     static_cast<int32_t>(last - piece.begin + 1), kNowhere});
+  parents_.push_back(parent);
+  tops_.push_back(heights(row)[piece.highest] / kernels::kHeightUnit);
+}
+
+// Finds the parents of a row's pieces in the row above, which was cut after it.
+void StripScan::follow_upwards(int64_t row) {
+  const int32_t first = first_pixel(row - 1);
+  for (int32_t i = pieces_begin(row); i < pieces_end(row); ++i) {
+    int32_t& parent = parents_[static_cast<size_t>(i)];
+    const int32_t pixel = as_pixel(parent);
+    if (pixel >= first && pixel < first + width_) parent = owners(row - 1)[pixel - first];
+  }
+}
+
+// Shortens the way it goes. The last piece may climb to a pixel outside.
+int32_t StripScan::find(int32_t piece) {
+  int32_t next = parents_[static_cast<size_t>(piece)];
+  while (next != piece && next >= 0) {
+    const int32_t after = parents_[static_cast<size_t>(next)];
+    if (after >= 0) parents_[static_cast<size_t>(piece)] = after;
+    piece = next;
+    next = after;
+  }
+  return piece;
+}
+
+void StripScan::name_basins(Strip& strip) {
+  names_.assign(pieces_.size(), kNowhere);
+  near_peak_.clear();
+  near_begin_.assign(1, 0);
+  strip.pieces.reserve(pieces_.size());
+  for (int64_t row = 0; row < rows_; ++row) {
+    for (int32_t i = pieces_begin(row); i < pieces_end(row); ++i) {
+      const auto root = static_cast<size_t>(find(i));
+      const int32_t peak = tops_[root];
+      if (names_[root] == kNowhere) {
+        names_[root] = static_cast<int32_t>(strip.basins.size());
+        const int32_t outlet = parents_[root] < 0 ? as_pixel(parents_[root]) : kNowhere;
+        strip.basins.push_back({0, peak, outlet});
+      }
+      Piece& piece = pieces_[static_cast<size_t>(i)];
+      piece.basin = names_[root];
+      strip.basins[static_cast<size_t>(piece.basin)].area += piece.length;
+      strip.pieces.push_back(piece);
+      if (kernels::joins(peak, tops_[static_cast<size_t>(i)], rule_)) near_peak_.push_back(i);
+    }
+    near_begin_.push_back(near_peak_.size());
+  }
+}
+
+// Of the passes between two basins the greatest is enough. A pair's follow each other closely, so
+// nearly all others are found where the pair's last one is remembered.
+void StripScan::note(const Pass& pass, Strip& strip) {
+  const auto low = static_cast<uint32_t>(std::min(pass.from, pass.to));
+  const auto high = static_cast<uint32_t>(std::max(pass.from, pass.to));
+  uint32_t& last = recent_[(low * 5 + high) % kRecent];
+  if (last < strip.passes.size()) {
+    Pass& known = strip.passes[last];
+    if (std::minmax(known.from, known.to) == std::minmax(pass.from, pass.to)) {
+      known.key = std::max(known.key, pass.key);
+      return;
+    }
+  }
+  last = static_cast<uint32_t>(strip.passes.size());
+  strip.passes.push_back(pass);
+}
+
+// A pass that leads nowhere even for the lower of two peaks, as far as they are known, never will:
+// peaks only rise. Most pieces are too far below their peak for a pass there to lead on.
+void StripScan::find_passes(Strip& strip) {
+  const auto width = static_cast<int32_t>(width_);
+  for (int64_t row = 0; row < rows_; ++row) {
+    for (size_t k = near_begin_[static_cast<size_t>(row)];
+         k < near_begin_[static_cast<size_t>(row) + 1]; ++k) {
+      const int32_t i = near_peak_[k];
+      if (i > pieces_begin(row)) look_beside(row, i - 1, i, strip);
+      if (i + 1 < pieces_end(row)) look_beside(row, i, i + 1, strip);
+    }
+    if (row > 0) {
+      each_touching(row, row - 1, -width,
+                    [&](int32_t i, int32_t above) { look_below(row - 1, above, i, strip); });
+    }
+    if (row + 1 < rows_) {
+      each_touching(row, row + 1, width,
+                    [&](int32_t i, int32_t below) { look_below(row, i, below, strip); });
+    }
+  }
+}
+
+// Calls fn(piece, other) for each piece of a row that is near its peak and each that it touches in
+// another row, whose pixels are `shift` further on.
+template <class Function>
+void StripScan::each_touching(int64_t row, int64_t other_row, int32_t shift, Function&& fn) const {
+  const int32_t end = pieces_end(other_row);
+  int32_t first = pieces_begin(other_row);
+  for (size_t k = near_begin_[static_cast<size_t>(row)];
+       k < near_begin_[static_cast<size_t>(row) + 1]; ++k) {
+    const Piece& piece = pieces_[static_cast<size_t>(near_peak_[k])];
+    while (first != end && pieces_[static_cast<size_t>(first)].end() - shift < piece.start) {
+      ++first;
+    }
+    for (int32_t other = first; other != end; ++other) {
+      if (pieces_[static_cast<size_t>(other)].start - shift > piece.end()) break;
+      if (pieces_[static_cast<size_t>(other)].basin != piece.basin) fn(near_peak_[k], other);
+    }
+  }
+}
+
+bool StripScan::may_join(int32_t a, int32_t b, int32_t height, const Strip& strip) const {
+  const auto peak = [&](int32_t i) {
+    return strip.basins[static_cast<size_t>(pieces_[static_cast<size_t>(i)].basin)].peak;
+  };
+  return kernels::joins(std::min(peak(a), peak(b)), height, rule_);
+}
+
+template <class Key>
+void StripScan::look(int32_t from, int32_t to, Strip& strip, Key&& key_of) {
+  const int32_t basins[2] = {pieces_[static_cast<size_t>(from)].basin,
+                             pieces_[static_cast<size_t>(to)].basin};
+  if (basins[0] == basins[1]) return;
+  const int32_t most = std::min(tops_[static_cast<size_t>(from)], tops_[static_cast<size_t>(to)]);
+  if (!may_join(from, to, most, strip)) return;
+  const uint64_t key = key_of();
+  if (!may_join(from, to, kernels::pass_height(key), strip)) return;
+  note({key, basins[0], basins[1]}, strip);
+}
+
+void StripScan::look_beside(int64_t row, int32_t left, int32_t right, Strip& strip) {
+  const Piece& piece = pieces_[static_cast<size_t>(left)];
+  if (piece.end() != pieces_[static_cast<size_t>(right)].start) return;
+  look(left, right, strip, [&] { return pass_beside(piece, heights(row), first_pixel(row)); });
+}
+
+void StripScan::look_below(int64_t row, int32_t upper, int32_t lower, Strip& strip) {
+  look(upper, lower, strip, [&] {
+    return pass_below(pieces_[static_cast<size_t>(upper)], pieces_[static_cast<size_t>(lower)],
+                      heights(row), heights(row + 1), first_pixel(row),
+                      static_cast<int32_t>(width_));
+  });
+}
+
+void StripScan::keep_outer_rows(Strip& strip) const {
+  strip.first_row_end = pieces_end(0) - pieces_begin(0);
+  strip.last_row_begin = static_cast<int32_t>(pieces_.size()) - row_begin_[1];
+  strip.first_heights.assign(heights(0), heights(0) + width_);
+  strip.last_heights.assign(heights(rows_ - 1), heights(rows_ - 1) + width_);
+}
+
+}  // namespace nucleiseg::cpu
