@@ -16,11 +16,10 @@
 //
 // The host does not wait to see whether basins still join: it launches as many rounds as can be
 // needed, and those after the last that joined anything return at once. A basin that joins nothing
-// in one round never will: its own highest pass is too low for it, and whatever joins it, itself
-// lower or it would not, brings lower passes still. So each round leaves at most half as many
-// basins that may join as there were, for those that joined in it are in groups of two or more.
-// Counting the others, from the first on, as one, n become (n + 1) / 2 at the most, and of one
-// nothing joins: log2(n) rounds, rounded up, are enough.
+// in one round never will: its highest pass is too low for it, and those that join it are lower
+// than it is and bring lower passes alone. The others form groups of two or more, so that at most
+// half as many basins may join in the next round. Counting those that never will as one, n basins
+// become n / 2, rounded up, and of one nothing joins: log2(n) rounds, rounded up, are enough.
 //
 // No two peaks are neighbours, so a square of 2 x 2 pixels holds one at the most: what is kept for
 // each basin is kept in its peak's square. For the same reason a peak's own height makes no pass,
@@ -55,7 +54,7 @@ constexpr int kJumps = 2;
 // Blocks of a round, which fill a large card: so a round in which nothing is left to do is short.
 constexpr int64_t kRoundBlocks = 1024;
 // A round has two launches; the rounds after these have one together, of one block.
-constexpr int32_t kWideRounds = 8;
+constexpr int32_t kWideRounds = 6;
 constexpr uint32_t kLastThreads = 512;
 constexpr int32_t kMostRounds = 30;  // of fewer than 2**31 pixels
 
