@@ -67,27 +67,30 @@ class Step(NamedTuple):
 
 
 # Every pass of csrc/cuda/label.cu: bytes that every pixel costs, and every nucleus pixel. A cell is
-# 4 bytes, a code 1, an area 4, a first pixel 4, a gate 8; an addition in memory reads and writes.
+# 4 bytes, a height 2, and of a basin's pass, area and first pixel there is one for 2 x 2 pixels; an
+# addition in memory reads and writes. Of the rounds, two have work: one joins the basins that join,
+# one finds that there are no more.
 LABEL_PASSES = {
-    "clear areas, exits": (8, 0),
-    "classify": (2 + 1 + 4, 0),
-    "unite": (1, 8),
-    "census": (1, 8 + 8),
-    "settle": (1 + 4, 0),
+    "clear passes, marks": (2 + 1, 0),
+    "smooth_across": (2 + 2, 0),
+    "smooth_down": (2 + 2 + 2, 0),
+    "climb": (2 + 4, 0),
     "jump": (4, 4 + 4),
     "jump again": (4, 4 + 4),
-    "resolve": (1, 4 + 4 + 1 + 4),
-    "clear gates": (8, 0),
-    "unite_coreless": (4, 0),
-    "find_gates": (4, 0),
-    "join": (4, 0),
-    "clear areas, firsts, marks": (9, 0),
-    "measure": (4, 8),
-    "mark": (4, 0),
+    "reach": (4, 4 + 4),
+    "find_passes": (4, 2 + 4),
+    "join": (2, 0),
+    "find_passes again": (4, 2 + 4),
+    "join again": (2, 0),
+    "last_rounds": (0, 0),
+    "clear areas, firsts": (2, 0),
+    "measure": (4, 2 + 4 + 8),
+    "mark": (2, 0),
     "running sum": (1 + 4, 0),
     "paint": (4, 4 + 4 + 4),
 }
-LABEL_LAUNCHES = 20  # the passes, a memset for each table, two kernels for the running sum
+LABEL_LAUNCHES = 27
+"""The passes, four more rounds of two, a memset for each table, two kernels for the running sum."""
 
 
 class Network(NamedTuple):

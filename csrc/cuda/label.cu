@@ -1,21 +1,34 @@
 // A launch for each step, a thread for each pixel:
 //
-//   classify        each pixel points to the neighbour it climbs to; the others are sets of one
-//   unite           cores and plateaus become sets
-//   census          sets are measured, and plateaus find their first exit
-//   settle          plateaus leave by their exits; cores too small to count are none
-//   jump, resolve   each pixel finds the core it reaches (pointer jumping: Wyllie, "The Complexity
-//                   of Parallel Computations", 1979); the others are coreless
-//   unite_coreless  coreless pixels become sets
-//   find_gates      each set finds the highest pixel where it touches a nucleus
-//   join            each set joins that nucleus, or is one
-//   measure         nuclei get their areas and first pixels
-//   mark            the first pixels of nuclei that are large enough
-//   (running sum)   their ids
-//   paint           each pixel gets its nucleus's id
+//   smooth_across, smooth_down  how high each pixel is
+//   climb                       each nucleus pixel points to the neighbour it climbs to
+//   jump, reach                 and then to the peak it reaches (pointer jumping: Wyllie, "The
+//                               Complexity of Parallel Computations", 1979)
+//   find_passes, join           a round: each basin finds its highest pass, and all that join
+//                               another basin do so (Boruvka's algorithm: Nesetril, Milkova and
+//                               Nesetrilova, "Otakar Boruvka on Minimum Spanning Tree Problem",
+//                               Discrete Mathematics 233, 2001, doi:10.1016/S0012-365X(00)00224-7)
+//   last_rounds                 the rounds that few images need
+//   measure                     nuclei get their areas and first pixels
+//   mark                        the first pixels of nuclei that are large and high enough
+//   (running sum)               their ids
+//   paint                       each pixel gets its nucleus's id
 //
-// Everything is an integer, every set's root is its first pixel, and what several threads compete
-// for goes to the least or the greatest: the order of the threads does not show in the result.
+// The host does not wait to see whether basins still join: it launches as many rounds as can be
+// needed, and those after the last that joined anything return at once. A basin that joins nothing
+// in one round never will: its highest pass is too low for it, and those that join it are lower
+// than it is and bring lower passes alone. The others form groups of two or more, so that at most
+// half as many basins may join in the next round. Counting those that never will as one, n basins
+// become n / 2, rounded up, and of one nothing joins: log2(n) rounds, rounded up, are enough.
+//
+// No two peaks are neighbours, so a square of 2 x 2 pixels holds one at the most: what is kept for
+// each basin is kept in its peak's square. For the same reason a peak's own height makes no pass,
+// and becomes the height of the highest of the peaks that it stands for.
+//
+// Everything is an integer, and what several threads compete for goes to the least or the greatest:
+// the order of the threads does not show in the result.
+#include <algorithm>
+
 #include "cuda/forest.h"
 #include "cuda/label.h"
 #include "cuda/scan.h"
@@ -25,14 +38,28 @@ namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {
 
 using kernels::kBackground;
+using kernels::kBackgroundHeight;
 using kernels::kClimb;
-using kernels::kCore;
-using kernels::kNeighbours;
-using kernels::kPlateau;
-using kernels::kSummit;
+using kernels::kHeightUnit;
+using kernels::kPeak;
+using kernels::kSmoothed;
 
-// Each halves the ways up, of about a nucleus's radius in pixels, that resolve then goes.
+int32_t squares_of(int32_t height, int32_t width) {
+  return (height / 2 + height % 2) * (width / 2 + width % 2);
+}
+
+// Each halves the ways up, of about a nucleus's radius in pixels, that reach then goes.
 constexpr int kJumps = 2;
+
+// Blocks of a round, which fill a large card: so a round in which nothing is left to do is short.
+constexpr int64_t kRoundBlocks = 1024;
+// A round has two launches; the rounds after these have one together, of one block.
+constexpr int32_t kWideRounds = 6;
+constexpr uint32_t kLastThreads = 512;
+constexpr int32_t kMostRounds = 30;  // of fewer than 2**31 pixels
+
+// A pass's key says in its upper bits in which round it was found, so that no old one counts.
+constexpr int kRoundBit = 48;
 
 constexpr uint32_t kNone = 0xffffffffu;
 
@@ -40,12 +67,14 @@ struct Scene {
   ImageView maps;
   int32_t height;
   int32_t width;
-  uint8_t nucleus_threshold;
-  uint8_t core_threshold;
-  int32_t* cells;  // the labels: see forest.h
-  uint8_t* codes;  // what each pixel is
+  kernels::LabelRule rule;
+  int32_t* cells;    // the labels: see forest.h
+  int16_t* heights;  // of pixels
+  uint64_t* passes;  // a basin's highest
+  uint32_t* joined;  // whether any basin joined in a round
 
   int32_t pixels() const { return height * width; }
+  int32_t squares() const { return squares_of(height, width); }
 };
 
 struct Pixel {
@@ -54,26 +83,27 @@ struct Pixel {
   int32_t index;
 };
 
+__device__ __forceinline__ Pixel pixel_at(const Scene& scene, int64_t index) {
+  const auto i = static_cast<int32_t>(index);
+  return {i / scene.width, i % scene.width, i};
+}
+
 // The thread's own pixel; one past the last pixel is none.
 __device__ __forceinline__ bool own_pixel(const Scene& scene, Pixel& pixel) {
   const int64_t i = item();
   if (i >= int64_t{scene.height} * scene.width) return false;
-  pixel.index = static_cast<int32_t>(i);
-  pixel.row = pixel.index / scene.width;
-  pixel.column = pixel.index % scene.width;
+  pixel = pixel_at(scene, i);
   return true;
 }
 
-// Calls look(index) for each neighbour first..last - 1 inside the image.
-template <int first, int last, class Look>
-__device__ __forceinline__ void for_neighbours(const Scene& scene, const Pixel& pixel,
-                                               Look&& look) {
-  NUCLEISEG_UNROLL for (int k = first; k < last; ++k) {
-    const int32_t row = pixel.row + kernels::row_step(k);
-    const int32_t column = pixel.column + kernels::column_step(k);
-    if (row < 0 || row >= scene.height || column < 0 || column >= scene.width) continue;
-    look(row * scene.width + column);
-  }
+__device__ __forceinline__ int32_t square_of(const Scene& scene, int32_t pixel) {
+  const int32_t row = pixel / scene.width;
+  const int32_t column = pixel % scene.width;
+  return row / 2 * (scene.width / 2 + scene.width % 2) + column / 2;
+}
+
+__device__ __forceinline__ int32_t step(const Scene& scene, int k) {
+  return kernels::row_step(k) * scene.width + kernels::column_step(k);
 }
 
 __device__ __forceinline__ const uint8_t* maps_at(const Scene& scene, int32_t row, int32_t column) {
@@ -81,106 +111,64 @@ __device__ __forceinline__ const uint8_t* maps_at(const Scene& scene, int32_t ro
          column * scene.maps.column_stride;
 }
 
-__device__ __forceinline__ uint8_t distance_at(const Scene& scene, int32_t pixel) {
-  return maps_at(scene, pixel / scene.width, pixel % scene.width)[scene.maps.channel_stride];
+__device__ __forceinline__ int32_t clamped(int32_t index, int32_t size) {
+  return index < 0 ? 0 : index < size ? index : size - 1;
 }
 
-__device__ __forceinline__ int16_t height_at(const Scene& scene, int32_t row, int32_t column) {
-  if (row < 0 || row >= scene.height || column < 0 || column >= scene.width) {
-    return kernels::kBackgroundHeight;
+__device__ __forceinline__ uint16_t five_from(const uint16_t* values) {
+  return kernels::five(values[0], values[1], values[2], values[3], values[4]);
+}
+
+// Heights before they are smoothed down the columns.
+__global__ void smooth_across(Scene scene, uint16_t* across) {
+  Pixel pixel;
+  if (!own_pixel(scene, pixel)) return;
+  uint16_t values[2 * kSmoothed + 1];
+  NUCLEISEG_UNROLL for (int i = 0; i <= 2 * kSmoothed; ++i) {
+    const int32_t column = clamped(pixel.column + i - kSmoothed, scene.width);
+    values[i] = maps_at(scene, pixel.row, column)[scene.maps.channel_stride];
   }
-  const uint8_t* const maps = maps_at(scene, row, column);
-  return kernels::height(maps[0], maps[scene.maps.channel_stride], scene.nucleus_threshold);
+  uint16_t once[5];
+  NUCLEISEG_UNROLL for (int i = 0; i < 5; ++i) once[i] = five_from(values + i);
+  across[pixel.index] = kernels::sixteenth(five_from(once));
 }
 
-__global__ void classify(Scene scene) {
+__global__ void smooth_down(Scene scene, const uint16_t* across) {
+  Pixel pixel;
+  if (!own_pixel(scene, pixel)) return;
+  uint16_t values[2 * kSmoothed + 1];
+  NUCLEISEG_UNROLL for (int i = 0; i <= 2 * kSmoothed; ++i) {
+    const int32_t row = clamped(pixel.row + i - kSmoothed, scene.height);
+    values[i] = across[row * scene.width + pixel.column];
+  }
+  uint16_t once[5];
+  NUCLEISEG_UNROLL for (int i = 0; i < 5; ++i) once[i] = kernels::sixteenth(five_from(values + i));
+  scene.heights[pixel.index] =
+      kernels::height(maps_at(scene, pixel.row, pixel.column)[0],
+                      kernels::sixteenth(five_from(once)), scene.rule.nucleus_threshold);
+}
+
+__device__ __forceinline__ bool is_inside(const Scene& scene, int32_t row, int32_t column) {
+  return row >= 0 && row < scene.height && column >= 0 && column < scene.width;
+}
+
+__global__ void climb(Scene scene) {
   Pixel pixel;
   if (!own_pixel(scene, pixel)) return;
   int16_t heights[3][3];
   NUCLEISEG_UNROLL for (int r = 0; r < 3; ++r) {
     NUCLEISEG_UNROLL for (int c = 0; c < 3; ++c) {
-      heights[r][c] = height_at(scene, pixel.row + r - 1, pixel.column + c - 1);
+      const int32_t row = pixel.row + r - 1;
+      const int32_t column = pixel.column + c - 1;
+      heights[r][c] = is_inside(scene, row, column) ? scene.heights[row * scene.width + column]
+                                                    : kBackgroundHeight;
     }
   }
   const int16_t best = kernels::steepest(heights[0] + 1, heights[1] + 1, heights[2] + 1);
-  const auto core = static_cast<int16_t>(scene.core_threshold * kernels::kHeightUnit);
-  const uint8_t code = kernels::code(heights[1][1], best, core);
-  scene.codes[pixel.index] = code;
-  int32_t target = pixel.index;
-  if (code >= kClimb && code < kPlateau) {
-    const int k = code - kClimb;
-    target += kernels::row_step(k) * scene.width + kernels::column_step(k);
-  }
-  // Runs of core pixels are united from the start.
-  if (code == kCore && pixel.column > 0 && heights[1][0] >= core) --target;
+  const uint8_t code = kernels::code(heights[1][1], best);
+  const bool climbs = code >= kClimb && code < kPeak;
+  const int32_t target = pixel.index + (climbs ? step(scene, code - kClimb) : 0);
   scene.cells[pixel.index] = code == kBackground ? 0 : target + 1;
-}
-
-// Pixels of a core touch at their edges. Where the pixels to the left of both are core pixels too,
-// the two rows are united there.
-__device__ __forceinline__ void unite_core(const Scene& scene, const Pixel& pixel) {
-  const int32_t above = pixel.index - scene.width;
-  if (pixel.row == 0 || scene.codes[above] != kCore) return;
-  const bool done =
-      pixel.column > 0 && scene.codes[pixel.index - 1] == kCore && scene.codes[above - 1] == kCore;
-  if (!done) Forest(scene.cells).unite(pixel.index, above);
-}
-
-// Neighbouring plateau pixels are as high as each other, or the lower one would climb.
-__device__ __forceinline__ void unite_plateau(const Scene& scene, const Pixel& pixel) {
-  for_neighbours<0, kNeighbours / 2>(scene, pixel, [&](int32_t other) {
-    if (scene.codes[other] == kPlateau) Forest(scene.cells).unite(pixel.index, other);
-  });
-}
-
-__global__ void unite(Scene scene) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  const uint8_t code = scene.codes[pixel.index];
-  if (code == kCore) unite_core(scene, pixel);
-  if (code == kPlateau) unite_plateau(scene, pixel);
-}
-
-// The first neighbour that is as high as the plateau and climbs, or kNone.
-__device__ __forceinline__ uint32_t exit_of(const Scene& scene, const Pixel& pixel) {
-  const uint8_t height = distance_at(scene, pixel.index);
-  uint32_t found = kNone;
-  for_neighbours<0, kNeighbours>(scene, pixel, [&](int32_t other) {
-    const uint8_t code = scene.codes[other];
-    if (found != kNone || code < kClimb || code >= kPlateau) return;
-    if (distance_at(scene, other) == height) found = static_cast<uint32_t>(other);
-  });
-  return found;
-}
-
-// `areas` is 0 and `exits` is kNone everywhere before.
-__global__ void census(Scene scene, uint32_t* areas, uint32_t* exits) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  const uint8_t code = scene.codes[pixel.index];
-  if (code != kCore && code != kPlateau) return;
-  const Forest forest(scene.cells);
-  const int32_t root = forest.find(pixel.index);
-  forest.point(pixel.index, root);
-  if (code == kCore) {
-    atomic_add(areas + root, 1u);
-  } else {
-    const uint32_t exit = exit_of(scene, pixel);
-    if (exit != kNone) atomic_min(exits + root, exit);
-  }
-}
-
-__global__ void settle(Scene scene, int64_t min_core, const uint32_t* areas,
-                       const uint32_t* exits) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  const uint8_t code = scene.codes[pixel.index];
-  const Forest forest(scene.cells);
-  if (forest.target(pixel.index) != pixel.index) return;
-  if (code == kCore && areas[pixel.index] < min_core) scene.codes[pixel.index] = kSummit;
-  if (code == kPlateau && exits[pixel.index] != kNone) {
-    forest.point(pixel.index, static_cast<int32_t>(exits[pixel.index]));
-  }
 }
 
 __global__ void jump(Scene scene) {
@@ -191,69 +179,120 @@ __global__ void jump(Scene scene) {
   if (target >= 0 && target != pixel.index) forest.point(pixel.index, forest.target(target));
 }
 
-// The core's root, or -1.
-__device__ __forceinline__ int32_t reach_core(const Scene& scene, int32_t pixel) {
-  const Forest forest(scene.cells);
-  int32_t next = forest.target(pixel);
-  while (next >= 0 && next != pixel) {
-    pixel = next;
-    next = forest.target(pixel);
-  }
-  // Negative: another thread has just found that pixel coreless.
-  return next >= 0 && scene.codes[next] == kCore ? next : -1;
-}
-
-__global__ void resolve(Scene scene) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel) || scene.codes[pixel.index] == kBackground) return;
-  const int32_t root = reach_core(scene, pixel.index);
-  if (root >= 0) {
-    Forest(scene.cells).point(pixel.index, root);
-  } else {
-    CorelessForest(scene.cells).point(pixel.index, pixel.index);
-  }
-}
-
-__global__ void unite_coreless(Scene scene) {
+__global__ void reach(Scene scene) {
   Pixel pixel;
   if (!own_pixel(scene, pixel)) return;
-  const CorelessForest forest(scene.cells);
+  const Forest forest(scene.cells);
+  if (forest.target(pixel.index) >= 0) forest.point(pixel.index, forest.root(pixel.index));
+}
+
+__device__ __forceinline__ int16_t height_at(const Scene& scene, int32_t pixel) {
+  return relaxed_load(scene.heights + pixel);
+}
+
+// Of the basin or basins that a root stands for.
+__device__ __forceinline__ int32_t peak_of(const Scene& scene, int32_t root) {
+  return height_at(scene, root) / kHeightUnit;
+}
+
+// Points a pixel to its root, and lets the root be as high as the pixel.
+__device__ __forceinline__ void settle(const Scene& scene, int32_t pixel, int32_t root) {
+  const int16_t height = height_at(scene, pixel);
+  if (height_at(scene, root) < height) atomic_max(scene.heights + root, height);
+  Forest(scene.cells).point(pixel, root);
+}
+
+__device__ __forceinline__ uint64_t found_in(int32_t round, uint64_t key) {
+  return static_cast<uint64_t>(round + 1) << kRoundBit | key;
+}
+
+// A pass at which a basin would not join is not worth an atomic operation. That the basin may be
+// higher than what is known of it here does no harm.
+__device__ __forceinline__ void offer(const Scene& scene, int32_t root, uint64_t key,
+                                      int32_t round) {
+  if (!kernels::joins(peak_of(scene, root), kernels::pass_height(key), scene.rule)) return;
+  uint64_t* const best = scene.passes + square_of(scene, root);
+  const uint64_t found = found_in(round, key);
+  if (relaxed_load(best) < found) atomic_max(best, found);
+}
+
+__device__ __forceinline__ void find_passes_of(const Scene& scene, const Pixel& pixel,
+                                               int32_t round) {
+  const Forest forest(scene.cells);
   if (forest.target(pixel.index) < 0) return;
-  for_neighbours<0, kNeighbours / 2>(scene, pixel, [&](int32_t other) {
-    if (forest.target(other) >= 0) forest.unite(pixel.index, other);
-  });
-}
-
-// `gates` is 0 everywhere before.
-__global__ void find_gates(Scene scene, uint64_t* gates) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  const CorelessForest coreless(scene.cells);
-  if (coreless.target(pixel.index) < 0) return;
-  const int32_t root = coreless.find(pixel.index);
-  coreless.point(pixel.index, root);
-  uint64_t best = kernels::peak_key(distance_at(scene, pixel.index));
-  for_neighbours<0, kNeighbours>(scene, pixel, [&](int32_t other) {
-    if (Forest(scene.cells).target(other) < 0) return;
-    const uint64_t key = kernels::gate_key(distance_at(scene, other), other);
+  const int32_t root = forest.find(pixel.index);
+  settle(scene, pixel.index, root);
+  uint64_t best = 0;
+  NUCLEISEG_UNROLL for (int k = kernels::kEast; k < kernels::kNeighbours; ++k) {
+    const int32_t row = pixel.row + kernels::row_step(k);
+    const int32_t column = pixel.column + kernels::column_step(k);
+    if (!is_inside(scene, row, column)) continue;
+    const int32_t other = row * scene.width + column;
+    const int32_t target = forest.target(other);
+    if (target < 0 || target == root) continue;
+    const int32_t beyond = forest.find(other);
+    if (beyond == root) continue;
+    const uint64_t key =
+        kernels::pass_key(height_at(scene, pixel.index), height_at(scene, other), pixel.index, k);
     best = key > best ? key : best;
-  });
-  if (best > 0) atomic_max(gates + root, best);
+    offer(scene, beyond, key, round);
+  }
+  if (best > 0) offer(scene, root, best, round);
 }
 
-// What stays coreless is background in the end.
-__global__ void join(Scene scene, uint8_t min_peak, const uint64_t* gates) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  const int32_t root = CorelessForest(scene.cells).target(pixel.index);
-  if (root < 0) return;
-  const uint64_t key = gates[root];
+__device__ __forceinline__ void join_from(const Scene& scene, int32_t square, int32_t round) {
+  const uint64_t key = relaxed_load(scene.passes + square);
+  if (key < found_in(round, 0)) return;
+  const int32_t pass = kernels::pass_height(key - found_in(round, 0));
+  const int32_t pixel = kernels::pass_pixel(key);
   const Forest forest(scene.cells);
-  if (kernels::is_gate(key)) {
-    // The pixel at the gate belongs to a core, whose cells nobody changes any more.
-    forest.point(pixel.index, forest.target(kernels::gate_pixel(key)));
-  } else if (key >= min_peak) {
-    forest.point(pixel.index, root);
+  int32_t root = forest.root_before(pixel);
+  int32_t beyond = forest.root_before(pixel + step(scene, kernels::pass_neighbour(key)));
+  if (square_of(scene, root) != square) {
+    const int32_t other = root;
+    root = beyond;
+    beyond = other;
+  }
+  if (!kernels::joins(peak_of(scene, root), pass, scene.rule)) return;
+  relaxed_store(scene.joined + round, 1u);
+  // Of two that would point to each other, the first stays a root.
+  const bool both = relaxed_load(scene.passes + square_of(scene, beyond)) == key &&
+                    kernels::joins(peak_of(scene, beyond), pass, scene.rule);
+  if (!both || beyond < root) forest.join(root, beyond);
+}
+
+// Calls fn for every item that falls to this thread.
+template <class Function>
+__device__ __forceinline__ void for_own_items(int64_t count, Function&& fn) {
+  const int64_t threads = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = item(); i < count; i += threads) fn(i);
+}
+
+__device__ __forceinline__ bool has_work(const Scene& scene, int32_t round) {
+  return round == 0 || relaxed_load(scene.joined + round - 1) != 0;
+}
+
+__device__ __forceinline__ void find_all_passes(const Scene& scene, int32_t round) {
+  for_own_items(int64_t{scene.height} * scene.width,
+                [&](int64_t i) { find_passes_of(scene, pixel_at(scene, i), round); });
+}
+
+__device__ __forceinline__ void join_all(const Scene& scene, int32_t squares, int32_t round) {
+  for_own_items(squares, [&](int64_t i) { join_from(scene, static_cast<int32_t>(i), round); });
+}
+
+__global__ void find_passes(Scene scene, int32_t round) {
+  if (has_work(scene, round)) find_all_passes(scene, round);
+}
+
+__global__ void join(Scene scene, int32_t squares, int32_t round) {
+  if (has_work(scene, round)) join_all(scene, squares, round);
+}
+
+__global__ void last_rounds(Scene scene, int32_t squares, int32_t round, int32_t end) {
+  for (; round < end && has_work(scene, round); ++round) {
+    phase([&] { find_all_passes(scene, round); });
+    phase([&] { join_all(scene, squares, round); });
   }
 }
 
@@ -262,24 +301,26 @@ __global__ void measure(Scene scene, uint32_t* areas, uint32_t* firsts) {
   Pixel pixel;
   if (!own_pixel(scene, pixel)) return;
   const Forest forest(scene.cells);
-  const int32_t root = forest.target(pixel.index);
-  if (root < 0) return;
-  atomic_add(areas + root, 1u);
+  if (forest.target(pixel.index) < 0) return;
+  const int32_t root = forest.root(pixel.index);
+  settle(scene, pixel.index, root);
+  const int32_t square = square_of(scene, root);
+  atomic_add(areas + square, 1u);
   // The first pixel of a nucleus has no pixel of it to the left.
   if (pixel.column > 0 && forest.target(pixel.index - 1) == root) return;
-  atomic_min(firsts + root, static_cast<uint32_t>(pixel.index));
+  atomic_min(firsts + square, static_cast<uint32_t>(pixel.index));
 }
 
 // `marks` is 0 everywhere before. A nucleus that is dropped has no first pixel afterwards.
-__global__ void mark(Scene scene, int64_t min_area, const uint32_t* areas, uint32_t* firsts,
+__global__ void mark(Scene scene, int32_t squares, const uint32_t* areas, uint32_t* firsts,
                      uint8_t* marks) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  if (Forest(scene.cells).target(pixel.index) != pixel.index) return;
-  if (areas[pixel.index] >= min_area) {
-    marks[firsts[pixel.index]] = 1;
+  const int64_t i = item();
+  if (i >= squares || firsts[i] == kNone) return;
+  const int32_t root = Forest(scene.cells).target(static_cast<int32_t>(firsts[i]));
+  if (kernels::is_kept(areas[i], peak_of(scene, root), scene.rule)) {
+    marks[firsts[i]] = 1;
   } else {
-    firsts[pixel.index] = kNone;
+    firsts[i] = kNone;
   }
 }
 
@@ -290,18 +331,21 @@ __global__ void paint(Scene scene, const uint32_t* firsts, const uint8_t* marks,
   const int32_t last = scene.height * scene.width - 1;
   if (pixel.index == last) *count = before[last] + marks[last];
   const int32_t root = Forest(scene.cells).target(pixel.index);
-  const uint32_t first = root < 0 ? kNone : firsts[root];
+  const uint32_t first = root < 0 ? kNone : firsts[square_of(scene, root)];
   scene.cells[pixel.index] = first == kNone ? 0 : before[first] + 1;
 }
 
 // The workspace's parts. What the steps need at different times shares memory.
 struct Parts {
-  uint32_t* areas;   // of cores, then of nuclei
-  uint32_t* firsts;  // a plateau's first exit, then a nucleus's first pixel
-  uint64_t* gates;   // where areas and firsts are
-  int32_t* before;   // where areas are: how many nuclei begin before a pixel
-  uint8_t* codes;
-  uint8_t* marks;  // where codes are
+  uint64_t* passes;
+  uint32_t* areas;   // where passes are
+  uint32_t* firsts;  // behind areas: a nucleus's first pixel
+  uint32_t* joined;
+  uint8_t* marks;
+  size_t cleared;  // bytes of passes, joined and marks together
+  int16_t* heights;
+  uint16_t* across;
+  int32_t* before;  // where heights and across are: how many nuclei begin before a pixel
   void* sum;
   size_t sum_bytes;
   size_t bytes;
@@ -309,62 +353,71 @@ struct Parts {
 
 size_t round_up(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-Parts parts_of(void* workspace, int32_t pixels) {
+Parts parts_of(void* workspace, int32_t pixels, int32_t squares) {
   const auto count = static_cast<size_t>(pixels);
   auto* const memory = static_cast<uint8_t*>(workspace);
-  const size_t pairs = round_up(count * sizeof(uint64_t));
+  const size_t joined = round_up(static_cast<size_t>(squares) * sizeof(uint64_t));
+  const size_t marks = joined + round_up(kMostRounds * sizeof(uint32_t));
+  const size_t heights = marks + round_up(count);
+  const size_t sum = heights + round_up(count * sizeof(int32_t));
   const size_t sum_bytes = running_sum_workspace(pixels);
   auto* const areas = reinterpret_cast<uint32_t*>(memory);
-  uint8_t* const codes = memory + pairs;
-  uint8_t* const sum = codes + round_up(count);
-  return {areas,
-          areas + count,
-          reinterpret_cast<uint64_t*>(areas),
-          reinterpret_cast<int32_t*>(areas),
-          codes,
-          codes,
-          sum,
+  auto* const shorts = reinterpret_cast<int16_t*>(memory + heights);
+  return {reinterpret_cast<uint64_t*>(memory),
+          areas,
+          areas + squares,
+          reinterpret_cast<uint32_t*>(memory + joined),
+          memory + marks,
+          heights,
+          shorts,
+          reinterpret_cast<uint16_t*>(shorts + count),
+          reinterpret_cast<int32_t*>(shorts),
+          memory + sum,
           sum_bytes,
-          pairs + round_up(count) + sum_bytes};
+          sum + sum_bytes};
 }
 
 void clear(void* memory, int value, size_t bytes, cudaStream_t stream) {
   NUCLEISEG_CHECK(cudaMemsetAsync(memory, value, bytes, stream));
 }
 
-void clear_tables(const Parts& parts, size_t pixels, cudaStream_t stream) {
-  clear(parts.areas, 0, pixels * sizeof(uint32_t), stream);
-  clear(parts.firsts, 0xff, pixels * sizeof(uint32_t), stream);
-}
-
-void reach_cores(const Scene& scene, const kernels::LabelRule& rule, const Parts& parts,
-                 cudaStream_t stream) {
+void reach_peaks(const Scene& scene, uint16_t* across, cudaStream_t stream) {
   const int64_t pixels = scene.pixels();
-  clear_tables(parts, static_cast<size_t>(pixels), stream);
-  launch_items(classify, pixels, stream, scene);
-  launch_items(unite, pixels, stream, scene);
-  launch_items(census, pixels, stream, scene, parts.areas, parts.firsts);
-  launch_items(settle, pixels, stream, scene, rule.min_core, parts.areas, parts.firsts);
+  launch_items(smooth_across, pixels, stream, scene, across);
+  launch_items(smooth_down, pixels, stream, scene, across);
+  launch_items(climb, pixels, stream, scene);
   for (int i = 0; i < kJumps; ++i) launch_items(jump, pixels, stream, scene);
-  launch_items(resolve, pixels, stream, scene);
+  launch_items(reach, pixels, stream, scene);
 }
 
-void join_coreless(const Scene& scene, const kernels::LabelRule& rule, const Parts& parts,
-                   cudaStream_t stream) {
-  const int64_t pixels = scene.pixels();
-  clear(parts.gates, 0, static_cast<size_t>(pixels) * sizeof(uint64_t), stream);
-  launch_items(unite_coreless, pixels, stream, scene);
-  launch_items(find_gates, pixels, stream, scene, parts.gates);
-  launch_items(join, pixels, stream, scene, rule.min_peak, parts.gates);
+int32_t rounds_for(int64_t basins) {
+  int32_t rounds = 0;
+  while ((int64_t{1} << rounds) < basins) ++rounds;
+  return rounds;
 }
 
-void number_nuclei(const Scene& scene, const kernels::LabelRule& rule, const Parts& parts,
-                   int32_t* count, cudaStream_t stream) {
+void join_basins(const Scene& scene, cudaStream_t stream) {
+  const int32_t squares = scene.squares();
+  const int32_t rounds = rounds_for(squares);
+  const int32_t wide = std::min(rounds, kWideRounds);
+  const auto blocks = [](int64_t items) { return std::min(kRoundBlocks, blocks_for(items)); };
+  for (int32_t round = 0; round < wide; ++round) {
+    launch(find_passes, blocks(scene.pixels()), kThreads, stream, scene, round);
+    launch(join, blocks(squares), kThreads, stream, scene, squares, round);
+  }
+  if (wide < rounds) {
+    launch_blocks(last_rounds, 1, kLastThreads, stream, scene, squares, wide, rounds);
+  }
+}
+
+void number_nuclei(const Scene& scene, const Parts& parts, int32_t* count, cudaStream_t stream) {
   const int64_t pixels = scene.pixels();
-  clear_tables(parts, static_cast<size_t>(pixels), stream);
-  clear(parts.marks, 0, static_cast<size_t>(pixels), stream);
+  const int32_t squares = scene.squares();
+  const size_t table = static_cast<size_t>(squares) * sizeof(uint32_t);
+  clear(parts.areas, 0, table, stream);
+  clear(parts.firsts, 0xff, table, stream);
   launch_items(measure, pixels, stream, scene, parts.areas, parts.firsts);
-  launch_items(mark, pixels, stream, scene, rule.min_area, parts.areas, parts.firsts, parts.marks);
+  launch_items(mark, squares, stream, scene, squares, parts.areas, parts.firsts, parts.marks);
   running_sum(parts.marks, parts.before, scene.pixels(), parts.sum, parts.sum_bytes, stream);
   launch_items(paint, pixels, stream, scene, parts.firsts, parts.marks, parts.before, count);
 }
@@ -372,19 +425,22 @@ void number_nuclei(const Scene& scene, const kernels::LabelRule& rule, const Par
 }  // namespace
 
 size_t label_workspace(int64_t height, int64_t width) {
-  return parts_of(nullptr, static_cast<int32_t>(height * width)).bytes;
+  const auto rows = static_cast<int32_t>(height);
+  const auto columns = static_cast<int32_t>(width);
+  return parts_of(nullptr, rows * columns, squares_of(rows, columns)).bytes;
 }
 
 void label(const ImageView& maps, const kernels::LabelRule& rule, int32_t* labels, int32_t* count,
            void* workspace, cudaStream_t stream) {
   const auto height = static_cast<int32_t>(maps.height);
   const auto width = static_cast<int32_t>(maps.width);
-  const Parts parts = parts_of(workspace, height * width);
-  const Scene scene = {maps,   height,     width, rule.nucleus_threshold, rule.core_threshold,
-                       labels, parts.codes};
-  reach_cores(scene, rule, parts, stream);
-  join_coreless(scene, rule, parts, stream);
-  number_nuclei(scene, rule, parts, count, stream);
+  const Parts parts = parts_of(workspace, height * width, squares_of(height, width));
+  const Scene scene = {maps,   height,        width,        rule,
+                       labels, parts.heights, parts.passes, parts.joined};
+  clear(parts.passes, 0, parts.cleared, stream);
+  reach_peaks(scene, parts.across, stream);
+  join_basins(scene, stream);
+  number_nuclei(scene, parts, count, stream);
 }
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

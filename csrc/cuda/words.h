@@ -32,14 +32,19 @@ static __device__ __forceinline__ void relaxed_store(T* cell, T value) {
 }
 
 // Each gives what the cell held before. uint64_t is another type than CUDA's unsigned long long.
-static __device__ __forceinline__ int32_t atomic_min(int32_t* cell, int32_t value) {
-  return atomicMin(cell, value);
-}
 static __device__ __forceinline__ uint32_t atomic_min(uint32_t* cell, uint32_t value) {
   return atomicMin(cell, value);
 }
-static __device__ __forceinline__ int32_t atomic_max(int32_t* cell, int32_t value) {
-  return atomicMax(cell, value);
+static __device__ __forceinline__ int16_t atomic_max(int16_t* cell, int16_t value) {
+  auto* const bits = reinterpret_cast<unsigned short*>(cell);
+  int16_t old = relaxed_load(cell);
+  while (old < value) {
+    const int16_t seen = old;
+    old = static_cast<int16_t>(
+        atomicCAS(bits, static_cast<unsigned short>(seen), static_cast<unsigned short>(value)));
+    if (old == seen) break;
+  }
+  return old;
 }
 static __device__ __forceinline__ uint64_t atomic_max(uint64_t* cell, uint64_t value) {
   return atomicMax(reinterpret_cast<unsigned long long*>(cell), value);

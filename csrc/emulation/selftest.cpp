@@ -75,7 +75,7 @@ ImageView view_of(const void* data, ValueType type, int64_t height, int64_t widt
           size};
 }
 
-// Maps in which neighbours are alike, with plateaus, cores of all sizes and rims without one.
+// Maps in which neighbours are alike, with peaks and passes of all heights.
 std::vector<uint8_t> random_maps(Random& random, int64_t height, int64_t width) {
   const int64_t block = pick(random, 1, 6);
   const int64_t levels = pick(random, 2, 40);
@@ -107,12 +107,8 @@ void test_mask(Random& random, const Stream& stream, int64_t height, int64_t wid
   expect(found.read() == expected, "mask", height, width, round);
 }
 
-void test_label(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
-  const std::vector<uint8_t> maps = random_maps(random, height, width);
-  const kernels::LabelRule rule = {static_cast<uint8_t>(pick(random, 0, 160)),
-                                   static_cast<uint8_t>(pick(random, 0, 255)),
-                                   static_cast<uint8_t>(pick(random, 0, 60)), pick(random, 0, 9),
-                                   static_cast<uint8_t>(pick(random, 0, 200))};
+void check_label(const std::vector<uint8_t>& maps, const kernels::LabelRule& rule,
+                 const Stream& stream, int64_t height, int64_t width, int round) {
   std::vector<int32_t> expected(maps.size() / 2);
   const int32_t number = cpu::label(view_of(maps.data(), ValueType::kUint8, height, width, 2, 1),
                                     rule, expected.data(), 1);
@@ -123,6 +119,32 @@ void test_label(Random& random, const Stream& stream, int64_t height, int64_t wi
   label(view_of(input.data(), ValueType::kUint8, height, width, 2, 1), rule, found.data(),
         count.data(), workspace.data(), stream.handle());
   expect(found.read() == expected && count.read()[0] == number, "label", height, width, round);
+}
+
+void test_label(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
+  const kernels::LabelRule rule = {static_cast<uint8_t>(pick(random, 0, 160)),
+                                   static_cast<uint8_t>(pick(random, 0, 255)),
+                                   static_cast<uint8_t>(pick(random, 0, 60)), pick(random, 0, 9),
+                                   static_cast<uint8_t>(pick(random, 0, 200))};
+  check_label(random_maps(random, height, width), rule, stream, height, width, round);
+}
+
+// A row of basins whose passes are low, lower at every second one, and so on: every round of
+// joining halves the basins, and so all rounds have something to do.
+void test_label_rounds() {
+  constexpr int64_t kBasins = 256;
+  constexpr int64_t kPitch = 16;
+  std::vector<uint8_t> maps(kBasins * kPitch * 2, 250);
+  for (int64_t basin = 1; basin < kBasins; ++basin) {
+    uint8_t pass = 220;
+    for (int64_t rest = basin; rest % 2 == 0; rest /= 2) pass = static_cast<uint8_t>(pass - 20);
+    for (int64_t i = 0; i < kPitch / 2; ++i) {
+      maps[static_cast<size_t>(2 * (basin * kPitch + i) + 1)] = pass;
+    }
+  }
+  const Stream stream;
+  check_label(maps, {0, 0, 255, 0, 0}, stream, 1, kBasins * kPitch, 0);
+  check_label(maps, {0, 255, 0, 0, 0}, stream, kBasins * kPitch, 1, 0);
 }
 
 template <class T>
@@ -261,6 +283,7 @@ int main(int count, char** arguments) {
   const int rounds = count > 1 ? std::stoi(arguments[1]) : 100;
   const int64_t most = count > 2 ? std::stoi(arguments[2]) : 40;
   Random random(20240229);
+  test_label_rounds();
   for (int round = 0; round < rounds; ++round) test_all(random, round, most);
   if (!everything_is_given_back()) {
     std::printf("something was not given back\n");

@@ -445,67 +445,110 @@ class TestOnDevices:
         )
         return machine.get(labels), int(machine.get(count)[0])
 
-    def assert_same(self, machine: Machine, maps: np.ndarray, *rule: int) -> None:
+    def assert_same(self, machine: Machine, maps: np.ndarray, *rule: int) -> int:
         labels, count = self.label(machine, machine.put(maps), *rule)
         expected, expected_count = cpu.label(maps, *rule)
         np.testing.assert_array_equal(labels, expected, strict=True)
         assert count == expected_count
+        return count
 
     @pytest.mark.parametrize("levels", [2, 3, 8, 256])
     @pytest.mark.parametrize("scene", [noise, blobs])
     def test_labels_are_the_cpus_bit_for_bit(self, rng, machine: Machine, levels, scene):
         for seed, (height, width) in enumerate(sizes(rng, 10, 300)):
             machine.shuffle(seed)
-            rule = (int(rng.integers(0, 200)), int(rng.integers(0, 256)), seed % 10, seed % 7)
-            rule = (*rule, int(rng.integers(0, 256)))
-            self.assert_same(machine, scene(rng, height, width, levels), *rule)
+            maps = scene(rng, height, width, levels)
+            rule = (*rng.integers(0, (200, 256, 60)), seed % 7, rng.integers(0, 256))
+            self.assert_same(machine, maps, *map(int, rule))
+
+    @pytest.mark.parametrize("marker_threshold", [0, 40, 255])
+    @pytest.mark.parametrize("prominence", [0, 1, 20, 255])
+    def test_every_strictness(self, rng, machine: Machine, marker_threshold, prominence):
+        for maps in (noise(rng, 90, 120, 256), noisy_nuclei(rng, 90, 120)):
+            self.assert_same(machine, maps, 100, marker_threshold, prominence, 0, 0)
 
     def test_large_maps_of_noisy_nuclei(self, rng, machine: Machine):
         for shape in [(701, 499), (1, 70000), (70000, 1)]:
-            self.assert_same(machine, noisy_nuclei(rng, *shape), 100, 140, 4, 20)
+            self.assert_same(machine, noisy_nuclei(rng, *shape), 100, 40, 20, 20, 30)
 
     def test_hundreds_of_tiny_images(self, rng, machine: Machine):
         for seed in range(300):
             machine.shuffle(seed)
             height, width = rng.integers(1, 9, 2).tolist()
-            rule = (64, *map(int, rng.integers((256, 6, 4, 256))))
-            self.assert_same(machine, noise(rng, height, width, int(rng.integers(2, 6))), *rule)
+            rule = map(int, rng.integers((256, 256, 4, 256)))
+            self.assert_same(machine, noise(rng, height, width, int(rng.integers(2, 6))), 64, *rule)
 
     @pytest.mark.parametrize("seed", range(5))
     def test_the_order_of_the_threads_does_not_matter(self, rng, machine: Machine, seed):
         machine.shuffle(seed)
-        self.assert_same(machine, blobs(rng, 90, 120, 12), 110, 140, 4, 3)
+        self.assert_same(machine, noisy_nuclei(rng, 90, 120), 110, 60, 15, 3)
 
     @pytest.mark.parametrize("value", [0, 139, 140, 255])
     def test_one_value_everywhere(self, machine: Machine, value):
         self.assert_same(machine, np.full((130, 140, 2), value, np.uint8), 100, 140, 4, 3)
 
-    def test_a_path_across_the_whole_image(self, machine: Machine):
+    def test_a_path_across_the_whole_image(self, rng, machine: Machine):
         path = spiral(81)
-        for distance in (90, 200):
-            maps = np.stack([path * 255, path * distance], axis=-1).astype(np.uint8)
-            self.assert_same(machine, maps, 128, 140, 1, 0)
         climb = np.cumsum(path.ravel()).reshape(path.shape) % 250
-        self.assert_same(
-            machine, np.stack([path * 255, path * climb], axis=-1).astype(np.uint8), 128, 240, 2, 0
-        )
+        for distance in (90, 200, climb, rng.integers(0, 256, path.shape)):
+            maps = np.stack([path * 255, path * distance], axis=-1).astype(np.uint8)
+            for rule in ((140, 0), (0, 20), (255, 255)):
+                self.assert_same(machine, maps, 128, *rule, 0)
+
+    @pytest.mark.parametrize("pitch", [16, -16])
+    def test_a_thousand_basins_that_join_two_by_two(self, machine: Machine, pitch):
+        # Every second pass is a step lower than those between, every fourth two steps, ...: ten
+        # rounds, each of which halves the basins.
+        maps = np.full((1, 1024 * abs(pitch), 2), 250, np.uint8)
+        for basin in range(1, 1024):
+            steps = (basin & -basin).bit_length() - 1
+            maps[0, basin * abs(pitch) :][: abs(pitch) // 2, 1] = 220 - 14 * steps
+        maps = maps[:, :: np.sign(pitch)]
+        for rule in ((255, 0), (0, 255)):
+            assert self.assert_same(machine, maps, 128, *rule, 0) == 1
+        assert self.assert_same(machine, maps, 128, 0, 0, 0) == 1024
+
+    @pytest.mark.parametrize("upright", [False, True])
+    def test_a_thousand_basins_that_join_in_a_row(self, machine: Machine, upright):
+        # Each is higher than the last, and so is the pass to the next.
+        heights = np.repeat(np.linspace(60, 250, 1024), 16)
+        heights[np.arange(len(heights)) % 16 < 8] -= 30
+        maps = np.stack([np.full(len(heights), 255), heights], axis=-1).astype(np.uint8)
+        maps = maps[:, None] if upright else maps[None]
+        for rule in ((0, 255), (255, 0), (100, 20), (0, 30)):
+            self.assert_same(machine, maps, 128, *rule, 0)
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_the_memory_layout_does_not_matter(self, rng, machine: Machine, layout):
         maps = blobs(rng, 45, 52)
-        labels, count = self.label(machine, LAYOUTS[layout](machine, maps), 110, 140, 4, 3)
-        expected, expected_count = cpu.label(maps, 110, 140, 4, 3)
+        labels, count = self.label(machine, LAYOUTS[layout](machine, maps), 110, 60, 10, 3)
+        expected, expected_count = cpu.label(maps, 110, 60, 10, 3)
         np.testing.assert_array_equal(labels, expected)
         assert count == expected_count
+
+    def test_what_the_workspace_held_does_not_matter(self, rng, machine: Machine):
+        maps = noisy_nuclei(rng, 70, 81)
+        size = machine.kernels.label_workspace(70, 81)
+        expected, _ = cpu.label(maps, 100, 40, 20, 3)
+        for value in (0, 1, 255):
+            labels, _ = machine.kernels.label(
+                machine.put(maps),
+                *(100, 40, 20, 3),
+                stream=machine.stream,
+                workspace=machine.put(np.full(size, value, np.uint8)),
+            )
+            np.testing.assert_array_equal(machine.get(labels), expected)
 
     def test_wrong_arguments_are_named(self, machine: Machine):
         label, stream = machine.kernels.label, machine.stream
         maps = machine.put(np.zeros((4, 4, 2), np.uint8))
         workspace = machine.scratch(machine.kernels.label_workspace(4, 4))
-        with pytest.raises(ValueError, match="min_core: got -1; accepted is 0 or more"):
-            label(maps, 1, 1, -1, 0, stream=stream, workspace=workspace)
-        with pytest.raises(ValueError, match="core_threshold: got 256; accepted is 0 to 255"):
-            label(maps, 1, 256, 1, 0, stream=stream, workspace=workspace)
+        with pytest.raises(ValueError, match="marker_threshold: got -1; accepted is 0 to 255"):
+            label(maps, 1, -1, 1, 0, stream=stream, workspace=workspace)
+        with pytest.raises(ValueError, match="prominence: got 256; accepted is 0 to 255"):
+            label(maps, 1, 1, 256, 0, stream=stream, workspace=workspace)
+        with pytest.raises(ValueError, match="min_area: got -1; accepted is 0 or more"):
+            label(maps, 1, 1, 1, -1, stream=stream, workspace=workspace)
         with pytest.raises(ValueError, match="workspace: got 3 bytes; accepted are at least"):
             label(maps, 1, 1, 1, 0, stream=stream, workspace=machine.scratch(3))
         shifted = machine.scratch(workspace.nbytes + 1)[1:]
