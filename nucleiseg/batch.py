@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from threading import Event, Semaphore
+from threading import Event, Lock, Semaphore
 from typing import Any
 
 from nucleiseg import images, records
@@ -56,6 +56,31 @@ class Outcome:
     full: bool = False
 
 
+class _Slots:
+    """Room for so many planes at once."""
+
+    def __init__(self, number: int) -> None:
+        self._free = Semaphore(number)
+        self._lock = Lock()
+        self._taken = 0
+
+    def acquire(self) -> None:
+        """Take a slot, as soon as there is one."""
+        self._free.acquire()
+        with self._lock:
+            self._taken += 1
+
+    def release(self) -> None:
+        """Give a slot back."""
+        with self._lock:
+            self._taken -= 1
+        self._free.release()
+
+    def share(self, threads: int) -> int:
+        """Give how many of the threads are for each plane at hand, at least one."""
+        return max(1, threads // max(1, self._taken))
+
+
 @dataclass(frozen=True)
 class _Run:
     """What all images share."""
@@ -68,7 +93,7 @@ class _Run:
     stems: dict[Path, Path]
     report: Report | None
     records: Records | None
-    slots: Semaphore
+    slots: _Slots
     planes: ThreadPoolExecutor
     stopping: Event = field(default_factory=Event)
 
@@ -114,6 +139,8 @@ def run(
     """
     check_at_once(at_once)
     with ExitStack() as stack:
+        if records:
+            stack.callback(records.close)
         # Closed in the opposite order: whoever reads may wait for planes, but not the reverse.
         planes = stack.enter_context(ThreadPoolExecutor(at_once, "nucleiseg-plane"))
         readers = stack.enter_context(ThreadPoolExecutor(at_once, "nucleiseg-read"))
@@ -126,7 +153,7 @@ def run(
             {job.stem: job.image for job in jobs},
             report,
             records,
-            Semaphore(at_once),
+            _Slots(at_once),
             planes,
         )
         stack.callback(shared.stopping.set)
@@ -274,7 +301,7 @@ def _segmented(shared: _Run, job: Job, plane: images.Plane, source: Source | Non
         mask, labels, maps, scale = shared.segmenter.segment_all(plane.array, **size)
     else:
         mask, labels = shared.segmenter.segment_both(plane.array, **size)
-    threads = shared.segmenter.threads
+    threads = shared.slots.share(shared.segmenter.threads)
     result = Result(plane.array, mask, labels, mpp, maps, job.image.name, threads=threads)
     _save(shared, stem, result, source, f"{job.image}{plane.suffix}", scale)
     return result
