@@ -60,7 +60,7 @@ def test_a_call_that_is_alone_gets_all_threads_each_time(threads):
 
 @pytest.mark.parametrize(
     ("threads", "waiting", "expected"),
-    [(2, 2, [1, 1]), (8, 2, [4, 4]), (7, 3, [2, 2, 3]), (2, 3, [1, 1])],
+    [(2, 2, [1, 1]), (8, 2, [4, 4]), (7, 3, [2, 2, 2]), (2, 3, [1, 1])],
 )
 def test_calls_that_wait_share_what_is_free(threads, waiting, expected):
     shares = Shares(threads)
@@ -73,8 +73,24 @@ def test_calls_that_wait_share_what_is_free(threads, waiting, expected):
     assert not any(caller.has.is_set() for caller in callers[len(expected) :])
     for caller in callers:
         caller.finish()
-    with shares.take() as number:
-        assert number == threads
+    assert shares._free == threads
+
+
+def test_company_is_remembered_for_a_moment():
+    """Four calls at once, and then one after the other: each a quarter, then half, then all."""
+    shares = Shares(8)
+    with shares.take():
+        callers = queued(shares, 4)
+    for caller in callers:
+        assert caller.has.wait(SECONDS)
+        assert caller.number == 2
+    for caller in callers:
+        caller.finish()
+    numbers = []
+    for _ in range(3):
+        with shares.take() as number:
+            numbers.append(number)
+    assert numbers == [4, 8, 8]
 
 
 def test_who_waits_longest_is_next():
@@ -111,7 +127,7 @@ def test_sessions_of_the_cpu_share_its_threads():
         for caller in callers:
             assert caller.has.wait(SECONDS)
             stack.callback(caller.finish)
-        assert sorted(caller.number for caller in callers) == [1, 2]
+        assert [caller.number for caller in callers] == [1, 1]
     with pytest.raises(ValueError, match="to_host"), backend.session(False):
         pass
 
