@@ -330,9 +330,9 @@ def _stem(shared: _Run, job: Job, suffix: str) -> Path:
     other = shared.stems.setdefault(stem, job.image)
     if other != job.image:
         raise ValueError(f"its outputs would have the names of those of {other}: {stem}")
-    for ending in (ending for each in shared.formats for ending in each.endings):
-        output = beside(stem, ending)
-        if suffix and os.path.realpath(output) in shared.inputs:
+    endings = [ending for each in shared.formats for ending in each.endings] if suffix else []
+    for output in (beside(stem, ending) for ending in endings):
+        if os.path.realpath(output) in shared.inputs:
             raise ValueError(f"{output} is one of the images and would be overwritten")
     return stem
 
