@@ -6,11 +6,12 @@ import errno
 import os
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event, Lock, Semaphore
 from typing import Any
 
@@ -195,15 +196,18 @@ def _outcomes(
 ) -> Generator[Outcome, None, None]:
     """Give outcomes as they come, with a few jobs in line and not all of them."""
     todo = iter(jobs)
-    line = {readers.submit(_do, shared, job) for job in islice(todo, 2 * at_once)}
-    while line:
-        done, line = wait(line, return_when=FIRST_COMPLETED)
-        if not shared.stopping.is_set():
-            line |= {readers.submit(_do, shared, job) for job in islice(todo, len(done))}
-        for future in done:
-            outcome = future.result()
-            if outcome is not None:
-                yield outcome
+    done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
+    in_line, more = 0, 2 * at_once
+    while True:
+        for job in islice(todo, 0 if shared.stopping.is_set() else more):
+            readers.submit(_do, shared, job).add_done_callback(done.put)
+            in_line += 1
+        if not in_line:
+            return
+        outcome = done.get().result()
+        in_line, more = in_line - 1, 1
+        if outcome is not None:
+            yield outcome
 
 
 def _do(shared: _Run, job: Job) -> Outcome | None:
