@@ -16,6 +16,7 @@ PYBIND11_MODULE(_native, module) {
   using namespace nucleiseg::bindings;
   module.doc() = "Kernels before and after the network.";
   auto cpu = module.def_submodule("cpu", "The kernels on the CPU: NumPy arrays in and out.");
+  register_csv(cpu);
   register_features(cpu);
   register_label(cpu);
   register_mask(cpu);
@@ -23,6 +24,7 @@ PYBIND11_MODULE(_native, module) {
   register_network(cpu);
   register_normalize(cpu);
   register_outline(cpu);
+  register_png(cpu);
   register_tiles(cpu);
 #if defined(NUCLEISEG_WITH_CUDA)
   auto cuda = module.def_submodule("cuda", "The kernels on a GPU: arrays in its memory.");

@@ -6,12 +6,13 @@ import errno
 import os
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from threading import Event, Semaphore
+from queue import SimpleQueue
+from threading import Event, Lock, Semaphore
 from typing import Any
 
 from nucleiseg import images, records
@@ -56,6 +57,31 @@ class Outcome:
     full: bool = False
 
 
+class _Slots:
+    """Room for so many planes at once."""
+
+    def __init__(self, number: int) -> None:
+        self._free = Semaphore(number)
+        self._lock = Lock()
+        self._taken = 0
+
+    def acquire(self) -> None:
+        """Take a slot, as soon as there is one."""
+        self._free.acquire()
+        with self._lock:
+            self._taken += 1
+
+    def release(self) -> None:
+        """Give a slot back."""
+        with self._lock:
+            self._taken -= 1
+        self._free.release()
+
+    def share(self, threads: int) -> int:
+        """Give how many of the threads are for each plane at hand, at least one."""
+        return max(1, threads // max(1, self._taken))
+
+
 @dataclass(frozen=True)
 class _Run:
     """What all images share."""
@@ -68,7 +94,7 @@ class _Run:
     stems: dict[Path, Path]
     report: Report | None
     records: Records | None
-    slots: Semaphore
+    slots: _Slots
     planes: ThreadPoolExecutor
     stopping: Event = field(default_factory=Event)
 
@@ -114,6 +140,8 @@ def run(
     """
     check_at_once(at_once)
     with ExitStack() as stack:
+        if records:
+            stack.callback(records.close)
         # Closed in the opposite order: whoever reads may wait for planes, but not the reverse.
         planes = stack.enter_context(ThreadPoolExecutor(at_once, "nucleiseg-plane"))
         readers = stack.enter_context(ThreadPoolExecutor(at_once, "nucleiseg-read"))
@@ -126,7 +154,7 @@ def run(
             {job.stem: job.image for job in jobs},
             report,
             records,
-            Semaphore(at_once),
+            _Slots(at_once),
             planes,
         )
         stack.callback(shared.stopping.set)
@@ -168,15 +196,18 @@ def _outcomes(
 ) -> Generator[Outcome, None, None]:
     """Give outcomes as they come, with a few jobs in line and not all of them."""
     todo = iter(jobs)
-    line = {readers.submit(_do, shared, job) for job in islice(todo, 2 * at_once)}
-    while line:
-        done, line = wait(line, return_when=FIRST_COMPLETED)
-        if not shared.stopping.is_set():
-            line |= {readers.submit(_do, shared, job) for job in islice(todo, len(done))}
-        for future in done:
-            outcome = future.result()
-            if outcome is not None:
-                yield outcome
+    done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
+    in_line, more = 0, 2 * at_once
+    while True:
+        for job in islice(todo, 0 if shared.stopping.is_set() else more):
+            readers.submit(_do, shared, job).add_done_callback(done.put)
+            in_line += 1
+        if not in_line:
+            return
+        outcome = done.get().result()
+        in_line, more = in_line - 1, 1
+        if outcome is not None:
+            yield outcome
 
 
 def _do(shared: _Run, job: Job) -> Outcome | None:
@@ -274,7 +305,7 @@ def _segmented(shared: _Run, job: Job, plane: images.Plane, source: Source | Non
         mask, labels, maps, scale = shared.segmenter.segment_all(plane.array, **size)
     else:
         mask, labels = shared.segmenter.segment_both(plane.array, **size)
-    threads = shared.segmenter.threads
+    threads = shared.slots.share(shared.segmenter.threads)
     result = Result(plane.array, mask, labels, mpp, maps, job.image.name, threads=threads)
     _save(shared, stem, result, source, f"{job.image}{plane.suffix}", scale)
     return result
@@ -303,9 +334,9 @@ def _stem(shared: _Run, job: Job, suffix: str) -> Path:
     other = shared.stems.setdefault(stem, job.image)
     if other != job.image:
         raise ValueError(f"its outputs would have the names of those of {other}: {stem}")
-    for ending in (ending for each in shared.formats for ending in each.endings):
-        output = beside(stem, ending)
-        if suffix and os.path.realpath(output) in shared.inputs:
+    endings = [ending for each in shared.formats for ending in each.endings] if suffix else []
+    for output in (beside(stem, ending) for ending in endings):
+        if os.path.realpath(output) in shared.inputs:
             raise ValueError(f"{output} is one of the images and would be overwritten")
     return stem
 

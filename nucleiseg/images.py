@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import io
 import logging
 import os
 import re
@@ -185,7 +186,7 @@ def find(paths: Iterable[str | Path], but: Container[str] = ()) -> list[Path]:
     return list(found.values())
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all; see `writing`.
 
     Raises
@@ -193,8 +194,10 @@ def write(path: Path, data: bytes) -> None:
     OSError
         The folder is missing or not writable, or the disk is full. Nothing is left behind.
     """
-    with writing(path) as file:
-        file.write(data)
+    left = memoryview(data)
+    with _named_at_the_end(path) as part, io.FileIO(part, "x") as file:
+        while left:
+            left = left[file.write(left) :]
 
 
 @contextlib.contextmanager
@@ -208,10 +211,16 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     OSError
         See `write`.
     """
-    part = path.parent / f".{uuid.uuid4().hex}.part"
+    with _named_at_the_end(path) as part, part.open("xb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _named_at_the_end(path: Path) -> Iterator[Path]:
+    """Give another name, which becomes the path when the block is left without an error."""
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        with part.open("wb") as file:
-            yield file
+        yield part
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -230,7 +239,7 @@ def write_png(path: Path, image: Image) -> None:
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     # OpenCV's own setting, run lengths behind a difference filter, is as fast as any of zlib's.
     _, encoded = cv2.imencode(".png", stored)
-    write(path, encoded.tobytes())
+    write(path, encoded.data)
 
 
 def hush() -> None:

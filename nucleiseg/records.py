@@ -3,18 +3,25 @@
 Beside the outputs, in the folder ``.nucleiseg``, each plane has a small JSON file: the settings,
 size and time of its image, and size and SHA-256 of every file that was made of it. It is written
 last, whole or not at all, so it never promises what is not there; and before it is believed, the
-files are read again. A first form of it, without sums, is written before the files are: it says
-that they are outputs even if the run is killed while it writes them.
+files are read again.
+
+That files are outputs is known even if the run is killed while it writes them: before, each run
+adds a line with their names to a log of its own. It is gone once all that it names has a record;
+of a run that was killed, the next one makes records without sums of it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
+import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +35,8 @@ FOLDER = ".nucleiseg"
 """Below the folder for outputs."""
 
 ENDING = ".json"
+
+LOG_ENDING = ".begun"
 
 _BLOCK = 2**20
 
@@ -67,6 +76,7 @@ class Records:
         self.output = output
         self.resume = resume
         self._settings = json.loads(json.dumps(settings))
+        self._log = _Log(output / FOLDER)
 
     def find(
         self, stem: Path, source: Source | None, formats: Sequence[Format], entry: bool
@@ -106,12 +116,13 @@ class Records:
         Files that were made before in the same way, of other formats, stay known.
         """
         record = _read(self._path(stem))
+        known = record.get("files", {})
+        names = [stem.name + ending for each in formats for ending in each.endings]
+        if not known.keys() >= set(names):
+            self._log.add(stem.relative_to(self.output), names)
         if not self._fits(record, source):
-            files = dict.fromkeys(record.get("files", {}))
-            record = {"settings": self._settings, "source": source, "files": files}
-        for each in formats:
-            record["files"].update((stem.name + ending, None) for ending in each.endings)
-        self._write(stem, record)
+            record = {"settings": self._settings, "source": source, "files": dict.fromkeys(known)}
+        record["files"].update(dict.fromkeys(names))
         return record
 
     def finish(
@@ -144,19 +155,63 @@ class Records:
         }
         record["nuclei"] = nuclei
         record["entry"] = entry or record.get("entry")
-        self._write(stem, record)
+        _write(self._path(stem), record)
+        self._log.done(stem.relative_to(self.output))
+
+    def close(self) -> None:
+        """Make records of planes that were begun and came to nothing, too, and remove the log."""
+        self._log.close()
 
     def _fits(self, record: Mapping[str, Any], source: Source | None) -> bool:
         same = record.get("settings") == self._settings and record.get("source") == source
         return same and source is not None
 
-    def _write(self, stem: Path, record: Mapping[str, Any]) -> None:
-        path = self._path(stem)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        images.write(path, json.dumps(record, separators=(",", ":")).encode())
-
     def _path(self, stem: Path) -> Path:
         return beside(self.output / FOLDER / stem.relative_to(self.output), ENDING)
+
+
+class _Log:
+    """The names of files that one run began to make, in a file that grows line by line.
+
+    A line is one call of the system: what a kill cuts off is at most the last one, of whose files
+    none was begun. Each starts on a new line, whatever came of the one before.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / f"{uuid.uuid4().hex}{LOG_ENDING}"
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._begun: set[Path] = set()
+
+    def add(self, stem: Path, names: Sequence[str]) -> None:
+        """Name the files of a stem, which is relative to the folder for outputs."""
+        line = b"\n" + json.dumps([stem.as_posix(), names]).encode()
+        with self._lock:
+            if self._descriptor is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                self._descriptor = os.open(self._path, flags, 0o666)
+            if os.write(self._descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            self._begun.add(stem)
+
+    def done(self, stem: Path) -> None:
+        """Say that there is a record of a stem."""
+        with self._lock:
+            self._begun.discard(stem)
+
+    def close(self) -> None:
+        """Remove the log, once there are records of all it names; else the next run does that."""
+        with self._lock:
+            if self._descriptor is None:
+                return
+            os.close(self._descriptor)
+            self._descriptor = None
+            with contextlib.suppress(OSError):
+                if self._begun:
+                    _settle(self._path)
+                self._path.unlink()
+            self._begun.clear()
 
 
 def source(image: Path) -> Source | None:
@@ -179,12 +234,16 @@ def outputs_below(output: Path) -> set[str]:
     for path in folder.rglob(f"*{ENDING}"):
         beside_it = os.path.realpath(output / path.parent.relative_to(folder))
         made |= {f"{beside_it}/{name}" for name in _read(path).get("files", {})}
+    for path in folder.glob(f"*{LOG_ENDING}"):
+        for stem, names in _begun(path):
+            beside_it = os.path.realpath((output / stem).parent)
+            made |= {f"{beside_it}/{name}" for name in names}
     return made
 
 
 @contextlib.contextmanager
 def claimed(output: Path) -> Iterator[None]:
-    """Share a folder for outputs with other runs; the first to come removes what a kill left.
+    """Share a folder for outputs with other runs; the first to come clears up what a kill left.
 
     Files get their names when they are whole. What a run was writing when it was killed keeps its
     temporary name, and is rubbish once no run is there any more: each holds a shared lock.
@@ -210,6 +269,33 @@ def _sweep(output: Path) -> None:
         for path in folder.glob(".*.part"):
             if re.fullmatch(images.PART, path.name):
                 path.unlink(missing_ok=True)
+    for log in (output / FOLDER).glob(f"*{LOG_ENDING}"):
+        _settle(log)
+        log.unlink(missing_ok=True)
+
+
+def _settle(log: Path) -> None:
+    """Let records without sums name the files that a log names and no record does."""
+    for stem, names in _begun(log):
+        path = beside(log.parent / stem, ENDING)
+        record = _read(path)
+        if not record.get("files", {}).keys() >= set(names):
+            files = {**dict.fromkeys(names), **record.get("files", {})}
+            _write(path, {**record, "files": files})
+
+
+def _begun(log: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Read a log: stems and the names of their files."""
+    with contextlib.suppress(OSError):
+        for line in log.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                stem, names = json.loads(line)
+                yield Path(stem), names
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.write(path, json.dumps(record, separators=(",", ":")).encode())
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -232,7 +318,7 @@ def _sums(stem: Path, name: str) -> list[Any] | None:
     """Give size and SHA-256 of a file, None if it cannot be read."""
     digest, size = hashlib.sha256(), 0
     try:
-        with stem.with_name(name).open("rb") as file:
+        with io.FileIO(stem.with_name(name)) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
                 size += len(block)

@@ -35,8 +35,9 @@ that look is the answer. Of larger images a few windows are looked at, under 5 %
 LOOKS = 3
 """Scales that "auto" tries before it takes the last."""
 
-IN_FLIGHT = 3
-"""Images that `Segmenter.map` works on at once: one in the network, one before it, one after."""
+IN_FLIGHT = 4
+"""Images that `Segmenter.map` works on at once: two in the network, on a thread each or one after
+the other, one before it, one after."""
 
 
 class Everything(NamedTuple):
@@ -259,8 +260,9 @@ class Segmenter:
         float
             1 where the image is taken as it is, 2 where it is shrunk to half.
         """
+        image = _read(image)
         with self._backend.session(to_host=True) as steps:
-            return self._look(steps, steps.array(_read(image), "image"))[1]
+            return self._look(steps, steps.array(image, "image"))[1]
 
     __call__ = segment
 
@@ -331,8 +333,9 @@ class Segmenter:
         self, image: Image, outputs: tuple[Output, ...], wanted: float | None, to_host: bool
     ) -> tuple[float, tuple[Array, ...]]:
         """Give the scale and the outputs."""
+        image = _read(image)  # before the session, which holds threads or a GPU's memory
         with self._backend.session(to_host) as steps:
-            array = steps.array(_read(image), "image")
+            array = steps.array(image, "image")
             if wanted == 1:
                 work = partial(self._everything, steps, outputs)
                 return 1.0, steps.finish(*steps.repeat(self._key(*outputs), array, work))

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/parallel.h"
+#include "cpu/simd/rows.h"
 
 namespace nucleiseg::cpu {
 namespace {
@@ -26,70 +27,116 @@ NucleusRun with_crossings(const LabelView& labels, NucleusRun run) {
   return run;
 }
 
-// Keys of a strip's rows and of `reach` more above and below, each the least over the pixels
-// around, a step away from each neighbour: two passes are exact for the chessboard distance
-// (Rosenfeld and Pfaltz, "Sequential Operations in Digital Picture Processing", 1966,
-// doi:10.1145/321356.321357).
+// How far each round of a row's widening goes: their sums are all distances up to `reach`.
+std::vector<int64_t> widenings(int64_t reach) {
+  std::vector<int64_t> shifts;
+  for (int64_t done = 0; done < reach; done += shifts.back()) {
+    shifts.push_back(std::min(done + 1, reach - done));
+  }
+  return shifts;
+}
+
+// The owners of a strip's rows. A pixel's key is the least over all nuclei; those within an eighth
+// turn of straight up and down come from the rows before, each a step from its three neighbours,
+// as in the passes of Rosenfeld and Pfaltz ("Sequential Operations in Digital Picture Processing",
+// 1966, doi:10.1145/321356.321357), and all others along the row. That is in rounds and not from
+// pixel to pixel, so that many pixels are done at once.
+template <class Key>
 class RingStrip {
  public:
-  RingStrip(const LabelView& labels, int64_t reach) : labels_(labels), reach_(reach) {}
+  RingStrip(const LabelView& labels, int64_t reach, int id_bits, const RingRows<Key>& rows)
+      : labels_(labels),
+        reach_(reach),
+        rule_(kernels::ring_keys<Key>(id_bits, reach)),
+        rows_(rows),
+        shifts_(widenings(reach)) {
+    for (std::vector<Key>& row : below_) row.assign(size(1), rule_.none);
+    for (std::vector<Key>& row : wide_) row.assign(size(reach_), rule_.none);
+  }
 
+  // Calls fn(row, owners) for each of the rows from `begin` to `end`.
   template <class Function>
   void run(int64_t begin, int64_t end, Function&& fn) {
-    const int64_t first = std::max<int64_t>(0, begin - reach_);
+    first_ = std::max<int64_t>(0, begin - reach_);
     const int64_t last = std::min(labels_.height, end + reach_);
-    load(first, last);
-    for (int64_t row = 1; row < last - first + 1; ++row) spread(row, row - 1, 1);
-    for (int64_t row = last - first; row > 0; --row) spread(row, row + 1, -1);
-    std::vector<int32_t> owners(static_cast<size_t>(labels_.width));
+    above_.assign(static_cast<size_t>(end - first_ + 1) * size(1), rule_.none);
+    owners_.resize(static_cast<size_t>((end - begin) * labels_.width));
+    for (int64_t row = first_; row < end; ++row) {
+      rows_.spread(labels_.row(row), from_above(row - 1), width(), rule_, from_above(row));
+    }
+    Key* here = below_[0].data() + 1;
+    Key* before = below_[1].data() + 1;
+    std::fill(before, before + labels_.width, rule_.none);
+    for (int64_t row = last; row-- > begin;) {
+      rows_.spread(labels_.row(row), before, width(), rule_, here);
+      if (row < end) own(row, here, owners_.data() + (row - begin) * labels_.width);
+      std::swap(here, before);
+    }
     for (int64_t row = begin; row < end; ++row) {
-      const uint64_t* keys = line(row - first + 1);
-      const int32_t* ids = labels_.row(row);
-      for (size_t i = 0; i < owners.size(); ++i) {
-        owners[i] = ids[i] != 0 ? 0 : kernels::ring_owner(keys[i], reach_);
-      }
-      fn(row, owners.data());
+      fn(row, owners_.data() + (row - begin) * labels_.width);
     }
   }
 
  private:
-  // A row above and below, and a column left and right, are nobody's.
-  uint64_t* line(int64_t row) {
-    return keys_.data() + static_cast<size_t>(row * (labels_.width + 2) + 1);
+  size_t width() const { return static_cast<size_t>(labels_.width); }
+  size_t size(int64_t margin) const { return static_cast<size_t>(labels_.width + 2 * margin); }
+
+  // A column left and right, and a row above the first, are nobody's.
+  Key* from_above(int64_t row) {
+    return above_.data() + static_cast<size_t>(row - first_ + 1) * size(1) + 1;
   }
 
-  void load(int64_t first, int64_t last) {
-    const auto size = static_cast<size_t>((last - first + 2) * (labels_.width + 2));
-    keys_.assign(size, kernels::kNoRing);
-    for (int64_t row = first; row < last; ++row) {
-      uint64_t* keys = line(row - first + 1);
-      const int32_t* ids = labels_.row(row);
-      for (int64_t column = 0; column < labels_.width; ++column) {
-        keys[column] = kernels::ring_key(ids[column]);
-      }
+  void own(int64_t row, const Key* from_below, int32_t* owners) {
+    Key* here = wide_[0].data() + reach_;
+    Key* before = wide_[1].data() + reach_;
+    rows_.least(from_above(row), from_below, width(), here);
+    for (const int64_t shift : shifts_) {
+      std::swap(here, before);
+      rows_.widen(before, width(), static_cast<size_t>(shift),
+                  static_cast<Key>(static_cast<Key>(shift) * rule_.step), here);
     }
-  }
-
-  // From the row before, then along the row.
-  void spread(int64_t row, int64_t before, int64_t step) {
-    uint64_t* keys = line(row);
-    const uint64_t* near = line(before);
-    for (int64_t i = 0; i < labels_.width; ++i) {
-      const uint64_t least = std::min(std::min(near[i - 1], near[i]), near[i + 1]);
-      keys[i] = std::min(keys[i], least + kernels::kRingStep);
-    }
-    const int64_t first = step > 0 ? 0 : labels_.width - 1;
-    uint64_t key = kernels::kNoRing;
-    for (int64_t i = first; i >= 0 && i < labels_.width; i += step) {
-      key = std::min(keys[i], key + kernels::kRingStep);
-      keys[i] = key;
-    }
+    rows_.owners(labels_.row(row), here, width(), rule_, owners);
   }
 
   const LabelView& labels_;
   const int64_t reach_;
-  std::vector<uint64_t> keys_;
+  const kernels::RingKeys<Key> rule_;
+  const RingRows<Key>& rows_;
+  const std::vector<int64_t> shifts_;
+  int64_t first_ = 0;
+  std::vector<Key> above_;
+  std::vector<Key> below_[2];
+  std::vector<Key> wide_[2];
+  std::vector<int32_t> owners_;
 };
+
+template <class Key>
+std::vector<std::vector<LabelRun>> ring_strips(const LabelView& labels, int64_t reach, int id_bits,
+                                               const RingRows<Key>& kernels, int threads) {
+  // The rows around a strip are worked on twice: at most half as many as its own.
+  const int64_t rows = std::max(rows_per_thread(labels.width), 4 * reach);
+  const int64_t count = (labels.height + rows - 1) / rows;
+  std::vector<std::vector<LabelRun>> strips(static_cast<size_t>(count));
+  parallel_for(count, 1, threads, [&](int64_t first, int64_t last) {
+    RingStrip<Key> ring(labels, reach, id_bits, kernels);
+    for (int64_t i = first; i < last; ++i) {
+      std::vector<LabelRun>& strip = strips[static_cast<size_t>(i)];
+      const int64_t end = std::min(labels.height, (i + 1) * rows);
+      ring.run(i * rows, end, [&](int64_t row, const int32_t* owners) {
+        each_run(owners, labels.width, [&](int32_t label, int32_t begin, int32_t stop) {
+          strip.push_back({label, static_cast<int32_t>(row), begin, stop});
+        });
+      });
+    }
+  });
+  return strips;
+}
+
+int bits_for(int32_t count) {
+  int bits = 1;
+  while (count >> bits != 0) ++bits;
+  return bits;
+}
 
 }  // namespace
 
@@ -112,22 +159,11 @@ Groups<NucleusRun> nucleus_runs(const LabelView& labels, int32_t count, int thre
 Groups<LabelRun> ring_runs(const LabelView& labels, int32_t count, int64_t reach, int threads) {
   if (reach == 0) return group_by_label<LabelRun>({}, count);
   reach = std::min(reach, std::max(labels.height, labels.width));
-  // The rows around a strip are worked on twice: at most half as many as its own.
-  const int64_t rows = std::max(rows_per_thread(labels.width), 4 * reach);
-  const int64_t count_of_strips = (labels.height + rows - 1) / rows;
-  std::vector<std::vector<LabelRun>> strips(static_cast<size_t>(count_of_strips));
-  parallel_for(count_of_strips, 1, threads, [&](int64_t first, int64_t last) {
-    RingStrip ring(labels, reach);
-    for (int64_t i = first; i < last; ++i) {
-      std::vector<LabelRun>& strip = strips[static_cast<size_t>(i)];
-      const int64_t end = std::min(labels.height, (i + 1) * rows);
-      ring.run(i * rows, end, [&](int64_t row, const int32_t* owners) {
-        each_run(owners, labels.width, [&](int32_t label, int32_t begin, int32_t stop) {
-          strip.push_back({label, static_cast<int32_t>(row), begin, stop});
-        });
-      });
-    }
-  });
+  const int bits = bits_for(count);
+  constexpr int kNarrow = 32;
+  const auto strips = kernels::ring_fits(bits, reach, kNarrow)
+                          ? ring_strips(labels, reach, bits, rows().ring32, threads)
+                          : ring_strips(labels, reach, bits, rows().ring64, threads);
   return group_by_label(strips, count);
 }
 

@@ -28,18 +28,36 @@ NUCLEISEG_HOST_DEVICE double perimeter(const Crossings& crossings) {
 }
 
 // The ring around nuclei by chessboard distance: the nearest nucleus, the lowest id among equals,
-// is the least key. A step away adds kRingStep.
-constexpr uint64_t kRingStep = uint64_t{1} << 32;
-constexpr uint64_t kNoRing = uint64_t{1} << 63;
+// is the least key, of distance and id. A step away adds `step`; `none`, a step beyond the ring, is
+// the greatest.
+template <class Key>
+struct RingKeys {
+  Key step;
+  Key none;
+};
 
-NUCLEISEG_HOST_DEVICE uint64_t ring_key(int32_t label) {
-  return label > 0 ? static_cast<uint32_t>(label) : kNoRing;
+// Keys for ids below 2^id_bits and a ring of `reach`. Nothing may be added to keys but `reach`
+// steps, so twice as many and two have to fit.
+template <class Key>
+NUCLEISEG_HOST_DEVICE RingKeys<Key> ring_keys(int id_bits, int64_t reach) {
+  return {static_cast<Key>(Key{1} << id_bits),
+          static_cast<Key>((static_cast<Key>(reach) + 1) << id_bits)};
 }
 
-// The pixel's own id on a nucleus, 0 farther away than `reach`.
-NUCLEISEG_HOST_DEVICE int32_t ring_owner(uint64_t key, int64_t reach) {
-  const bool is_near = key < (static_cast<uint64_t>(reach) + 1) * kRingStep;
-  return is_near ? static_cast<int32_t>(key & (kRingStep - 1)) : 0;
+NUCLEISEG_HOST_DEVICE bool ring_fits(int id_bits, int64_t reach, int key_bits) {
+  return (static_cast<uint64_t>(reach) * 2 + 2) <= (uint64_t{1} << (key_bits - id_bits));
+}
+
+template <class Key>
+NUCLEISEG_HOST_DEVICE Key ring_key(int32_t label, RingKeys<Key> keys) {
+  return label > 0 ? static_cast<Key>(label) : keys.none;
+}
+
+// 0 on a nucleus, and farther away than the ring reaches.
+template <class Key>
+NUCLEISEG_HOST_DEVICE int32_t ring_owner(int32_t label, Key key, RingKeys<Key> keys) {
+  const bool is_ring = label == 0 && key < keys.none;
+  return is_ring ? static_cast<int32_t>(key & (keys.step - 1)) : 0;
 }
 
 }  // namespace nucleiseg::kernels

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -99,6 +100,8 @@ def measure(
     ring: int = 5,
     threads: int = 1,
 ) -> dict[str, NDArray[Any]]: ...
+def csv_rows(columns: Sequence[NDArray[Any]]) -> bytes: ...
+def png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes: ...
 def outline(
     labels: NDArray[np.int32], *, tolerance: float = 0.0, threads: int = 1
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_]]: ...

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from nucleiseg._native import cpu as kernels
 from nucleiseg.backends.arrays import on_host
-from nucleiseg.engines.cpu import engine
+from nucleiseg.backends.shares import Shares
+from nucleiseg.engines.cpu import CpuEngine, engine
 from nucleiseg.model import Model
 
 Array = NDArray[Any]
@@ -26,33 +27,23 @@ BATCH = 1
 """Tiles given to the network at once. On a CPU a batch gains nothing once a tile is large."""
 
 
-class CpuBackend:
-    """Kernels of ``_native.cpu`` and an engine of the CPU, with the model's settings bound.
+class CpuSteps:
+    """Kernels of ``_native.cpu`` and an engine of the CPU, on some threads.
 
-    It has no state of one image, so it is its own session. See `nucleiseg.backends.Steps` for the
-    steps.
+    See `nucleiseg.backends.Steps` for the steps.
+
+    Parameters
+    ----------
+    model : Model
+        Whose settings are bound.
+    engine : CpuEngine
+    threads : int
     """
 
-    name = "cpu"
-    tile = TILE
-    batch = BATCH
-    largest_tile: int | None = None
-    largest_batch: int | None = None
-
-    def __init__(self, model: Model, threads: int) -> None:
+    def __init__(self, model: Model, engine: CpuEngine, threads: int) -> None:
         self.threads = threads
+        self.engine = engine
         self._model = model
-        self.engine = engine(model, threads)
-        self.infer = self.engine.infer
-
-    def session(self, to_host: bool) -> AbstractContextManager[CpuBackend]:
-        """Give itself."""
-        if not to_host:
-            raise ValueError(
-                "to_host: got False, but this Segmenter runs on the CPU, so results are on the "
-                "host; accepted is True, or use device='cuda'"
-            )
-        return nullcontext(self)
 
     def array(self, value: Any, name: str) -> Array:
         """Check what a caller gave."""
@@ -95,6 +86,10 @@ class CpuBackend:
         """Cut tiles, (N, height, width, 3) uint8, mirrored beyond the image."""
         return kernels.gather(image, origins, height, width, threads=self.threads)
 
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Run the network: cells, (N, h / 2, w / 2, 8) uint8."""
+        return self.engine.infer(tiles, self.threads)
+
     def assemble(
         self,
         cells: NDArray[np.uint8],
@@ -124,3 +119,34 @@ class CpuBackend:
     def finish(self, levels: Levels | None, results: tuple[Array, ...]) -> tuple[Array, ...]:
         """Give the results as they are."""
         return results
+
+
+class CpuBackend(CpuSteps):
+    """The steps on all threads, and sessions that share the threads out.
+
+    Parameters
+    ----------
+    model : Model
+    threads : int
+    """
+
+    name = "cpu"
+    tile = TILE
+    batch = BATCH
+    largest_tile: int | None = None
+    largest_batch: int | None = None
+
+    def __init__(self, model: Model, threads: int) -> None:
+        super().__init__(model, engine(model, threads), threads)
+        self._shares = Shares(threads)
+
+    @contextmanager
+    def session(self, to_host: bool) -> Iterator[CpuSteps]:
+        """Give the steps on a share of the threads, as soon as one is free."""
+        if not to_host:
+            raise ValueError(
+                "to_host: got False, but this Segmenter runs on the CPU, so results are on the "
+                "host; accepted is True, or use device='cuda'"
+            )
+        with self._shares.take() as threads:
+            yield CpuSteps(self._model, self.engine, threads)

@@ -19,7 +19,7 @@ class CpuEngine(Protocol):
         """Say what it is."""
         ...
 
-    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def infer(self, tiles: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.uint8]:
         """Give the cells of tiles, as `nucleiseg.engines.native.Engine.infer`."""
         ...
 

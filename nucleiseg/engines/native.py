@@ -16,6 +16,10 @@ from nucleiseg.model import Model
 LOGIT_STEPS = 128
 """Steps of a unit to which logits are rounded: ``kLogitSteps`` in csrc/kernels/network.h."""
 
+LARGE = 1024 * 1024
+"""Pixels above which a tile is large. Its threads hardly wait for each other, and as it takes much
+memory (about 16 bytes a pixel) there is only one at a time."""
+
 SLOWER_THAN_OPENVINO = ("portable",)
 """Levels of the kernels that are for tests and not for speed."""
 
@@ -28,8 +32,8 @@ class Engine:
     """Run the network on bytes: (N, h, w, 3) uint8 in, (N, h / 2, w / 2, 8) uint8 out.
 
     It computes what the file's Q/DQ nodes say, in whole numbers, so every processor, number of
-    threads and size of tile gives the same bytes. All threads work at one call, so that a single
-    image is done as fast as the machine allows; calls from several threads queue.
+    threads and size of tile gives the same bytes. Calls may come from several threads at once; of
+    large tiles (`LARGE`) one is at work at a time, on all threads.
 
     Parameters
     ----------
@@ -55,13 +59,15 @@ class Engine:
         """Say what runs the network."""
         return f"its own int8 kernels ({self._network.level})"
 
-    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def infer(self, tiles: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.uint8]:
         """Run the network.
 
         Parameters
         ----------
         tiles : ndarray, (N, h, w, 3) uint8
             C-contiguous; h and w are multiples of the model's stride.
+        threads : int, optional
+            For this call, where its tiles are not large; all when left out.
 
         Returns
         -------
@@ -69,6 +75,8 @@ class Engine:
             Cells: nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels in
             raster order.
         """
+        if tiles.shape[1] * tiles.shape[2] <= LARGE:
+            return self._network.run(tiles, threads=threads or self._threads)
         with self._lock:
             return self._network.run(tiles, threads=self._threads)
 

@@ -48,13 +48,15 @@ class Engine:
         self._idle: list[ov.InferRequest] = []
         self._lock = threading.Lock()
 
-    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def infer(self, tiles: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.uint8]:
         """Run the network.
 
         Parameters
         ----------
         tiles : ndarray, (N, h, w, 3) uint8
             C-contiguous; h and w are multiples of the model's stride.
+        threads : int, optional
+            Not looked at: the graph was compiled for its threads.
 
         Returns
         -------

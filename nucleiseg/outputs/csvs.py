@@ -7,7 +7,9 @@ import io
 from pathlib import Path
 
 from nucleiseg import images
+from nucleiseg._native import cpu
 from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.table import Table
 
 ENDINGS = ("_nuclei.csv",)
 
@@ -21,10 +23,15 @@ def save(stem: Path, result: Result) -> Path:
         See `nucleiseg.images.write`.
     """
     path = beside(stem, ENDINGS[0])
-    with images.writing(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text)
-        writer.writerow(result.table)
-        writer.writerows(result.table.rows(unknown=""))
-        text.detach()
+    images.write(path, _text(result.table))
     return path
+
+
+def _text(table: Table) -> bytes:
+    names = io.StringIO()
+    writer = csv.writer(names)
+    writer.writerow(table)
+    if hasattr(cpu, "csv_rows"):
+        return names.getvalue().encode() + cpu.csv_rows(list(table.values()))
+    writer.writerows(table.rows(unknown=""))
+    return names.getvalue().encode()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nucleiseg import images
+from nucleiseg._native import cpu
 from nucleiseg.outputs import tiffs
 from nucleiseg.outputs.result import Result, beside
 
@@ -27,5 +28,5 @@ def save(stem: Path, result: Result) -> Path:
     if result.nuclei > np.iinfo(np.uint16).max:
         return tiffs.save(stem, result)
     path = beside(stem, ENDINGS[0])
-    images.write_png(path, result.labels.astype(np.uint16))
+    images.write(path, cpu.png(result.labels.astype(np.uint16)))
     return path

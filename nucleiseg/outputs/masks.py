@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nucleiseg import images
+from nucleiseg._native import cpu
 from nucleiseg.outputs.result import Result, beside
 
 ENDINGS = ("_mask.png",)
@@ -21,5 +22,5 @@ def save(stem: Path, result: Result) -> Path:
         See `nucleiseg.images.write`.
     """
     path = beside(stem, ENDINGS[0])
-    images.write_png(path, result.mask.view(np.uint8) * np.uint8(255))
+    images.write(path, cpu.png(result.mask.view(np.uint8) * np.uint8(255)))
     return path

@@ -50,7 +50,7 @@ class Result:
     ring: int = RING
     threads: int = 1
 
-    @property
+    @cached_property
     def nuclei(self) -> int:
         """How many nuclei there are."""
         return int(self.labels.max(initial=0))

@@ -225,6 +225,12 @@ def test_csv_is_of_the_form_that_rfc_4180_says_and_exact(tmp_path):
     assert not any("nan" in row for row in rows)
 
 
+def test_csv_is_the_same_where_python_writes_it(tmp_path, result, monkeypatch):
+    native = saved(tmp_path, "csv", result).read_bytes()
+    monkeypatch.delattr("nucleiseg._native.cpu.csv_rows", raising=False)
+    assert saved(tmp_path, "csv", result).read_bytes() == native
+
+
 def test_columns_in_micrometres_are_there_where_the_pixel_size_is_known():
     pixels, physical = truth(NAMES[0]).table, truth(NAMES[0], mpp=0.5).table
     added = {name for name in physical if name.endswith(("_um", "_um2"))}

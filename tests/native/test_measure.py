@@ -219,6 +219,33 @@ class TestIntensities:
         table = cpu.measure(labels, image, ring=3, threads=2)
         assert_intensities_match(table, "ring_", reference_ring(labels, 3), image, labels.max())
 
+    def test_rings_of_any_reach_and_any_ids(self, rng):
+        """Ids and distances beyond 32 bits together give what small ones do."""
+        labels = np.zeros((2, 8_300), np.int32)
+        labels[rng.integers(0, 2, 9), rng.choice(8_300, 9, replace=False)] = np.arange(1, 10)
+        image = np.arange(labels.size, dtype=np.uint16).reshape(labels.shape)
+        expected = cpu.measure(labels, image, ring=3_000)
+        assert_intensities_match(expected, "ring_", reference_ring(labels, 3_000), image, 9)
+        expected = cpu.measure(labels, image, ring=8_300)
+        far = 2**17 - 9  # adds up to 18 bits, beside which 32 have no room for 8,300 steps
+        found = cpu.measure(np.where(labels, labels + far, 0).astype(np.int32), image, ring=8_300)
+        for name, values in found.items():
+            if name.startswith("ring_"):
+                np.testing.assert_array_equal(values[far:], expected[name])
+
+    @pytest.mark.parametrize("reach", [1, 5, 6, 40])
+    def test_every_instruction_set_finds_the_same_rings(self, rng, reach):
+        labels, image = read_labels(NAMES[1]), read("images", NAMES[1])
+        tables, levels = [], cpu.features()["levels"]
+        try:
+            for level in levels:
+                cpu.set_simd_level(level)
+                tables.append(cpu.measure(labels, image, ring=reach))
+        finally:
+            cpu.set_simd_level(levels[-1])
+        for table in tables:
+            assert_equal_tables(table, tables[0])
+
     def test_not_a_number_stays_so(self):
         image = np.ones((4, 6), np.float32)
         image[1, 1] = np.nan

@@ -4,6 +4,7 @@
 
 #include "kernels/label.h"
 #include "kernels/mask.h"
+#include "kernels/measure.h"
 #include "kernels/normalize.h"
 
 #ifndef NUCLEISEG_LEVEL
@@ -210,6 +211,58 @@ void pool(const uint8_t* __restrict above, const uint8_t* __restrict below, size
   }
 }
 
+void add_up(const uint8_t* __restrict bytes, size_t count, uint32_t* __restrict sums) {
+  uint32_t sum = 0;
+  uint32_t weighted = 0;
+  const auto size = static_cast<uint32_t>(count);
+  for (uint32_t i = 0; i < size; ++i) {
+    sum += bytes[i];
+    weighted += (size - i) * bytes[i];
+  }
+  sums[0] = sum;
+  sums[1] = weighted;
+}
+
+template <class Key>
+Key lesser(Key a, Key b) {
+  return a < b ? a : b;
+}
+
+template <class Key>
+void spread_ring(const int32_t* __restrict ids, const Key* __restrict near, size_t count,
+                 kernels::RingKeys<Key> rule, Key* __restrict keys) {
+  const Key* left = near - 1;
+  for (size_t i = 0; i < count; ++i) {
+    const Key least = lesser(lesser(left[i], left[i + 1]), left[i + 2]);
+    keys[i] = lesser<Key>(kernels::ring_key(ids[i], rule), least + rule.step);
+  }
+}
+
+template <class Key>
+void least_key(const Key* a, const Key* b, size_t count, Key* keys) {
+  for (size_t i = 0; i < count; ++i) keys[i] = lesser(a[i], b[i]);
+}
+
+template <class Key>
+void widen_ring(const Key* __restrict from, size_t count, size_t shift, Key cost,
+                Key* __restrict keys) {
+  const Key* left = from - shift;
+  const Key* right = from + shift;
+  for (size_t i = 0; i < count; ++i) {
+    keys[i] = lesser<Key>(from[i], lesser(left[i], right[i]) + cost);
+  }
+}
+
+template <class Key>
+void ring_owners(const int32_t* __restrict ids, const Key* __restrict keys, size_t count,
+                 kernels::RingKeys<Key> rule, int32_t* __restrict owners) {
+  for (size_t i = 0; i < count; ++i) owners[i] = kernels::ring_owner(ids[i], keys[i], rule);
+}
+
+template <class Key>
+constexpr RingRows<Key> kRing = {spread_ring<Key>, least_key<Key>, widen_ring<Key>,
+                                 ring_owners<Key>};
+
 }  // namespace
 
 extern const Rows table;
@@ -228,6 +281,9 @@ const Rows table = {NUCLEISEG_TEXT(NUCLEISEG_LEVEL),
                     link_above,
                     link_below,
                     tops,
-                    pool};
+                    pool,
+                    add_up,
+                    kRing<uint32_t>,
+                    kRing<uint64_t>};
 
 }  // namespace nucleiseg::cpu::NUCLEISEG_LEVEL

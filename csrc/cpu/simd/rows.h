@@ -9,10 +9,26 @@
 #include <string>
 #include <vector>
 
+#include "kernels/measure.h"
+
 namespace nucleiseg::cpu {
 
 template <class T>
 using NormalizeRow = void (*)(const T* values, size_t count, float low, float factor, uint8_t* out);
+
+// Keys of rings, which csrc/kernels/measure.h explains.
+template <class Key>
+struct RingRows {
+  // A row's keys from its ids and the keys of the row above, or below, which can be read one before
+  // their beginning and one past their end.
+  void (*spread)(const int32_t* ids, const Key* near, size_t count, kernels::RingKeys<Key> rule,
+                 Key* keys);
+  void (*least)(const Key* a, const Key* b, size_t count, Key* keys);
+  // The least of a key and those `shift` to its left and right; they can be read as far outside.
+  void (*widen)(const Key* from, size_t count, size_t shift, Key cost, Key* keys);
+  void (*owners)(const int32_t* ids, const Key* keys, size_t count, kernels::RingKeys<Key> rule,
+                 int32_t* owners);
+};
 
 struct Rows {
   const char* level;
@@ -49,6 +65,10 @@ struct Rows {
   // a multiple of 16.
   void (*pool)(const uint8_t* above, const uint8_t* below, size_t count, size_t channels,
                uint8_t* out);
+  // The sum of up to 4,096 bytes, and the sum of the sums up to each of them.
+  void (*add_up)(const uint8_t* bytes, size_t count, uint32_t* sums);
+  RingRows<uint32_t> ring32;
+  RingRows<uint64_t> ring64;
 };
 
 // The table in use: the best this CPU has, unless set_level chose another.
