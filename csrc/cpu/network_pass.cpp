@@ -142,7 +142,7 @@ void Network::Pass::run(int threads) const {
     shares.push_back(parts(*layer, threads));
     pieces.push_back(rows(*layer) * shares.back());
   }
-  Stages(pieces).run(threads, [&](size_t stage, int64_t piece) {
+  Stages(pieces, threads).run([&](size_t stage, int64_t piece) {
     work(*network_.layers_[stage], piece / shares[stage], static_cast<int>(piece % shares[stage]),
          shares[stage]);
   });
