@@ -99,8 +99,8 @@ class Crew {
   static Crew& mine() {
     Crew* crew = current.load(std::memory_order_acquire);
     if (crew) return *crew;
-    static const int once = pthread_atfork(
-        nullptr, nullptr, [] { current.store(nullptr, std::memory_order_release); });
+    static const int once =
+        pthread_atfork(nullptr, nullptr, [] { current.store(nullptr, std::memory_order_release); });
     static_cast<void>(once);
     auto fresh = std::make_unique<Crew>();
     if (current.compare_exchange_strong(crew, fresh.get())) return *fresh.release();

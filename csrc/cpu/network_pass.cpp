@@ -1,9 +1,9 @@
 #include "cpu/network_pass.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "cpu/simd/rows.h"
 #include "cpu/team.h"
@@ -20,16 +20,36 @@ constexpr int kMostSegments = kRows * static_cast<int>(kMostSources);
 constexpr int64_t kStemPixels = 256;  // of the stem's output, for which rows are copied at once
 constexpr int64_t kSlack = 16;        // bytes that the last pixel's last step may reach beyond
 
-const int32_t* probabilities() {
-  static const auto table = [] {
-    std::array<int32_t, 2 * kernels::kLogitLimit + 1> levels{};
+// The line of least slope that, rounded down, is on all of `levels`.
+void fit(const std::vector<int32_t>& levels, uint16_t& begin, uint16_t& slope) {
+  for (slope = 0;; ++slope) {
+    int32_t least = 0;
+    int32_t most = std::numeric_limits<uint16_t>::max();
     for (size_t i = 0; i < levels.size(); ++i) {
-      const double logit = (static_cast<double>(i) - kernels::kLogitLimit) / kernels::kLogitSteps;
-      levels[i] = static_cast<int32_t>(std::lround(255.0 / (1.0 + std::exp(-logit))));
+      const int32_t first = (levels[i] << kernels::kLineBits) - slope * static_cast<int32_t>(i);
+      least = std::max(least, first);
+      most = std::min(most, first + (1 << kernels::kLineBits) - 1);
     }
-    return levels;
+    begin = static_cast<uint16_t>(least);
+    if (least <= most) return;
+  }
+}
+
+const kernels::Lines& lines() {
+  static const auto fitted = [] {
+    kernels::Lines found{};
+    for (int line = 0; line < kernels::kLines; ++line) {
+      std::vector<int32_t> levels;
+      for (int i = 0; i < kernels::kLineSteps; ++i) {
+        const int step = std::max(0, line * kernels::kLineSteps + i - kernels::kFirstStep);
+        const double logit = static_cast<double>(step) / kernels::kLogitSteps;
+        levels.push_back(static_cast<int32_t>(std::lround(255.0 / (1.0 + std::exp(-logit)))));
+      }
+      fit(levels, found.begins[line], found.slopes[line]);
+    }
+    return found;
   }();
-  return table.data();
+  return fitted;
 }
 
 // Which tensors share memory: greedily, in the order in which they are made and last read.
@@ -250,7 +270,7 @@ void Network::Pass::cells(const Layer& layer, int64_t row) const {
   }
   RowOfPixels work = layer.row(0, layer.blocks);
   work.segments = segments;
-  work.table = probabilities();
+  work.lines = &lines();
   work.width = static_cast<int>(source.width / 2);
   work.out_stride = layer.blocks * kLanes;
   work.out = cells_ + row * source.width * kernels::kCellBytes;

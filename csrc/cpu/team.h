@@ -15,9 +15,7 @@ namespace nucleiseg::cpu {
 // none left from the back.
 class Share {
  public:
-  void set(int64_t begin, int64_t end) {
-    both_.store(pack(begin, end), std::memory_order_relaxed);
-  }
+  void set(int64_t begin, int64_t end) { both_.store(pack(begin, end), std::memory_order_relaxed); }
 
   // Whether there was one.
   bool take(bool front, int64_t& piece) {
