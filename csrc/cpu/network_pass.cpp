@@ -20,32 +20,34 @@ constexpr int kMostSegments = kRows * static_cast<int>(kMostSources);
 constexpr int64_t kStemPixels = 256;  // of the stem's output, for which rows are copied at once
 constexpr int64_t kSlack = 16;        // bytes that the last pixel's last step may reach beyond
 
-// The line of least slope that, rounded down, is on all of `levels`.
-void fit(const std::vector<int32_t>& levels, uint16_t& begin, uint16_t& slope) {
-  for (slope = 0;; ++slope) {
-    int32_t least = 0;
-    int32_t most = std::numeric_limits<uint16_t>::max();
-    for (size_t i = 0; i < levels.size(); ++i) {
-      const int32_t first = (levels[i] << kernels::kLineBits) - slope * static_cast<int32_t>(i);
-      least = std::max(least, first);
-      most = std::min(most, first + (1 << kernels::kLineBits) - 1);
-    }
-    begin = static_cast<uint16_t>(least);
-    if (least <= most) return;
+int32_t rounded_probability(int32_t logit) {
+  const double units = static_cast<double>(logit) / kernels::kLogitSteps;
+  return static_cast<int32_t>(std::lround(255.0 / (1.0 + std::exp(-units))));
+}
+
+// Where a line of some slope begins that, rounded down, is on all its probabilities; or kNone.
+int32_t begin_of_line(int32_t line, int32_t slope) {
+  int32_t least = 0;
+  int32_t most = std::numeric_limits<uint16_t>::max();
+  for (int32_t i = line == 0 ? kernels::kFirstStep : 0; i < kernels::kLineSteps; ++i) {
+    const int32_t logit = line * kernels::kLineSteps + i - kernels::kFirstStep;
+    const int32_t begin = (rounded_probability(logit) << kernels::kLineBits) - slope * i;
+    least = std::max(least, begin);
+    most = std::min(most, begin + (1 << kernels::kLineBits) - 1);
   }
+  return least <= most ? least : kNone;
 }
 
 const kernels::Lines& lines() {
   static const auto fitted = [] {
     kernels::Lines found{};
-    for (int line = 0; line < kernels::kLines; ++line) {
-      std::vector<int32_t> levels;
-      for (int i = 0; i < kernels::kLineSteps; ++i) {
-        const int step = std::max(0, line * kernels::kLineSteps + i - kernels::kFirstStep);
-        const double logit = static_cast<double>(step) / kernels::kLogitSteps;
-        levels.push_back(static_cast<int32_t>(std::lround(255.0 / (1.0 + std::exp(-logit)))));
+    for (int32_t line = 0; line < kernels::kLines; ++line) {
+      int32_t begin = kNone;
+      for (int32_t slope = 0; begin == kNone && slope < 1 << kernels::kLineBits; ++slope) {
+        begin = begin_of_line(line, slope);
+        found.begins[line] = static_cast<uint16_t>(begin);
+        found.slopes[line] = static_cast<uint16_t>(slope);
       }
-      fit(levels, found.begins[line], found.slopes[line]);
     }
     return found;
   }();
