@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -99,13 +100,13 @@ class Crew {
   static Crew& mine() {
     Crew* crew = current.load(std::memory_order_acquire);
     if (crew) return *crew;
-    static const int once =
-        pthread_atfork(nullptr, nullptr, [] { current.store(nullptr, std::memory_order_release); });
-    static_cast<void>(once);
     auto fresh = std::make_unique<Crew>();
     if (current.compare_exchange_strong(crew, fresh.get())) return *fresh.release();
     return *crew;
   }
+
+  // In the child of a fork: the threads of the crew so far are not there.
+  static void forget() { current.store(nullptr, std::memory_order_release); }
 
   // As many as there are or the system grants.
   std::vector<Helper*> take(size_t count) {
@@ -129,13 +130,14 @@ class Crew {
   bool add() {
     const SignalsBlocked blocked;
     auto helper = std::make_unique<Helper>();
-    idle_.reserve(++all_);
+    idle_.reserve(all_ + 1);  // so that none is lost for want of memory
     try {
       std::thread([one = helper.get()] { one->live(); }).detach();
     } catch (const std::system_error&) {
       return false;
     }
     idle_.push_back(helper.release());
+    ++all_;
     return true;
   }
 
@@ -146,6 +148,8 @@ class Crew {
 };
 
 std::atomic<Crew*> Crew::current{nullptr};
+
+[[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, Crew::forget);
 
 }  // namespace
 
