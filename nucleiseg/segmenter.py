@@ -466,7 +466,7 @@ class Segmenter:
         if steps.is_blank(levels):
             return steps.zeros("maps", shape, np.uint8)
         maps = steps.empty("maps", shape, np.uint8)
-        for band in self._plan(image).bands():
+        for band in self._plan(image).bands:
             self._fill(steps, levels, image, band, maps[slice(*band.kept)])
         return maps
 
@@ -476,7 +476,7 @@ class Segmenter:
         if steps.is_blank(levels):
             return steps.zeros("mask", shape, np.bool_)
         mask = steps.empty("mask", shape, np.bool_)
-        for band in self._plan(image).bands():
+        for band in self._plan(image).bands:
             top, bottom = band.kept
             maps = steps.empty("band", (bottom - top, shape[1], 2), np.uint8)
             self._fill(steps, levels, image, band, maps)

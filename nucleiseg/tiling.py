@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+PLANS = 16
+"""Sizes of images whose plans are kept: making one takes 0.06 ms, a small image 1.5."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +68,35 @@ class Plan:
     rows: Span
     columns: Span
 
-    def bands(self) -> Iterator[Band]:
-        """Give the rows of tiles from top to bottom."""
+    @cached_property
+    def bands(self) -> tuple[Band, ...]:
+        """The rows of tiles from top to bottom."""
+        return tuple(self._band(index) for index in range(len(self.rows.starts)))
+
+    def _band(self, index: int) -> Band:
         columns = np.array(self.columns.starts, np.int64)
         zeros = np.zeros_like(columns)
         lefts, rights = np.array(self.columns.bounds[:-1]), np.array(self.columns.bounds[1:])
-        for index, start in enumerate(self.rows.starts):
-            top, bottom = self.rows.bounds[index : index + 2]
-            yield Band(
-                rows=(start, min(start + self.rows.size, self.rows.bounds[-1])),
-                kept=(top, bottom),
-                sources=np.stack([zeros, columns], 1),
-                targets=np.stack([zeros + (start - top), columns], 1),
-                cores=np.stack([zeros, zeros + (bottom - top), lefts, rights], 1),
-                size=(self.rows.size, self.columns.size),
-            )
+        start = self.rows.starts[index]
+        top, bottom = self.rows.bounds[index : index + 2]
+        return Band(
+            rows=(start, min(start + self.rows.size, self.rows.bounds[-1])),
+            kept=(top, bottom),
+            sources=_table(zeros, columns),
+            targets=_table(zeros + (start - top), columns),
+            cores=_table(zeros, zeros + (bottom - top), lefts, rights),
+            size=(self.rows.size, self.columns.size),
+        )
 
 
+def _table(*columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Put columns side by side; read-only, since a plan serves every image of its size."""
+    table = np.stack(columns, 1)
+    table.setflags(write=False)
+    return table
+
+
+@lru_cache(PLANS)
 def plan(height: int, width: int, tile: int, halo: int, stride: int) -> Plan:
     """Cut an image into the fewest tiles of at most ``tile`` pixels a side.
 
@@ -125,6 +140,6 @@ def seen(
     tile_width, width : int
         Of the tiles and of the image.
     """
-    first = int(sources[:, 1].min())
-    last = min(int(sources[:, 1].max()) + tile_width, width)
+    lefts = sources[:, 1].tolist()
+    first, last = min(lefts), min(max(lefts) + tile_width, width)
     return slice(first, last), sources - np.array([0, first])

@@ -57,7 +57,9 @@ class Histogram {
   }
 
   void flush() {
-    for (size_t i = 0; i < counters_.size(); ++i) counts_[i % bins_] += counters_[i];
+    for (size_t table = 0; table < tables; ++table) {
+      for (uint32_t bin = 0; bin < bins_; ++bin) counts_[bin] += counters_[table * bins_ + bin];
+    }
     std::fill(counters_.begin(), counters_.end(), 0u);
     pending_ = 0;
   }

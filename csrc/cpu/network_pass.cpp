@@ -1,9 +1,9 @@
 #include "cpu/network_pass.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "cpu/simd/rows.h"
 #include "cpu/team.h"
@@ -20,16 +20,38 @@ constexpr int kMostSegments = kRows * static_cast<int>(kMostSources);
 constexpr int64_t kStemPixels = 256;  // of the stem's output, for which rows are copied at once
 constexpr int64_t kSlack = 16;        // bytes that the last pixel's last step may reach beyond
 
-const int32_t* probabilities() {
-  static const auto table = [] {
-    std::array<int32_t, 2 * kernels::kLogitLimit + 1> levels{};
-    for (size_t i = 0; i < levels.size(); ++i) {
-      const double logit = (static_cast<double>(i) - kernels::kLogitLimit) / kernels::kLogitSteps;
-      levels[i] = static_cast<int32_t>(std::lround(255.0 / (1.0 + std::exp(-logit))));
+int32_t rounded_probability(int32_t logit) {
+  const double units = static_cast<double>(logit) / kernels::kLogitSteps;
+  return static_cast<int32_t>(std::lround(255.0 / (1.0 + std::exp(-units))));
+}
+
+// Where a line of some slope begins that, rounded down, is on all its probabilities; or kNone.
+int32_t begin_of_line(int32_t line, int32_t slope) {
+  int32_t least = 0;
+  int32_t most = std::numeric_limits<uint16_t>::max();
+  for (int32_t i = line == 0 ? kernels::kFirstStep : 0; i < kernels::kLineSteps; ++i) {
+    const int32_t logit = line * kernels::kLineSteps + i - kernels::kFirstStep;
+    const int32_t begin = (rounded_probability(logit) << kernels::kLineBits) - slope * i;
+    least = std::max(least, begin);
+    most = std::min(most, begin + (1 << kernels::kLineBits) - 1);
+  }
+  return least <= most ? least : kNone;
+}
+
+const kernels::Lines& lines() {
+  static const auto fitted = [] {
+    kernels::Lines found{};
+    for (int32_t line = 0; line < kernels::kLines; ++line) {
+      int32_t begin = kNone;
+      for (int32_t slope = 0; begin == kNone && slope < 1 << kernels::kLineBits; ++slope) {
+        begin = begin_of_line(line, slope);
+        found.begins[line] = static_cast<uint16_t>(begin);
+        found.slopes[line] = static_cast<uint16_t>(slope);
+      }
     }
-    return levels;
+    return found;
   }();
-  return table.data();
+  return fitted;
 }
 
 // Which tensors share memory: greedily, in the order in which they are made and last read.
@@ -142,7 +164,7 @@ void Network::Pass::run(int threads) const {
     shares.push_back(parts(*layer, threads));
     pieces.push_back(rows(*layer) * shares.back());
   }
-  Stages(pieces).run(threads, [&](size_t stage, int64_t piece) {
+  Stages(pieces, threads).run([&](size_t stage, int64_t piece) {
     work(*network_.layers_[stage], piece / shares[stage], static_cast<int>(piece % shares[stage]),
          shares[stage]);
   });
@@ -250,7 +272,7 @@ void Network::Pass::cells(const Layer& layer, int64_t row) const {
   }
   RowOfPixels work = layer.row(0, layer.blocks);
   work.segments = segments;
-  work.table = probabilities();
+  work.lines = &lines();
   work.width = static_cast<int>(source.width / 2);
   work.out_stride = layer.blocks * kLanes;
   work.out = cells_ + row * source.width * kernels::kCellBytes;

@@ -16,10 +16,30 @@ namespace nucleiseg::kernels {
 constexpr int kLanes = 16;
 constexpr int kProducts = 4;
 
-// Logits are rounded to so many steps a unit, up to 8 units either way, and then looked up: from
-// one step to the next 255 / (1 + exp(-x)) moves by at most half a level.
+// Logits are rounded to so many steps a unit: from one step to the next 255 / (1 + exp(-x)) moves
+// by at most half a level. Its rounded values, of x from 0 on, are on straight lines that are
+// rounded down, each of kLineSteps steps. The first is half a line: from 0 on there is no such set
+// of lines.
 constexpr int kLogitSteps = 128;
-constexpr int kLogitLimit = 8 * kLogitSteps;
+constexpr int kLineSteps = 16;
+constexpr int kFirstStep = kLineSteps / 2;
+constexpr int kLines = 64;
+constexpr int kLogitLimit = kLines * kLineSteps - kFirstStep - 1;  // beyond it are 0 and 255
+constexpr int kLineBits = 8;                                       // behind the point
+
+struct Lines {
+  uint16_t begins[kLines];
+  uint16_t slopes[kLines];
+};
+
+// 255 / (1 + exp(-x)) of a logit within -kLogitLimit..kLogitLimit.
+NUCLEISEG_HOST_DEVICE int32_t probability(int32_t logit, const Lines& lines) {
+  const int32_t step = (logit < 0 ? -logit : logit) + kFirstStep;
+  const int32_t line = step / kLineSteps;
+  const int32_t height = lines.begins[line] + lines.slopes[line] * (step % kLineSteps);
+  const int32_t found = height >> kLineBits;
+  return logit < 0 ? 255 - found : found;
+}
 
 // A sum's level within low..high. Before that it must fit into 32 bits.
 NUCLEISEG_HOST_DEVICE int32_t level(int32_t sum, float factor, float offset, int32_t low,

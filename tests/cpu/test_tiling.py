@@ -30,14 +30,14 @@ def test_every_pixel_is_kept_by_one_tile_that_sees_a_halo_around_it(length, tile
 def test_an_image_that_fits_is_one_tile_without_a_halo():
     plan = tiling.plan(1000, 2048, 2048, HALO, STRIDE)
     assert (plan.rows.size, plan.columns.size) == (1024, 2048)
-    assert len(list(plan.bands())) == 1
+    assert len(plan.bands) == 1
 
 
 def test_bands_cut_and_keep_what_the_spans_say():
     image = np.arange(700 * 900).reshape(700, 900)
     plan = tiling.plan(700, 900, 448, HALO, STRIDE)
     whole = np.zeros_like(image)
-    for band in plan.bands():
+    for band in plan.bands:
         seen, kept = image[slice(*band.rows)], whole[slice(*band.kept)]
         for source, target, core in zip(band.sources, band.targets, band.cores, strict=True):
             tile = seen[source[0] : source[0] + plan.rows.size, source[1] :]

@@ -1,6 +1,7 @@
 """The integer network against sums that NumPy makes, and itself."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -184,3 +185,25 @@ def test_layers_that_do_not_fit_are_refused(rng):
     huge = np.full(16, 1e6, np.float32)
     with pytest.raises(ValueError, match="factors, offsets: accepted are finite numbers"):
         network.convolution([stem], [kernel(rng, 16, 16, 3, 3)], huge, huge)
+
+
+def test_every_logit_becomes_its_probability(rng, network_level):
+    """Its last layer sums nothing, so each output's offset is its logit."""
+    logits = np.arange(-LOGIT_LIMIT - 8, LOGIT_LIMIT + 8).reshape(-1, 8)
+    nothing = np.zeros((8, 16, 3, 3), np.int8)
+    for some in logits:
+        network = cpu.Network(network_level)
+        stem = network.stem(kernel(rng, 16, 3, 3, 3), *rounding(rng, 16, 3))
+        network.cells(stem, nothing, np.zeros(8, np.float32), some.astype(np.float32))
+        # Four pairs of pixels and one more: both ways in which they are rounded.
+        found = network.run(np.zeros((1, 4, 20, 3), np.uint8))
+        expected = np.floor(255 / (1 + np.exp(-some / LOGIT_STEPS)) + 0.5)
+        np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
+
+
+def test_simultaneous_calls_give_what_single_ones_give(rng, network_level):
+    network = Pair(rng, network_level, (16, 32, 64)).native
+    tiles = rng.integers(0, 256, (8, 1, 64, 40, 3), dtype=np.uint8)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda tile: network.run(tile, threads=3), tiles))
+    np.testing.assert_array_equal(found, [network.run(tile) for tile in tiles])

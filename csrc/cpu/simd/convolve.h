@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/network.h"
+
 namespace nucleiseg::cpu {
 
 struct RowOfPixels {
@@ -27,11 +29,11 @@ struct RowOfPixels {
   const float* factors;
   const float* offsets;
   int32_t low, high;
-  int32_t zero;          // added to each level
-  const int32_t* table;  // where given, what stands for level low, low + 1, ...
-  int width;             // pixels
-  uint8_t* out;          // kLanes bytes a block, blocks side by side
-  int out_stride;        // from one pixel's output to the next's
+  int32_t zero;                 // added to each level
+  const kernels::Lines* lines;  // where given, levels are logits, and become probabilities
+  int width;                    // pixels
+  uint8_t* out;                 // kLanes bytes a block, blocks side by side
+  int out_stride;               // from one pixel's output to the next's
 };
 
 using Convolve = void (*)(const RowOfPixels& row);

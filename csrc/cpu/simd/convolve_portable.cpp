@@ -38,7 +38,8 @@ void convolve_portable(const RowOfPixels& row) {
       for (int lane = 0; lane < kLanes; ++lane) {
         const int32_t found = kernels::level(sums[lane], row.factors[first + lane],
                                              row.offsets[first + lane], row.low, row.high);
-        out[lane] = static_cast<uint8_t>(row.table ? row.table[found - row.low] : found + row.zero);
+        out[lane] = static_cast<uint8_t>(row.lines ? kernels::probability(found, *row.lines)
+                                                   : found + row.zero);
       }
     }
   }

@@ -15,6 +15,8 @@ using kernels::kLanes;
 using kernels::kProducts;
 
 constexpr int kWeightBytes = kLanes * kProducts;
+constexpr int kLineShift = 4;
+static_assert(1 << kLineShift == kernels::kLineSteps);
 
 inline __m512i broadcast(const uint8_t* values) {
   int32_t four;
@@ -34,40 +36,57 @@ inline __m512i rounded(const RowOfPixels& row, __m512i sums, int first) {
   return _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), factors, offsets));
 }
 
-// Writes kLanes channels of one pixel.
-inline void put(const RowOfPixels& row, __m512i sums, int first, uint8_t* out) {
-  __m512i levels = rounded(row, sums, first);
-  levels = _mm512_max_epi32(levels, _mm512_set1_epi32(row.low));
-  levels = _mm512_min_epi32(levels, _mm512_set1_epi32(row.high));
-  if (row.table) {
-    const __m512i entries = _mm512_sub_epi32(levels, _mm512_set1_epi32(row.low));
-    levels = _mm512_i32gather_epi32(entries, row.table, sizeof(int32_t));
-  } else {
-    levels = _mm512_add_epi32(levels, _mm512_set1_epi32(row.zero));
-  }
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(levels));
+// kernels::probability of 16-bit logits.
+inline __m512i probabilities(const kernels::Lines& lines, __m512i logits) {
+  const auto look_up = [](const uint16_t* table, __m512i line) {
+    return _mm512_permutex2var_epi16(_mm512_loadu_si512(table), line,
+                                     _mm512_loadu_si512(table + kernels::kLines / 2));
+  };
+  __m512i step = _mm512_add_epi16(_mm512_abs_epi16(logits), _mm512_set1_epi16(kernels::kFirstStep));
+  step = _mm512_min_epu16(step, _mm512_set1_epi16(kernels::kLogitLimit + kernels::kFirstStep));
+  const __m512i line = _mm512_srli_epi16(step, kLineShift);
+  const __m512i along = _mm512_and_si512(step, _mm512_set1_epi16(kernels::kLineSteps - 1));
+  const __m512i height = _mm512_add_epi16(look_up(lines.begins, line),
+                                          _mm512_mullo_epi16(look_up(lines.slopes, line), along));
+  const __m512i found = _mm512_srli_epi16(height, kernels::kLineBits);
+  return _mm512_mask_sub_epi16(found, _mm512_movepi16_mask(logits), _mm512_set1_epi16(255), found);
 }
 
-// Writes kLanes channels of four pixels, packed together: saturation is the upper limit.
-template <int kBlocks>
-inline void put_four(const RowOfPixels& row, const __m512i (*sums)[kBlocks], int block, int first,
-                     uint8_t* out) {
-  const __m512i low =
-      _mm512_packs_epi32(rounded(row, sums[0][block], first), rounded(row, sums[1][block], first));
-  const __m512i high =
-      _mm512_packs_epi32(rounded(row, sums[2][block], first), rounded(row, sums[3][block], first));
+// kLanes channels of four pixels: saturation is the upper limit.
+inline __m512i levels(const RowOfPixels& row, __m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i low = _mm512_packs_epi32(a, b);
+  const __m512i high = _mm512_packs_epi32(c, d);
+  __m512i bytes;
+  if (row.lines) {
+    bytes = _mm512_packus_epi16(probabilities(*row.lines, low), probabilities(*row.lines, high));
+  } else {
+    bytes = _mm512_max_epi8(_mm512_packs_epi16(low, high),
+                            _mm512_set1_epi8(static_cast<char>(row.low)));
+    bytes = _mm512_add_epi8(bytes, _mm512_set1_epi8(static_cast<char>(row.zero)));
+  }
   // Packing leaves four channels of each pixel side by side, in each quarter.
   const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-  __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
-  bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8(static_cast<char>(row.low)));
-  bytes = _mm512_add_epi8(bytes, _mm512_set1_epi8(static_cast<char>(row.zero)));
+  return _mm512_permutexvar_epi32(order, bytes);
+}
+
+// Writes kLanes channels of kPixels pixels, one or four.
+template <int kPixels, int kBlocks>
+inline void put(const RowOfPixels& row, const __m512i (*sums)[kBlocks], int block, int first,
+                uint8_t* out) {
+  const auto sum = [&](int pixel) { return rounded(row, sums[pixel][block], first); };
+  const auto store = [&](int pixel, __m128i quarter) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + pixel * row.out_stride), quarter);
+  };
+  if (kPixels == 1) {
+    const __m512i one = sum(0);
+    store(0, _mm512_castsi512_si128(levels(row, one, one, one, one)));
+    return;
+  }
+  const __m512i bytes = levels(row, sum(0), sum(1 % kPixels), sum(2 % kPixels), sum(3 % kPixels));
   if (row.out_stride == kLanes) {
     _mm512_storeu_si512(out, bytes);
     return;
   }
-  const auto store = [&](int pixel, __m128i quarter) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + pixel * row.out_stride), quarter);
-  };
   store(0, _mm512_castsi512_si128(bytes));
   store(1, _mm512_extracti32x4_epi32(bytes, 1));
   store(2, _mm512_extracti32x4_epi32(bytes, 2));
@@ -115,20 +134,14 @@ inline void tile(const RowOfPixels& row, int pixel, int block) {
     }
     weights += (kTaps - 1) * tap_weights;
   }
+  constexpr int kTogether = kPixels % 4 == 0 ? 4 : 1;
   uint8_t* out = row.out + pixel * row.out_stride + block * kLanes;
 #pragma GCC unroll 2
   for (int b = 0; b < kBlocks; ++b) {
-    if (kPixels % 4 == 0 && !row.table) {
 #pragma GCC unroll 4
-      for (int p = 0; p < kPixels / 4; ++p) {
-        put_four<kBlocks>(row, sums + 4 * p, b, (block + b) * kLanes,
-                          out + 4 * p * row.out_stride + b * kLanes);
-      }
-    } else {
-#pragma GCC unroll 16
-      for (int p = 0; p < kPixels; ++p) {
-        put(row, sums[p][b], (block + b) * kLanes, out + p * row.out_stride + b * kLanes);
-      }
+    for (int p = 0; p < kPixels; p += kTogether) {
+      put<kTogether, kBlocks>(row, sums + p, b, (block + b) * kLanes,
+                              out + p * row.out_stride + b * kLanes);
     }
   }
 }
