@@ -53,14 +53,16 @@ class Model:
         Usual diameter of nuclei, in pixels, at which it is at its best.
     good_diameters : tuple of float
         Usual diameters between which resizing the image gains nothing.
-    nucleus_threshold, core_threshold : int
-        Levels (0..255) of the two maps from which a pixel is nucleus, and core of one.
-    min_core : int
-        Cores of fewer pixels do not count.
+    nucleus_threshold : int
+        Probability (0..255) from which a pixel is nucleus.
+    marker_threshold : int
+        Centre distance (0..255) that the peaks of nuclei reach that touch each other.
+    prominence : int
+        How far the lower of their peaks is above the pass between them.
     min_area : int
         Nuclei of fewer pixels are dropped.
     min_peak : int
-        Level of the centre distance that a nucleus without a core reaches, or is none.
+        Nuclei whose peak is lower are dropped.
     metadata : dict
         All of the JSON file, figures included.
     """
@@ -78,8 +80,8 @@ class Model:
     diameter: float
     good_diameters: tuple[float, float]
     nucleus_threshold: int
-    core_threshold: int
-    min_core: int
+    marker_threshold: int
+    prominence: int
     min_area: int
     min_peak: int
     metadata: dict[str, Any]
@@ -117,8 +119,8 @@ class Model:
                 diameter=float(metadata["input"]["diameter"]),
                 good_diameters=_pair(metadata["input"]["good_diameters"]),
                 nucleus_threshold=int(metadata["decoding"]["nucleus_threshold"]),
-                core_threshold=int(metadata["decoding"]["core_threshold"]),
-                min_core=int(metadata["decoding"]["min_core"]),
+                marker_threshold=int(metadata["decoding"]["marker_threshold"]),
+                prominence=int(metadata["decoding"]["prominence"]),
                 min_area=int(metadata["decoding"]["min_area"]),
                 min_peak=int(metadata["decoding"]["min_peak"]),
                 metadata=metadata,
@@ -141,14 +143,20 @@ class Model:
         Parameters
         ----------
         scale : float
-            How far the maps were magnified: the areas grow with its square.
+            How far the maps were magnified: the least area grows with its square.
 
         Returns
         -------
-        nucleus_threshold, core_threshold, min_core, min_area, min_peak : int
+        nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
         """
-        areas = [max(1, round(area * scale**2)) for area in (self.min_core, self.min_area)]
-        return self.nucleus_threshold, self.core_threshold, areas[0], areas[1], self.min_peak
+        min_area = max(1, round(self.min_area * scale**2))
+        return (
+            self.nucleus_threshold,
+            self.marker_threshold,
+            self.prominence,
+            min_area,
+            self.min_peak,
+        )
 
 
 def _checksum(file: Path) -> str:

@@ -12,10 +12,10 @@ from training.data import Sample
 
 DECODING = {
     "nucleus_threshold": 156,
-    "core_threshold": 148,
-    "min_core": 8,
+    "marker_threshold": 128,
+    "prominence": 20,
     "min_area": 24,
-    "min_peak": 100,
+    "min_peak": 85,
 }
 """Chosen on the validation images with ``python -m training.tune``, among the settings that give
 the true nuclei back from their own maps (`tests/training/test_targets.py`): a nucleus threshold at

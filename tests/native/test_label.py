@@ -9,101 +9,93 @@ from scipy import ndimage
 
 from nucleiseg._native import cpu
 
-EIGHT = np.ones((3, 3), bool)
-NEIGHBOURS = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
-CORELESS = -1
+FILTER = (1, 4, 6, 4, 1)
+LATER = ((0, 1), (1, -1), (1, 0), (1, 1))
+"""Neighbours that come later in raster order."""
+
+
+def filtered(values: np.ndarray) -> np.ndarray:
+    """Weigh every five rows; four rows less come out."""
+    rows = len(values) - 4
+    return sum(weight * values[i : i + rows] for i, weight in enumerate(FILTER))
+
+
+def heights(distance: np.ndarray) -> np.ndarray:
+    """Smoothed distances in sixteenths."""
+    values = np.pad(distance.astype(int), 4, "edge")
+    across = (filtered(filtered(values.T)).T + 8) // 16
+    down = (filtered(across) + 8) // 16
+    return (filtered(down) + 8) // 16
 
 
 class Reference:
     """The definition in cpu.label's docstring, a pixel at a time."""
 
-    def __init__(
-        self, maps: np.ndarray, nucleus_threshold: int, core_threshold: int, min_core: int
-    ):
+    def __init__(self, maps: np.ndarray, nucleus_threshold: int):
         self.nucleus = maps[..., 0] >= nucleus_threshold
-        self.distance = maps[..., 1].astype(int)
-        self.core = self.nucleus & (self.distance >= core_threshold)
-        self.cores, self.core_count = ndimage.label(self.core)
-        areas = np.bincount(self.cores.ravel())
-        self.cores[self.core & (areas[self.cores] < min_core)] = CORELESS
-        self.target: dict[tuple[int, int], tuple[int, int]] = {}
-        self.point_uphill()
-        self.leave_zones()
+        self.height = heights(maps[..., 1])
+        self.pixels = list(map(tuple, np.argwhere(self.nucleus)))
+        # Of equals the first in raster order counts as the highest.
+        self.rank = {p: (self.height[p], -p[0], -p[1]) for p in self.pixels}
+        highest = {p: max(self.around(p), key=self.rank.__getitem__) for p in self.pixels}
+        self.basin = {}
+        for pixel in sorted(self.pixels, key=self.rank.__getitem__, reverse=True):
+            above = highest[pixel]
+            self.basin[pixel] = pixel if above == pixel else self.basin[above]
 
-    def neighbours(self, pixel: tuple[int, int]) -> list[tuple[int, int]]:
+    def around(self, pixel: tuple[int, int]) -> list[tuple[int, int]]:
+        rows, columns = (range(at - 1, at + 2) for at in pixel)
+        return [(r, c) for r in rows for c in columns if self.is_nucleus(r, c)]
+
+    def is_nucleus(self, row: int, column: int) -> bool:
         height, width = self.nucleus.shape
-        around = [(pixel[0] + r, pixel[1] + c) for r, c in NEIGHBOURS]
-        return [p for p in around if 0 <= p[0] < height and 0 <= p[1] < width and self.nucleus[p]]
+        return 0 <= row < height and 0 <= column < width and bool(self.nucleus[row, column])
 
-    def point_uphill(self) -> None:
-        for pixel in map(tuple, np.argwhere(self.nucleus & ~self.core)):
-            around = self.neighbours(pixel)
-            highest = max(around, key=lambda p: self.distance[p], default=pixel)
-            if self.distance[highest] > self.distance[pixel]:
-                self.target[pixel] = highest
+    def passes(self) -> list[tuple[int, tuple[int, int], tuple[int, int]]]:
+        """From the highest down."""
+        found = []
+        for row, column in self.pixels:
+            for down, right in LATER:
+                one, other = (row, column), (row + down, column + right)
+                if self.is_nucleus(*other) and self.basin[one] != self.basin[other]:
+                    height = min(self.height[one], self.height[other])
+                    found.append((height, self.basin[one], self.basin[other]))
+        return sorted(found, key=lambda found: -found[0])
 
-    def leave_zones(self) -> None:
-        flat = self.nucleus & ~self.core
-        for pixel in self.target:
-            flat[pixel] = False
-        for value in np.unique(self.distance[flat]):
-            zones, count = ndimage.label(flat & (self.distance == value), EIGHT)
-            for zone in range(1, count + 1):
-                pixels = list(map(tuple, np.argwhere(zones == zone)))
-                exits = {
-                    q
-                    for p in pixels
-                    for q in self.neighbours(p)
-                    if self.distance[q] == value and not flat[q]
-                }
-                if exits:
-                    self.target.update(dict.fromkeys(pixels, min(exits)))
-
-    def reach(self) -> np.ndarray:
-        """Each pixel's core, CORELESS where it meets none, 0 on the background."""
-        reached = self.cores.copy()
-        for start in map(tuple, np.argwhere(self.nucleus & ~self.core)):
-            pixel = start
-            while pixel in self.target:
-                pixel = self.target[pixel]
-            reached[start] = self.cores[pixel] or CORELESS
-        return reached
-
-    def nuclei(self, min_peak: int) -> np.ndarray:
-        """A number for each nucleus, 0 on the background."""
-        reached = self.reach()
-        nuclei = reached.copy()
-        coreless, count = ndimage.label(reached == CORELESS, EIGHT)
-        for component in range(1, count + 1):
-            own = coreless == component
-            touching = ndimage.binary_dilation(own, EIGHT) & (reached > 0)
-            # argmax gives the first in raster order among equals.
-            gate = np.where(touching, self.distance, -1).argmax()
-            if touching.any():
-                nuclei[own] = reached.flat[gate]
-            else:
-                high = self.distance[own].max() >= min_peak
-                nuclei[own] = self.core_count + component if high else 0
+    def nuclei(self, marker_threshold: int, prominence: int) -> dict[tuple[int, int], list]:
+        """The pixels of each nucleus, by its peak."""
+        nuclei: dict[tuple[int, int], list] = {}
+        for pixel in self.pixels:
+            nuclei.setdefault(self.basin[pixel], []).append(pixel)
+        name = {peak: peak for peak in nuclei}
+        for height, one, other in self.passes():
+            low, high = sorted((name[one], name[other]), key=self.rank.__getitem__)
+            peak = self.height[low]
+            if low != high and (peak < 16 * marker_threshold or peak - height < 16 * prominence):
+                nuclei[high] += nuclei.pop(low)
+                name = {basin: high if now == low else now for basin, now in name.items()}
         return nuclei
 
 
 def reference_label(
     maps: np.ndarray,
     nucleus_threshold: int,
-    core_threshold: int,
-    min_core: int,
+    marker_threshold: int,
+    prominence: int,
     min_area: int,
     min_peak: int = 0,
 ) -> tuple[np.ndarray, int]:
-    nuclei = Reference(maps, nucleus_threshold, core_threshold, min_core).nuclei(min_peak)
-    found, first, areas = np.unique(nuclei, return_index=True, return_counts=True)
-    labels = np.zeros(nuclei.shape, np.int32)
-    count = 0
-    for i in np.argsort(first):
-        if found[i] > 0 and areas[i] >= min_area:
-            count += 1
-            labels[nuclei == found[i]] = count
-    return labels, count
+    reference = Reference(maps, nucleus_threshold)
+    found = reference.nuclei(marker_threshold, prominence)
+    kept = [
+        pixels
+        for peak, pixels in found.items()
+        if len(pixels) >= min_area and reference.height[peak] >= 16 * min_peak
+    ]
+    labels = np.zeros(maps.shape[:2], np.int32)
+    for number, pixels in enumerate(sorted(kept, key=min), 1):
+        labels[tuple(np.transpose(pixels))] = number
+    return labels, len(kept)
 
 
 def assert_matches_reference(maps: np.ndarray, *rule: int) -> None:
@@ -126,7 +118,7 @@ def blobs(rng: np.random.Generator, height: int, width: int, levels: int = 256) 
 
 
 def noisy_nuclei(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Blobs with grain on the distance: many tiny cores, and rims without one."""
+    """Blobs with grain on the distance: many low peaks."""
     maps = blobs(rng, height, width)
     grain = rng.normal(0, 25, (height, width))
     maps[..., 1] = np.clip(maps[..., 1] + grain, 0, 255)
@@ -176,6 +168,10 @@ def spiral(size: int) -> np.ndarray:
     return path
 
 
+RULE = (110, 140, 20, 3, 60)
+"""Of scenes where any will do."""
+
+
 class TestArguments:
     @pytest.mark.parametrize("shape", [(0, 0, 2), (0, 5, 2), (5, 0, 2)])
     def test_empty_maps_are_refused(self, shape):
@@ -190,11 +186,11 @@ class TestArguments:
             cpu.label(maps[..., :1], 1, 1, 1, 0)
         with pytest.raises(ValueError, match="nucleus_threshold: got 256; accepted is 0 to 255"):
             cpu.label(maps, 256, 1, 1, 0)
-        with pytest.raises(ValueError, match="core_threshold: got -1; accepted is 0 to 255"):
+        with pytest.raises(ValueError, match="marker_threshold: got -1; accepted is 0 to 255"):
             cpu.label(maps, 1, -1, 1, 0)
-        with pytest.raises(ValueError, match="min_core: got -1; accepted is 0 or more"):
-            cpu.label(maps, 1, 1, -1, 0)
-        with pytest.raises(ValueError, match="min_peak: got 256; accepted is"):
+        with pytest.raises(ValueError, match="prominence: got 256; accepted is 0 to 255"):
+            cpu.label(maps, 1, 1, 256, 0)
+        with pytest.raises(ValueError, match="min_peak: got 256; accepted is 0 to 255"):
             cpu.label(maps, 1, 1, 1, 0, 256)
         with pytest.raises(ValueError, match="min_area: got -1; accepted is 0 or more"):
             cpu.label(maps, 1, 1, 1, -1)
@@ -208,96 +204,84 @@ class TestArguments:
 
 
 class TestDefinition:
-    @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (7, 33), (65, 31), (40, 97)])
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (7, 33), (65, 31), (20, 97)])
     @pytest.mark.parametrize("levels", [2, 3, 8, 256])
     def test_it_holds_on_noise(self, rng, shape, levels, level):
-        for core in (60, 130, 255):
-            for min_core in (1, 4):
-                assert_matches_reference(noise(rng, *shape, levels), 100, core, min_core, 0)
+        for marker, prominence in ((0, 0), (0, 9), (60, 3), (120, 30), (255, 0)):
+            assert_matches_reference(noise(rng, *shape, levels), 100, marker, prominence, 0)
 
     @pytest.mark.parametrize("levels", [4, 16, 256])
-    @pytest.mark.parametrize("thresholds", [(0, 255), (80, 140), (128, 120), (110, 200), (128, 0)])
-    def test_it_holds_on_blobs_and_plateaus(self, rng, levels, thresholds):
-        for shape in [(61, 83), (128, 64)]:
-            for min_core in (0, 9):
-                assert_matches_reference(blobs(rng, *shape, levels), *thresholds, min_core, 0)
+    @pytest.mark.parametrize("nucleus", [0, 80, 128])
+    def test_it_holds_on_blobs_and_plateaus(self, rng, levels, nucleus, level):
+        for shape in [(41, 130), (128, 34)]:
+            for marker, prominence in ((0, 0), (0, 20), (128, 5), (140, 40)):
+                assert_matches_reference(blobs(rng, *shape, levels), nucleus, marker, prominence, 0)
 
     def test_it_holds_on_hundreds_of_tiny_images(self, rng):
         for _ in range(400):
             height, width = rng.integers(1, 8, 2)
             maps = noise(rng, int(height), int(width), int(rng.integers(2, 6)))
-            core, min_core, min_area, min_peak = map(int, rng.integers(0, (256, 6, 4, 256)))
-            assert_matches_reference(maps, 64, core, min_core, min_area, min_peak)
+            rule = map(int, rng.integers(0, (200, 60, 4, 160)))
+            assert_matches_reference(maps, 64, *rule)
 
     @pytest.mark.parametrize("min_area", [0, 1, 2, 5, 20, 10**9])
     def test_small_nuclei_are_dropped_and_the_others_renumbered(self, rng, min_area):
-        assert_matches_reference(blobs(rng, 70, 70), 120, 150, 4, min_area)
+        assert_matches_reference(blobs(rng, 70, 70), 120, 100, 2, min_area)
+
+    @pytest.mark.parametrize("min_peak", [0, 100, 130, 150, 255])
+    def test_low_nuclei_are_dropped_and_the_others_renumbered(self, rng, min_peak):
+        assert_matches_reference(blobs(rng, 70, 70), 120, 100, 2, 0, min_peak)
 
     def test_the_memory_layout_does_not_matter(self, rng, layout):
         maps = blobs(rng, 45, 52)
-        expected, count = cpu.label(maps, 110, 140, 4, 3)
-        labels, found = cpu.label(layout(maps), 110, 140, 4, 3)
+        expected, count = cpu.label(maps, *RULE)
+        labels, found = cpu.label(layout(maps), *RULE)
         np.testing.assert_array_equal(labels, expected)
         assert found == count
 
-    @pytest.mark.parametrize("threads", [1, 2, 4])
+    @pytest.mark.parametrize("threads", [1, 2, 4, 7])
     @pytest.mark.parametrize("levels", [3, 12, 256])
     def test_the_thread_count_does_not_matter(self, rng, threads, levels):
-        # Wide enough for many strips of few rows.
-        maps = blobs(rng, 40, 1 << 14, levels)
-        expected, count = cpu.label(maps, 115, 140, 4, 2, threads=1)
-        labels, found = cpu.label(maps, 115, 140, 4, 2, threads=threads)
-        np.testing.assert_array_equal(labels, expected)
-        assert found == count
+        # Large enough that each thread has strips of its own, of few rows.
+        for shape in [(40, 1 << 14), (1 << 14, 40)]:
+            maps = blobs(rng, *shape, levels)
+            expected, count = cpu.label(maps, *RULE, threads=1)
+            labels, found = cpu.label(maps, *RULE, threads=threads)
+            np.testing.assert_array_equal(labels, expected)
+            assert found == count
 
     def test_calls_from_several_python_threads_do_not_disturb_each_other(self, rng):
         scenes = [blobs(rng, 200, 700, levels) for levels in (3, 12, 256)] * 4
-        expected = [cpu.label(maps, 115, 140, 4, 2) for maps in scenes]
+        expected = [cpu.label(maps, *RULE) for maps in scenes]
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda maps: cpu.label(maps, 115, 140, 4, 2, threads=2), scenes))
+            found = list(pool.map(lambda maps: cpu.label(maps, *RULE, threads=2), scenes))
         for (labels, count), (expected_labels, expected_count) in zip(found, expected, strict=True):
             np.testing.assert_array_equal(labels, expected_labels)
             assert count == expected_count
 
-    @pytest.mark.parametrize("min_core", [0, 1, 4, 9])
+    @pytest.mark.parametrize("rows", [1, 2, 5])
     @pytest.mark.parametrize("threads", [1, 2, 4])
-    def test_it_holds_on_noisy_nuclei_across_many_strips(self, rng, level, threads, min_core):
-        # 32 strips of two rows; only the middle columns hold nuclei.
-        maps = np.zeros((64, 1 << 15, 2), np.uint8)
-        maps[:, 1000:1060] = noisy_nuclei(rng, 64, 60)
-        labels, count = cpu.label(maps, 100, 140, min_core, 0, threads=threads)
-        expected, expected_count = reference_label(maps[:, 990:1070], 100, 140, min_core, 0)
-        np.testing.assert_array_equal(labels[:, 990:1070], expected)
-        assert count == expected_count
-
-    def test_min_core_1_lets_every_core_keep_the_pixels_that_reach_it(self, rng):
-        maps = noisy_nuclei(rng, 120, 130)
-        labels, _ = cpu.label(maps, 100, 140, 1, 0)
-        np.testing.assert_array_equal(cpu.label(maps, 100, 140, 0, 0)[0], labels)
-        reached = Reference(maps, 100, 140, 1).reach()
-        cored = reached > 0
-        pairs = np.unique(np.stack([reached[cored], labels[cored]]), axis=1)
-        assert len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
-
-    @pytest.mark.parametrize("threads", [2, 4])
-    def test_strips_of_one_row_give_the_definition(self, rng, threads):
-        maps = np.zeros((8, 1 << 16, 2), np.uint8)
-        maps[:, 100:180] = blobs(rng, 8, 80, 5)
-        maps[:, -90:] = noise(rng, 8, 90, 3)
-        labels, count = cpu.label(maps, 100, 200, 4, 0, threads=threads)
-        corner = np.concatenate([maps[:, 99:181], maps[:, -91:]], axis=1)
-        expected, expected_count = reference_label(corner, 100, 200, 4, 0)
-        np.testing.assert_array_equal(labels[:, 99:181], expected[:, :82])
-        np.testing.assert_array_equal(labels[:, -91:], expected[:, 82:])
+    @pytest.mark.parametrize("rule", [(100, 0, 0, 0), (100, 120, 8, 3), (100, 255, 0, 0)])
+    def test_it_holds_across_many_strips(self, rng, level, threads, rows, rule):
+        # Strips of so many rows each; only a few columns hold nuclei.
+        width = (1 << 19) // rows
+        maps = np.zeros((8 * rows, width, 2), np.uint8)
+        maps[:, 100:160] = noisy_nuclei(rng, 8 * rows, 60)
+        maps[:, -90:] = noise(rng, 8 * rows, 90, 3)
+        labels, count = cpu.label(maps, *rule, threads=threads)
+        corner = np.concatenate([maps[:, 90:170], maps[:, -110:]], axis=1)
+        expected, expected_count = reference_label(corner, *rule)
+        np.testing.assert_array_equal(labels[:, 90:170], expected[:, :80])
+        np.testing.assert_array_equal(labels[:, -110:], expected[:, 80:])
         assert count == expected_count
 
 
 class TestScenes:
     @pytest.mark.parametrize("threads", [1, 4])
-    @pytest.mark.parametrize("core", [100, 200])
-    def test_a_plateau_is_one_nucleus(self, core, threads):
+    @pytest.mark.parametrize("marker", [100, 200])
+    def test_a_plateau_is_one_nucleus(self, marker, threads):
         maps = np.full((300, 1000, 2), 150, np.uint8)
-        labels, count = cpu.label(maps, 100, core, 4, 0, threads=threads)
+        labels, count = cpu.label(maps, 100, marker, 4, 0, threads=threads)
         assert count == 1
         assert (labels == 1).all()
 
@@ -307,37 +291,28 @@ class TestScenes:
         assert not labels.any()
 
     @pytest.mark.parametrize("threads", [1, 4])
-    def test_a_checkerboard_of_cores_falls_apart_and_of_weak_pixels_does_not(self, threads):
-        maps = np.zeros((300, 1001, 2), np.uint8)
-        maps[np.indices((300, 1001)).sum(axis=0) % 2 == 0] = 200
-        _, cores = cpu.label(maps, 100, 100, 1, 0, threads=threads)
-        _, weak = cpu.label(maps, 100, 255, 1, 0, threads=threads)
-        assert cores == 300 * 1001 // 2
-        assert weak == 1
-
-    @pytest.mark.parametrize("threads", [1, 4])
-    @pytest.mark.parametrize("core", [0, 255])
-    def test_a_spiral_is_one_nucleus_however_it_slopes(self, core, threads):
+    @pytest.mark.parametrize("marker", [0, 255])
+    def test_a_spiral_is_one_nucleus_however_it_slopes(self, marker, threads):
         path = spiral(401)
         slope = np.arange(401 * 401).reshape(401, 401) // 700
         for distance in (np.full(path.shape, 50), slope, slope[::-1]):
             maps = np.stack([path * 255, np.where(path, distance, 0)], axis=-1).astype(np.uint8)
-            labels, count = cpu.label(maps, 128, core, 4, 0, threads=threads)
+            # A path of one pixel is high where it bends: no bend stands out by as much as this.
+            labels, count = cpu.label(maps, 128, marker, 255, 0, threads=threads)
             assert count == 1
             np.testing.assert_array_equal(labels > 0, path)
 
     def test_a_slope_of_every_level_is_climbed_to_its_end(self):
         row = np.arange(255, dtype=np.uint8)
         maps = np.stack([np.full(255, 255, np.uint8), row], axis=-1)[None]
-        for core in (254, 255):
-            labels, count = cpu.label(maps, 128, core, 1, 0)
-            assert count == 1
-            assert (labels == 1).all()
+        labels, count = cpu.label(maps, 128, 0, 0, 0)
+        assert count == 1
+        assert (labels == 1).all()
 
     def test_touching_discs_are_told_apart(self):
         discs = [(40, 40, 20), (40, 78, 20), (75, 58, 19), (110, 100, 12), (20, 120, 9)]
         maps, truth = maps_of_discs((140, 150), discs)
-        labels, count = cpu.label(maps, 128, 140, 4, 20)
+        labels, count = cpu.label(maps, 128, 128, 20, 20)
         assert count == len(discs)
         for disc in range(1, len(discs) + 1):
             own = truth == disc
@@ -354,87 +329,61 @@ class TestScenes:
 
     def test_labels_depend_on_the_maps_alone(self, rng):
         maps = blobs(rng, 90, 90)
+        # What is smoothed sees four pixels around.
+        maps[:4] = maps[-4:] = maps[:, :4] = maps[:, -4:] = 0
         padded = np.zeros((120, 150, 2), np.uint8)
         padded[10:100, 20:110] = maps
-        expected, _ = cpu.label(maps, 110, 140, 4, 3)
-        labels, _ = cpu.label(padded, 110, 140, 4, 3)
+        expected, _ = cpu.label(maps, *RULE)
+        labels, _ = cpu.label(padded, *RULE)
         np.testing.assert_array_equal(labels[10:100, 20:110], expected)
 
 
-def nuclei_at(distances: list[list[int]]) -> np.ndarray:
-    """Maps whose nucleus pixels have these distances, -1 being the background."""
-    distance = np.array(distances)
-    inside = distance >= 0
-    return np.stack([inside * 255, np.where(inside, distance, 0)], axis=-1).astype(np.uint8)
+def steps(*levels: int) -> np.ndarray:
+    """Maps of nucleus pixels alone, whose distances go up and down in steps.
+
+    Each is so wide that smoothing leaves its middle as it is.
+    """
+    distance = np.repeat(np.array(levels, np.uint8), 12)[None].repeat(20, axis=0)
+    return np.stack([np.full_like(distance, 255), distance], axis=-1)
 
 
-class TestCoreless:
-    """Scenes whose core pixels are those of 200 and more."""
+class TestJoining:
+    def test_a_peak_has_to_stand_out_by_the_prominence(self):
+        maps = steps(200, 100, 180)
+        assert cpu.label(maps, 128, 0, 80, 0)[1] == 2
+        assert cpu.label(maps, 128, 0, 81, 0)[1] == 1
 
-    def label(self, distances: list[list[int]], min_core: int) -> list[list[int]]:
-        labels, _ = cpu.label(nuclei_at(distances), 128, 200, min_core, 0)
-        return labels.tolist()
+    def test_a_peak_beside_another_has_to_reach_the_marker_threshold(self):
+        maps = steps(200, 100, 180)
+        assert cpu.label(maps, 128, 180, 10, 0)[1] == 2
+        assert cpu.label(maps, 128, 181, 10, 0)[1] == 1
+        # A peak that has no other beside it does not.
+        assert cpu.label(steps(100), 128, 255, 10, 0)[1] == 1
 
-    def test_a_speck_of_a_core_makes_no_nucleus_beside_a_nucleus(self):
-        row = [210, 220, 210, 90, 60, 80, 230, 70, -1, 240, 240, 240]
-        assert self.label([row], 1) == [[1, 1, 1, 1, 1, 2, 2, 2, 0, 3, 3, 3]]
-        assert self.label([row], 2) == [[1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 2, 2]]
+    def test_it_is_the_highest_peak_of_what_is_joined_that_stands_out(self):
+        # The first two are one, since 20 are too few; its peak of 200 is 100 above the last pass.
+        maps = steps(180, 160, 200, 100, 200)
+        assert cpu.label(maps, 128, 0, 100, 0)[1] == 2
+        assert cpu.label(maps, 128, 0, 101, 0)[1] == 1
 
-    def test_a_speck_of_a_core_alone_is_one_nucleus(self):
-        row = [70, 230, 70, 60, 90, 60, -1, 240, 240, 240]
-        assert self.label([row], 3) == [[1, 1, 1, 1, 1, 1, 0, 2, 2, 2]]
+    @pytest.mark.parametrize(("left", "right"), [(150, 140), (140, 150)])
+    def test_a_basin_joins_the_neighbour_beyond_its_highest_pass(self, left, right):
+        labels, count = cpu.label(steps(200, left, 165, right, 250), 128, 0, 30, 0)
+        assert count == 2
+        assert labels[10, 30] == (1 if left > right else 2)
 
-    @pytest.mark.parametrize("min_core", [3, 4])
-    def test_cores_of_exactly_min_core_pixels_count(self, min_core):
-        distances = [
-            [210, 210, 90, 90, 210],
-            [210, 90, 80, 90, 210],
-            [90, 80, 80, 90, 210],
-            [80, 80, 80, 90, 210],
-        ]
-        right = np.array(self.label(distances, min_core))[:, -1]
-        assert set(right) == ({2} if min_core == 3 else {1})
-
-    def test_pixels_of_a_core_touch_at_their_edges_alone(self):
-        distances = [[210, 90, -1, 240], [90, 210, -1, 240]]
-        assert self.label(distances, 2) == [[1, 1, 0, 2], [1, 1, 0, 2]]
-        assert self.label(distances, 1) == [[1, 1, 0, 2], [1, 3, 0, 2]]
-
-    @pytest.mark.parametrize(("left", "right", "nucleus"), [(110, 120, 2), (120, 110, 1)])
-    def test_a_rim_without_a_core_joins_the_nucleus_at_its_highest_gate(self, left, right, nucleus):
-        row = [240, 240, left, 100, 130, 100, right, 240, 240]
-        assert self.label([row], 2) == [[1] * 3 + [nucleus] * 3 + [2] * 3]
-
-    def test_of_equal_gates_the_first_in_raster_order_decides(self):
-        assert self.label([[240, 110, 130, 110, 240]], 1) == [[1, 1, 1, 2, 2]]
-        distances = [
-            [-1, -1, -1, -1, 110, 240, 240],
-            [240, 240, 110, 130, -1, -1, -1],
-        ]
-        assert self.label(distances, 2) == [[0, 0, 0, 0, 1, 1, 1], [2, 2, 2, 1, 0, 0, 0]]
-
-    def test_all_of_a_rim_joins_one_nucleus(self):
-        distances = [
-            [-1, 130, 130, 130, 130, 130, -1],
-            [100, -1, -1, 130, -1, -1, 110],
-            [240, 240, -1, 130, -1, 240, 240],
-        ]
-        assert self.label(distances, 2) == [
-            [0, 1, 1, 1, 1, 1, 0],
-            [2, 0, 0, 1, 0, 0, 1],
-            [2, 2, 0, 1, 0, 1, 1],
-        ]
-
-    def test_a_nucleus_without_a_core_has_to_be_high_enough(self):
-        low_and_high = [[120, 150, -1, 120, 190, -1, 210, 250]]
-        maps = nuclei_at(low_and_high)
-        for min_peak, expected in ((0, 3), (150, 3), (151, 2), (190, 2), (191, 1), (255, 1)):
-            assert cpu.label(maps, 128, 200, 1, 0, min_peak)[1] == expected
+    def test_nuclei_whose_peak_is_low_are_dropped(self):
+        maps = steps(120, 0, 200)
+        maps[:, 12:24, 0] = 0
+        assert cpu.label(maps, 128, 0, 0, 0, 120)[1] == 2
+        labels, count = cpu.label(maps, 128, 0, 0, 0, 121)
+        assert count == 1
+        assert set(np.unique(labels[:, :12])) == {0}
 
     def test_pixels_that_join_count_towards_min_area(self):
-        maps = nuclei_at([[90, 130, 110, 240, 240]])
-        assert cpu.label(maps, 128, 200, 2, 5)[1] == 1
-        assert cpu.label(maps, 128, 200, 2, 6)[1] == 0
+        maps = steps(200, 190, 200)
+        assert cpu.label(maps, 128, 0, 20, 3 * 12 * 20)[1] == 1
+        assert cpu.label(maps, 128, 0, 20, 3 * 12 * 20 + 1)[1] == 0
 
 
 class TestOnDevices:
