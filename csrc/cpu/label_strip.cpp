@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/fill.h"
 #include "cpu/label_pass.h"
 #include "cpu/simd/rows.h"
 
@@ -41,6 +42,7 @@ StripScan::StripScan(const ImageView& maps, const kernels::LabelRule& rule)
   for (int k = 0; k < kernels::kNeighbours; ++k) {
     step_[kClimb + k] =
         static_cast<int32_t>(kernels::row_step(k) * width_ + kernels::column_step(k));
+    column_step_[kClimb + k] = kernels::column_step(k);
   }
 }
 
@@ -66,9 +68,7 @@ void StripScan::start(const Strip& strip) {
   links_.resize(std::max(links_.size(), size));
   std::fill_n(codes(rows_), width_, kBackground);
   std::fill_n(links(rows_), width_, uint8_t{0});
-  pieces_.clear();
-  parents_.clear();
-  tops_.clear();
+  parts_.clear();
   row_begin_.assign(1, 0);
 }
 
@@ -98,7 +98,7 @@ void StripScan::cut(int64_t row) {
     const uint64_t last = nucleus & ~bits_of(link + first, as_they_are);
     cut_block(row, first, nucleus, last, bits_of(scratch_.data() + first, as_they_are), open);
   }
-  row_begin_.push_back(static_cast<int32_t>(pieces_.size()));
+  row_begin_.push_back(static_cast<int32_t>(parts_.size()));
 }
 
 // Of the columns from `first` on, given as bits: the nucleus pixels, the last ones of pieces and
@@ -123,39 +123,42 @@ void StripScan::cut_block(int64_t row, int64_t first, uint64_t nucleus, uint64_t
   }
 }
 
+// Which way a piece climbs cannot be foretold, so both are worked out, here and below.
 void StripScan::add_piece(int64_t row, const OpenPiece& piece, int64_t last) {
-  const auto number = static_cast<int32_t>(pieces_.size());
-  std::fill_n(owners(row) + piece.begin, last - piece.begin + 1, number);
+  const auto number = static_cast<int32_t>(parts_.size());
+  fill_run(owners(row) + piece.begin, last - piece.begin + 1, number);
+  const auto begin = static_cast<int32_t>(piece.begin);
+  parts_.push_back({{first_pixel(row) + begin, static_cast<int32_t>(last) + 1 - begin, kNowhere},
+                    number,
+                    heights(row)[piece.highest] / kernels::kHeightUnit});
   // What the highest pixel climbs to is higher than all of the piece: no way leads back to it.
   const uint8_t code = codes(row)[piece.highest];
-  int32_t parent = number;
-  if (code != kPeak) {
-    const bool is_known = code >= kClimb + kernels::kSouth - 1 && row + 1 < rows_;
-    const int32_t target = static_cast<int32_t>(piece.highest) + step_[code];
-    parent = is_known ? owners(row + 1)[target - width_] : as_pixel(first_pixel(row) + target);
-  }
-  pieces_.push_back({first_pixel(row) + static_cast<int32_t>(piece.begin),
-                     static_cast<int32_t>(last - piece.begin + 1), kNowhere});
-  parents_.push_back(parent);
-  tops_.push_back(heights(row)[piece.highest] / kernels::kHeightUnit);
+  const int32_t pixel = first_pixel(row) + static_cast<int32_t>(piece.highest) + step_[code];
+  const int64_t column = piece.highest + column_step_[code];
+  const bool is_known = code >= kClimb + kernels::kSouth - 1 && code < kPeak && row + 1 < rows_;
+  const int32_t below = farther(is_known ? owners(row + 1)[column] : number);
+  const int32_t unknown = code == kPeak ? number : as_pixel(pixel);
+  part(number).parent = is_known ? below : unknown;
 }
 
 // Finds the parents of a row's pieces in the row above, which was cut after it.
 void StripScan::follow_upwards(int64_t row) {
   const int32_t first = first_pixel(row - 1);
   for (int32_t i = pieces_begin(row); i < pieces_end(row); ++i) {
-    int32_t& parent = parents_[static_cast<size_t>(i)];
-    const int32_t pixel = as_pixel(parent);
-    if (pixel >= first && pixel < first + width_) parent = owners(row - 1)[pixel - first];
+    const int32_t parent = part(i).parent;
+    const int64_t column = as_pixel(parent) - first;
+    const bool is_above = column >= 0 && column < width_;
+    const int32_t above = farther(is_above ? owners(row - 1)[is_above ? column : 0] : i);
+    part(i).parent = is_above ? above : parent;
   }
 }
 
 // Shortens the way it goes. The last piece may climb to a pixel outside.
 int32_t StripScan::find(int32_t piece) {
-  int32_t next = parents_[static_cast<size_t>(piece)];
+  int32_t next = part(piece).parent;
   while (next != piece && next >= 0) {
-    const int32_t after = parents_[static_cast<size_t>(next)];
-    if (after >= 0) parents_[static_cast<size_t>(piece)] = after;
+    const int32_t after = part(next).parent;
+    if (after >= 0) part(piece).parent = after;
     piece = next;
     next = after;
   }
@@ -163,44 +166,45 @@ int32_t StripScan::find(int32_t piece) {
 }
 
 void StripScan::name_basins(Strip& strip) {
-  names_.assign(pieces_.size(), kNowhere);
-  near_peak_.clear();
+  names_.assign(parts_.size(), kNowhere);
+  near_peak_.resize(parts_.size());
+  size_t near_count = 0;
   near_begin_.assign(1, 0);
-  strip.pieces.reserve(pieces_.size());
+  strip.pieces.reserve(parts_.size());
   for (int64_t row = 0; row < rows_; ++row) {
     for (int32_t i = pieces_begin(row); i < pieces_end(row); ++i) {
-      const auto root = static_cast<size_t>(find(i));
-      const int32_t peak = tops_[root];
-      if (names_[root] == kNowhere) {
-        names_[root] = static_cast<int32_t>(strip.basins.size());
-        const int32_t outlet = parents_[root] < 0 ? as_pixel(parents_[root]) : kNowhere;
-        strip.basins.push_back({0, peak, outlet});
+      const int32_t root = find(i);
+      const int32_t peak = part(root).top;
+      int32_t& name = names_[static_cast<size_t>(root)];
+      if (name == kNowhere) {
+        name = static_cast<int32_t>(strip.basins.size());
+        const int32_t parent = part(root).parent;
+        strip.basins.push_back({0, peak, parent < 0 ? as_pixel(parent) : kNowhere});
       }
-      Piece& piece = pieces_[static_cast<size_t>(i)];
-      piece.basin = names_[root];
-      strip.basins[static_cast<size_t>(piece.basin)].area += piece.length;
+      Part& piece = part(i);
+      piece.basin = name;
+      strip.basins[static_cast<size_t>(name)].area += piece.length;
       strip.pieces.push_back(piece);
-      if (kernels::joins(peak, tops_[static_cast<size_t>(i)], rule_)) near_peak_.push_back(i);
+      near_peak_[near_count] = i;
+      near_count += kernels::joins(peak, piece.top, rule_);
     }
-    near_begin_.push_back(near_peak_.size());
+    near_begin_.push_back(near_count);
   }
 }
 
 // Of the passes between two basins the greatest is enough. A pair's follow each other closely, so
-// nearly all others are found where the pair's last one is remembered.
-void StripScan::note(const Pass& pass, Strip& strip) {
-  const auto low = static_cast<uint32_t>(std::min(pass.from, pass.to));
-  const auto high = static_cast<uint32_t>(std::max(pass.from, pass.to));
-  uint32_t& last = recent_[(low * 5 + high) % kRecent];
-  if (last < strip.passes.size()) {
-    Pass& known = strip.passes[last];
-    if (std::minmax(known.from, known.to) == std::minmax(pass.from, pass.to)) {
-      known.key = std::max(known.key, pass.key);
-      return;
-    }
+// nearly all others are found where the pair's last one is remembered. A new one has no key.
+Pass* StripScan::recall(int32_t from, int32_t to, Strip& strip) {
+  const int32_t low = std::min(from, to);
+  const int32_t high = std::max(from, to);
+  size_t& last = recent_[(static_cast<size_t>(low) * 5 + static_cast<size_t>(high)) % kRecent];
+  const bool is_known =
+      last < strip.passes.size() && strip.passes[last].from == low && strip.passes[last].to == high;
+  if (!is_known) {
+    last = strip.passes.size();
+    strip.passes.push_back({0, low, high});
   }
-  last = static_cast<uint32_t>(strip.passes.size());
-  strip.passes.push_back(pass);
+  return &strip.passes[last];
 }
 
 // A pass that leads nowhere even for the lower of two peaks, as far as they are known, never will:
@@ -233,53 +237,48 @@ void StripScan::each_touching(int64_t row, int64_t other_row, int32_t shift, Fun
   int32_t first = pieces_begin(other_row);
   for (size_t k = near_begin_[static_cast<size_t>(row)];
        k < near_begin_[static_cast<size_t>(row) + 1]; ++k) {
-    const Piece& piece = pieces_[static_cast<size_t>(near_peak_[k])];
-    while (first != end && pieces_[static_cast<size_t>(first)].end() - shift < piece.start) {
-      ++first;
-    }
+    const Piece& piece = part(near_peak_[k]);
+    while (first != end && part(first).end() - shift < piece.start) ++first;
     for (int32_t other = first; other != end; ++other) {
-      if (pieces_[static_cast<size_t>(other)].start - shift > piece.end()) break;
-      if (pieces_[static_cast<size_t>(other)].basin != piece.basin) fn(near_peak_[k], other);
+      if (part(other).start - shift > piece.end()) break;
+      if (part(other).basin != piece.basin) fn(near_peak_[k], other);
     }
   }
 }
 
-bool StripScan::may_join(int32_t a, int32_t b, int32_t height, const Strip& strip) const {
-  const auto peak = [&](int32_t i) {
-    return strip.basins[static_cast<size_t>(pieces_[static_cast<size_t>(i)].basin)].peak;
+bool StripScan::may_join(const Part& a, const Part& b, int32_t height, const Strip& strip) const {
+  const auto peak = [&](const Part& piece) {
+    return strip.basins[static_cast<size_t>(piece.basin)].peak;
   };
   return kernels::joins(std::min(peak(a), peak(b)), height, rule_);
 }
 
 template <class Key>
-void StripScan::look(int32_t from, int32_t to, Strip& strip, Key&& key_of) {
-  const int32_t basins[2] = {pieces_[static_cast<size_t>(from)].basin,
-                             pieces_[static_cast<size_t>(to)].basin};
-  if (basins[0] == basins[1]) return;
-  const int32_t most = std::min(tops_[static_cast<size_t>(from)], tops_[static_cast<size_t>(to)]);
+void StripScan::look(const Part& from, const Part& to, Strip& strip, Key&& key_of) {
+  if (from.basin == to.basin) return;
+  const int32_t most = std::min(from.top, to.top);
   if (!may_join(from, to, most, strip)) return;
-  const uint64_t key = key_of();
-  if (!may_join(from, to, kernels::pass_height(key), strip)) return;
-  note({key, basins[0], basins[1]}, strip);
+  Pass& best = *recall(from.basin, to.basin, strip);
+  if (kernels::pass_height(best.key) <= most) best.key = std::max(best.key, key_of());
 }
 
 void StripScan::look_beside(int64_t row, int32_t left, int32_t right, Strip& strip) {
-  const Piece& piece = pieces_[static_cast<size_t>(left)];
-  if (piece.end() != pieces_[static_cast<size_t>(right)].start) return;
-  look(left, right, strip, [&] { return pass_beside(piece, heights(row), first_pixel(row)); });
+  const Part& piece = part(left);
+  if (piece.end() != part(right).start) return;
+  look(piece, part(right), strip,
+       [&] { return pass_beside(piece, heights(row), first_pixel(row)); });
 }
 
 void StripScan::look_below(int64_t row, int32_t upper, int32_t lower, Strip& strip) {
-  look(upper, lower, strip, [&] {
-    return pass_below(pieces_[static_cast<size_t>(upper)], pieces_[static_cast<size_t>(lower)],
-                      heights(row), heights(row + 1), first_pixel(row),
+  look(part(upper), part(lower), strip, [&] {
+    return pass_below(part(upper), part(lower), heights(row), heights(row + 1), first_pixel(row),
                       static_cast<int32_t>(width_));
   });
 }
 
 void StripScan::keep_outer_rows(Strip& strip) const {
   strip.first_row_end = pieces_end(0) - pieces_begin(0);
-  strip.last_row_begin = static_cast<int32_t>(pieces_.size()) - row_begin_[1];
+  strip.last_row_begin = static_cast<int32_t>(parts_.size()) - row_begin_[1];
   strip.first_heights.assign(heights(0), heights(0) + width_);
   strip.last_heights.assign(heights(rows_ - 1), heights(rows_ - 1) + width_);
 }

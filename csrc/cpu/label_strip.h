@@ -23,6 +23,10 @@ class StripScan {
   static constexpr int64_t kMargin = Heights::kMargin;
   static constexpr size_t kRecent = 1024;
 
+  struct Part : Piece {
+    int32_t parent;  // what its highest pixel climbs to
+    int32_t top;     // and how high that pixel is, in sixteenths
+  };
   struct OpenPiece {
     int64_t begin = kNowhere;
     int64_t highest = kNowhere;
@@ -36,6 +40,12 @@ class StripScan {
   // The piece of each nucleus pixel, of the last two rows that were cut.
   int32_t* owners(int64_t row) { return owners_.data() + (row & 1) * width_; }
   int32_t first_pixel(int64_t row) const { return static_cast<int32_t>((begin_ + row) * width_); }
+  Part& part(int32_t piece) { return parts_[static_cast<size_t>(piece)]; }
+  const Part& part(int32_t piece) const { return parts_[static_cast<size_t>(piece)]; }
+  // Where the way from a piece leads, a step further on if that is known.
+  int32_t farther(int32_t piece) const {
+    return part(piece).parent < 0 ? piece : part(piece).parent;
+  }
   // Pieces are made from the last row to the first: those of a row are from pieces_begin on.
   int32_t pieces_begin(int64_t row) const {
     return row_begin_[static_cast<size_t>(rows_ - 1 - row)];
@@ -51,13 +61,13 @@ class StripScan {
   void follow_upwards(int64_t row);
   int32_t find(int32_t piece);
   void name_basins(Strip& strip);
-  void note(const Pass& pass, Strip& strip);
+  Pass* recall(int32_t from, int32_t to, Strip& strip);
   void find_passes(Strip& strip);
   template <class Function>
   void each_touching(int64_t row, int64_t other_row, int32_t shift, Function&& fn) const;
-  bool may_join(int32_t a, int32_t b, int32_t height, const Strip& strip) const;
+  bool may_join(const Part& a, const Part& b, int32_t height, const Strip& strip) const;
   template <class Key>
-  void look(int32_t from, int32_t to, Strip& strip, Key&& key_of);
+  void look(const Part& from, const Part& to, Strip& strip, Key&& key_of);
   void look_beside(int64_t row, int32_t left, int32_t right, Strip& strip);
   void look_below(int64_t row, int32_t upper, int32_t lower, Strip& strip);
   void keep_outer_rows(Strip& strip) const;
@@ -72,15 +82,15 @@ class StripScan {
   std::vector<uint8_t> links_;
   std::vector<uint8_t> scratch_;
   std::vector<int32_t> owners_;
-  std::vector<Piece> pieces_;
+  std::vector<Part> parts_;  // the pieces
   std::vector<int32_t> row_begin_;
-  std::vector<int32_t> parents_;  // of each piece: where its highest pixel climbs to
-  std::vector<int32_t> tops_;     // and how high that pixel is, in sixteenths
   std::vector<int32_t> names_;
   std::vector<int32_t> near_peak_;  // pieces from which a pass may lead on, row by row
   std::vector<size_t> near_begin_;  // the first of them of each row
-  uint32_t recent_[kRecent] = {};   // the last passes of pairs of basins
+  size_t recent_[kRecent] = {};     // the last passes of pairs of basins
+  // Of each code: from a pixel to the one that it climbs to.
   int32_t step_[kernels::kPeak + 1] = {};
+  int32_t column_step_[kernels::kPeak + 1] = {};
 };
 
 }  // namespace nucleiseg::cpu
