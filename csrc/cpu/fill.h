@@ -7,20 +7,33 @@
 
 namespace nucleiseg::cpu {
 
-// Writes `length` values. Those of 4 to 16 are four stores that overlap: how many of them are
-// needed would be a branch that cannot be foretold.
-inline void fill_run(int32_t* out, int64_t length, int32_t value) {
-  constexpr int64_t kStore = 4;
-  if (length < kStore) {
-    for (int64_t i = 0; i < length; ++i) out[i] = value;
+constexpr int64_t kFillStore = 4;
+constexpr int64_t kFillSlack = 32;
+
+inline void store_four(int32_t* out, int32_t value) {
+  const int32_t values[kFillStore] = {value, value, value, value};
+  std::memcpy(out, values, sizeof values);
+}
+
+// Writes `length` values, and as many as kFillSlack - 1 behind them: how many are needed would be a
+// branch that cannot be foretold.
+inline void fill_with_slack(int32_t* out, int64_t length, int32_t value) {
+  for (int64_t i = 0; i < kFillSlack; i += kFillStore) store_four(out + i, value);
+  if (length > kFillSlack) std::fill_n(out + kFillSlack, length - kFillSlack, value);
+}
+
+// Writes `length` values, 1 or more, and nothing else. Stores overlap instead.
+inline void fill_exactly(int32_t* out, int64_t length, int32_t value) {
+  if (length < kFillStore) {
+    out[0] = out[length / 2] = out[length - 1] = value;
     return;
   }
-  const int32_t values[kStore] = {value, value, value, value};
-  const int64_t last = length - kStore;
-  for (int64_t i = 0; i < 4; ++i) {
-    std::memcpy(out + std::min(i * kStore, last), values, sizeof values);
+  const int64_t last = length - kFillStore;
+  for (int64_t i = 0; i < kFillSlack; i += kFillStore) {
+    const int64_t beyond = last - i;
+    store_four(out + i + (beyond & (beyond >> 63)), value);  // at i, or at last if that is before
   }
-  if (length > 4 * kStore) std::fill_n(out + 4 * kStore, length - 4 * kStore, value);
+  if (length > kFillSlack) std::fill_n(out + kFillSlack, length - kFillSlack, value);
 }
 
 }  // namespace nucleiseg::cpu

@@ -67,7 +67,7 @@ int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
       const int32_t* ids = numbers.ids.data() + numbers.first[i];
       for (const Piece& piece : strips[i].pieces) {
-        fill_run(labels + piece.start, piece.length, ids[piece.basin]);
+        fill_exactly(labels + piece.start, piece.length, ids[piece.basin]);
       }
     }
   });

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/fill.h"
 #include "cpu/label_pass.h"
 #include "cpu/simd/rows.h"
 
@@ -12,9 +11,6 @@ namespace nucleiseg::cpu {
 using kernels::kBackground;
 using kernels::kClimb;
 using kernels::kPeak;
-
-// What a piece's parent is until it is known: the pixel that it climbs to, above or outside.
-constexpr int32_t as_pixel(int32_t pixel) { return -1 - pixel; }
 
 constexpr int64_t kBits = 64;
 
@@ -35,10 +31,11 @@ uint64_t bits_of(const uint8_t* bytes, Flags&& flags) {
 StripScan::StripScan(const ImageView& maps, const kernels::LabelRule& rule)
     : width_(maps.width),
       pitch_(maps.width + 2 * kMargin),
+      blocks_((maps.width + kBits - 1) / kBits),
       rule_(rule),
       heights_(maps, rule.nucleus_threshold),
       scratch_(static_cast<size_t>(maps.width) + kMargin),
-      owners_(static_cast<size_t>(2 * maps.width)) {
+      owners_(static_cast<size_t>(2 * (maps.width + kFillSlack))) {
   for (int k = 0; k < kernels::kNeighbours; ++k) {
     step_[kClimb + k] =
         static_cast<int32_t>(kernels::row_step(k) * width_ + kernels::column_step(k));
@@ -68,6 +65,7 @@ void StripScan::start(const Strip& strip) {
   links_.resize(std::max(links_.size(), size));
   std::fill_n(codes(rows_), width_, kBackground);
   std::fill_n(links(rows_), width_, uint8_t{0});
+  ends_.resize(std::max(ends_.size(), static_cast<size_t>(rows_ * blocks_)));
   parts_.clear();
   row_begin_.assign(1, 0);
 }
@@ -89,14 +87,17 @@ void StripScan::cut(int64_t row) {
   rows().link_below(code, codes(row + 1), links(row + 1), count, link, scratch_.data());
   rows().tops(heights(row), link, count, scratch_.data());
   OpenPiece open;
-  for (int64_t first = 0; first < width_; first += kBits) {
+  Ends* ends = ends_.data() + row * blocks_;
+  for (int64_t first = 0; first < width_; first += kBits, ++ends) {
     const uint64_t nucleus = bits_of(code + first, [](uint64_t codes) {
       return (codes + 0x7f7f7f7f7f7f7f7f) >> 7;  // codes are no greater than 128
     });
+    *ends = {0, static_cast<int32_t>(parts_.size())};
     if (nucleus == 0) continue;
     const auto as_they_are = [](uint64_t flags) { return flags; };
-    const uint64_t last = nucleus & ~bits_of(link + first, as_they_are);
-    cut_block(row, first, nucleus, last, bits_of(scratch_.data() + first, as_they_are), open);
+    ends->columns = nucleus & ~bits_of(link + first, as_they_are);
+    const uint64_t tops = bits_of(scratch_.data() + first, as_they_are);
+    cut_block(row, first, nucleus, ends->columns, tops, open);
   }
   row_begin_.push_back(static_cast<int32_t>(parts_.size()));
 }
@@ -126,43 +127,43 @@ void StripScan::cut_block(int64_t row, int64_t first, uint64_t nucleus, uint64_t
 // Which way a piece climbs cannot be foretold, so both are worked out, here and below.
 void StripScan::add_piece(int64_t row, const OpenPiece& piece, int64_t last) {
   const auto number = static_cast<int32_t>(parts_.size());
-  fill_run(owners(row) + piece.begin, last - piece.begin + 1, number);
+  fill_with_slack(owners(row) + piece.begin, last - piece.begin + 1, number);
   const auto begin = static_cast<int32_t>(piece.begin);
   parts_.push_back({{first_pixel(row) + begin, static_cast<int32_t>(last) + 1 - begin, kNowhere},
                     number,
+                    kNowhere,
                     heights(row)[piece.highest] / kernels::kHeightUnit});
   // What the highest pixel climbs to is higher than all of the piece: no way leads back to it.
   const uint8_t code = codes(row)[piece.highest];
+  const bool is_known =
+      (code >= kClimb + kernels::kSouth - 1) & (code != kPeak) & (row + 1 < rows_);
+  const int32_t targets[2] = {number, owners(row + 1)[piece.highest + column_step_[code]]};
+  part(number).parent = part(targets[is_known]).parent;
   const int32_t pixel = first_pixel(row) + static_cast<int32_t>(piece.highest) + step_[code];
-  const int64_t column = piece.highest + column_step_[code];
-  const bool is_known = code >= kClimb + kernels::kSouth - 1 && code < kPeak && row + 1 < rows_;
-  const int32_t below = farther(is_known ? owners(row + 1)[column] : number);
-  const int32_t unknown = code == kPeak ? number : as_pixel(pixel);
-  part(number).parent = is_known ? below : unknown;
+  const int32_t outlets[2] = {pixel, kNowhere};
+  part(number).outlet = outlets[is_known | (code == kPeak)];
 }
 
 // Finds the parents of a row's pieces in the row above, which was cut after it.
 void StripScan::follow_upwards(int64_t row) {
   const int32_t first = first_pixel(row - 1);
   for (int32_t i = pieces_begin(row); i < pieces_end(row); ++i) {
-    const int32_t parent = part(i).parent;
-    const int64_t column = as_pixel(parent) - first;
-    const bool is_above = column >= 0 && column < width_;
-    const int32_t above = farther(is_above ? owners(row - 1)[is_above ? column : 0] : i);
-    part(i).parent = is_above ? above : parent;
+    const int64_t column = part(i).outlet - first;
+    const bool is_above = static_cast<uint64_t>(column) < static_cast<uint64_t>(width_);
+    const int64_t columns[2] = {0, column};
+    const int32_t targets[2] = {i, owners(row - 1)[columns[is_above]]};
+    const int32_t outlets[2] = {part(i).outlet, kNowhere};
+    part(i).parent = part(targets[is_above]).parent;
+    part(i).outlet = outlets[is_above];
   }
 }
 
-// Shortens the way it goes. The last piece may climb to a pixel outside.
+// After two steps nearly all are there.
 int32_t StripScan::find(int32_t piece) {
-  int32_t next = part(piece).parent;
-  while (next != piece && next >= 0) {
-    const int32_t after = part(next).parent;
-    if (after >= 0) part(piece).parent = after;
-    piece = next;
-    next = after;
-  }
-  return piece;
+  int32_t root = part(part(piece).parent).parent;
+  while (part(root).parent != root) root = part(root).parent;
+  part(piece).parent = root;
+  return root;
 }
 
 void StripScan::name_basins(Strip& strip) {
@@ -178,8 +179,7 @@ void StripScan::name_basins(Strip& strip) {
       int32_t& name = names_[static_cast<size_t>(root)];
       if (name == kNowhere) {
         name = static_cast<int32_t>(strip.basins.size());
-        const int32_t parent = part(root).parent;
-        strip.basins.push_back({0, peak, parent < 0 ? as_pixel(parent) : kNowhere});
+        strip.basins.push_back({0, peak, part(root).outlet});
       }
       Part& piece = part(i);
       piece.basin = name;
@@ -229,17 +229,24 @@ void StripScan::find_passes(Strip& strip) {
   }
 }
 
+// The first piece of a row that reaches a column or ends behind it.
+int32_t StripScan::first_from(int64_t row, int64_t column) const {
+  if (column <= 0) return pieces_begin(row);
+  const Ends& ends = ends_[static_cast<size_t>(row * blocks_ + column / kBits)];
+  const uint64_t before = (uint64_t{1} << (column % kBits)) - 1;
+  return ends.before + __builtin_popcountll(ends.columns & before);
+}
+
 // Calls fn(piece, other) for each piece of a row that is near its peak and each that it touches in
 // another row, whose pixels are `shift` further on.
 template <class Function>
 void StripScan::each_touching(int64_t row, int64_t other_row, int32_t shift, Function&& fn) const {
   const int32_t end = pieces_end(other_row);
-  int32_t first = pieces_begin(other_row);
   for (size_t k = near_begin_[static_cast<size_t>(row)];
        k < near_begin_[static_cast<size_t>(row) + 1]; ++k) {
     const Piece& piece = part(near_peak_[k]);
-    while (first != end && part(first).end() - shift < piece.start) ++first;
-    for (int32_t other = first; other != end; ++other) {
+    const int64_t column = piece.start - first_pixel(row);
+    for (int32_t other = first_from(other_row, column - 1); other != end; ++other) {
       if (part(other).start - shift > piece.end()) break;
       if (part(other).basin != piece.basin) fn(near_peak_[k], other);
     }

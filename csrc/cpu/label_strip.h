@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/basins.h"
+#include "cpu/fill.h"
 #include "cpu/heights.h"
 #include "cpu/image.h"
 #include "kernels/label.h"
@@ -24,8 +25,14 @@ class StripScan {
   static constexpr size_t kRecent = 1024;
 
   struct Part : Piece {
-    int32_t parent;  // what its highest pixel climbs to
-    int32_t top;     // and how high that pixel is, in sixteenths
+    int32_t parent;  // the piece that its highest pixel climbs to, or one further on
+    int32_t outlet;  // that pixel, where its piece is not known: then it is its own parent
+    int32_t top;     // how high its highest pixel is, in sixteenths
+  };
+  // Of 64 columns: which are the last of their pieces, and how many pieces there were before.
+  struct Ends {
+    uint64_t columns;
+    int32_t before;
   };
   struct OpenPiece {
     int64_t begin = kNowhere;
@@ -38,14 +45,10 @@ class StripScan {
   uint8_t* codes(int64_t row) { return codes_.data() + (row + 1) * pitch_ + kMargin; }
   uint8_t* links(int64_t row) { return links_.data() + (row + 1) * pitch_ + kMargin; }
   // The piece of each nucleus pixel, of the last two rows that were cut.
-  int32_t* owners(int64_t row) { return owners_.data() + (row & 1) * width_; }
+  int32_t* owners(int64_t row) { return owners_.data() + (row & 1) * (width_ + kFillSlack); }
   int32_t first_pixel(int64_t row) const { return static_cast<int32_t>((begin_ + row) * width_); }
   Part& part(int32_t piece) { return parts_[static_cast<size_t>(piece)]; }
   const Part& part(int32_t piece) const { return parts_[static_cast<size_t>(piece)]; }
-  // Where the way from a piece leads, a step further on if that is known.
-  int32_t farther(int32_t piece) const {
-    return part(piece).parent < 0 ? piece : part(piece).parent;
-  }
   // Pieces are made from the last row to the first: those of a row are from pieces_begin on.
   int32_t pieces_begin(int64_t row) const {
     return row_begin_[static_cast<size_t>(rows_ - 1 - row)];
@@ -63,6 +66,7 @@ class StripScan {
   void name_basins(Strip& strip);
   Pass* recall(int32_t from, int32_t to, Strip& strip);
   void find_passes(Strip& strip);
+  int32_t first_from(int64_t row, int64_t column) const;
   template <class Function>
   void each_touching(int64_t row, int64_t other_row, int32_t shift, Function&& fn) const;
   bool may_join(const Part& a, const Part& b, int32_t height, const Strip& strip) const;
@@ -74,6 +78,7 @@ class StripScan {
 
   const int64_t width_;
   const int64_t pitch_;
+  const int64_t blocks_;  // of 64 columns, in a row
   const kernels::LabelRule rule_;
   Heights heights_;
   int64_t begin_ = 0;
@@ -82,6 +87,7 @@ class StripScan {
   std::vector<uint8_t> links_;
   std::vector<uint8_t> scratch_;
   std::vector<int32_t> owners_;
+  std::vector<Ends> ends_;
   std::vector<Part> parts_;  // the pieces
   std::vector<int32_t> row_begin_;
   std::vector<int32_t> names_;
