@@ -44,8 +44,6 @@ class Settings:
         Share of crops that are fields without nuclei.
     stained : float
         Least emphasis, 0..1, of the nuclei of stained images.
-    share : float
-        What is left of the targets' own emphasis, 0..1.
     """
 
     size: int = 256
@@ -64,7 +62,6 @@ class Settings:
     jpeg: float = 0.2
     blank: float = 0.01
     stained: float = 0.0
-    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -130,8 +127,6 @@ def crop(
         return _blank(rng, settings.size)
     zoom = _zoom(material.diameter, rng, settings)
     image, maps = _place(material.image, material.maps, zoom, rng, settings)
-    if settings.share < 1:
-        maps[..., 2] = np.rint(settings.share * maps[..., 2])
     if not material.grey:
         maps[..., 2] = np.maximum(maps[..., 2], np.rint(settings.stained * maps[..., 0]))
         if len(styles) and rng.random() < settings.restyle:
