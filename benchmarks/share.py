@@ -5,9 +5,12 @@ says what share of ``segment(output="mask")`` and ``segment(output="labels")`` i
 """
 
 import argparse
+import contextlib
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,18 +32,27 @@ def mirrored(image: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(np.tile(block, (*counts, 1))[:size, :size])
 
 
-class Stopwatch:
-    """Adds up the time of one function of an object while it is in use elsewhere."""
+class Watched:
+    """A backend, or its steps of one image, that adds up what some of them take."""
 
-    def __init__(self, owner: object, name: str) -> None:
-        self.seconds = 0.0
-        self._function: Callable = getattr(owner, name)
-        setattr(owner, name, self)
+    def __init__(self, steps: Any, seconds: dict[str, float]) -> None:
+        self._steps, self._seconds = steps, seconds
 
-    def __call__(self, *arguments: object) -> object:
+    def __getattr__(self, name: str) -> Any:
+        """Give what the backend has; a step is timed."""
+        value = getattr(self._steps, name)
+        return functools.partial(self._timed, name, value) if name in self._seconds else value
+
+    @contextlib.contextmanager
+    def session(self, to_host: bool) -> Iterator["Watched"]:
+        """Watch the steps of one image."""
+        with self._steps.session(to_host) as steps:
+            yield Watched(steps, self._seconds)
+
+    def _timed(self, name: str, step: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         begin = time.perf_counter()
-        result = self._function(*arguments)
-        self.seconds += time.perf_counter() - begin
+        result = step(*arguments, **options)
+        self._seconds[name] += time.perf_counter() - begin
         return result
 
 
@@ -53,18 +65,18 @@ def main() -> None:
     image = picture(options.size)
     segmenter = Segmenter(threads=options.threads)
     steps = ("percentiles", "normalize", "gather", "infer", "assemble", "mask", "label")
-    watches = {name: Stopwatch(segmenter._backend, name) for name in steps}
+    seconds = dict.fromkeys(steps, 0.0)
+    segmenter._backend = Watched(segmenter._backend, seconds)
     print(f"{options.size} x {options.size} RGB uint8, {segmenter.threads} threads, medians of ms")
     for output in ("mask", "labels"):
         segmenter.segment(image, output)
         totals, parts = [], []
         for _ in range(options.repeats):
-            for watch in watches.values():
-                watch.seconds = 0.0
+            seconds.update(dict.fromkeys(steps, 0.0))
             begin = time.perf_counter()
             segmenter.segment(image, output)
             totals.append(time.perf_counter() - begin)
-            parts.append([watch.seconds for watch in watches.values()])
+            parts.append(list(seconds.values()))
         report(output, image.size // 3, np.array(totals), np.array(parts), steps)
 
 
