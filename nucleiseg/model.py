@@ -137,13 +137,17 @@ class Model:
             )
         return model
 
-    def label_rule(self, scale: float = 1.0) -> tuple[int, int, int, int, int]:
+    def label_rule(
+        self, scale: float = 1.0, prominence: int | None = None
+    ) -> tuple[int, int, int, int, int]:
         """Give what decides which pixels are nuclei of their own.
 
         Parameters
         ----------
         scale : float
             How far the maps were magnified: the least area grows with its square.
+        prominence : int, optional
+            Instead of the model's.
 
         Returns
         -------
@@ -153,7 +157,7 @@ class Model:
         return (
             self.nucleus_threshold,
             self.marker_threshold,
-            self.prominence,
+            self.prominence if prominence is None else prominence,
             min_area,
             self.min_peak,
         )

@@ -28,6 +28,10 @@ TOLERANCE = 1.25
 FEWEST = 5
 """Nuclei below this number are not magnified: specks of dust are small and few."""
 
+WHOLE = 60
+"""Prominence of nuclei that are not in pieces. Where they are far larger than the model likes, it
+sees peaks within them that stand out by more than the model's own."""
+
 WINDOW = 320
 """Side of the windows, in pixels of what the network sees, on which nuclei are measured."""
 

@@ -58,6 +58,13 @@ class Everything(NamedTuple):
     scale: float
 
 
+class Seen(NamedTuple):
+    """Labels of a part that was looked at to find the scale."""
+
+    labels: Array
+    whole: Array
+
+
 class Segmenter:
     """Find nuclei, with a model that is loaded and compiled once.
 
@@ -431,7 +438,7 @@ class Segmenter:
                 if whole
                 else self._labels_of_parts(steps, levels, image, scale)
             )
-            better = scaling.found(scale, scaling.diameters(steps.host(*seen)), self.model)
+            better = self._better(steps, scale, seen)
             if better == scale:
                 return levels, scale, maps
             scale = better
@@ -441,21 +448,39 @@ class Segmenter:
         levels = steps.percentiles(image)
         return levels, self._maps(steps, levels, image)
 
-    def _labels_of_windows(self, steps: Steps, maps: Array) -> list[Array]:
+    def _labels_of_windows(self, steps: Steps, maps: Array) -> list[Seen]:
         windows = scaling.windows(steps.host(maps)[0][..., 0])
         return [
-            steps.label(maps[window], 1.0, f"seen {number}")
-            for number, window in enumerate(windows)
+            self._labels_twice(steps, maps[window], number) for number, window in enumerate(windows)
         ]
 
     def _labels_of_parts(
         self, steps: Steps, levels: Levels, image: Array, scale: float
-    ) -> list[Array]:
+    ) -> list[Seen]:
         labels = []
         for number, part in enumerate(scaling.parts(steps.host(image)[0], scale)):
             maps = self._maps_at(steps, levels, part, scale)
-            labels.append(steps.label(maps, 1.0, f"seen {number}"))
+            labels.append(self._labels_twice(steps, maps, number))
         return labels
+
+    def _labels_twice(self, steps: Steps, maps: Array, number: int) -> Seen:
+        """Label as usual, and so that no nucleus is in pieces."""
+        return Seen(
+            steps.label(maps, 1.0, f"seen {number}"),
+            steps.label(maps, 1.0, f"seen whole {number}", scaling.WHOLE),
+        )
+
+    def _better(self, steps: Steps, scale: float, seen: list[Seen]) -> float:
+        """Give the scale to take after a look at this one.
+
+        What is too small is magnified. What is not may be pieces of nuclei that are too large.
+        """
+
+        def found(labels: list[Array]) -> float:
+            return scaling.found(scale, scaling.diameters(steps.host(*labels)), self.model)
+
+        better = found([each.labels for each in seen])
+        return better if better < scale else max(better, found([each.whole for each in seen]))
 
     def _maps_at(self, steps: Steps, levels: Levels, image: NDArray[Any], scale: float) -> Array:
         work = partial(self._maps, steps, levels)

@@ -86,8 +86,17 @@ class Steps(Protocol):
         """Threshold the nucleus map into ``out``."""
         ...
 
-    def label(self, maps: Array, scale: float = 1.0, name: str = "labels") -> Array:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
+    def label(
+        self,
+        maps: Array,
+        scale: float = 1.0,
+        name: str = "labels",
+        prominence: int | None = None,
+    ) -> Array:
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified.
+
+        ``prominence`` is instead of the model's.
+        """
         ...
 
     def repeat(self, key: tuple[Any, ...], image: Array, work: Callable[[Array], Any]) -> Any:

@@ -105,11 +105,19 @@ class CpuSteps:
         kernels.mask(maps, self._model.nucleus_threshold, threads=self.threads, out=out)
 
     def label(
-        self, maps: NDArray[np.uint8], scale: float = 1.0, name: str = "labels"
+        self,
+        maps: NDArray[np.uint8],
+        scale: float = 1.0,
+        name: str = "labels",
+        prominence: int | None = None,
     ) -> NDArray[np.int32]:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified.
+
+        ``prominence`` is instead of the model's.
+        """
         dense = np.ascontiguousarray(maps)
-        labels, _ = kernels.label(dense, *self._model.label_rule(scale), threads=self.threads)
+        rule = self._model.label_rule(scale, prominence)
+        labels, _ = kernels.label(dense, *rule, threads=self.threads)
         return labels
 
     def repeat(self, key: tuple[Any, ...], image: Array, work: Callable[[Array], Any]) -> Any:

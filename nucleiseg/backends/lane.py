@@ -178,14 +178,23 @@ class Lane:
         threshold = self._device.model.nucleus_threshold
         self._kernels.mask(maps, threshold, stream=self._on(self._work), out=out)
 
-    def label(self, maps: Any, scale: float = 1.0, name: str = "labels") -> Any:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
+    def label(
+        self,
+        maps: Any,
+        scale: float = 1.0,
+        name: str = "labels",
+        prominence: int | None = None,
+    ) -> Any:
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified.
+
+        ``prominence`` is instead of the model's.
+        """
         maps = self._there(maps, "restored")
         height, width = maps.shape[:2]
         workspace = self._kernels.label_workspace(height, width)
         labels, _ = self._kernels.label(
             maps,
-            *self._device.model.label_rule(scale),
+            *self._device.model.label_rule(scale, prominence),
             stream=self._on(self._work),
             workspace=self.empty("workspace", (workspace,), np.uint8),
             out=self.empty(name, (height, width), np.int32),
