@@ -5,16 +5,13 @@ says what share of ``segment(output="mask")`` and ``segment(output="labels")`` i
 """
 
 import argparse
-import contextlib
-import functools
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nucleiseg import Segmenter, images
+from nucleiseg.benchmark.split import Split, Watched
 
 EXAMPLE = Path(__file__).parents[1] / "tests" / "data" / "images" / "purple_on_violet.png"
 
@@ -32,30 +29,6 @@ def mirrored(image: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(np.tile(block, (*counts, 1))[:size, :size])
 
 
-class Watched:
-    """A backend, or its steps of one image, that adds up what some of them take."""
-
-    def __init__(self, steps: Any, seconds: dict[str, float]) -> None:
-        self._steps, self._seconds = steps, seconds
-
-    def __getattr__(self, name: str) -> Any:
-        """Give what the backend has; a step is timed."""
-        value = getattr(self._steps, name)
-        return functools.partial(self._timed, name, value) if name in self._seconds else value
-
-    @contextlib.contextmanager
-    def session(self, to_host: bool) -> Iterator["Watched"]:
-        """Watch the steps of one image."""
-        with self._steps.session(to_host) as steps:
-            yield Watched(steps, self._seconds)
-
-    def _timed(self, name: str, step: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        begin = time.perf_counter()
-        result = step(*arguments, **options)
-        self._seconds[name] += time.perf_counter() - begin
-        return result
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=2048)
@@ -65,18 +38,18 @@ def main() -> None:
     image = picture(options.size)
     segmenter = Segmenter(threads=options.threads)
     steps = ("percentiles", "normalize", "gather", "infer", "assemble", "mask", "label")
-    seconds = dict.fromkeys(steps, 0.0)
-    segmenter._backend = Watched(segmenter._backend, seconds)
+    split = Split(parts=dict.fromkeys(steps, 0.0))
+    segmenter._backend = Watched(segmenter._backend, split, {step: step for step in steps})
     print(f"{options.size} x {options.size} RGB uint8, {segmenter.threads} threads, medians of ms")
     for output in ("mask", "labels"):
         segmenter.segment(image, output)
         totals, parts = [], []
         for _ in range(options.repeats):
-            seconds.update(dict.fromkeys(steps, 0.0))
+            split.parts.update(dict.fromkeys(steps, 0.0))
             begin = time.perf_counter()
             segmenter.segment(image, output)
             totals.append(time.perf_counter() - begin)
-            parts.append(list(seconds.values()))
+            parts.append(list(split.parts.values()))
         report(output, image.size // 3, np.array(totals), np.array(parts), steps)
 
 

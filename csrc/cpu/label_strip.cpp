@@ -194,7 +194,7 @@ void StripScan::name_basins(Strip& strip) {
 
 // Of the passes between two basins the greatest is enough. A pair's follow each other closely, so
 // nearly all others are found where the pair's last one is remembered. A new one has no key.
-Pass* StripScan::recall(int32_t from, int32_t to, Strip& strip) {
+Pass& StripScan::recall(int32_t from, int32_t to, Strip& strip) {
   const int32_t low = std::min(from, to);
   const int32_t high = std::max(from, to);
   size_t& last = recent_[(static_cast<size_t>(low) * 5 + static_cast<size_t>(high)) % kRecent];
@@ -204,7 +204,7 @@ Pass* StripScan::recall(int32_t from, int32_t to, Strip& strip) {
     last = strip.passes.size();
     strip.passes.push_back({0, low, high});
   }
-  return &strip.passes[last];
+  return strip.passes[last];
 }
 
 // A pass that leads nowhere even for the lower of two peaks, as far as they are known, never will:
@@ -265,7 +265,7 @@ void StripScan::look(const Part& from, const Part& to, Strip& strip, Key&& key_o
   if (from.basin == to.basin) return;
   const int32_t most = std::min(from.top, to.top);
   if (!may_join(from, to, most, strip)) return;
-  Pass& best = *recall(from.basin, to.basin, strip);
+  Pass& best = recall(from.basin, to.basin, strip);
   if (kernels::pass_height(best.key) <= most) best.key = std::max(best.key, key_of());
 }
 

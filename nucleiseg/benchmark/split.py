@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from nucleiseg.segmenter import Segmenter
@@ -107,17 +108,22 @@ class Watched:
         Or what its ``session`` gives; off the CPU it needs a ``synchronize()``.
     split : Split
         What is added to.
+    part_of : mapping of str
+        The part that each step belongs to; those that `PARTS` makes when left out.
     """
 
     _numbers = itertools.count()
 
-    def __init__(self, steps: Any, split: Split) -> None:
+    def __init__(
+        self, steps: Any, split: Split, part_of: Mapping[str, str] = MappingProxyType(_PART_OF)
+    ) -> None:
         self._steps = steps
         self._split = split
+        self._part_of = part_of
 
     def __getattr__(self, name: str) -> Any:
         """Give what the backend has; a step is timed."""
-        value, part = getattr(self._steps, name), _PART_OF.get(name)
+        value, part = getattr(self._steps, name), self._part_of.get(name)
         if part is None or (part in ON_A_DEVICE and not self._is_behind):
             return value
         return self._timed(part, value)
@@ -133,7 +139,7 @@ class Watched:
         with self._steps.session(*arguments, **options) as steps:
             if self._steps.name != "cpu" and not hasattr(steps, "synchronize"):
                 raise CannotWaitError(f"{self._steps.name} has no way to wait for a step")
-            yield Watched(steps, self._split)
+            yield Watched(steps, self._split, self._part_of)
 
     def repeat(self, key: tuple[Any, ...], image: Any, work: Callable[[Any], Any]) -> Any:
         """Do the work step by step: a key that never comes again is never replayed."""

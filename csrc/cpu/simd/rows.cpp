@@ -101,13 +101,15 @@ void codes(const int16_t* __restrict above, const int16_t* __restrict here,
 // 255 or 0, without a branch for the compiler to keep.
 uint8_t flag(bool is_true) { return static_cast<uint8_t>(0 - static_cast<int>(is_true)); }
 
-// Do two neighbours in a row climb into the same other row, to pixels that are linked there? The
-// codes that lead to that row begin with `first`; the links are those of the other row, from the
-// left pixel's column on and from one before and one after.
-uint8_t linked_across(uint8_t left, uint8_t right, uint8_t first, uint8_t before, uint8_t here,
-                      uint8_t after) {
-  const auto a = static_cast<uint8_t>(left - first);
-  const auto b = static_cast<uint8_t>(right - first);
+// Do a pixel and the next one climb into the same other row, to pixels that are linked there? The
+// codes that lead to that row begin with `first`; `other` are its links, from the pixel's column
+// on.
+uint8_t linked_across(const uint8_t* codes, const uint8_t* other, uint8_t first) {
+  const uint8_t before = other[-1];
+  const uint8_t here = other[0];
+  const uint8_t after = other[1];
+  const auto a = static_cast<uint8_t>(codes[0] - first);
+  const auto b = static_cast<uint8_t>(codes[1] - first);
   const auto both = static_cast<uint8_t>(flag(a < 3) & flag(b < 3));
   // Steps of -1, 0 and 1 columns are 0, 1 and 2: the left pixel's goes to a - 1, the other's to b.
   const auto same = static_cast<uint8_t>(flag(static_cast<uint8_t>(b + 1) == a));
@@ -158,13 +160,9 @@ void link_around(const uint8_t* __restrict codes, const uint8_t* __restrict othe
 void link_above(const uint8_t* __restrict above_codes, const uint8_t* __restrict codes,
                 const uint8_t* __restrict above, size_t count, uint8_t* __restrict links,
                 uint8_t* __restrict down) {
-  const uint8_t* __restrict next = codes + 1;
-  const uint8_t* __restrict before = above - 1;
-  const uint8_t* __restrict after = above + 1;
   for (size_t i = 0; i < count; ++i) {
-    const uint8_t across =
-        linked_across(codes[i], next[i], kToNorthWest, before[i], above[i], after[i]);
-    links[i] = static_cast<uint8_t>(flag(codes[i] == kToEast) | flag(next[i] == kToWest) | across);
+    links[i] = static_cast<uint8_t>(flag(codes[i] == kToEast) | flag(codes[i + 1] == kToWest) |
+                                    linked_across(codes + i, above + i, kToNorthWest));
   }
   link_down(above_codes, codes, above, links, count, down);
   link_around(codes, above, down, kToNorthWest, kToNorthEast, count, links);
@@ -173,12 +171,8 @@ void link_above(const uint8_t* __restrict above_codes, const uint8_t* __restrict
 void link_below(const uint8_t* __restrict codes, const uint8_t* __restrict below_codes,
                 const uint8_t* __restrict below, size_t count, uint8_t* __restrict links,
                 uint8_t* __restrict down) {
-  const uint8_t* __restrict next = codes + 1;
-  const uint8_t* __restrict before = below - 1;
-  const uint8_t* __restrict after = below + 1;
   for (size_t i = 0; i < count; ++i) {
-    links[i] = static_cast<uint8_t>(
-        links[i] | linked_across(codes[i], next[i], kToSouthWest, before[i], below[i], after[i]));
+    links[i] = static_cast<uint8_t>(links[i] | linked_across(codes + i, below + i, kToSouthWest));
   }
   link_down(codes, below_codes, links, below, count, down);
   link_around(codes, below, down, kToSouthWest, kToSouthEast, count, links);
