@@ -86,6 +86,26 @@ References
    ACM 13(4), 1966. doi:10.1145/321356.321357
 )";
 
+constexpr const char* kAreas = R"(Count the pixels of every nucleus.
+
+Parameters
+----------
+labels : numpy.ndarray
+    (H, W) int32 with any strides: 0 is background, 1..n are nuclei. Ids may be missing.
+
+Returns
+-------
+numpy.ndarray
+    (n,) int64, n being the greatest label: pixels of the labels 1..n.
+
+Raises
+------
+TypeError
+    If the labels are not int32.
+ValueError
+    If they are empty, not (H, W), negative, too many or too large.
+)";
+
 using cpu::Intensity;
 using cpu::Shape;
 
@@ -200,12 +220,24 @@ py::dict measure(const py::object& labels, const py::object& image, const py::ob
   return table;
 }
 
+py::array_t<int64_t> areas(const py::object& labels) {
+  const py::array array = labels_argument(labels);
+  const cpu::LabelView view = labels_view(array);
+  const int32_t count = label_count(view, 1);
+  py::array_t<int64_t> result(static_cast<py::ssize_t>(count));
+  int64_t* out = result.mutable_data();
+  const py::gil_scoped_release release;
+  cpu::count_pixels(view, count, out);
+  return result;
+}
+
 }  // namespace
 
 void register_measure(py::module_& module) {
   module.def("measure", measure, py::arg("labels"), py::arg("image") = py::none(),
              py::arg("maps") = py::none(), py::kw_only(), py::arg("ring") = 5,
              py::arg("threads") = 1, kMeasure);
+  module.def("areas", areas, py::arg("labels"), kAreas);
 }
 
 }  // namespace nucleiseg::bindings

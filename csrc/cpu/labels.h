@@ -49,6 +49,17 @@ inline Range label_range(const LabelView& labels, int threads) {
   return range;
 }
 
+// areas[i]: the pixels of label i + 1, for i = 0..count - 1.
+inline void count_pixels(const LabelView& labels, int32_t count, int64_t* areas) {
+  std::fill(areas, areas + count, 0);
+  const int32_t* const end = labels.row(labels.height);
+  for (const int32_t* id = labels.ids; id != end;) {
+    const int32_t* const first = id;
+    while (id != end && *id == *first) ++id;
+    if (*first > 0) areas[*first - 1] += id - first;
+  }
+}
+
 // Items in order of label, those of one from begin(label) to end(label).
 template <class T>
 struct Groups {

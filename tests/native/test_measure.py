@@ -314,3 +314,25 @@ class TestCalls:
             cpu.measure(labels, ring=-1)
         with pytest.raises(ValueError, match="threads: got 0; accepted is 1 or more"):
             cpu.measure(labels, threads=0)
+
+
+class TestAreas:
+    @settings(max_examples=100, deadline=None)
+    @given(
+        arrays.arrays(
+            np.int32,
+            arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12),
+            elements=st.integers(0, 9),
+        )
+    )
+    def test_they_are_the_counts_of_each_label(self, labels):
+        found = cpu.areas(labels)
+        assert found.dtype == np.int64
+        np.testing.assert_array_equal(found, np.bincount(labels.ravel())[1:])
+        np.testing.assert_array_equal(cpu.areas(np.repeat(labels, 2, 1)[:, ::2]), found)
+
+    def test_wrong_labels_are_named(self):
+        with pytest.raises(TypeError, match="labels: got dtype int64; accepted is int32"):
+            cpu.areas(np.ones((2, 2), np.int64))
+        with pytest.raises(ValueError, match="labels: got the label -1"):
+            cpu.areas(np.full((2, 2), -1, np.int32))
