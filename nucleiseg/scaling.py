@@ -29,6 +29,13 @@ TOLERANCE = 1.25
 FEWEST = 5
 """Nuclei below this number are not magnified: specks of dust are small and few."""
 
+ROOM = 8192
+"""Pixels that have room for a nucleus: fewer than `FEWEST` will do in a small image."""
+
+SPECKS = 0.5
+"""Nuclei are looked for as if the image had been shrunk by this, down to a quarter of the model's
+least area: those that need to be magnified are smaller than it takes for nuclei."""
+
 WHOLE = 60
 """Prominence of nuclei that are not in pieces. Where they are far larger than the model likes, it
 sees peaks within them that stand out by more than the model's own."""
@@ -99,7 +106,7 @@ def _snapped(scale: float) -> float:
     return 1.0 if 1 / TOLERANCE < scale < TOLERANCE else scale
 
 
-def found(scale: float, diameters: NDArray[np.float64], model: Model) -> float:
+def found(scale: float, diameters: NDArray[np.float64], pixels: int, model: Model) -> float:
     """Give the next scale to look at, the same one if it will do.
 
     Parameters
@@ -108,13 +115,16 @@ def found(scale: float, diameters: NDArray[np.float64], model: Model) -> float:
         Of the look.
     diameters : ndarray, (n,) float64
         Of the nuclei seen in that look, in the network's pixels.
+    pixels : int
+        How many the network saw.
     model : Model
     """
     if not diameters.size:
         return scale
     low, high = model.good_diameters
     usual = typical(diameters)
-    if low <= usual <= high or (usual < low and diameters.size < FEWEST):
+    fewest = min(FEWEST, 1 + pixels // ROOM)
+    if low <= usual <= high or (usual < low and diameters.size < fewest):
         return scale
     return _snapped(float(np.clip(scale * usual / model.diameter, SMALLEST_FOUND, LARGEST_FOUND)))
 
@@ -199,14 +209,14 @@ def resized(image: NDArray[Any], scale: float) -> NDArray[Any]:
     Returns
     -------
     ndarray, (H / scale, W / scale[, C])
-        Of the same dtype. Shrunk by averaging, magnified linearly.
+        Of the same dtype. Shrunk by averaging, magnified by cubics.
     """
     if scale == 1:
         return image
     import cv2
 
     height, width = size(image.shape, scale)
-    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
     # OpenCV takes the bytes of another machine's order for its own.
     native = image.astype(image.dtype.newbyteorder("="), copy=False)
     out = cv2.resize(native, (width, height), interpolation=method)

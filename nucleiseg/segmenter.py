@@ -464,10 +464,10 @@ class Segmenter:
         return labels
 
     def _labels_twice(self, steps: Steps, maps: Array, number: int) -> Seen:
-        """Label as usual, and so that no nucleus is in pieces."""
+        """Label small ones too, as usual and so that no nucleus is in pieces."""
         return Seen(
-            steps.label(maps, 1.0, f"seen {number}"),
-            steps.label(maps, 1.0, f"seen whole {number}", scaling.WHOLE),
+            steps.label(maps, scaling.SPECKS, f"seen {number}"),
+            steps.label(maps, scaling.SPECKS, f"seen whole {number}", scaling.WHOLE),
         )
 
     def _better(self, steps: Steps, scale: float, seen: list[Seen]) -> float:
@@ -477,7 +477,9 @@ class Segmenter:
         """
 
         def found(labels: list[Array]) -> float:
-            return scaling.found(scale, scaling.diameters(steps.host(*labels)), self.model)
+            pixels = sum(one.shape[0] * one.shape[1] for one in labels)
+            diameters = scaling.diameters(steps.host(*labels))
+            return scaling.found(scale, diameters, pixels, self.model)
 
         better = found([each.labels for each in seen])
         return better if better < scale else max(better, found([each.whole for each in seen]))

@@ -54,6 +54,39 @@ def test_resizing_an_image_costs_little_where_the_size_is_found(segmenter, name,
         assert after > ap50(larger, segmenter.segment(seen, "labels", scale=1)) + 0.1
 
 
+def plate(diameter: float) -> np.ndarray:
+    """Draw 81 bright discs."""
+    fine = np.zeros((1024, 1024), np.float32)
+    for row in range(80, 1024, 104):
+        for column in range(80, 1024, 104):
+            cv2.circle(fine, (column, row), round(2 * diameter), 180, -1)
+    fine = cv2.resize(cv2.GaussianBlur(fine, (0, 0), 2), (256, 256), interpolation=cv2.INTER_AREA)
+    noise = np.random.default_rng(0).normal(20, 2, fine.shape)
+    return np.clip(fine + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("diameter", [4, 4.5, 6])
+def test_nuclei_below_the_models_least_area_are_magnified_and_found(segmenter, diameter):
+    image = plate(diameter)
+    assert segmenter.find_scale(image) == pytest.approx(scaling.SMALLEST_FOUND)
+    assert segmenter.segment(image, "labels").max() == 81
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.3])
+def test_a_small_image_of_small_nuclei_is_magnified(segmenter, factor):
+    image = magnified(example("fluorescence_small.png")[0], factor)
+    assert segmenter.find_scale(image) == pytest.approx(scaling.SMALLEST_FOUND)
+
+
+def test_few_small_nuclei_are_magnified_in_a_small_image_alone(segmenter):
+    few = np.full(2, 8.0)
+    assert scaling.found(1.0, few, 90 * 90, segmenter.model) < 1
+    assert scaling.found(1.0, few, 256 * 256, segmenter.model) == 1
+    many = np.full(scaling.FEWEST, 8.0)
+    assert scaling.found(1.0, many, 256 * 256, segmenter.model) < 1
+    assert scaling.found(1.0, many, 4000 * 4000, segmenter.model) < 1
+
+
 def test_an_image_in_the_good_range_is_taken_as_it_is(segmenter):
     image, _ = example("fluorescence_crowded.png")
     assert segmenter.find_scale(image) == 1
