@@ -57,8 +57,8 @@ def test_resizing_an_image_costs_little_where_the_size_is_found(segmenter, name,
 def plate(diameter: float) -> np.ndarray:
     """Draw 81 bright discs."""
     fine = np.zeros((1024, 1024), np.float32)
-    for row in range(80, 1024, 104):
-        for column in range(80, 1024, 104):
+    for row in range(80, 900, 96):
+        for column in range(80, 900, 96):
             cv2.circle(fine, (column, row), round(2 * diameter), 180, -1)
     fine = cv2.resize(cv2.GaussianBlur(fine, (0, 0), 2), (256, 256), interpolation=cv2.INTER_AREA)
     noise = np.random.default_rng(0).normal(20, 2, fine.shape)
