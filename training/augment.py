@@ -8,12 +8,16 @@ density of each stain, tints), lighting (gain, gamma, offset, uneven illuminatio
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data import Sample
+
+if TYPE_CHECKING:
+    from training.teacher import Teacher
 
 RGB_FROM_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
 """Optical density of haematoxylin, eosin and DAB: Ruifrok & Johnston 2001, Anal. Quant. Cytol.
@@ -27,6 +31,12 @@ DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
 DIAMETERS = (7.0, 60.0)
 """Median diameters, in pixels, that zoom may lead to: beyond, the package rescales the image."""
 
+LEAST_COARSE, COARSEST = 1.2, 3.5
+"""How many times larger the pixels of a coarse crop are."""
+
+FINEST = 4.0
+"""Pixels that a nucleus of a coarse crop keeps, at most `LEAST_COARSE` fewer."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -38,17 +48,22 @@ class Settings:
         Side of a crop in pixels.
     zoom, near : tuple of float
         Smallest and largest magnification: of the whole range, and near the image's own.
+    usual : float
+        Probability that magnification is near the image's own.
     elastic, restyle, ..., jpeg : float
         Probability that the change is made.
     blank : float
         Share of crops that are fields without nuclei.
     stained : float
         Least emphasis, 0..1, of the nuclei of stained images.
+    dark : float
+        Least emphasis, 0..1, of the background of fluorescence.
     """
 
     size: int = 256
     zoom: tuple[float, float] = (0.4, 2.5)
     near: tuple[float, float] = (0.8, 1.25)
+    usual: float = 0.5
     elastic: float = 0.3
     restyle: float = 0.3
     stain: float = 0.8
@@ -57,11 +72,13 @@ class Settings:
     lighting: float = 0.7
     shading: float = 0.3
     invert: float = 0.02
+    coarse: float = 0.15
     blur: float = 0.2
     noise: float = 0.3
     jpeg: float = 0.2
     blank: float = 0.01
     stained: float = 0.0
+    dark: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,8 +90,8 @@ class Material:
     image : ndarray, (H, W, 3) uint8
     maps : ndarray, (H, W, 3) uint8
         Nucleus, distance, emphasis.
-    grey : bool
-        All three channels are alike.
+    modality : str
+        One of `groups.MODALITIES`.
     diameter : float
         Median diameter of the nuclei, in pixels; nan where there are none.
     style : ndarray, (2, 3) float32
@@ -83,9 +100,14 @@ class Material:
 
     image: NDArray[np.uint8]
     maps: NDArray[np.uint8]
-    grey: bool
+    modality: str
     diameter: float
     style: NDArray[np.float32]
+
+    @property
+    def grey(self) -> bool:
+        """All three channels are alike."""
+        return self.modality in ("fluorescence", "grey bright-field")
 
 
 def prepare(sample: Sample) -> Material:
@@ -95,7 +117,7 @@ def prepare(sample: Sample) -> Material:
     return Material(
         sample.image,
         np.dstack(sample.targets()),
-        sample.modality in ("fluorescence", "grey bright-field"),
+        sample.modality,
         float(np.median(diameters)) if diameters.size else float("nan"),
         np.stack(_style(_lab(sample.image))),
     )
@@ -106,6 +128,7 @@ def crop(
     styles: NDArray[np.float32],
     rng: np.random.Generator,
     settings: Settings,
+    teacher: Teacher | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Cut one changed crop from an image.
 
@@ -116,6 +139,8 @@ def crop(
         `Material.style` of other stained images, for `Settings.restyle`.
     rng : Generator
     settings : Settings
+    teacher : Teacher, optional
+        Gives its opinion of the crop before its colours are changed.
 
     Returns
     -------
@@ -127,23 +152,51 @@ def crop(
         return _blank(rng, settings.size)
     zoom = _zoom(material.diameter, rng, settings)
     image, maps = _place(material.image, material.maps, zoom, rng, settings)
-    if not material.grey:
-        maps[..., 2] = np.maximum(maps[..., 2], np.rint(settings.stained * maps[..., 0]))
-        if len(styles) and rng.random() < settings.restyle:
-            image = _restyled(image, styles[rng.integers(len(styles))], rng)
+    _emphasise(maps, material, settings)
+    diameter = material.diameter * zoom
+    if teacher is not None:
+        maps = teacher.beside(maps, image, diameter, rng)
+    if rng.random() < settings.coarse:
+        image = _coarse(image, diameter, rng)
+    if not material.grey and len(styles) and rng.random() < settings.restyle:
+        image = _restyled(image, styles[rng.integers(len(styles))], rng)
     return _appearance(image, material.grey, rng, settings), maps
 
 
 def _zoom(diameter: float, rng: np.random.Generator, settings: Settings) -> float:
-    """Draw a magnification: half of them near the image's own, half from the whole range, as far as
-    nuclei stay within `DIAMETERS`."""
-    if rng.random() < 0.5:
+    """Draw a magnification: near the image's own, or from the whole range as far as nuclei stay
+    within `DIAMETERS`."""
+    if rng.random() < settings.usual:
         return float(np.exp(rng.uniform(*np.log(settings.near))))
     low, high = settings.zoom
     if np.isfinite(diameter):
         low = min(max(low, DIAMETERS[0] / diameter), 1.0)
         high = max(min(high, DIAMETERS[1] / diameter), 1.0)
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _emphasise(maps: NDArray[np.uint8], material: Material, settings: Settings) -> None:
+    if not material.grey:
+        least = settings.stained * maps[..., 0]
+    elif material.modality == "fluorescence":
+        least = settings.dark * (255 - maps[..., 0])
+    else:
+        return
+    maps[..., 2] = np.maximum(maps[..., 2], np.rint(least))
+
+
+def _coarse(
+    image: NDArray[np.uint8], diameter: float, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Take the image as a coarser camera would and magnify it again, as the package does where
+    nuclei are small."""
+    most = COARSEST
+    if np.isfinite(diameter):
+        most = float(np.clip(diameter / FINEST, LEAST_COARSE, COARSEST))
+    size = image.shape[0]
+    small = round(size / rng.uniform(LEAST_COARSE, most))
+    image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from training import augment
 from training.augment import Material
 from training.data import Sample
+from training.teacher import Teacher
 
 AHEAD = 8
 """Batches made before they are needed; one of 8 crops takes 3 MB."""
@@ -29,6 +30,7 @@ def endless(
     seed: int,
     first: int = 0,
     settings: augment.Settings | None = None,
+    teacher: Teacher | None = None,
 ) -> Generator[Batch, None, None]:
     """Make batches in threads of their own, until the generator is closed.
 
@@ -42,6 +44,8 @@ def endless(
     seed, first : int
         Batch number ``first`` comes first. Each depends on the seed and its number alone.
     settings : augment.Settings, optional
+    teacher : Teacher, optional
+        Gives its opinion of each crop.
 
     Yields
     ------
@@ -54,7 +58,7 @@ def endless(
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
         materials = list(pool.map(augment.prepare, samples))
         styles = np.array([one.style for one in materials if not one.grey], np.float32)
-        make = partial(_make, materials, styles, chances, batch, settings)
+        make = partial(_make, materials, styles, chances, batch, settings, teacher)
         coming: deque[Future[Batch]] = deque()
         try:
             for number in itertools.count(first):
@@ -71,9 +75,10 @@ def _make(
     chances: NDArray[np.float64],
     batch: int,
     settings: augment.Settings,
+    teacher: Teacher | None,
     seed: tuple[int, int],
 ) -> Batch:
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(materials), batch, p=chances)
-    crops = [augment.crop(materials[index], styles, rng, settings) for index in chosen]
+    crops = [augment.crop(materials[index], styles, rng, settings, teacher) for index in chosen]
     return np.stack([image for image, _ in crops]), np.stack([maps for _, maps in crops])

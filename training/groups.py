@@ -13,6 +13,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 MODALITIES = ("fluorescence", "grey bright-field", "purple stain", "H&E")
 
+BRIGHT_FIELD = MODALITIES[1:]
+
 BRIGHT_BACKGROUND = 0.35
 """Median intensity over the type's range above which an image counts as bright-field."""
 

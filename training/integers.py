@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import onnx
 import tensorflow as tf
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from training import unet
 
@@ -135,6 +137,36 @@ class IntegerNetwork(tf.Module):
         return {
             link.maker: float(tf.exp(self.log_ranges[link.range_name])) / LEVELS for link in links()
         }
+
+
+def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
+    """Give a network the weights and ranges of a file that `training.export` wrote.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+    proto : onnx.ModelProto
+        With Q/DQ nodes.
+    """
+    values = {one.name: numpy_helper.to_array(one) for one in proto.graph.initializer}
+
+    def kernel(name: str) -> NDArray[np.float32]:
+        shape = [1] * 4
+        shape[1 if name.startswith("grow") else 0] = -1
+        scale = values[f"{name}_kernel_scale"].reshape(shape)
+        # ONNX's kernels begin with the two channel axes, TensorFlow's end with them.
+        return (values[f"{name}_kernel"] * scale).transpose(2, 3, 1, 0)
+
+    for name, layer in network.layers.items():
+        if f"{name}_kernel" in values:
+            found = kernel(name)
+        else:
+            found = np.concatenate([kernel(f"{name}_skip"), kernel(f"{name}_grown")], 2)
+        layer.kernel.assign(255 * found if name == "stem" else found)
+        layer.bias.assign(values[f"{name}_bias"])
+    for link in links():
+        after = link.maker if link.maker.startswith("grow") else f"{link.maker}_relu"
+        network.log_ranges[link.range_name].assign(np.log(values[f"{after}_scale"] * LEVELS))
 
 
 def rounded_kernel(layer: Layer, name: str) -> tf.Tensor:

@@ -64,7 +64,8 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Group:
-    """Images that share a row of a table: all, those of one modality or of one data set."""
+    """Images that share a row of a table: all, all in bright field, those of one modality or of one
+    data set."""
 
     kind: str
     name: str
@@ -82,9 +83,13 @@ class Group:
 
 
 def group(samples: Sequence[Sample]) -> list[Group]:
-    """Group all images, those of each modality and, if there are several, of each data set."""
+    """Group all images, those in bright field if they are of several modalities, those of each
+    modality and, if there are several, of each data set."""
     datasets = [sample.dataset for sample in samples]
     result = [Group("all", "all", tuple(range(len(samples))))]
+    bright = tuple(i for i, sample in enumerate(samples) if sample.modality in groups.BRIGHT_FIELD)
+    if len({samples[index].modality for index in bright}) > 1:
+        result.append(Group("modality", "bright-field", bright))
     for name in groups.MODALITIES:
         members = tuple(i for i, sample in enumerate(samples) if sample.modality == name)
         result += [Group("modality", name, members)] if members else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import itertools
 import json
 import math
@@ -18,8 +19,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training import batches, data, groups, metrics, plots, predict, unet
+from training import batches, data, groups, metrics, plots, predict, unet, weights
 from training.data import Sample
+from training.teacher import Teacher
 
 MODALITY_WEIGHTS = {
     "fluorescence": 0.44,
@@ -36,7 +38,7 @@ EMPHASIS = 3.0
 EMA_MOMENTUM = 0.999
 """Averages the weights over about the last 1,000 steps."""
 
-KEPT_SETTINGS = ("data", "steps", "batch", "rate", "seed", "precision")
+KEPT_SETTINGS = ("data", "steps", "batch", "rate", "seed", "precision", "teacher")
 """A run is resumed with the same of these, or it would be neither the old run nor a new one."""
 
 SHOWN_LOSSES = 50
@@ -82,9 +84,16 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
     add(
         "--start",
-        type=_file,
+        type=existing_file,
         metavar="WEIGHTS",
-        help="weights to begin with: another run's best.weights.h5; random ones if left out",
+        help="weights to begin with: another run's best.weights.h5, or what training.quantize "
+        "writes as .npz; random ones if left out",
+    )
+    add(
+        "--teacher",
+        type=existing_file,
+        metavar="ONNX",
+        help="a model of ours whose opinion of each crop counts as much as the annotation",
     )
     add("--stop-after", type=_count, metavar="STEP", help="end this sitting at that step")
     add(
@@ -102,7 +111,8 @@ def _folder(text: str) -> data.WeightedFolder:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _file(text: str) -> Path:
+def existing_file(text: str) -> Path:
+    """Read the path of a file, for an argument parser."""
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"no such file: {text}")
     return Path(text)
@@ -166,6 +176,9 @@ def _describe(
     """Write what the run is made of, or check that a resumed run is made of the same."""
     settings = {name: getattr(options, name) for name in KEPT_SETTINGS}
     settings["data"] = dataset_weights(options.data)
+    settings["teacher"] = (
+        options.teacher and hashlib.sha256(options.teacher.read_bytes()).hexdigest()
+    )
     split = {
         name: [[one.name, one.modality, one.group] for one in samples]
         for name, samples in (("training", training), ("validation", validation))
@@ -256,7 +269,14 @@ class Run:
         options = self.options
         first, last = int(self.step), min(options.steps, options.stop_after or options.steps)
         chances = sampling(self.training, dataset_weights(options.data))
-        source = batches.endless(self.training, chances, options.batch, options.seed, first)
+        source = batches.endless(
+            self.training,
+            chances,
+            options.batch,
+            options.seed,
+            first,
+            teacher=options.teacher and Teacher(options.teacher),
+        )
         losses: list[NDArray[np.float32]] = []
         bar = tqdm(total=options.steps, initial=first, unit="step", mininterval=5)
         with closing(source), closing(bar):
@@ -319,8 +339,8 @@ class Run:
 
 def _start(model: keras.Model, path: Path) -> None:
     try:
-        model.load_weights(path)
-    except (ValueError, OSError) as error:
+        weights.fill(model, path)
+    except (ValueError, KeyError, OSError) as error:
         raise SystemExit(
             f"--start: {path} does not hold weights of the network in training/unet.py"
         ) from error
@@ -396,7 +416,8 @@ def sampling(samples: list[Sample], weights: dict[str, float] | None = None) -> 
     """Give each image's chance of being drawn.
 
     Modalities get their share of `MODALITY_WEIGHTS`; within one, a group counts by the square root
-    of its size, so that large series do not drown small ones. Then each chance is multiplied by its
+    of its pixels, so that large series do not drown small ones, and an image of the group by its
+    pixels. Then each chance is multiplied by its
     data set's weight, and all are divided by their sum: between two images of different data sets
     the ratio of chances changes by the ratio of weights, whatever their modalities, so a modality
     that is mostly of a heavy data set gets a larger share.
@@ -412,8 +433,10 @@ def sampling(samples: list[Sample], weights: dict[str, float] | None = None) -> 
     ndarray, (len(samples),) float64
         Their sum is 1.
     """
-    sizes = Counter(sample.group for sample in samples)
-    raw = np.array([sizes[sample.group] ** -0.5 for sample in samples])
+    pixels: Counter[str] = Counter()
+    for sample in samples:
+        pixels[sample.group] += sample.labels.size
+    raw = np.array([sample.labels.size * pixels[sample.group] ** -0.5 for sample in samples])
     kinds = np.array([sample.modality for sample in samples])
     for kind, weight in MODALITY_WEIGHTS.items():
         if (kinds == kind).any():

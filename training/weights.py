@@ -26,13 +26,18 @@ def pack(model: keras.Model) -> bytes:
 
 
 def load(path: Path, size: int | None = None) -> keras.Model:
-    """Build the U-Net in float32 with weights of `pack` or a Keras ``.weights.h5`` file."""
+    """Build the U-Net in float32 with the weights of a file that `fill` takes."""
     keras.config.set_dtype_policy("float32")
     model = unet.build(size=size)
+    fill(model, path)
+    return model
+
+
+def fill(model: keras.Model, path: Path) -> None:
+    """Give a network the weights of `pack` or of a Keras ``.weights.h5`` file."""
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             for weight in model.weights:
                 weight.assign(arrays[weight.path].astype(np.float32))
     else:
         model.load_weights(path)
-    return model

@@ -128,6 +128,7 @@ UNCHANGED = augment.Settings(
     lighting=0,
     shading=0,
     invert=0,
+    coarse=0,
     blur=0,
     noise=0,
     jpeg=0,
@@ -187,6 +188,53 @@ def test_stained_nuclei_can_be_emphasised_and_grey_ones_are_left(samples):
         expected = before[..., 2] if material.grey else before[..., [0, 2]].max(-1)
         np.testing.assert_array_equal(after[..., 2], expected)
     assert {augment.prepare(sample).grey for sample in samples} == {True, False}
+
+
+def test_the_background_of_fluorescence_can_be_emphasised(samples):
+    plain, favoured = (dataclasses.replace(UNCHANGED, dark=share) for share in (0.0, 0.5))
+    for sample in samples:
+        material = augment.prepare(sample)
+        (_, before), (_, after) = (
+            augment.crop(material, NO_STYLES, np.random.default_rng(0), settings)
+            for settings in (plain, favoured)
+        )
+        expected = before[..., 2].astype(int)
+        if sample.modality == "fluorescence":
+            expected = np.maximum(expected, np.rint(0.5 * (255 - before[..., 0])))
+        np.testing.assert_array_equal(after[..., 2], expected)
+    assert "fluorescence" in {sample.modality for sample in samples}
+
+
+def test_a_coarse_crop_has_lost_detail_and_nothing_has_moved(samples):
+    for sample in samples:
+        material = augment.prepare(sample)
+        (fine, maps), (coarse, same_maps) = (
+            augment.crop(
+                material,
+                NO_STYLES,
+                np.random.default_rng(0),
+                dataclasses.replace(UNCHANGED, coarse=share),
+            )
+            for share in (0, 1)
+        )
+        np.testing.assert_array_equal(maps, same_maps)
+        before, after = (image.mean(-1) for image in (fine, coarse))
+        assert np.abs(np.diff(after)).sum() < 0.95 * np.abs(np.diff(before)).sum()
+        moved = [np.abs(np.roll(after, shift, 1) - before).mean() for shift in (-1, 0, 1)]
+        assert np.argmin(moved) == 1
+
+
+def test_small_nuclei_are_coarsened_less_than_large_ones():
+    image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+
+    def contrast(diameter):
+        rng = np.random.default_rng(0)
+        return [augment._coarse(image, diameter, rng).std() for _ in range(10)]
+
+    small, middle, large, none = map(contrast, (6.0, 10.0, 40.0, np.nan))
+    assert (np.array(small) > middle).all()
+    assert (np.array(middle) > large).all()
+    assert none == large
 
 
 @pytest.mark.parametrize(

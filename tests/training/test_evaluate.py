@@ -109,6 +109,7 @@ def test_each_group_has_the_figures_of_its_images(output, scores):
     written = {row["group"]: row for row in rows(output / "table.csv")}
     expected = {
         "all": ("all", list(scores.values())),
+        "bright-field": ("modality", chosen(scores, "purple") + chosen(scores, "eosin")),
         "fluorescence": ("modality", chosen(scores, "fluorescence")),
         "purple stain": ("modality", chosen(scores, "purple")),
         "H&E": ("modality", chosen(scores, "eosin")),
@@ -263,6 +264,19 @@ def test_groups_are_all_then_modalities_then_data_sets():
         ("modality", "H&E", (0,)),
         ("data set", "a", (1,)),
         ("data set", "b", (0, 2)),
+    ]
+
+
+def test_stained_and_grey_images_are_bright_field_too():
+    kinds = ["purple stain", "fluorescence", "H&E", "grey bright-field"]
+    grouped = report.group([sample(f"a/{kind}", modality=kind) for kind in kinds])
+    assert [(one.name, one.members) for one in grouped] == [
+        ("all", (0, 1, 2, 3)),
+        ("bright-field", (0, 2, 3)),
+        ("fluorescence", (1,)),
+        ("grey bright-field", (3,)),
+        ("purple stain", (0,)),
+        ("H&E", (2,)),
     ]
 
 

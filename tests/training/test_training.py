@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from nucleiseg import Segmenter, images
-from training import export, metrics, predict, quantize, train, unet, weights
+from nucleiseg import Model, Segmenter, images
+from training import export, integers, metrics, predict, quantize, train, unet, weights
 from training.data import Sample
 from training.integers import IntegerNetwork
 
@@ -202,9 +202,9 @@ def test_data_that_leave_nothing_to_validate_with_are_refused(tmp_path):
         train.main(["--data", str(tmp_path / "cells"), "--output", str(tmp_path / "run")])
 
 
-def stub(name, modality, group):
-    nothing = np.empty((0, 0))
-    return Sample(name, nothing, nothing, nothing, modality, group)
+def stub(name, modality, group, pixels=1):
+    picture = np.zeros((1, pixels))
+    return Sample(name, picture, picture, picture, modality, group)
 
 
 def test_a_weight_multiplies_the_chances_of_its_data_sets_images():
@@ -228,6 +228,13 @@ def test_a_weight_multiplies_the_chances_of_its_data_sets_images():
     assert plain[names != "plates"].sum() == pytest.approx(h_and_e)
     # Four images of one group count as much as two groups of one image each.
     assert shares["clinic"][0] == pytest.approx(shares["slides"][0] / 2)
+
+
+def test_an_image_counts_by_its_pixels_and_a_group_by_their_square_root():
+    samples = [stub(f"a/{i}", "H&E", "one of 4 pixels") for i in range(4)]
+    samples += [stub(f"b/{n}", "H&E", "one of 16 pixels", pixels=n) for n in (7, 9)]
+    expected = [2 / 4] * 4 + [4 * 7 / 16, 4 * 9 / 16]
+    np.testing.assert_allclose(train.sampling(samples), np.array(expected) / (2 + 4))
 
 
 def test_equal_weights_are_no_weights():
@@ -286,6 +293,47 @@ def test_the_int8_file_quantises_every_convolution_with_explicit_nodes(model):
 
     for node in convolutions:
         assert all(map(is_dequantised, node.input[:2]))
+
+
+def stored(proto):
+    return {one.name: onnx.numpy_helper.to_array(one) for one in proto.graph.initializer}
+
+
+def test_a_network_comes_back_from_its_file(run, model):
+    network = IntegerNetwork(weights.load(run / "best.weights.h5"))
+    integers.restore(network, onnx.load(model))
+    before, after = stored(onnx.load(model)), stored(export.to_onnx(network))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_quantising_goes_on_from_a_file(run, model, tmp_path):
+    again = tmp_path / "again.onnx"
+    arguments = ["--weights", str(run / "best.weights.h5"), "--data", str(DATA)]
+    arguments += ["--start", str(model), "--teacher", str(model), "--output", str(again)]
+    quantize.main([*arguments, "--steps", "1", "--batch", "1", "--rate", "1e-9"])
+    before, after = stored(onnx.load(model)), stored(onnx.load(again))
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_a_file_that_is_missing_is_named(run, tmp_path, capsys):
+    arguments = ["--weights", str(run / "best.weights.h5"), "--data", str(DATA)]
+    for name in ("weights", "start", "teacher"):
+        with pytest.raises(SystemExit):
+            quantize.main([*arguments, "--output", str(tmp_path / "x"), f"--{name}", "no.onnx"])
+        assert f"argument --{name}: no such file: no.onnx" in capsys.readouterr().err
+
+
+def test_a_run_with_a_teacher_is_resumed_with_the_same(without_learning, tmp_path):
+    arguments = ["--data", str(DATA), "--output", str(tmp_path), "--batch", "1", "--steps", "2"]
+    taught = [*arguments, "--teacher", str(Model.load().path)]
+    train.main([*taught, "--stop-after", "1"])
+    with pytest.raises(SystemExit, match=r"started with --teacher [0-9a-f]{64} \(now None\)"):
+        train.main([*arguments, "--resume"])
+    train.main([*taught, "--resume"])
+    assert [row["step"] for row in history(tmp_path)] == ["1", "2"]
 
 
 def test_packed_weights_come_back(run):
