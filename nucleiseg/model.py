@@ -14,6 +14,13 @@ from typing import Any
 
 DEFAULT_PATH = Path(__file__).parent / "models" / "nuclei.onnx"
 
+SURE_PROMINENCE = 75
+"""Of nuclei that are not in pieces. Where they are far larger than the model likes, it sees peaks
+within them that stand out by more than its own prominence."""
+
+SURE_PEAK = 175
+"""Least peak of nuclei that are no noise: magnified several times, noise is as large as nuclei."""
+
 PERCENTILES = (1.0, 99.8)
 """Intensities between these percentiles of the image are stretched to 0..255 before the network.
 Nuclei can be a few thousandths of a sparse fluorescence field, so the upper one is near the end."""
@@ -137,17 +144,16 @@ class Model:
             )
         return model
 
-    def label_rule(
-        self, scale: float = 1.0, prominence: int | None = None
-    ) -> tuple[int, int, int, int, int]:
+    def label_rule(self, scale: float = 1.0, sure: bool = False) -> tuple[int, int, int, int, int]:
         """Give what decides which pixels are nuclei of their own.
 
         Parameters
         ----------
         scale : float
             How far the maps were magnified: the least area grows with its square.
-        prominence : int, optional
-            Instead of the model's.
+        sure : bool
+            Only nuclei that are not in pieces and are no noise, by `SURE_PROMINENCE` and
+            `SURE_PEAK`.
 
         Returns
         -------
@@ -157,9 +163,9 @@ class Model:
         return (
             self.nucleus_threshold,
             self.marker_threshold,
-            self.prominence if prominence is None else prominence,
+            SURE_PROMINENCE if sure else self.prominence,
             min_area,
-            self.min_peak,
+            SURE_PEAK if sure else self.min_peak,
         )
 
 

@@ -36,10 +36,6 @@ SPECKS = 0.5
 """Nuclei are looked for as if the image had been shrunk by this, down to a quarter of the model's
 least area: those that need to be magnified are smaller than it takes for nuclei."""
 
-WHOLE = 60
-"""Prominence of nuclei that are not in pieces. Where they are far larger than the model likes, it
-sees peaks within them that stand out by more than the model's own."""
-
 WINDOW = 320
 """Side of the windows, in pixels of what the network sees, on which nuclei are measured."""
 

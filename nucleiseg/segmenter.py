@@ -464,16 +464,17 @@ class Segmenter:
         return labels
 
     def _labels_twice(self, steps: Steps, maps: Array, number: int) -> Seen:
-        """Label small ones too, as usual and so that no nucleus is in pieces."""
+        """Label small ones too, as usual and only those that are whole and no noise."""
         return Seen(
             steps.label(maps, scaling.SPECKS, f"seen {number}"),
-            steps.label(maps, scaling.SPECKS, f"seen whole {number}", scaling.WHOLE),
+            steps.label(maps, scaling.SPECKS, f"seen whole {number}", sure=True),
         )
 
     def _better(self, steps: Steps, scale: float, seen: list[Seen]) -> float:
         """Give the scale to take after a look at this one.
 
-        What is too small is magnified. What is not may be pieces of nuclei that are too large.
+        What is too small is magnified. What is not may be noise, or pieces of nuclei that are too
+        large.
         """
 
         def found(labels: list[Array]) -> float:

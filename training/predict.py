@@ -11,11 +11,11 @@ from training import metrics, unet
 from training.data import Sample
 
 DECODING = {
-    "nucleus_threshold": 156,
+    "nucleus_threshold": 160,
     "marker_threshold": 128,
     "prominence": 20,
     "min_area": 24,
-    "min_peak": 85,
+    "min_peak": 105,
 }
 """Chosen on the validation images with ``python -m training.tune``, among the settings that give
 the true nuclei back from their own maps (`tests/training/test_targets.py`): a nucleus threshold at

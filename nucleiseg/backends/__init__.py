@@ -91,11 +91,11 @@ class Steps(Protocol):
         maps: Array,
         scale: float = 1.0,
         name: str = "labels",
-        prominence: int | None = None,
+        sure: bool = False,
     ) -> Array:
         """Give one id a nucleus; ``scale`` says how far the maps were magnified.
 
-        ``prominence`` is instead of the model's.
+        ``sure`` is for nuclei that are whole and no noise alone.
         """
         ...
 

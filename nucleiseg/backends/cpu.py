@@ -109,14 +109,14 @@ class CpuSteps:
         maps: NDArray[np.uint8],
         scale: float = 1.0,
         name: str = "labels",
-        prominence: int | None = None,
+        sure: bool = False,
     ) -> NDArray[np.int32]:
         """Give one id a nucleus; ``scale`` says how far the maps were magnified.
 
-        ``prominence`` is instead of the model's.
+        ``sure`` is for nuclei that are whole and no noise alone.
         """
         dense = np.ascontiguousarray(maps)
-        rule = self._model.label_rule(scale, prominence)
+        rule = self._model.label_rule(scale, sure)
         labels, _ = kernels.label(dense, *rule, threads=self.threads)
         return labels
 

@@ -183,18 +183,18 @@ class Lane:
         maps: Any,
         scale: float = 1.0,
         name: str = "labels",
-        prominence: int | None = None,
+        sure: bool = False,
     ) -> Any:
         """Give one id a nucleus; ``scale`` says how far the maps were magnified.
 
-        ``prominence`` is instead of the model's.
+        ``sure`` is for nuclei that are whole and no noise alone.
         """
         maps = self._there(maps, "restored")
         height, width = maps.shape[:2]
         workspace = self._kernels.label_workspace(height, width)
         labels, _ = self._kernels.label(
             maps,
-            *self._device.model.label_rule(scale, prominence),
+            *self._device.model.label_rule(scale, sure),
             stream=self._on(self._work),
             workspace=self.empty("workspace", (workspace,), np.uint8),
             out=self.empty(name, (height, width), np.int32),
