@@ -10,9 +10,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 DEFAULT_PATH = Path(__file__).parent / "models" / "nuclei.onnx"
+
+SMALL_PEAK = 60
+"""Least peak of nuclei in a look for small ones: the smaller a nucleus, the more of its peak the
+smoothing takes."""
 
 SURE_PROMINENCE = 75
 """Of nuclei that are not in pieces. Where they are far larger than the model likes, it sees peaks
@@ -20,6 +24,10 @@ within them that stand out by more than its own prominence."""
 
 SURE_PEAK = 175
 """Least peak of nuclei that are no noise: magnified several times, noise is as large as nuclei."""
+
+Look = Literal["small", "sure"]
+"""What a look for the size of nuclei is after: all nuclei, however small, or only those that are
+whole and no noise."""
 
 PERCENTILES = (1.0, 99.8)
 """Intensities between these percentiles of the image are stretched to 0..255 before the network.
@@ -144,28 +152,31 @@ class Model:
             )
         return model
 
-    def label_rule(self, scale: float = 1.0, sure: bool = False) -> tuple[int, int, int, int, int]:
+    def label_rule(
+        self, scale: float = 1.0, look: Look | None = None
+    ) -> tuple[int, int, int, int, int]:
         """Give what decides which pixels are nuclei of their own.
 
         Parameters
         ----------
         scale : float
             How far the maps were magnified: the least area grows with its square.
-        sure : bool
-            Only nuclei that are not in pieces and are no noise, by `SURE_PROMINENCE` and
-            `SURE_PEAK`.
+        look : {"small", "sure"}, optional
+            For a look for the size of nuclei, instead of for an answer.
 
         Returns
         -------
         nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
         """
         min_area = max(1, round(self.min_area * scale**2))
+        small_peak = min(SMALL_PEAK, self.min_peak)
+        min_peak = {None: self.min_peak, "small": small_peak, "sure": SURE_PEAK}[look]
         return (
             self.nucleus_threshold,
             self.marker_threshold,
-            SURE_PROMINENCE if sure else self.prominence,
+            SURE_PROMINENCE if look == "sure" else self.prominence,
             min_area,
-            SURE_PEAK if sure else self.min_peak,
+            min_peak,
         )
 
 

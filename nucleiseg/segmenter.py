@@ -466,8 +466,8 @@ class Segmenter:
     def _labels_twice(self, steps: Steps, maps: Array, number: int) -> Seen:
         """Label small ones too, as usual and only those that are whole and no noise."""
         return Seen(
-            steps.label(maps, scaling.SPECKS, f"seen {number}"),
-            steps.label(maps, scaling.SPECKS, f"seen whole {number}", sure=True),
+            steps.label(maps, scaling.SPECKS, f"seen {number}", look="small"),
+            steps.label(maps, scaling.SPECKS, f"seen whole {number}", look="sure"),
         )
 
     def _better(self, steps: Steps, scale: float, seen: list[Seen]) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nucleiseg.backends import parts
-from nucleiseg.model import Model
+from nucleiseg.model import Look, Model
 
 logger = logging.getLogger("nucleiseg")
 
@@ -91,11 +91,11 @@ class Steps(Protocol):
         maps: Array,
         scale: float = 1.0,
         name: str = "labels",
-        sure: bool = False,
+        look: Look | None = None,
     ) -> Array:
         """Give one id a nucleus; ``scale`` says how far the maps were magnified.
 
-        ``sure`` is for nuclei that are whole and no noise alone.
+        ``look`` is what a look for their size is after.
         """
         ...
 

@@ -13,7 +13,7 @@ from nucleiseg._native import cpu as kernels
 from nucleiseg.backends.arrays import on_host
 from nucleiseg.backends.shares import Shares
 from nucleiseg.engines.cpu import CpuEngine, engine
-from nucleiseg.model import Model
+from nucleiseg.model import Look, Model
 
 Array = NDArray[Any]
 Levels = tuple[float, float]
@@ -109,14 +109,14 @@ class CpuSteps:
         maps: NDArray[np.uint8],
         scale: float = 1.0,
         name: str = "labels",
-        sure: bool = False,
+        look: Look | None = None,
     ) -> NDArray[np.int32]:
         """Give one id a nucleus; ``scale`` says how far the maps were magnified.
 
-        ``sure`` is for nuclei that are whole and no noise alone.
+        ``look`` is what a look for their size is after.
         """
         dense = np.ascontiguousarray(maps)
-        rule = self._model.label_rule(scale, sure)
+        rule = self._model.label_rule(scale, look)
         labels, _ = kernels.label(dense, *rule, threads=self.threads)
         return labels
 

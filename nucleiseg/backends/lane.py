@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from nucleiseg.backends import arrays, devices
 from nucleiseg.backends.memory import Memory
 from nucleiseg.backends.replays import Replay, Replays
-from nucleiseg.model import Model
+from nucleiseg.model import Look, Model
 
 # What the host never reads, which is in the device's own memory even where both share it.
 _PRIVATE = frozenset({"picture", "tiles", "cells", "band", "search", "workspace"})
@@ -183,18 +183,18 @@ class Lane:
         maps: Any,
         scale: float = 1.0,
         name: str = "labels",
-        sure: bool = False,
+        look: Look | None = None,
     ) -> Any:
         """Give one id a nucleus; ``scale`` says how far the maps were magnified.
 
-        ``sure`` is for nuclei that are whole and no noise alone.
+        ``look`` is what a look for their size is after.
         """
         maps = self._there(maps, "restored")
         height, width = maps.shape[:2]
         workspace = self._kernels.label_workspace(height, width)
         labels, _ = self._kernels.label(
             maps,
-            *self._device.model.label_rule(scale, sure),
+            *self._device.model.label_rule(scale, look),
             stream=self._on(self._work),
             workspace=self.empty("workspace", (workspace,), np.uint8),
             out=self.empty(name, (height, width), np.int32),
