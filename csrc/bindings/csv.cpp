@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 
 #if defined(NUCLEISEG_HAS_CSV)
@@ -72,7 +73,7 @@ py::bytes csv_rows(const std::vector<py::array>& columns) {
   }
   std::string text;
   {
-    const py::gil_scoped_release release;
+    const GilReleased release;
     text = cpu::csv_rows(views, rows);
   }
   return py::bytes(text);

@@ -3,6 +3,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 #include "emulation/machine.h"
 
@@ -45,7 +46,7 @@ stream : Stream
 // Waits for the machine without the interpreter, which a function in its queues may want.
 void lock_without_interpreter(std::recursive_mutex& mutex) {
   if (!PyGILState_Check()) return mutex.lock();
-  const py::gil_scoped_release release;
+  const GilReleased release;
   mutex.lock();
 }
 

@@ -1,6 +1,7 @@
 #include "cpu/label.h"
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 
 namespace nucleiseg::bindings {
@@ -78,7 +79,7 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int marker_thresh
   const cpu::ImageView view = maps_view(array);
   int32_t count = 0;
   {
-    const py::gil_scoped_release release;
+    const GilReleased release;
     count = cpu::label(view, rule, ids, threads);
   }
   return py::make_tuple(labels, count);

@@ -1,6 +1,7 @@
 #include "cpu/mask.h"
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 
 namespace nucleiseg::bindings {
@@ -62,7 +63,7 @@ py::array mask(const py::object& maps, int threshold, int threads, const py::obj
   auto* bytes = static_cast<uint8_t*>(result.mutable_data());
   const py::ssize_t stride = result.strides(0);
   const cpu::ImageView view = maps_view(array);
-  const py::gil_scoped_release release;
+  const GilReleased release;
   cpu::mask(view, level, bytes, stride, threads);
   return result;
 }

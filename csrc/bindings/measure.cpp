@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 
 namespace nucleiseg::bindings {
@@ -202,7 +203,7 @@ py::dict measure(const py::object& labels, const py::object& image, const py::ob
   inputs.count = label_count(inputs.labels, threads);
   cpu::Measures found;
   {
-    const py::gil_scoped_release release;
+    const GilReleased release;
     found = cpu::measure(inputs, threads);
   }
   py::dict table;
@@ -226,7 +227,7 @@ py::array_t<int64_t> areas(const py::object& labels) {
   const int32_t count = label_count(view, 1);
   py::array_t<int64_t> result(static_cast<py::ssize_t>(count));
   int64_t* out = result.mutable_data();
-  const py::gil_scoped_release release;
+  const GilReleased release;
   cpu::count_pixels(view, count, out);
   return result;
 }

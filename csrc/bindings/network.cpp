@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 
 namespace nucleiseg::bindings {
@@ -127,7 +128,7 @@ py::array run(const cpu::Network& network, const py::object& tiles, int threads)
       std::vector<py::ssize_t>{array.shape(0), array.shape(1) / 2, array.shape(2) / 2, 8});
   auto* out = cells.mutable_data();
   const auto* in = static_cast<const uint8_t*>(array.data());
-  const py::gil_scoped_release release;
+  const GilReleased release;
   network.run(in, array.shape(0), array.shape(1), array.shape(2), out, threads);
   return std::move(cells);
 }

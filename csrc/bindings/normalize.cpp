@@ -1,6 +1,7 @@
 #include "cpu/normalize.h"
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 
 namespace nucleiseg::bindings {
@@ -81,7 +82,7 @@ py::tuple percentiles(const py::object& image, double low, double high, int thre
   check_percentages(low, high);
   std::pair<double, double> found;
   {
-    const py::gil_scoped_release release;
+    const GilReleased release;
     found = cpu::percentiles(view, low, high, threads);
   }
   return py::make_tuple(found.first, found.second);
@@ -110,7 +111,7 @@ py::array normalize(const py::object& image, double low, double high, int thread
   const float high_limit = limit_argument(high, "high");
   py::array result = rgb_output(out, array, view);
   auto* bytes = static_cast<uint8_t*>(result.mutable_data());
-  const py::gil_scoped_release release;
+  const GilReleased release;
   cpu::normalize(view, low_limit, high_limit, bytes, threads);
   return result;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 
 namespace nucleiseg::bindings {
@@ -73,7 +74,7 @@ py::tuple outline(const py::object& labels, double tolerance, int threads) {
   const int32_t count = label_count(view, threads);
   cpu::Rings found;
   {
-    const py::gil_scoped_release release;
+    const GilReleased release;
     found = cpu::outline(view, count, tolerance, threads);
   }
   static_assert(sizeof(cpu::Corner) == 2 * sizeof(int32_t));

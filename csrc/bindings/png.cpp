@@ -1,6 +1,7 @@
 #include "cpu/png.h"
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 
 namespace nucleiseg::bindings {
@@ -54,7 +55,7 @@ py::bytes png(const py::object& image) {
   const cpu::ImageView view = image_view(array, "image");
   std::string file;
   {
-    const py::gil_scoped_release release;
+    const GilReleased release;
     file = cpu::png(view);
   }
   return py::bytes(file);

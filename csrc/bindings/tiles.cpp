@@ -1,6 +1,7 @@
 #include "cpu/tiles.h"
 
 #include "bindings/arguments.h"
+#include "bindings/gil.h"
 #include "bindings/registry.h"
 #include "bindings/tile_arguments.h"
 
@@ -95,7 +96,7 @@ py::array gather(const py::object& image, const py::object& origins, int64_t hei
   auto* bytes = static_cast<uint8_t*>(tiles.mutable_data());
   const cpu::Plane<const uint8_t> source = {static_cast<const uint8_t*>(array.data()),
                                             array.shape(0), array.shape(1), array.strides(0)};
-  const py::gil_scoped_release release;
+  const GilReleased release;
   cpu::gather(source, corners, height, width, bytes, threads);
   return tiles;
 }
@@ -123,7 +124,7 @@ py::array assemble(const py::object& cells, const py::object& origins, const py:
     sources.push_back(
         {static_cast<const uint8_t*>(tiles.data()) + i * tiles.strides(0), tiles.strides(1)});
   }
-  const py::gil_scoped_release release;
+  const GilReleased release;
   cpu::assemble(sources, places, kept, target, threads);
   return result;
 }

@@ -88,11 +88,12 @@ def test_levels_and_threads_give_the_same_bytes(model, tiles):
 
 
 def test_openvino_agrees_within_its_rounding(model, tiles):
-    """OpenVINO rounds some sums on their way, a level of 127 here and there."""
+    """OpenVINO rounds some sums on their way, a level of 127 here and there: 0.28 of 255 in the
+    mean. Channels in the wrong place, or joined as it joins signed tensors, are 2 and more."""
     difference = np.abs(
         native.Engine(model, 1).infer(tiles).astype(int) - openvino.Engine(model, 1).infer(tiles)
     )
-    assert difference.mean() < 0.1
+    assert difference.mean() < 0.5
 
 
 @FAST

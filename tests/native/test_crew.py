@@ -111,6 +111,18 @@ time.sleep(0.1)
     assert time.monotonic() - begin < 30
 
 
+def test_a_program_ends_while_a_thread_makes_many_short_calls():
+    """Each takes Python's lock back, which before Python 3.14 ends the thread by unwinding."""
+    assert_fine("""
+small = np.zeros((64, 64, 3), np.uint8)
+def work():
+    while True:
+        cpu.normalize(small, 3, 200, threads=3)
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.05)
+""")
+
+
 def test_threads_without_work_take_no_time():
     cpu.normalize(PICTURE, 3, 200, threads=4)
     time.sleep(0.05)

@@ -55,7 +55,7 @@ def test_the_opinion_lies_where_the_nuclei_are(shipped, crops, diameter):
         assert opinion.max() <= 1
         truth, found = maps[..., 0] > 127, opinion[..., 0] > 0.5
         dice = 2 * (truth & found).sum() / (truth.sum() + found.sum())
-        assert dice > 0.75, sample.name
+        assert dice > 0.65, sample.name
         turned = found[::-1]
         assert 2 * (truth & turned).sum() / (truth.sum() + turned.sum()) < dice
         assert np.corrcoef(opinion[..., 1].ravel(), maps[..., 1].ravel())[0, 1] > 0.7

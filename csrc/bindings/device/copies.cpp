@@ -1,6 +1,7 @@
 #include "bindings/arguments.h"
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "bindings/gil.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -96,7 +97,7 @@ py::object copy(const py::object& destination, const py::object& source,
     fail_value("destination", text(*to.array), "is " + text(*from.array) + ", as the source");
   }
   if (to.buffer) to.buffer->writer = stream;
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::copy(to.array->data, from.array->data, from.array->bytes(), stream->handle());
   return destination;
 }
@@ -107,7 +108,7 @@ py::object fill(const py::object& destination, int byte, const StreamPointer& st
   if (to->read_only) fail_value("destination", "a read-only array", "is a writable one");
   const uint8_t value = byte_argument(byte, "byte");
   to->writer = stream;
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::fill(to->data, value, to->bytes(), stream->handle());
   return destination;
 }
@@ -120,7 +121,7 @@ BufferPointer to_device(const py::object& value, const StreamPointer& stream) {
       make_buffer(Sizes(array.shape(), array.shape() + array.ndim()), array.dtype());
   buffer->writer = stream;
   const void* const from = array.data();
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::copy(buffer->data, from, buffer->bytes(), stream->handle());
   // The memory is pageable, so it may still be read.
   stream->synchronize();
@@ -131,7 +132,7 @@ py::array to_host(const py::object& value, const StreamPointer& stream) {
   const Place from = place_argument(value, "array", *stream);
   py::array array(from.array->dtype, from.array->shape);
   void* const to = array.mutable_data();
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::copy(to, from.array->data, from.array->bytes(), stream->handle());
   stream->synchronize();
   return array;

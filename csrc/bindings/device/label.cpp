@@ -3,6 +3,7 @@
 #include "bindings/arguments.h"
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "bindings/gil.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -41,7 +42,7 @@ size_t label_workspace(int64_t height, int64_t width) {
     fail_value("height, width", std::to_string(height) + ", " + std::to_string(width),
                "are 1 or more, and fewer than 2**31 pixels");
   }
-  const py::gil_scoped_release release;
+  const GilReleased release;
   return device::label_workspace(height, width);
 }
 
@@ -63,7 +64,7 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int marker_thresh
   check_apart(*labels, *scratch, "workspace");
   labels->writer = number->writer = stream;
   {
-    const py::gil_scoped_release release;
+    const GilReleased release;
     device::label(view, rule, static_cast<int32_t*>(labels->data),
                   static_cast<int32_t*>(number->data), scratch->data, stream->handle());
   }

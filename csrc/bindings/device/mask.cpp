@@ -3,6 +3,7 @@
 #include "bindings/arguments.h"
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "bindings/gil.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -36,7 +37,7 @@ BufferPointer mask(const py::object& maps, int threshold, const StreamPointer& s
       output_buffer(out, "out", {view.height, view.width}, "bool", 1, *stream);
   check_apart(*result, *input, "maps");
   result->writer = stream;
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::mask(view, level, static_cast<uint8_t*>(result->data), result->strides[0],
                stream->handle());
   return result;

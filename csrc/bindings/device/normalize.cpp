@@ -3,6 +3,7 @@
 #include "bindings/arguments.h"
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "bindings/gil.h"
 #include "cpu/normalize.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
@@ -90,7 +91,7 @@ BufferPointer percentiles(const py::object& image, double low, double high,
   const BufferPointer found = output_buffer(out, "out", kLimitsShape, "float64", 0, *stream);
   check_apart(*found, *scratch, "workspace");
   found->writer = stream;
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::percentiles(view, low, high, static_cast<device::Limits*>(found->data), scratch->data,
                       stream->handle());
   return found;
@@ -133,7 +134,7 @@ BufferPointer normalize(const py::object& image, const py::object& low, const py
   check_apart(*result, *input, "image");
   result->writer = stream;
   const auto* const known = found ? static_cast<const device::Limits*>(found->data) : nullptr;
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::normalize(view, known, range[0], range[1], static_cast<uint8_t*>(result->data),
                     stream->handle());
   return result;

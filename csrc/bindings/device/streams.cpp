@@ -2,6 +2,7 @@
 
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "bindings/gil.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 using device::Event;
 using device::Graph;
 using device::Stream;
-using Unlocked = py::call_guard<py::gil_scoped_release>;
+using Unlocked = py::call_guard<GilReleased>;
 
 constexpr const char* kStream = R"(Work for the device, done in order.
 
@@ -70,13 +71,13 @@ class Capture {
 
 template <class Awaited>
 bool is_done(const Awaited& self) {
-  const py::gil_scoped_release release;
+  const GilReleased release;
   return self.done();
 }
 
 void launch(const Graph& graph, const Stream& stream) {
   if (graph.is_empty()) throw py::value_error("graph: it is empty until its capture has ended");
-  const py::gil_scoped_release release;
+  const GilReleased release;
   graph.launch(stream);
 }
 

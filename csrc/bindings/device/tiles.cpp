@@ -5,6 +5,7 @@
 
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "bindings/gil.h"
 #include "bindings/tile_arguments.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
@@ -106,7 +107,7 @@ BufferPointer gather(const py::object& image, const py::object& origins, int64_t
   tiles->writer = stream;
   const kernels::Plane<const uint8_t> source = {static_cast<const uint8_t*>(input->data),
                                                 array.shape(0), array.shape(1), array.strides(0)};
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::gather(source, corners, height, width, type.type, factor, tiles->data, stream->handle());
   return tiles;
 }
@@ -128,7 +129,7 @@ py::object assemble(const py::object& cells, const py::object& origins, const py
   result->writer = stream;
   const device::Cells source = {static_cast<const uint8_t*>(input->data), tiles.shape(1),
                                 tiles.shape(2)};
-  const py::gil_scoped_release release;
+  const GilReleased release;
   device::assemble(source, places, kept, target, stream->handle());
   return out;
 }
