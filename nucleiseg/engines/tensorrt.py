@@ -154,9 +154,11 @@ class Engine:
         self.largest_tile, self.largest_batch = tile, batch
         self._stride = model.stride
         self._messages = tensorrt_library.messages(recipe.library)
-        self._runtime = self._messages.start(recipe.library.Runtime)
-        self._engine = self._deserialized(recipe, folder)
-        self._kernels = _kernels(recipe, self._engine, folder)
+        plan = _plan(recipe, folder, [])
+        with tensorrt_library.uninterrupted():
+            self._runtime = self._messages.start(recipe.library.Runtime)
+            self._engine = self._deserialized(plan, folder / recipe.filename)
+            self._kernels = _kernels(recipe, self._engine, folder)
         if self._kernels is not None:
             weakref.finalize(self, _keep_kernels, self._kernels, recipe, folder)
         self._strategy = recipe.library.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -196,16 +198,15 @@ class Engine:
         with self._lock:
             lane = self._lanes.get(stream)
             if lane is None:
-                lane = self._lanes[stream] = _Lane(self._context())
+                with tensorrt_library.uninterrupted():
+                    lane = self._lanes[stream] = _Lane(self._context())
         lane.run(tiles, cells, stream, self._messages)
 
-    def _deserialized(self, recipe: Recipe, folder: Path) -> Any:
-        engine = self._runtime.deserialize_cuda_engine(_plan(recipe, folder, []))
+    def _deserialized(self, plan: bytes, path: Path) -> Any:
+        engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             # The file is whole and of this library: what is wrong is not cured by building again.
-            raise RuntimeError(
-                f"TensorRT: cannot load {folder / recipe.filename}: {self._messages.errors()}"
-            )
+            raise RuntimeError(f"TensorRT: cannot load {path}: {self._messages.errors()}")
         return engine
 
     def _context(self) -> Any:

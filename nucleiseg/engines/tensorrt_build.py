@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import platform
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -158,26 +157,36 @@ def compile_engine(recipe: Recipe, timing: bytes = b"") -> Built:
     start = time.perf_counter()
     graph = rewrite(recipe.model, recipe.precision).SerializeToString()
     messages = tensorrt_library.messages(recipe.library)
-    with _building:
-        builder = messages.start(recipe.library.Builder)
-        # What counts is what it says of the network; before, it may say that it has another logger.
-        messages.forget()
-        network = _parsed(recipe, builder, graph)
-        config = _config(recipe, builder, timing)
-        logger.info(
-            "builds the %s engine for compute capability %s with %s, once",
-            recipe.precision,
-            dotted(recipe.compute_capability),
-            tensorrt_library.title(recipe.library),
-        )
-        with _bar() as bar, _monitored(recipe.library, config, bar):
-            plan = builder.build_serialized_network(network, config)
-        if plan is None:
-            raise RuntimeError(f"TensorRT: cannot build the engine: {messages.errors()}")
-        for warning in messages.warnings():
-            logger.warning("%s: %s", tensorrt_library.NAMES[recipe.library.__name__], warning)
-        seconds = time.perf_counter() - start
-        return Built(bytes(plan), _timing(recipe, config), seconds, messages.lines())
+    with _building, tensorrt_library.uninterrupted() as interrupted:
+        plan, kept = _built(recipe, graph, timing, interrupted)
+    if plan is None:
+        raise RuntimeError(f"TensorRT: cannot build the engine: {messages.errors()}")
+    for warning in messages.warnings():
+        logger.warning("%s: %s", tensorrt_library.NAMES[recipe.library.__name__], warning)
+    return Built(plan, kept, time.perf_counter() - start, messages.lines())
+
+
+def _built(
+    recipe: Recipe, graph: bytes, timing: bytes, interrupted: threading.Event
+) -> tuple[bytes | None, bytes]:
+    """Give the engine, or None, and the timing cache; all else of the library is gone after it."""
+    messages = tensorrt_library.messages(recipe.library)
+    builder = messages.start(recipe.library.Builder)
+    # What counts is what it says of the network; before, it may say that it has another logger.
+    messages.forget()
+    network = _parsed(recipe, builder, graph)
+    config = _config(recipe, builder, timing)
+    logger.info(
+        "builds the %s engine for compute capability %s with %s, once",
+        recipe.precision,
+        dotted(recipe.compute_capability),
+        tensorrt_library.title(recipe.library),
+    )
+    with _bar() as bar:
+        monitor = _monitor(recipe.library, bar, interrupted)
+        config.progress_monitor = monitor
+        plan = builder.build_serialized_network(network, config)
+    return (None, b"") if plan is None else (bytes(plan), _timing(recipe, config))
 
 
 def _parsed(recipe: Recipe, builder: Any, graph: bytes) -> Any:
@@ -254,15 +263,9 @@ def _bar() -> Iterator[Any]:
         yield progress
 
 
-@contextmanager
-def _monitored(library: ModuleType, config: Any, bar: Any) -> Iterator[None]:
-    """Show the builder's phases, and let an interruption end the build.
-
-    The builder calls this from C++ code that no exception may cross, so the signal only leaves a
-    note there, and is raised once the builder has come back.
-    """
+def _monitor(library: ModuleType, bar: Any, interrupted: threading.Event) -> Any:
+    """Show the builder's phases, and end the build once it is interrupted."""
     tasks: dict[str, Any] = {}
-    interrupted = threading.Event()
 
     class Monitor(library.IProgressMonitor):  # type: ignore[misc, name-defined]
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
@@ -275,17 +278,4 @@ def _monitored(library: ModuleType, config: Any, bar: Any) -> Iterator[None]:
         def phase_finish(self, phase: str) -> None:
             bar.remove_task(tasks.pop(phase))
 
-    monitor = Monitor()
-    config.progress_monitor = monitor
-    held = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is signal.default_int_handler:
-                held[number] = signal.signal(number, lambda *_: interrupted.set())
-    try:
-        yield
-    finally:
-        for number, handler in held.items():
-            signal.signal(number, handler)
-    if interrupted.is_set():
-        raise KeyboardInterrupt
+    return Monitor()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -56,6 +59,42 @@ def find(name: str | None = None) -> ModuleType:
 def title(library: ModuleType) -> str:
     """Give its name and version, for people."""
     return f"{NAMES[library.__name__]} {library.__version__}"
+
+
+@contextmanager
+def uninterrupted() -> Iterator[threading.Event]:
+    """Hold an interruption back while the library is at work, and raise it when it has come back.
+
+    The library calls Python, its logger above all, from C++ code that no exception may cross: a
+    KeyboardInterrupt there aborts the program. Does nothing where the program handles the signal in
+    its own way, and in threads, which get none.
+
+    Yields
+    ------
+    threading.Event
+        Set once there was one: whoever can should come to an end.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At the end, whatever else failed.
+    """
+    noted = threading.Event()
+    held = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) is signal.default_int_handler
+    ]
+    for number in held:
+        signal.signal(number, lambda *_: noted.set())
+    try:
+        yield noted
+    finally:
+        for number in held:
+            signal.signal(number, signal.default_int_handler)
+        if noted.is_set():
+            raise KeyboardInterrupt
 
 
 class Messages:

@@ -190,6 +190,33 @@ except KeyboardInterrupt:
 
 
 @needs.tensorrt_rtx
+@pytest.mark.parametrize("line", [1, 2, 200])
+def test_an_interruption_in_the_library_s_log_is_no_abort(tmp_path, line):
+    """The library logs from C++ code that no exception may cross, from its first step on."""
+    code = f"""
+import pathlib, signal, sys
+from nucleiseg import Model
+from nucleiseg.engines import tensorrt
+lines = 0
+def watch(frame, event, argument):
+    global lines
+    code = frame.f_code
+    if (event, code.co_name) == ("call", "log") and "nucleiseg" in code.co_filename:
+        lines += 1
+        if lines == {line}:
+            signal.raise_signal(signal.SIGINT)
+sys.setprofile(watch)
+try:
+    tensorrt.build(Model.load(), compute_capability=(8, 6), folder=pathlib.Path({str(tmp_path)!r}))
+except KeyboardInterrupt:
+    print("interrupted", lines >= {line})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted True\n"), done.stderr
+    assert not list(tmp_path.glob("nuclei*"))
+
+
+@needs.tensorrt_rtx
 def test_a_program_that_uses_tensorrt_itself_is_no_obstacle(tmp_path):
     """The library keeps the first logger of a process, and warns whoever brings another."""
     code = f"""
