@@ -52,7 +52,8 @@ class Engine:
     def __init__(self, model: Model, threads: int, level: str = "") -> None:
         self._threads = threads
         self._lock = threading.Lock()
-        self._network = _Builder(model, level).build()
+        self._network = cpu.Network(level)
+        add_layers(model, self._network)
 
     @property
     def name(self) -> str:
@@ -87,10 +88,21 @@ def level() -> str:
     return "" if best in SLOWER_THAN_OPENVINO else best
 
 
+def add_layers(model: Model, network: cpu.Network) -> None:
+    """Add a model's layers to an empty network, or to whatever takes layers as it does.
+
+    Raises
+    ------
+    OtherNetworkError
+        The file holds another network.
+    """
+    _Builder(model, network).build()
+
+
 class _Builder:
     """Follows a graph from its end to its beginning, and adds its layers from there on."""
 
-    def __init__(self, model: Model, level: str) -> None:
+    def __init__(self, model: Model, network: cpu.Network) -> None:
         try:
             self.graph: Graph = onnx_file.read(model.path.read_bytes())
         except ValueError as error:
@@ -98,16 +110,15 @@ class _Builder:
         self.path = model.path
         self.makers = {name: node for node in self.graph.nodes for name in node.outputs}
         self.tensors: dict[str, tuple[int, float]] = {}
-        self.network = cpu.Network(level)
+        self.network = network
 
-    def build(self) -> cpu.Network:
+    def build(self) -> None:
         try:
             self._cells()
         except OtherNetworkError:
             raise
         except (KeyError, IndexError, ValueError, TypeError) as error:
             raise OtherNetworkError(f"model: {self.path} is another network ({error})") from error
-        return self.network
 
     def _cells(self) -> None:
         (output,) = self.graph.outputs

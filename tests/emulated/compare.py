@@ -1,6 +1,6 @@
-"""Compare the emulated device with the CPU on a folder of images, bit by bit.
+"""Compare the emulated device, or a GPU, with the CPU on a folder of images, bit by bit.
 
-python tests/emulated/compare.py FOLDER
+python tests/emulated/compare.py FOLDER [cuda]
 """
 
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from driver_machines import emulated_backend
+from driver_machines import BACKENDS
 
 from nucleiseg import Segmenter, images
 
@@ -25,9 +25,10 @@ def differences(folder: Path, device: Segmenter, cpu: Segmenter) -> Iterator[tup
 
 
 def main() -> None:
+    folder, name = [*sys.argv[1:], "emulated"][:2]
     found = []
     for path, different in differences(
-        Path(sys.argv[1]), Segmenter(device=emulated_backend()), Segmenter(device="cpu")
+        Path(folder), Segmenter(device=BACKENDS[name]()), Segmenter(device="cpu")
     ):
         found.append(different)
         print(f"{path.name}: {different or 'equal'}", flush=True)

@@ -1,5 +1,6 @@
 """The devices that the tests of the driver run on: an emulated one, and a real one."""
 
+import importlib.util
 import weakref
 from types import ModuleType
 
@@ -10,7 +11,7 @@ import nucleiseg._native as native
 from nucleiseg import Model, Segmenter
 from nucleiseg.backends import parts
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.engines import cpu
+from nucleiseg.engines import cpu, tensorrt_library
 
 MEMORY = 4 << 30
 """Bytes that the emulated device says it has, unless a test says otherwise."""
@@ -73,11 +74,20 @@ def emulated_backend(
     return CudaBackend(model, native.emulated, engine(model), 2)
 
 
-def cuda_backend() -> CudaBackend:
-    from nucleiseg.engines.tensorrt import Engine
+def has_tensorrt() -> bool:
+    return any(importlib.util.find_spec(name) for name in tensorrt_library.NAMES)
 
+
+def cuda_backend() -> CudaBackend:
+    """Give the real device with TensorRT, or where that is missing with PyTorch's convolutions."""
     model = Model.load()
-    return CudaBackend(model, native.cuda, Engine(model), 2)
+    if has_tensorrt():
+        from nucleiseg.engines.tensorrt import Engine
+
+        return CudaBackend(model, native.cuda, Engine(model), 2)
+    from torch_engine import TorchEngine
+
+    return CudaBackend(model, native.cuda, TorchEngine(model), 2)
 
 
 BACKENDS = {"emulated": emulated_backend, "cuda": cuda_backend}
@@ -86,16 +96,16 @@ BACKENDS = {"emulated": emulated_backend, "cuda": cuda_backend}
 class Machine:
     """One of the devices.
 
-    ``segmenter`` runs on it. ``reference`` is what it has to agree with, bit for bit: the CPU for
-    the emulated device, whose engine is the CPU's; for a real one, another segmenter that sees each
-    image once, so that it does every step by itself.
+    ``segmenter`` runs on it. ``reference`` is what it has to agree with, bit for bit: the CPU, but
+    for TensorRT another segmenter that sees each image once, so that it does every step by itself.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.kernels: ModuleType = getattr(native, name)
         self.segmenter = self.new()
-        self.reference = Segmenter(device="cpu") if name == "emulated" else self.new()
+        self.is_exact = name == "emulated" or not has_tensorrt()
+        self.reference = Segmenter(device="cpu") if self.is_exact else self.new()
         self._expected: dict[tuple[object, ...], np.ndarray] = {}
 
     def new(self, **options: object) -> Segmenter:
@@ -119,7 +129,21 @@ def missing(name: str) -> str:
     if not hasattr(native, name):
         how = {"cuda": "NUCLEISEG_CUDA=on", "emulated": "NUCLEISEG_EMULATION=ON"}[name]
         return f"this build has no _native.{name}: build with {how}"
-    return parts.lacking(parts.find()) if name == "cuda" else ""
+    if name == "emulated":
+        return ""
+    found = parts.find()
+    if not has_tensorrt() and sees_a_gpu():
+        found = [part for part in found if part.name != "TensorRT"]
+    return parts.lacking(found)
+
+
+def sees_a_gpu() -> bool:
+    """Say whether PyTorch is there to stand in for TensorRT."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def device_parameter(name: str, *marks: pytest.MarkDecorator) -> object:
