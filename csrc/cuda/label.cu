@@ -1,13 +1,15 @@
-// A launch for each step, a thread for each pixel:
+// A launch for each step, a thread for each pixel or for a few pixels that share what they read:
 //
 //   smooth_across, smooth_down  how high each pixel is
 //   climb                       each nucleus pixel points to the neighbour it climbs to
 //   jump, reach                 and then to the peak it reaches (pointer jumping: Wyllie, "The
 //                               Complexity of Parallel Computations", 1979)
-//   find_passes, join           a round: each basin finds its highest pass, and all that join
+//   first_passes, join          a round: each basin finds its highest pass, and all that join
 //                               another basin do so (Boruvka's algorithm: Nesetril, Milkova and
 //                               Nesetrilova, "Otakar Boruvka on Minimum Spanning Tree Problem",
 //                               Discrete Mathematics 233, 2001, doi:10.1016/S0012-365X(00)00224-7)
+//   find_passes, join           further rounds, which look at peaks and at the pixels on borders
+//                               between basins alone: the first round lists both
 //   last_rounds                 the rounds that few images need
 //   measure                     nuclei get their areas and first pixels
 //   mark                        the first pixels of nuclei that are large and high enough
@@ -28,6 +30,7 @@
 // Everything is an integer, and what several threads compete for goes to the least or the greatest:
 // the order of the threads does not show in the result.
 #include <algorithm>
+#include <cstring>
 
 #include "cuda/forest.h"
 #include "cuda/label.h"
@@ -51,10 +54,14 @@ int32_t squares_of(int32_t height, int32_t width) {
 // Each halves the ways up, of about a nucleus's radius in pixels, that reach then goes.
 constexpr int kJumps = 2;
 
-// Blocks of a round, which fill a large card: so a round in which nothing is left to do is short.
-constexpr int64_t kRoundBlocks = 1024;
+// Pixels of a thread, one below the other or side by side.
+constexpr int kRun = 4;
+
+// Blocks of a round after the first, which fill a large card: so a round in which nothing is left
+// to do is short.
+constexpr int64_t kRoundBlocks = 512;
 // A round has two launches; the rounds after these have one together, of one block.
-constexpr int32_t kWideRounds = 6;
+constexpr int32_t kWideRounds = 4;
 constexpr uint32_t kLastThreads = 512;
 constexpr int32_t kMostRounds = 30;  // of fewer than 2**31 pixels
 
@@ -62,6 +69,14 @@ constexpr int32_t kMostRounds = 30;  // of fewer than 2**31 pixels
 constexpr int kRoundBit = 48;
 
 constexpr uint32_t kNone = 0xffffffffu;
+
+// Which pixels the rounds after the first look at.
+struct Lists {
+  int32_t* peaks;    // has room for all: a square of 2 x 2 pixels holds one at the most
+  int32_t* borders;  // pixels with a neighbour of kEast to kNeighbours in another basin
+  uint32_t* counts;  // of peaks and of borders, those for which there was no room too
+  int32_t room;      // for borders
+};
 
 struct Scene {
   ImageView maps;
@@ -72,9 +87,12 @@ struct Scene {
   int16_t* heights;  // of pixels
   uint64_t* passes;  // a basin's highest
   uint32_t* joined;  // whether any basin joined in a round
+  Lists lists;
 
   int32_t pixels() const { return height * width; }
   int32_t squares() const { return squares_of(height, width); }
+  int64_t rows_of_runs() const { return int64_t{height} * ((width + kRun - 1) / kRun); }
+  int64_t columns_of_runs() const { return int64_t{width} * ((height + kRun - 1) / kRun); }
 };
 
 struct Pixel {
@@ -94,6 +112,25 @@ __device__ __forceinline__ bool own_pixel(const Scene& scene, Pixel& pixel) {
   if (i >= int64_t{scene.height} * scene.width) return false;
   pixel = pixel_at(scene, i);
   return true;
+}
+
+// The thread's own kRun pixels, one below the other; its last may be below the image.
+__device__ __forceinline__ bool own_column(const Scene& scene, Pixel& pixel) {
+  const auto i = static_cast<int32_t>(item());
+  pixel.row = i / scene.width * kRun;
+  pixel.column = i % scene.width;
+  pixel.index = pixel.row * scene.width + pixel.column;
+  return pixel.row < scene.height;
+}
+
+// Side by side; its last may be to the right of the image.
+__device__ __forceinline__ bool own_row(const Scene& scene, Pixel& pixel) {
+  const int32_t runs = (scene.width + kRun - 1) / kRun;
+  const auto i = static_cast<int32_t>(item());
+  pixel.row = i / runs;
+  pixel.column = i % runs * kRun;
+  pixel.index = pixel.row * scene.width + pixel.column;
+  return pixel.row < scene.height;
 }
 
 __device__ __forceinline__ int32_t square_of(const Scene& scene, int32_t pixel) {
@@ -121,31 +158,49 @@ __device__ __forceinline__ uint16_t five_from(const uint16_t* values) {
 
 // Heights before they are smoothed down the columns.
 __global__ void smooth_across(Scene scene, uint16_t* across) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  uint16_t values[2 * kSmoothed + 1];
-  NUCLEISEG_UNROLL for (int i = 0; i <= 2 * kSmoothed; ++i) {
-    const int32_t column = clamped(pixel.column + i - kSmoothed, scene.width);
-    values[i] = maps_at(scene, pixel.row, column)[scene.maps.channel_stride];
+  Pixel first;
+  if (!own_row(scene, first)) return;
+  const uint8_t* const line = maps_at(scene, first.row, 0) + scene.maps.channel_stride;
+  uint16_t values[kRun + 2 * kSmoothed];
+  NUCLEISEG_UNROLL for (int i = 0; i < kRun + 2 * kSmoothed; ++i) {
+    const int32_t column = clamped(first.column + i - kSmoothed, scene.width);
+    values[i] = line[column * scene.maps.column_stride];
   }
-  uint16_t once[5];
-  NUCLEISEG_UNROLL for (int i = 0; i < 5; ++i) once[i] = five_from(values + i);
-  across[pixel.index] = kernels::sixteenth(five_from(once));
+  uint16_t once[kRun + kSmoothed];
+  NUCLEISEG_UNROLL for (int i = 0; i < kRun + kSmoothed; ++i) once[i] = five_from(values + i);
+  uint16_t twice[kRun];
+  NUCLEISEG_UNROLL for (int i = 0; i < kRun; ++i) {
+    twice[i] = kernels::sixteenth(five_from(once + i));
+  }
+  if (scene.width % kRun == 0) {
+    uint2 words;
+    memcpy(&words, twice, sizeof words);
+    *reinterpret_cast<uint2*>(across + first.index) = words;
+    return;
+  }
+  NUCLEISEG_UNROLL for (int i = 0; i < kRun; ++i) {
+    if (first.column + i < scene.width) across[first.index + i] = twice[i];
+  }
 }
 
 __global__ void smooth_down(Scene scene, const uint16_t* across) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  uint16_t values[2 * kSmoothed + 1];
-  NUCLEISEG_UNROLL for (int i = 0; i <= 2 * kSmoothed; ++i) {
-    const int32_t row = clamped(pixel.row + i - kSmoothed, scene.height);
-    values[i] = across[row * scene.width + pixel.column];
+  Pixel first;
+  if (!own_column(scene, first)) return;
+  uint16_t values[kRun + 2 * kSmoothed];
+  NUCLEISEG_UNROLL for (int i = 0; i < kRun + 2 * kSmoothed; ++i) {
+    const int32_t row = clamped(first.row + i - kSmoothed, scene.height);
+    values[i] = across[row * scene.width + first.column];
   }
-  uint16_t once[5];
-  NUCLEISEG_UNROLL for (int i = 0; i < 5; ++i) once[i] = kernels::sixteenth(five_from(values + i));
-  scene.heights[pixel.index] =
-      kernels::height(maps_at(scene, pixel.row, pixel.column)[0],
-                      kernels::sixteenth(five_from(once)), scene.rule.nucleus_threshold);
+  uint16_t once[kRun + kSmoothed];
+  NUCLEISEG_UNROLL for (int i = 0; i < kRun + kSmoothed; ++i) {
+    once[i] = kernels::sixteenth(five_from(values + i));
+  }
+  NUCLEISEG_UNROLL for (int i = 0; i < kRun; ++i) {
+    if (first.row + i >= scene.height) return;
+    scene.heights[first.index + i * scene.width] =
+        kernels::height(maps_at(scene, first.row + i, first.column)[0],
+                        kernels::sixteenth(five_from(once + i)), scene.rule.nucleus_threshold);
+  }
 }
 
 __device__ __forceinline__ bool is_inside(const Scene& scene, int32_t row, int32_t column) {
@@ -153,22 +208,26 @@ __device__ __forceinline__ bool is_inside(const Scene& scene, int32_t row, int32
 }
 
 __global__ void climb(Scene scene) {
-  Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
-  int16_t heights[3][3];
-  NUCLEISEG_UNROLL for (int r = 0; r < 3; ++r) {
+  Pixel first;
+  if (!own_column(scene, first)) return;
+  int16_t heights[kRun + 2][3];
+  NUCLEISEG_UNROLL for (int r = 0; r < kRun + 2; ++r) {
     NUCLEISEG_UNROLL for (int c = 0; c < 3; ++c) {
-      const int32_t row = pixel.row + r - 1;
-      const int32_t column = pixel.column + c - 1;
+      const int32_t row = first.row + r - 1;
+      const int32_t column = first.column + c - 1;
       heights[r][c] = is_inside(scene, row, column) ? scene.heights[row * scene.width + column]
                                                     : kBackgroundHeight;
     }
   }
-  const int16_t best = kernels::steepest(heights[0] + 1, heights[1] + 1, heights[2] + 1);
-  const uint8_t code = kernels::code(heights[1][1], best);
-  const bool climbs = code >= kClimb && code < kPeak;
-  const int32_t target = pixel.index + (climbs ? step(scene, code - kClimb) : 0);
-  scene.cells[pixel.index] = code == kBackground ? 0 : target + 1;
+  NUCLEISEG_UNROLL for (int i = 0; i < kRun; ++i) {
+    if (first.row + i >= scene.height) return;
+    const int32_t index = first.index + i * scene.width;
+    const int16_t best = kernels::steepest(heights[i] + 1, heights[i + 1] + 1, heights[i + 2] + 1);
+    const uint8_t code = kernels::code(heights[i + 1][1], best);
+    const bool climbs = code >= kClimb && code < kPeak;
+    const int32_t target = index + (climbs ? step(scene, code - kClimb) : 0);
+    scene.cells[index] = code == kBackground ? 0 : target + 1;
+  }
 }
 
 __global__ void jump(Scene scene) {
@@ -216,10 +275,10 @@ __device__ __forceinline__ void offer(const Scene& scene, int32_t root, uint64_t
   if (relaxed_load(best) < found) atomic_max(best, found);
 }
 
-__device__ __forceinline__ void find_passes_of(const Scene& scene, const Pixel& pixel,
+// Offers the passes between a pixel of a basin and its neighbours; says whether there were any.
+__device__ __forceinline__ bool find_passes_of(const Scene& scene, const Pixel& pixel,
                                                int32_t round) {
   const Forest forest(scene.cells);
-  if (forest.target(pixel.index) < 0) return;
   const int32_t root = forest.find(pixel.index);
   settle(scene, pixel.index, root);
   uint64_t best = 0;
@@ -238,6 +297,7 @@ __device__ __forceinline__ void find_passes_of(const Scene& scene, const Pixel& 
     offer(scene, beyond, key, round);
   }
   if (best > 0) offer(scene, root, best, round);
+  return best > 0;
 }
 
 __device__ __forceinline__ void join_from(const Scene& scene, int32_t square, int32_t round) {
@@ -272,43 +332,105 @@ __device__ __forceinline__ bool has_work(const Scene& scene, int32_t round) {
   return round == 0 || relaxed_load(scene.joined + round - 1) != 0;
 }
 
-__device__ __forceinline__ void find_all_passes(const Scene& scene, int32_t round) {
-  for_own_items(int64_t{scene.height} * scene.width,
-                [&](int64_t i) { find_passes_of(scene, pixel_at(scene, i), round); });
+// Every pixel's passes, and the lists for the rounds to come. Blocks take their places in a list
+// at once, as all that do so compete for one count.
+__global__ void first_passes(Scene scene) {
+  __shared__ int32_t found[2][kThreads];
+  __shared__ uint32_t counts[2];
+  __shared__ uint32_t begins[2];
+  phase([&] {
+    if (threadIdx.x < 2) counts[threadIdx.x] = 0;
+  });
+  phase([&] {
+    Pixel pixel;
+    if (!own_pixel(scene, pixel)) return;
+    const int32_t target = Forest(scene.cells).target(pixel.index);
+    if (target < 0) return;
+    const bool is_peak = target == pixel.index;
+    if (!find_passes_of(scene, pixel, 0) && !is_peak) return;
+    const int list = is_peak ? 0 : 1;
+    found[list][atomic_add(&counts[list], 1u)] = pixel.index;
+  });
+  phase([&] {
+    const uint32_t list = threadIdx.x;
+    if (list < 2 && counts[list] > 0) {
+      begins[list] = atomic_add(scene.lists.counts + list, counts[list]);
+    }
+  });
+  phase([&] {
+    const uint32_t i = threadIdx.x;
+    if (i < counts[0]) scene.lists.peaks[begins[0] + i] = found[0][i];
+    if (i < counts[1] && begins[1] + i < static_cast<uint32_t>(scene.lists.room)) {
+      scene.lists.borders[begins[1] + i] = found[1][i];
+    }
+  });
 }
 
-__device__ __forceinline__ void join_all(const Scene& scene, int32_t squares, int32_t round) {
-  for_own_items(squares, [&](int64_t i) { join_from(scene, static_cast<int32_t>(i), round); });
+__device__ __forceinline__ void find_listed_passes(const Scene& scene, int32_t round) {
+  const uint32_t peaks = relaxed_load(scene.lists.counts);
+  const uint32_t borders = relaxed_load(scene.lists.counts + 1);
+  if (borders > static_cast<uint32_t>(scene.lists.room)) {
+    for_own_items(int64_t{scene.height} * scene.width, [&](int64_t i) {
+      const Pixel pixel = pixel_at(scene, i);
+      if (Forest(scene.cells).target(pixel.index) >= 0) find_passes_of(scene, pixel, round);
+    });
+    return;
+  }
+  for_own_items(int64_t{peaks} + borders, [&](int64_t i) {
+    const int32_t* const place =
+        i < peaks ? scene.lists.peaks + i : scene.lists.borders + (i - peaks);
+    find_passes_of(scene, pixel_at(scene, relaxed_load(place)), round);
+  });
+}
+
+// Of every peak's square: those of basins that joined others have no pass of this round.
+__device__ __forceinline__ void join_all(const Scene& scene, int32_t round) {
+  for_own_items(relaxed_load(scene.lists.counts), [&](int64_t i) {
+    join_from(scene, square_of(scene, relaxed_load(scene.lists.peaks + i)), round);
+  });
 }
 
 __global__ void find_passes(Scene scene, int32_t round) {
-  if (has_work(scene, round)) find_all_passes(scene, round);
+  if (has_work(scene, round)) find_listed_passes(scene, round);
 }
 
-__global__ void join(Scene scene, int32_t squares, int32_t round) {
-  if (has_work(scene, round)) join_all(scene, squares, round);
+__global__ void join(Scene scene, int32_t round) {
+  if (has_work(scene, round)) join_all(scene, round);
 }
 
-__global__ void last_rounds(Scene scene, int32_t squares, int32_t round, int32_t end) {
+__global__ void last_rounds(Scene scene, int32_t round, int32_t end) {
   for (; round < end && has_work(scene, round); ++round) {
-    phase([&] { find_all_passes(scene, round); });
-    phase([&] { join_all(scene, squares, round); });
+    phase([&] { find_listed_passes(scene, round); });
+    phase([&] { join_all(scene, round); });
   }
 }
 
 // `areas` is 0 and `firsts` is kNone everywhere before.
 __global__ void measure(Scene scene, uint32_t* areas, uint32_t* firsts) {
   Pixel pixel;
-  if (!own_pixel(scene, pixel)) return;
+  if (!own_column(scene, pixel)) return;
   const Forest forest(scene.cells);
-  if (forest.target(pixel.index) < 0) return;
-  const int32_t root = forest.root(pixel.index);
-  settle(scene, pixel.index, root);
-  const int32_t square = square_of(scene, root);
-  atomic_add(areas + square, 1u);
-  // The first pixel of a nucleus has no pixel of it to the left.
-  if (pixel.column > 0 && forest.target(pixel.index - 1) == root) return;
-  atomic_min(firsts + square, static_cast<uint32_t>(pixel.index));
+  int32_t last = -1;  // the nucleus above, of which there are so many pixels
+  uint32_t count = 0;
+  const auto add = [&] {
+    if (count > 0) atomic_add(areas + square_of(scene, last), count);
+    count = 0;
+  };
+  for (int i = 0; i < kRun && pixel.row < scene.height; ++i) {
+    if (forest.target(pixel.index) >= 0) {
+      const int32_t root = forest.root(pixel.index);
+      settle(scene, pixel.index, root);
+      if (root != last) add();
+      last = root;
+      ++count;
+      // The first pixel of a nucleus has no pixel of it to the left.
+      const bool is_first = pixel.column == 0 || forest.target(pixel.index - 1) != root;
+      if (is_first) atomic_min(firsts + square_of(scene, root), static_cast<uint32_t>(pixel.index));
+    }
+    ++pixel.row;
+    pixel.index += scene.width;
+  }
+  add();
 }
 
 // `marks` is 0 everywhere before. A nucleus that is dropped has no first pixel afterwards.
@@ -340,11 +462,12 @@ struct Parts {
   uint64_t* passes;
   uint32_t* areas;   // where passes are
   uint32_t* firsts;  // behind areas: a nucleus's first pixel
-  uint32_t* joined;
+  uint32_t* joined;  // and behind it, how long the lists are
   uint8_t* marks;
   size_t cleared;  // bytes of passes, joined and marks together
   int16_t* heights;
   uint16_t* across;
+  Lists lists;      // where across is
   int32_t* before;  // where heights and across are: how many nuclei begin before a pixel
   void* sum;
   size_t sum_bytes;
@@ -355,23 +478,29 @@ size_t round_up(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 Parts parts_of(void* workspace, int32_t pixels, int32_t squares) {
   const auto count = static_cast<size_t>(pixels);
+  const auto peaks = static_cast<size_t>(squares);
   auto* const memory = static_cast<uint8_t*>(workspace);
-  const size_t joined = round_up(static_cast<size_t>(squares) * sizeof(uint64_t));
-  const size_t marks = joined + round_up(kMostRounds * sizeof(uint32_t));
+  const size_t joined = round_up(peaks * sizeof(uint64_t));
+  const size_t marks = joined + round_up((kMostRounds + 2) * sizeof(uint32_t));
   const size_t heights = marks + round_up(count);
-  const size_t sum = heights + round_up(count * sizeof(int32_t));
+  const size_t across = heights + round_up(count * sizeof(int16_t));
+  // As many borders as peaks: about half of what lies there before needs.
+  const size_t lists = std::max(count * sizeof(uint16_t), 2 * peaks * sizeof(int32_t));
+  const size_t sum = across + round_up(lists);
   const size_t sum_bytes = running_sum_workspace(pixels);
   auto* const areas = reinterpret_cast<uint32_t*>(memory);
-  auto* const shorts = reinterpret_cast<int16_t*>(memory + heights);
+  auto* const rounds = reinterpret_cast<uint32_t*>(memory + joined);
+  auto* const listed = reinterpret_cast<int32_t*>(memory + across);
   return {reinterpret_cast<uint64_t*>(memory),
           areas,
           areas + squares,
-          reinterpret_cast<uint32_t*>(memory + joined),
+          rounds,
           memory + marks,
           heights,
-          shorts,
-          reinterpret_cast<uint16_t*>(shorts + count),
-          reinterpret_cast<int32_t*>(shorts),
+          reinterpret_cast<int16_t*>(memory + heights),
+          reinterpret_cast<uint16_t*>(memory + across),
+          {listed, listed + squares, rounds + kMostRounds, squares},
+          reinterpret_cast<int32_t*>(memory + heights),
           memory + sum,
           sum_bytes,
           sum + sum_bytes};
@@ -383,9 +512,9 @@ void clear(void* memory, int value, size_t bytes, cudaStream_t stream) {
 
 void reach_peaks(const Scene& scene, uint16_t* across, cudaStream_t stream) {
   const int64_t pixels = scene.pixels();
-  launch_items(smooth_across, pixels, stream, scene, across);
-  launch_items(smooth_down, pixels, stream, scene, across);
-  launch_items(climb, pixels, stream, scene);
+  launch_items(smooth_across, scene.rows_of_runs(), stream, scene, across);
+  launch_items(smooth_down, scene.columns_of_runs(), stream, scene, across);
+  launch_items(climb, scene.columns_of_runs(), stream, scene);
   for (int i = 0; i < kJumps; ++i) launch_items(jump, pixels, stream, scene);
   launch_items(reach, pixels, stream, scene);
 }
@@ -400,14 +529,16 @@ void join_basins(const Scene& scene, cudaStream_t stream) {
   const int32_t squares = scene.squares();
   const int32_t rounds = rounds_for(squares);
   const int32_t wide = std::min(rounds, kWideRounds);
-  const auto blocks = [](int64_t items) { return std::min(kRoundBlocks, blocks_for(items)); };
+  const int64_t blocks = std::min(kRoundBlocks, blocks_for(squares));
   for (int32_t round = 0; round < wide; ++round) {
-    launch(find_passes, blocks(scene.pixels()), kThreads, stream, scene, round);
-    launch(join, blocks(squares), kThreads, stream, scene, squares, round);
+    if (round == 0) {
+      launch_blocks(first_passes, blocks_for(scene.pixels()), kThreads, stream, scene);
+    } else {
+      launch(find_passes, blocks, kThreads, stream, scene, round);
+    }
+    launch(join, blocks, kThreads, stream, scene, round);
   }
-  if (wide < rounds) {
-    launch_blocks(last_rounds, 1, kLastThreads, stream, scene, squares, wide, rounds);
-  }
+  if (wide < rounds) launch_blocks(last_rounds, 1, kLastThreads, stream, scene, wide, rounds);
 }
 
 void number_nuclei(const Scene& scene, const Parts& parts, int32_t* count, cudaStream_t stream) {
@@ -416,7 +547,7 @@ void number_nuclei(const Scene& scene, const Parts& parts, int32_t* count, cudaS
   const size_t table = static_cast<size_t>(squares) * sizeof(uint32_t);
   clear(parts.areas, 0, table, stream);
   clear(parts.firsts, 0xff, table, stream);
-  launch_items(measure, pixels, stream, scene, parts.areas, parts.firsts);
+  launch_items(measure, scene.columns_of_runs(), stream, scene, parts.areas, parts.firsts);
   launch_items(mark, squares, stream, scene, squares, parts.areas, parts.firsts, parts.marks);
   running_sum(parts.marks, parts.before, scene.pixels(), parts.sum, parts.sum_bytes, stream);
   launch_items(paint, pixels, stream, scene, parts.firsts, parts.marks, parts.before, count);
@@ -435,8 +566,8 @@ void label(const ImageView& maps, const kernels::LabelRule& rule, int32_t* label
   const auto height = static_cast<int32_t>(maps.height);
   const auto width = static_cast<int32_t>(maps.width);
   const Parts parts = parts_of(workspace, height * width, squares_of(height, width));
-  const Scene scene = {maps,   height,        width,        rule,
-                       labels, parts.heights, parts.passes, parts.joined};
+  const Scene scene = {maps,          height,       width,        rule,       labels,
+                       parts.heights, parts.passes, parts.joined, parts.lists};
   clear(parts.passes, 0, parts.cleared, stream);
   reach_peaks(scene, parts.across, stream);
   join_basins(scene, stream);

@@ -2,6 +2,7 @@
 // next byte of the values that begin with the bytes found so far, for both percentiles at once.
 // (Alabi, Blanchard, Gordon and Steinbach, "Fast k-Selection Algorithms for Graphics Processing
 // Units", ACM JEA 17, 2012, doi:10.1145/2133803.2345676.)
+#include <algorithm>
 #include <type_traits>
 
 #include "cuda/normalize.h"
@@ -17,8 +18,10 @@ constexpr uint32_t kBins = 256;
 constexpr int kByteBits = 8;
 static_assert(kBins == kThreads, "a block has a thread for each bin");
 
-// Packs that one thread counts before its block adds its counts to the others'.
-constexpr int kPacksPerThread = 16;
+// Packs that one thread counts before its block adds its counts to the others': as few as make
+// blocks for a large card, and no more than keep that addition short beside the counting.
+constexpr int64_t kMostPacks = 16;
+constexpr int64_t kBlocks = 256;
 
 struct Search {
   uint32_t prefix[kSides];
@@ -83,15 +86,16 @@ __device__ __forceinline__ bool is_joint(const Search& search) {
 }
 
 template <class T, bool gapless>
-__device__ __forceinline__ void count_values(const ImageView& image, int64_t count, int shift,
-                                             const Search& search, uint32_t (*bins)[kBins]) {
+__device__ __forceinline__ void count_values(const ImageView& image, int64_t count, int packs,
+                                             int shift, const Search& search,
+                                             uint32_t (*bins)[kBins]) {
   const uint32_t low = search.prefix[0];
   const uint32_t high = search.prefix[1];
   const bool joint = low == high;
   Tally low_tally(bins[0]);
   Tally high_tally(bins[1]);
-  for (int k = 0; k < kPacksPerThread; ++k) {
-    const int64_t pack = (int64_t{blockIdx.x} * kPacksPerThread + k) * blockDim.x + threadIdx.x;
+  for (int k = 0; k < packs; ++k) {
+    const int64_t pack = (int64_t{blockIdx.x} * packs + k) * blockDim.x + threadIdx.x;
     const int64_t first = pack * Pack<T>::kCount;
     if (first >= count) break;
     const auto values = values_at<T, gapless>(image, first, count);
@@ -107,10 +111,10 @@ __device__ __forceinline__ void count_values(const ImageView& image, int64_t cou
 }
 
 template <class T, bool gapless>
-__global__ void count_bytes(ImageView image, int64_t count, int shift, Search* search) {
+__global__ void count_bytes(ImageView image, int64_t count, int packs, int shift, Search* search) {
   __shared__ uint32_t bins[kSides][kBins];
   phase([&] { bins[0][threadIdx.x] = bins[1][threadIdx.x] = 0; });
-  phase([&] { count_values<T, gapless>(image, count, shift, *search, bins); });
+  phase([&] { count_values<T, gapless>(image, count, packs, shift, *search, bins); });
   phase([&] {
     for (int side = 0; side < kSides; ++side) {
       const uint64_t found = bins[side][threadIdx.x];
@@ -119,24 +123,46 @@ __global__ void count_bytes(ImageView image, int64_t count, int shift, Search* s
   });
 }
 
-// Narrows the search by a byte, and empties the counts for the next.
-__global__ void choose_bytes(Ranks ranks, bool first, Search* search) {
-  __shared__ uint64_t counts[kSides][kBins];
+// Narrows the search by a byte, and empties the counts for the next. A thread for each bin adds up
+// the counts of the bins up to its own (Hillis and Steele, "Data Parallel Algorithms", CACM 29(12),
+// 1986, doi:10.1145/7902.7903); the one in whose bin the rank lies goes on from there. After the
+// last byte it tells the value.
+template <class T>
+__global__ void choose_bytes(Ranks ranks, bool first, Search* search, Limits* found) {
+  __shared__ uint64_t sums[2][kSides][kBins];
+  __shared__ uint64_t rank[kSides];
   phase([&] {
     const uint32_t bin = threadIdx.x;
     for (int side = 0; side < kSides; ++side) {
-      counts[side][bin] = search->counts[is_joint(*search) ? 0 : side][bin];
+      sums[0][side][bin] = search->counts[is_joint(*search) ? 0 : side][bin];
+      if (bin == 0) rank[side] = first ? ranks.side[side] : search->rank[side];
     }
   });
+  int from = 0;
+  for (uint32_t step = 1; step < kBins; step *= 2, from = 1 - from) {
+    phase([&] {
+      const uint32_t bin = threadIdx.x;
+      for (int side = 0; side < kSides; ++side) {
+        const uint64_t* const sum = sums[from][side];
+        sums[1 - from][side][bin] = sum[bin] + (bin >= step ? sum[bin - step] : 0);
+      }
+    });
+  }
   phase([&] {
-    for (int side = 0; side < kSides; ++side) search->counts[side][threadIdx.x] = 0;
-    const uint32_t side = threadIdx.x;
-    if (side >= kSides) return;
-    uint64_t rank = first ? ranks.side[side] : search->rank[side];
-    uint32_t bin = 0;
-    while (bin + 1 < kBins && rank >= counts[side][bin]) rank -= counts[side][bin++];
-    search->rank[side] = rank;
-    search->prefix[side] = search->prefix[side] << kByteBits | bin;
+    const uint32_t bin = threadIdx.x;
+    for (int side = 0; side < kSides; ++side) {
+      search->counts[side][bin] = 0;
+      const uint64_t* const sum = sums[from][side];
+      const uint64_t before = bin > 0 ? sum[bin - 1] : 0;
+      if (rank[side] < before || rank[side] >= sum[bin]) continue;
+      const uint32_t prefix = search->prefix[side] << kByteBits | bin;
+      search->prefix[side] = prefix;
+      search->rank[side] = rank[side] - before;
+      if (found != nullptr) (side == 0 ? found->low : found->high) = value_of<T>(prefix);
+    }
+    if (found == nullptr || bin > 0) return;
+    found->not_finite = static_cast<double>(search->not_finite);
+    found->beyond = static_cast<double>(search->beyond);
   });
 }
 
@@ -157,28 +183,23 @@ __global__ void count_not_finite(ImageView image, int64_t count, Search* search)
   if (beyond > 0) atomic_add(&search->beyond, beyond);
 }
 
-template <class T>
-__global__ void give_limits(const Search* search, Limits* found) {
-  if (item() > 0) return;
-  *found = {value_of<T>(search->prefix[0]), value_of<T>(search->prefix[1]),
-            static_cast<double>(search->not_finite), static_cast<double>(search->beyond)};
-}
-
 template <class T, bool gapless>
 void percentiles_as(const ImageView& image, const Ranks& ranks, Limits* found, Search* search,
                     cudaStream_t stream) {
   const int64_t count = image.height * image.values_per_row();
   const int64_t packs = (count + Pack<T>::kCount - 1) / Pack<T>::kCount;
-  const int64_t blocks = (blocks_for(packs) + kPacksPerThread - 1) / kPacksPerThread;
+  const int64_t each = std::clamp(blocks_for(packs) / kBlocks, int64_t{1}, kMostPacks);
+  const int64_t blocks = (blocks_for(packs) + each - 1) / each;
   if constexpr (std::is_floating_point_v<T>) {
     launch_items(count_not_finite<T, gapless>, packs, stream, image, count, search);
   }
   for (int shift = kKeyBits<T> - kByteBits; shift >= 0; shift -= kByteBits) {
     const bool first = shift == kKeyBits<T> - kByteBits;
-    launch_blocks(count_bytes<T, gapless>, blocks, kThreads, stream, image, count, shift, search);
-    launch_blocks(choose_bytes, 1, kThreads, stream, ranks, first, search);
+    launch_blocks(count_bytes<T, gapless>, blocks, kThreads, stream, image, count,
+                  static_cast<int>(each), shift, search);
+    launch_blocks(choose_bytes<T>, 1, kThreads, stream, ranks, first, search,
+                  shift == 0 ? found : nullptr);
   }
-  launch_items(give_limits<T>, 1, stream, search, found);
 }
 
 }  // namespace
