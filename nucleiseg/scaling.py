@@ -6,7 +6,8 @@ pixels across as the model likes, so the network sees the image at half its size
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +36,19 @@ ROOM = 8192
 SPECKS = 0.5
 """Nuclei are looked for as if the image had been shrunk by this, down to a quarter of the model's
 least area: those that need to be magnified are smaller than it takes for nuclei."""
+
+UNSURE, SURE = 1 / 4, 1 / 3
+"""A look is doubtful if sure nuclei have less of the area of all that it saw than the first, and
+another scale is taken instead if they have at least the second there."""
+
+OTHERS = (1 / 3, 2.0, 4.0, 8.0)
+"""Scales that are tried after a doubtful look, where they are twice or half its own or beyond."""
+
+SURER = 2.0
+"""How many times as much sure nuclei have to cover at another scale for it to be taken."""
+
+MANY = 8
+"""Sure nuclei below this number do not decide for another scale."""
 
 WINDOW = 320
 """Side of the windows, in pixels of what the network sees, on which nuclei are measured."""
@@ -100,6 +114,88 @@ def _checked(name: str, scale: float, exact: bool = False) -> float:
 
 def _snapped(scale: float) -> float:
     return 1.0 if 1 / TOLERANCE < scale < TOLERANCE else scale
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at an image found.
+
+    Attributes
+    ----------
+    small, sure : ndarray, (n,) float64
+        Diameters in the network's pixels: of nuclei as small and faint as they come, and of those
+        that are whole and no noise.
+    pixels : int
+        How many the network saw.
+    """
+
+    small: NDArray[np.float64]
+    sure: NDArray[np.float64]
+    pixels: int
+
+    @property
+    def cover(self) -> float:
+        """Give the share of the pixels that sure nuclei cover."""
+        return float((self.sure**2).sum()) * np.pi / 4 / self.pixels
+
+    @property
+    def certainty(self) -> float:
+        """Give the area of sure nuclei over that of all; 0 where there are none."""
+        return float((self.sure**2).sum() / max((self.small**2).sum(), 1.0))
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Say whether much was seen and hardly any of it surely.
+
+        So look clumps of nuclei that are far too small for the model, and the texture of those that
+        are far too large.
+        """
+        return self.small.size >= FEWEST and self.certainty < UNSURE
+
+
+def better(scale: float, seen: Seen, model: Model) -> float:
+    """Give the scale to take after a look, the same one if it will do.
+
+    What is too small is magnified. What is not may be noise, or pieces of nuclei that are too
+    large.
+
+    Parameters
+    ----------
+    scale : float
+        Of the look.
+    seen : Seen
+    model : Model
+    """
+    small = found(scale, seen.small, seen.pixels, model)
+    return small if small < scale else max(small, found(scale, seen.sure, seen.pixels, model))
+
+
+def others(scale: float) -> list[float]:
+    """Give the scales to try after a doubtful look."""
+    return [other for other in OTHERS if not 1 / 2 < other / scale < 2]
+
+
+def surest(scale: float, seen: Seen, elsewhere: Mapping[float, Seen], model: Model) -> float:
+    """Give the scale to take after a doubtful look and looks at other scales.
+
+    Parameters
+    ----------
+    scale : float
+        Of the look.
+    seen : Seen
+    elsewhere : mapping of float to Seen
+        What was seen at each of the `others`.
+    model : Model
+    """
+    cover = {
+        one: look.cover
+        for one, look in elsewhere.items()
+        if look.sure.size >= MANY and look.certainty >= SURE
+    }
+    other = max(cover, key=cover.__getitem__, default=scale)
+    if cover.get(other, 0.0) <= SURER * seen.cover:
+        return scale
+    return better(other, elsewhere[other], model)
 
 
 def found(scale: float, diameters: NDArray[np.float64], pixels: int, model: Model) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nucleiseg import backends, scaling, tiling
 from nucleiseg.backends import Array, Backend, Levels, Steps
 from nucleiseg.model import Model
-from nucleiseg.scaling import Scale
+from nucleiseg.scaling import Scale, Seen
 
 if TYPE_CHECKING:
     from nucleiseg.analysis import Analysis
@@ -56,13 +56,6 @@ class Everything(NamedTuple):
     labels: NDArray[np.int32]
     maps: NDArray[np.uint8]
     scale: float
-
-
-class Seen(NamedTuple):
-    """Labels of a part that was looked at to find the scale."""
-
-    labels: Array
-    whole: Array
 
 
 class Segmenter:
@@ -434,11 +427,19 @@ class Segmenter:
             if whole and look:
                 maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
             seen = (
-                self._labels_of_windows(steps, maps)
+                self._seen_in_windows(steps, maps)
                 if whole
-                else self._labels_of_parts(steps, levels, image, scale)
+                else self._seen_in_parts(steps, levels, image, scale)
             )
-            better = self._better(steps, scale, seen)
+            better = scaling.better(scale, seen, self.model)
+            if better >= scale and seen.is_doubtful:
+                elsewhere = {
+                    other: self._seen_in_parts(steps, levels, image, other)
+                    for other in scaling.others(scale)
+                }
+                surest = scaling.surest(scale, seen, elsewhere, self.model)
+                if surest != scale:
+                    return levels, surest, None
             if better == scale:
                 return levels, scale, maps
             scale = better
@@ -448,42 +449,26 @@ class Segmenter:
         levels = steps.percentiles(image)
         return levels, self._maps(steps, levels, image)
 
-    def _labels_of_windows(self, steps: Steps, maps: Array) -> list[Seen]:
+    def _seen_in_windows(self, steps: Steps, maps: Array) -> Seen:
         windows = scaling.windows(steps.host(maps)[0][..., 0])
-        return [
-            self._labels_twice(steps, maps[window], number) for number, window in enumerate(windows)
-        ]
+        return self._seen(steps, (maps[window] for window in windows))
 
-    def _labels_of_parts(
-        self, steps: Steps, levels: Levels, image: Array, scale: float
-    ) -> list[Seen]:
-        labels = []
-        for number, part in enumerate(scaling.parts(steps.host(image)[0], scale)):
-            maps = self._maps_at(steps, levels, part, scale)
-            labels.append(self._labels_twice(steps, maps, number))
-        return labels
+    def _seen_in_parts(self, steps: Steps, levels: Levels, image: Array, scale: float) -> Seen:
+        parts = scaling.parts(steps.host(image)[0], scale)
+        return self._seen(steps, (self._maps_at(steps, levels, part, scale) for part in parts))
 
-    def _labels_twice(self, steps: Steps, maps: Array, number: int) -> Seen:
-        """Label small ones too, as usual and only those that are whole and no noise."""
+    def _seen(self, steps: Steps, several: Iterable[Array]) -> Seen:
+        """Label small ones too, and then only those that are whole and no noise."""
+        small, sure, pixels = [], [], 0
+        for number, maps in enumerate(several):
+            small.append(steps.label(maps, scaling.SPECKS, f"seen {number}", look="small"))
+            sure.append(steps.label(maps, scaling.SPECKS, f"seen whole {number}", look="sure"))
+            pixels += maps.shape[0] * maps.shape[1]
+        labels = steps.host(*small, *sure)
+        middle = len(small)
         return Seen(
-            steps.label(maps, scaling.SPECKS, f"seen {number}", look="small"),
-            steps.label(maps, scaling.SPECKS, f"seen whole {number}", look="sure"),
+            scaling.diameters(labels[:middle]), scaling.diameters(labels[middle:]), pixels
         )
-
-    def _better(self, steps: Steps, scale: float, seen: list[Seen]) -> float:
-        """Give the scale to take after a look at this one.
-
-        What is too small is magnified. What is not may be noise, or pieces of nuclei that are too
-        large.
-        """
-
-        def found(labels: list[Array]) -> float:
-            pixels = sum(one.shape[0] * one.shape[1] for one in labels)
-            diameters = scaling.diameters(steps.host(*labels))
-            return scaling.found(scale, diameters, pixels, self.model)
-
-        better = found([each.labels for each in seen])
-        return better if better < scale else max(better, found([each.whole for each in seen]))
 
     def _maps_at(self, steps: Steps, levels: Levels, image: NDArray[Any], scale: float) -> Array:
         work = partial(self._maps, steps, levels)

@@ -54,6 +54,58 @@ def test_resizing_an_image_costs_little_where_the_size_is_found(segmenter, name,
         assert after > ap50(larger, segmenter.segment(seen, "labels", scale=1)) + 0.1
 
 
+@pytest.mark.parametrize(
+    ("name", "noise", "factor", "least"),
+    [
+        # At first the smallest look like few larger nuclei, as several run into one...
+        ("fluorescence_crowded.png", 0, 0.5, 0.6),
+        # ...and noise that was magnified looks like many nuclei.
+        ("fluorescence_crowded.png", 10, 5, 0.55),
+        ("fluorescence_small.png", 10, 8, 0.75),
+        ("purple_on_white.png", 50, 6, 0.4),
+    ],
+)
+def test_a_doubtful_look_leads_to_other_scales(segmenter, name, noise, factor, least):
+    image, truth = example(name)
+    noisy = image + np.random.default_rng(0).normal(0, noise, image.shape)
+    seen = magnified(np.clip(noisy, 0, 255).astype(np.uint8), factor)
+    larger = cv2.resize(truth, seen.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    assert ap50(larger, segmenter.segment(seen, "labels")) > least
+
+
+def look(small: int, sure: int) -> scaling.Seen:
+    """Give a look at nuclei of 20 pixels."""
+    return scaling.Seen(np.full(small, 20.0), np.full(sure, 20.0), 320 * 320)
+
+
+def test_a_look_is_doubtful_if_much_was_seen_and_hardly_any_surely():
+    assert look(40, 4).is_doubtful
+    assert not look(40, 20).is_doubtful
+    assert not look(0, 0).is_doubtful
+    assert not look(scaling.FEWEST - 1, 0).is_doubtful
+    assert look(40, 20).cover == pytest.approx(20 * np.pi * 100 / 320**2)
+    assert look(40, 20).certainty == pytest.approx(0.5)
+    assert look(0, 0).certainty == 0
+
+
+def test_another_scale_is_taken_where_more_is_sure(segmenter):
+    def taken(elsewhere: dict[float, scaling.Seen]) -> float:
+        return scaling.surest(1.0, look(40, 4), elsewhere, segmenter.model)
+
+    assert taken({1 / 3: look(40, 30), 4.0: look(40, 20)}) == 1 / 3
+    assert taken({1 / 3: look(40, 20), 4.0: look(40, 30)}) == 4
+    assert taken({4.0: look(40, 7)}) == 1  # no more than by chance
+    assert taken({1 / 3: look(100, 30)}) == 1  # texture
+    assert taken({2.0: look(scaling.MANY - 1, scaling.MANY - 1)}) == 1  # too few to say
+    assert taken({}) == 1
+
+
+def test_scales_that_are_tried_are_far_from_the_one_in_doubt():
+    assert scaling.others(1.0) == [1 / 3, 2, 4, 8]
+    assert scaling.others(1 / 3) == [2, 4, 8]
+    assert scaling.others(3.0) == [1 / 3, 8]
+
+
 def plate(diameter: float) -> np.ndarray:
     """Draw 81 bright discs."""
     fine = np.zeros((1024, 1024), np.float32)
