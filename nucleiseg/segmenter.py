@@ -440,6 +440,7 @@ class Segmenter:
                 surest = scaling.surest(scale, seen, elsewhere, self.model)
                 if surest != scale:
                     return levels, surest, None
+                maps = None  # on a GPU the other looks have taken its memory
             if better == scale:
                 return levels, scale, maps
             scale = better

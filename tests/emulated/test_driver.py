@@ -239,7 +239,8 @@ class TestRepetition:
         for size in (40, 80, 120):
             for _ in range(3):
                 for scale in (1, 1.5, "auto"):
-                    segmenter.segment(noise(rng, size, size), "labels", scale=scale)
+                    image = example()[:size, :size].copy()
+                    segmenter.segment(image, "labels", scale=scale)
                 # Three tiles: two, and one.
                 pieces.segment(noise(rng, 40, 400), "labels", scale=1)
         (lane,) = segmenter._backend._idle
