@@ -68,8 +68,8 @@ class Step(NamedTuple):
 
 # Every pass of csrc/cuda/label.cu: bytes that every pixel costs, and every nucleus pixel. A cell is
 # 4 bytes, a height 2, and of a basin's pass, area and first pixel there is one for 2 x 2 pixels; an
-# addition in memory reads and writes. Of the rounds, two have work: one joins the basins that join,
-# one finds that there are no more.
+# addition in memory reads and writes. Joins and the rounds after the first look at peaks and at
+# pixels on borders alone, which are too few to count.
 LABEL_PASSES = {
     "clear passes, marks": (2 + 1, 0),
     "smooth_across": (2 + 2, 0),
@@ -78,10 +78,9 @@ LABEL_PASSES = {
     "jump": (4, 4 + 4),
     "jump again": (4, 4 + 4),
     "reach": (4, 4 + 4),
-    "find_passes": (4, 2 + 4),
-    "join": (2, 0),
-    "find_passes again": (4, 2 + 4),
-    "join again": (2, 0),
+    "first_passes": (4, 2 + 4),
+    "join": (0, 0),
+    "find_passes": (0, 0),
     "last_rounds": (0, 0),
     "clear areas, firsts": (2, 0),
     "measure": (4, 2 + 4 + 8),
@@ -89,8 +88,9 @@ LABEL_PASSES = {
     "running sum": (1 + 4, 0),
     "paint": (4, 4 + 4 + 4),
 }
-LABEL_LAUNCHES = 27
-"""The passes, four more rounds of two, a memset for each table, two kernels for the running sum."""
+LABEL_LAUNCHES = 23
+"""The passes, of which the joins and further rounds are eight, a memset for each table, two kernels
+for the running sum."""
 
 
 class Network(NamedTuple):

@@ -444,6 +444,16 @@ class TestOnDevices:
             for rule in ((140, 0), (0, 20), (255, 255)):
                 self.assert_same(machine, maps, 128, *rule, 0)
 
+    def test_more_pixels_on_borders_than_a_list_has_room_for(self, rng, machine: Machine):
+        """A list of csrc/cuda/label.cu holds as many as there are squares of 2 x 2 pixels."""
+        maps = noise(rng, 90, 120, 256)
+        maps[..., 0] = 255
+        basins = np.pad(cpu.label(maps, 100, 0, 0, 0)[0], (0, 1), mode="edge")
+        here, right, below = basins[:-1, :-1], basins[:-1, 1:], basins[1:, :-1]
+        assert np.count_nonzero((here != right) | (here != below)) > 45 * 60
+        for prominence in (0, 1, 5, 60):
+            self.assert_same(machine, maps, 100, 0, prominence, 0)
+
     @pytest.mark.parametrize("pitch", [16, -16])
     def test_a_thousand_basins_that_join_two_by_two(self, machine: Machine, pitch):
         # Every second pass is a step lower than those between, every fourth two steps, ...: ten
