@@ -47,6 +47,9 @@ OTHERS = (1 / 3, 2.0, 4.0, 8.0)
 SURER = 2.0
 """How many times as much sure nuclei have to cover at another scale for it to be taken."""
 
+OTHERWISE = 2.0
+"""How many times as much as at first may be seen where the image is magnified: more is texture."""
+
 MANY = 8
 """Sure nuclei below this number do not decide for another scale."""
 
@@ -134,6 +137,11 @@ class Seen:
     pixels: int
 
     @property
+    def area(self) -> float:
+        """Give the share of the pixels that all nuclei cover."""
+        return float((self.small**2).sum()) * np.pi / 4 / self.pixels
+
+    @property
     def cover(self) -> float:
         """Give the share of the pixels that sure nuclei cover."""
         return float((self.sure**2).sum()) * np.pi / 4 / self.pixels
@@ -187,10 +195,11 @@ def surest(scale: float, seen: Seen, elsewhere: Mapping[float, Seen], model: Mod
         What was seen at each of the `others`.
     model : Model
     """
+    most = OTHERWISE * seen.area
     cover = {
         one: look.cover
         for one, look in elsewhere.items()
-        if look.sure.size >= MANY and look.certainty >= SURE
+        if look.sure.size >= MANY and look.certainty >= SURE and (one > scale or look.area < most)
     }
     other = max(cover, key=cover.__getitem__, default=scale)
     if cover.get(other, 0.0) <= SURER * seen.cover:

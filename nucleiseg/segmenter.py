@@ -467,9 +467,7 @@ class Segmenter:
             pixels += maps.shape[0] * maps.shape[1]
         labels = steps.host(*small, *sure)
         middle = len(small)
-        return Seen(
-            scaling.diameters(labels[:middle]), scaling.diameters(labels[middle:]), pixels
-        )
+        return Seen(scaling.diameters(labels[:middle]), scaling.diameters(labels[middle:]), pixels)
 
     def _maps_at(self, steps: Steps, levels: Levels, image: NDArray[Any], scale: float) -> Array:
         work = partial(self._maps, steps, levels)

@@ -95,7 +95,10 @@ def test_another_scale_is_taken_where_more_is_sure(segmenter):
     assert taken({1 / 3: look(40, 30), 4.0: look(40, 20)}) == 1 / 3
     assert taken({1 / 3: look(40, 20), 4.0: look(40, 30)}) == 4
     assert taken({4.0: look(40, 7)}) == 1  # no more than by chance
-    assert taken({1 / 3: look(100, 30)}) == 1  # texture
+    assert taken({1 / 3: look(79, 20)}) == 1  # unsure as well
+    assert taken({1 / 3: look(79, 40), 4.0: look(100, 20)}) == 1 / 3
+    assert taken({1 / 3: look(81, 40)}) == 1  # texture
+    assert taken({4.0: look(81, 40)}) == 4
     assert taken({2.0: look(scaling.MANY - 1, scaling.MANY - 1)}) == 1  # too few to say
     assert taken({}) == 1
 
