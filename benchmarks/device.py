@@ -18,7 +18,7 @@ from roofline import Network, steps
 from share import mirrored
 
 import nucleiseg._native as native
-from nucleiseg import Segmenter, images
+from nucleiseg import Model, Segmenter, images
 
 EXAMPLE = Path(__file__).parents[1] / "tests" / "data" / "images" / "hematoxylin_eosin.png"
 LAUNCHES = 10
@@ -63,7 +63,7 @@ def copying_rate(clock: Clock) -> float:
 def work_of(clock: Clock, picture: np.ndarray, maps: np.ndarray) -> dict[str, Callable[[], object]]:
     """Give each step's work; the memory that it needs is there before."""
     kernels, stream = clock.kernels, clock.stream
-    model = Segmenter(device="cpu").model
+    model = Model.load()
     height, width = picture.shape[:2]
 
     def room(shape: tuple[int, ...], dtype: str = "uint8") -> object:

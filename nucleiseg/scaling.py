@@ -139,17 +139,17 @@ class Seen:
     @property
     def area(self) -> float:
         """Give the share of the pixels that all nuclei cover."""
-        return float((self.small**2).sum()) * np.pi / 4 / self.pixels
+        return self._share(self.small)
 
     @property
     def cover(self) -> float:
         """Give the share of the pixels that sure nuclei cover."""
-        return float((self.sure**2).sum()) * np.pi / 4 / self.pixels
+        return self._share(self.sure)
 
     @property
     def certainty(self) -> float:
         """Give the area of sure nuclei over that of all; 0 where there are none."""
-        return float((self.sure**2).sum() / max((self.small**2).sum(), 1.0))
+        return self.cover / self.area if self.area else 0.0
 
     @property
     def is_doubtful(self) -> bool:
@@ -159,6 +159,9 @@ class Seen:
         are far too large.
         """
         return self.small.size >= FEWEST and self.certainty < UNSURE
+
+    def _share(self, diameters: NDArray[np.float64]) -> float:
+        return float((diameters**2).sum()) * np.pi / 4 / self.pixels
 
 
 def better(scale: float, seen: Seen, model: Model) -> float:

@@ -91,8 +91,12 @@ struct Scene {
 
   int32_t pixels() const { return height * width; }
   int32_t squares() const { return squares_of(height, width); }
-  int64_t rows_of_runs() const { return int64_t{height} * ((width + kRun - 1) / kRun); }
-  int64_t columns_of_runs() const { return int64_t{width} * ((height + kRun - 1) / kRun); }
+
+  // Runs of kRun pixels in a row and in a column, and in the image.
+  __host__ __device__ int32_t row_runs() const { return width / kRun + (width % kRun > 0); }
+  __host__ __device__ int32_t column_runs() const { return height / kRun + (height % kRun > 0); }
+  __host__ __device__ int64_t runs_across() const { return int64_t{height} * row_runs(); }
+  __host__ __device__ int64_t runs_down() const { return int64_t{width} * column_runs(); }
 };
 
 struct Pixel {
@@ -116,21 +120,24 @@ __device__ __forceinline__ bool own_pixel(const Scene& scene, Pixel& pixel) {
 
 // The thread's own kRun pixels, one below the other; its last may be below the image.
 __device__ __forceinline__ bool own_column(const Scene& scene, Pixel& pixel) {
-  const auto i = static_cast<int32_t>(item());
-  pixel.row = i / scene.width * kRun;
-  pixel.column = i % scene.width;
+  const int64_t i = item();
+  if (i >= scene.runs_down()) return false;
+  const auto run = static_cast<int32_t>(i);
+  pixel.row = run / scene.width * kRun;
+  pixel.column = run % scene.width;
   pixel.index = pixel.row * scene.width + pixel.column;
-  return pixel.row < scene.height;
+  return true;
 }
 
 // Side by side; its last may be to the right of the image.
 __device__ __forceinline__ bool own_row(const Scene& scene, Pixel& pixel) {
-  const int32_t runs = (scene.width + kRun - 1) / kRun;
-  const auto i = static_cast<int32_t>(item());
-  pixel.row = i / runs;
-  pixel.column = i % runs * kRun;
+  const int64_t i = item();
+  if (i >= scene.runs_across()) return false;
+  const auto run = static_cast<int32_t>(i);
+  pixel.row = run / scene.row_runs();
+  pixel.column = run % scene.row_runs() * kRun;
   pixel.index = pixel.row * scene.width + pixel.column;
-  return pixel.row < scene.height;
+  return true;
 }
 
 __device__ __forceinline__ int32_t square_of(const Scene& scene, int32_t pixel) {
@@ -407,8 +414,8 @@ __global__ void last_rounds(Scene scene, int32_t round, int32_t end) {
 
 // `areas` is 0 and `firsts` is kNone everywhere before.
 __global__ void measure(Scene scene, uint32_t* areas, uint32_t* firsts) {
-  Pixel pixel;
-  if (!own_column(scene, pixel)) return;
+  Pixel first;
+  if (!own_column(scene, first)) return;
   const Forest forest(scene.cells);
   int32_t last = -1;  // the nucleus above, of which there are so many pixels
   uint32_t count = 0;
@@ -416,19 +423,17 @@ __global__ void measure(Scene scene, uint32_t* areas, uint32_t* firsts) {
     if (count > 0) atomic_add(areas + square_of(scene, last), count);
     count = 0;
   };
-  for (int i = 0; i < kRun && pixel.row < scene.height; ++i) {
-    if (forest.target(pixel.index) >= 0) {
-      const int32_t root = forest.root(pixel.index);
-      settle(scene, pixel.index, root);
-      if (root != last) add();
-      last = root;
-      ++count;
-      // The first pixel of a nucleus has no pixel of it to the left.
-      const bool is_first = pixel.column == 0 || forest.target(pixel.index - 1) != root;
-      if (is_first) atomic_min(firsts + square_of(scene, root), static_cast<uint32_t>(pixel.index));
-    }
-    ++pixel.row;
-    pixel.index += scene.width;
+  for (int i = 0; i < kRun && first.row + i < scene.height; ++i) {
+    const int32_t index = first.index + i * scene.width;
+    if (forest.target(index) < 0) continue;
+    const int32_t root = forest.root(index);
+    settle(scene, index, root);
+    if (root != last) add();
+    last = root;
+    ++count;
+    // The first pixel of a nucleus has no pixel of it to the left.
+    if (first.column > 0 && forest.target(index - 1) == root) continue;
+    atomic_min(firsts + square_of(scene, root), static_cast<uint32_t>(index));
   }
   add();
 }
@@ -512,9 +517,9 @@ void clear(void* memory, int value, size_t bytes, cudaStream_t stream) {
 
 void reach_peaks(const Scene& scene, uint16_t* across, cudaStream_t stream) {
   const int64_t pixels = scene.pixels();
-  launch_items(smooth_across, scene.rows_of_runs(), stream, scene, across);
-  launch_items(smooth_down, scene.columns_of_runs(), stream, scene, across);
-  launch_items(climb, scene.columns_of_runs(), stream, scene);
+  launch_items(smooth_across, scene.runs_across(), stream, scene, across);
+  launch_items(smooth_down, scene.runs_down(), stream, scene, across);
+  launch_items(climb, scene.runs_down(), stream, scene);
   for (int i = 0; i < kJumps; ++i) launch_items(jump, pixels, stream, scene);
   launch_items(reach, pixels, stream, scene);
 }
@@ -547,7 +552,7 @@ void number_nuclei(const Scene& scene, const Parts& parts, int32_t* count, cudaS
   const size_t table = static_cast<size_t>(squares) * sizeof(uint32_t);
   clear(parts.areas, 0, table, stream);
   clear(parts.firsts, 0xff, table, stream);
-  launch_items(measure, scene.columns_of_runs(), stream, scene, parts.areas, parts.firsts);
+  launch_items(measure, scene.runs_down(), stream, scene, parts.areas, parts.firsts);
   launch_items(mark, squares, stream, scene, squares, parts.areas, parts.firsts, parts.marks);
   running_sum(parts.marks, parts.before, scene.pixels(), parts.sum, parts.sum_bytes, stream);
   launch_items(paint, pixels, stream, scene, parts.firsts, parts.marks, parts.before, count);

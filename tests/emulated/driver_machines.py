@@ -74,17 +74,31 @@ def emulated_backend(
     return CudaBackend(model, native.emulated, engine(model), 2)
 
 
-def has_tensorrt() -> bool:
-    return any(importlib.util.find_spec(name) for name in tensorrt_library.NAMES)
+KNOWN_TO_RTX = [(7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1)]
+
+
+def unfit(library: str) -> str:
+    """Say why one of TensorRT's libraries cannot build for the GPU, or nothing where it can."""
+    if importlib.util.find_spec(library) is None:
+        return f"{library} is not installed"
+    found = native.cuda.devices()[0]["compute_capability"]
+    if library == "tensorrt_rtx" and found not in KNOWN_TO_RTX:
+        return f"TensorRT for RTX does not know {found}"
+    return ""
+
+
+def tensorrt() -> str:
+    """Name the library that builds for the GPU, or nothing where there is none."""
+    return next((name for name in tensorrt_library.NAMES if not unfit(name)), "")
 
 
 def cuda_backend() -> CudaBackend:
     """Give the real device with TensorRT, or where that is missing with PyTorch's convolutions."""
-    model = Model.load()
-    if has_tensorrt():
+    model, library = Model.load(), tensorrt()
+    if library:
         from nucleiseg.engines.tensorrt import Engine
 
-        return CudaBackend(model, native.cuda, Engine(model), 2)
+        return CudaBackend(model, native.cuda, Engine(model, library=library), 2)
     from torch_engine import TorchEngine
 
     return CudaBackend(model, native.cuda, TorchEngine(model), 2)
@@ -104,7 +118,7 @@ class Machine:
         self.name = name
         self.kernels: ModuleType = getattr(native, name)
         self.segmenter = self.new()
-        self.is_exact = name == "emulated" or not has_tensorrt()
+        self.is_exact = name == "emulated" or not tensorrt()
         self.reference = Segmenter(device="cpu") if self.is_exact else self.new()
         self._expected: dict[tuple[object, ...], np.ndarray] = {}
 
@@ -131,13 +145,13 @@ def missing(name: str) -> str:
         return f"this build has no _native.{name}: build with {how}"
     if name == "emulated":
         return ""
-    found = parts.find()
-    if not has_tensorrt() and sees_a_gpu():
-        found = [part for part in found if part.name != "TensorRT"]
-    return parts.lacking(found)
+    lacking = parts.lacking([part for part in parts.find() if part.name != "TensorRT"])
+    if lacking or tensorrt() or pytorch_sees_a_gpu():
+        return lacking
+    return "; ".join(map(unfit, tensorrt_library.NAMES))
 
 
-def sees_a_gpu() -> bool:
+def pytorch_sees_a_gpu() -> bool:
     """Say whether PyTorch is there to stand in for TensorRT."""
     if importlib.util.find_spec("torch") is None:
         return False

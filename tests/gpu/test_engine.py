@@ -1,11 +1,15 @@
 """The engine on a real GPU, against OpenVINO on the CPU."""
 
-import importlib.util
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "emulated"))
+
+from driver_machines import unfit
 
 import nucleiseg._native as native
 from nucleiseg import Model, images
@@ -16,7 +20,6 @@ from nucleiseg.engines.tensorrt_graph import PRECISIONS
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
-KNOWN_TO_RTX = [(7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1)]
 
 
 def missing() -> str:
@@ -29,12 +32,7 @@ def missing() -> str:
 
 
 def library(name: str) -> object:
-    reason = missing()
-    if not reason and importlib.util.find_spec(name) is None:
-        reason = f"{name} is not installed"
-    if not reason and name == "tensorrt_rtx":
-        found = native.cuda.devices()[0]["compute_capability"]
-        reason = "" if found in KNOWN_TO_RTX else f"TensorRT for RTX does not know {found}"
+    reason = missing() or unfit(name)
     return pytest.param(name, marks=pytest.mark.skipif(bool(reason), reason=reason))
 
 
