@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import backends, scaling, tiling
-from nucleiseg.backends import Array, Backend, Levels, Steps
+from nucleiseg.backends import AnyLimits, Array, Backend, Steps
 from nucleiseg.model import Model
 from nucleiseg.scaling import Scale, Seen
 
@@ -340,11 +340,11 @@ class Segmenter:
                 work = partial(self._everything, steps, outputs)
                 return 1.0, steps.finish(*steps.repeat(self._key(*outputs), array, work))
             if wanted is None:
-                levels, scale, maps = self._look(steps, array)
+                limits, scale, maps = self._look(steps, array)
             else:
-                levels, scale, maps = steps.percentiles(array), wanted, None
-            results = self._at_scale(steps, array, levels, scale, maps, outputs)
-            return scale, steps.finish(levels, results)
+                limits, scale, maps = steps.limits(array), wanted, None
+            results = self._at_scale(steps, array, limits, scale, maps, outputs)
+            return scale, steps.finish(limits, results)
 
     def _key(self, *what: str) -> tuple[Any, ...]:
         """Name work that is the same for all images of one shape."""
@@ -352,17 +352,17 @@ class Segmenter:
 
     def _everything(
         self, steps: Steps, outputs: tuple[Output, ...], image: Array
-    ) -> tuple[Levels, tuple[Array, ...]]:
+    ) -> tuple[AnyLimits, tuple[Array, ...]]:
         """Do all there is to do for an image that is taken as it is."""
-        levels = steps.percentiles(image)
-        return levels, self._as_it_is(steps, image, levels, outputs)
+        limits = steps.limits(image)
+        return limits, self._as_it_is(steps, image, limits, outputs)
 
     def _as_it_is(
-        self, steps: Steps, image: Array, levels: Levels, outputs: tuple[Output, ...]
+        self, steps: Steps, image: Array, limits: AnyLimits, outputs: tuple[Output, ...]
     ) -> tuple[Array, ...]:
         if outputs == ("mask",):
-            return (self._mask(steps, levels, image),)
-        return self._outputs(steps, outputs, self._maps(steps, levels, image))
+            return (self._mask(steps, limits, image),)
+        return self._outputs(steps, outputs, self._maps(steps, limits, image))
 
     def _outputs(self, steps: Steps, outputs: tuple[Output, ...], maps: Array) -> tuple[Array, ...]:
         return tuple(self._decode(steps, maps, output) for output in outputs)
@@ -371,20 +371,20 @@ class Segmenter:
         self,
         steps: Steps,
         image: Array,
-        levels: Levels,
+        limits: AnyLimits,
         scale: float,
         maps: Array | None,
         outputs: tuple[Output, ...],
     ) -> tuple[Array, ...]:
         """Make the outputs at the image's own size, with maps at that scale if there are some."""
         if scale == 1 and maps is None:
-            return self._as_it_is(steps, image, levels, outputs)
+            return self._as_it_is(steps, image, limits, outputs)
         if scale == 1:
             work = partial(self._outputs, steps, outputs)
             results: tuple[Array, ...] = steps.repeat(self._key("decode", *outputs), maps, work)
             return results
         if maps is None:
-            maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
+            maps = self._maps_at(steps, limits, steps.host(image)[0], scale)
         shape = image.shape[:2]
         return tuple(self._own_size(steps, maps, output, scale, shape) for output in outputs)
 
@@ -413,50 +413,49 @@ class Segmenter:
         steps.mask(maps, mask)
         return mask
 
-    def _look(self, steps: Steps, image: Array) -> tuple[Levels, float, Array | None]:
+    def _look(self, steps: Steps, image: Array) -> tuple[AnyLimits, float, Array | None]:
         """Find the scale; with the whole image's maps at that scale if they were looked at."""
         whole, scale, maps = image.shape[0] * image.shape[1] <= WHOLE, 1.0, None
         if whole:
-            levels, maps = steps.repeat(self._key("look"), image, partial(self._first_look, steps))
+            limits, maps = steps.repeat(self._key("look"), image, partial(self._first_look, steps))
         else:
-            levels = steps.percentiles(image)
-        low, high = steps.known(levels)
-        if high <= low:
-            return levels, scale, maps
+            limits = steps.limits(image)
+        if steps.known(limits).is_blank:
+            return limits, scale, maps
         for look in range(LOOKS):
             if whole and look:
-                maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
+                maps = self._maps_at(steps, limits, steps.host(image)[0], scale)
             seen = (
                 self._seen_in_windows(steps, maps)
                 if whole
-                else self._seen_in_parts(steps, levels, image, scale)
+                else self._seen_in_parts(steps, limits, image, scale)
             )
             better = scaling.better(scale, seen, self.model)
             if better >= scale and seen.is_doubtful:
                 elsewhere = {
-                    other: self._seen_in_parts(steps, levels, image, other)
+                    other: self._seen_in_parts(steps, limits, image, other)
                     for other in scaling.others(scale)
                 }
                 surest = scaling.surest(scale, seen, elsewhere, self.model)
                 if surest != scale:
-                    return levels, surest, None
+                    return limits, surest, None
                 maps = None  # on a GPU the other looks have taken its memory
             if better == scale:
-                return levels, scale, maps
+                return limits, scale, maps
             scale = better
-        return levels, scale, None
+        return limits, scale, None
 
-    def _first_look(self, steps: Steps, image: Array) -> tuple[Levels, Array]:
-        levels = steps.percentiles(image)
-        return levels, self._maps(steps, levels, image)
+    def _first_look(self, steps: Steps, image: Array) -> tuple[AnyLimits, Array]:
+        limits = steps.limits(image)
+        return limits, self._maps(steps, limits, image)
 
     def _seen_in_windows(self, steps: Steps, maps: Array) -> Seen:
         windows = scaling.windows(steps.host(maps)[0][..., 0])
         return self._seen(steps, (maps[window] for window in windows))
 
-    def _seen_in_parts(self, steps: Steps, levels: Levels, image: Array, scale: float) -> Seen:
+    def _seen_in_parts(self, steps: Steps, limits: AnyLimits, image: Array, scale: float) -> Seen:
         parts = scaling.parts(steps.host(image)[0], scale)
-        return self._seen(steps, (self._maps_at(steps, levels, part, scale) for part in parts))
+        return self._seen(steps, (self._maps_at(steps, limits, part, scale) for part in parts))
 
     def _seen(self, steps: Steps, several: Iterable[Array]) -> Seen:
         """Label small ones too, and then only those that are whole and no noise."""
@@ -469,29 +468,29 @@ class Segmenter:
         middle = len(small)
         return Seen(scaling.diameters(labels[:middle]), scaling.diameters(labels[middle:]), pixels)
 
-    def _maps_at(self, steps: Steps, levels: Levels, image: NDArray[Any], scale: float) -> Array:
-        work = partial(self._maps, steps, levels)
+    def _maps_at(self, steps: Steps, limits: AnyLimits, image: NDArray[Any], scale: float) -> Array:
+        work = partial(self._maps, steps, limits)
         return steps.repeat(self._key("maps"), scaling.resized(image, scale), work)
 
-    def _maps(self, steps: Steps, levels: Levels, image: Array) -> Array:
+    def _maps(self, steps: Steps, limits: AnyLimits, image: Array) -> Array:
         shape = (*image.shape[:2], 2)
-        if steps.is_blank(levels):
+        if steps.is_blank(limits):
             return steps.zeros("maps", shape, np.uint8)
         maps = steps.empty("maps", shape, np.uint8)
         for band in self._plan(image).bands:
-            self._fill(steps, levels, image, band, maps[slice(*band.kept)])
+            self._fill(steps, limits, image, band, maps[slice(*band.kept)])
         return maps
 
-    def _mask(self, steps: Steps, levels: Levels, image: Array) -> Array:
+    def _mask(self, steps: Steps, limits: AnyLimits, image: Array) -> Array:
         """Make the mask without maps of the whole image."""
         shape = image.shape[:2]
-        if steps.is_blank(levels):
+        if steps.is_blank(limits):
             return steps.zeros("mask", shape, np.bool_)
         mask = steps.empty("mask", shape, np.bool_)
         for band in self._plan(image).bands:
             top, bottom = band.kept
             maps = steps.empty("band", (bottom - top, shape[1], 2), np.uint8)
-            self._fill(steps, levels, image, band, maps)
+            self._fill(steps, limits, image, band, maps)
             steps.mask(maps, mask[top:bottom])
         return mask
 
@@ -500,7 +499,7 @@ class Segmenter:
         return tiling.plan(height, width, self.tile, self.model.halo, self.model.stride)
 
     def _fill(
-        self, steps: Steps, levels: Levels, image: Array, band: tiling.Band, maps: Array
+        self, steps: Steps, limits: AnyLimits, image: Array, band: tiling.Band, maps: Array
     ) -> None:
         """Run the network on one row of tiles and write what they keep of their maps."""
         rows = image[slice(*band.rows)]
@@ -508,7 +507,7 @@ class Segmenter:
             some = slice(first, first + self.batch)
             # Of a wide image only what these tiles see is stretched at once, to save memory.
             columns, sources = tiling.seen(band.sources[some], band.size[1], rows.shape[1])
-            picture = steps.normalize(rows[:, columns], levels)
+            picture = steps.normalize(rows[:, columns], limits)
             tiles = steps.gather(picture, sources, *band.size)
             cells = steps.infer(tiles)
             steps.assemble(cells, band.targets[some], band.cores[some], maps)

@@ -97,6 +97,11 @@ float limit_argument(double value, const char* name) {
   return rounded;
 }
 
+float ceiling_argument(double value) {
+  if (std::isnan(value)) fail_value("ceiling", "nan", "is a number, or infinity for none");
+  return static_cast<float>(value);
+}
+
 uint8_t byte_argument(int value, const char* name) {
   if (value < 0 || value > 255) fail_value(name, std::to_string(value), "is 0 to 255");
   return static_cast<uint8_t>(value);

@@ -23,6 +23,7 @@ std::string shape_text(const py::array& array);
 void check_threads(int threads);
 void check_percentages(double low, double high);
 float limit_argument(double value, const char* name);
+float ceiling_argument(double value);
 uint8_t byte_argument(int value, const char* name);
 
 // The array in the machine's byte order (copied only where that differs); TypeError for what is no

@@ -52,13 +52,14 @@ class Network:
 
 def check_image(image: NDArray[Any]) -> None: ...
 def check_maps(maps: NDArray[np.uint8]) -> None: ...
-def percentiles(
+def limits(
     image: NDArray[Any], low: float, high: float, threads: int = 1
-) -> tuple[float, float]: ...
+) -> tuple[float, float, float, float]: ...
 def normalize(
     image: NDArray[Any],
     low: float,
     high: float,
+    ceiling: float = ...,
     threads: int = 1,
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]: ...

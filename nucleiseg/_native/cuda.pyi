@@ -124,8 +124,8 @@ def copy(
 def fill(destination: Buffer, byte: int, *, stream: Stream) -> Buffer: ...
 def to_device(array: NDArray[Any], *, stream: Stream) -> Buffer: ...
 def to_host(array: CudaArray | PinnedBuffer, *, stream: Stream) -> NDArray[Any]: ...
-def percentiles_workspace() -> int: ...
-def percentiles(
+def limits_workspace() -> int: ...
+def limits(
     image: CudaArray,
     low: float,
     high: float,
@@ -134,11 +134,14 @@ def percentiles(
     workspace: CudaArray,
     out: CudaArray | None = None,
 ) -> Buffer: ...
-def check_limits(limits: NDArray[np.float64], values: int) -> tuple[float, float]: ...
+def check_limits(
+    limits: NDArray[np.float64], values: int
+) -> tuple[float, float, float, float]: ...
 def normalize(
     image: CudaArray,
     low: float | None = None,
     high: float | None = None,
+    ceiling: float = ...,
     *,
     stream: Stream,
     limits: CudaArray | None = None,

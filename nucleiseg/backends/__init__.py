@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nucleiseg.backends import parts
+from nucleiseg.limits import Limits
 from nucleiseg.model import Look, Model
 
 logger = logging.getLogger("nucleiseg")
@@ -22,8 +23,8 @@ Array = Any
 """NumPy's on the CPU, a `_native.cuda.Buffer` on a GPU. The driver asks for ``shape`` and
 ``dtype``, takes slices, and passes them on."""
 
-Levels = Any
-"""Two intensities of an image: floats on the CPU; on a GPU they may not be known yet."""
+AnyLimits = Any
+"""`Limits` on the CPU; on a GPU an array, whose values may not be known yet."""
 
 
 class Steps(Protocol):
@@ -48,20 +49,20 @@ class Steps(Protocol):
         """As `empty`, filled with 0."""
         ...
 
-    def percentiles(self, image: Array) -> Levels:
-        """Find the intensities at the model's two percentiles."""
+    def limits(self, image: Array) -> AnyLimits:
+        """Find the two intensities that become 0 and 255."""
         ...
 
-    def known(self, levels: Levels) -> tuple[float, float]:
-        """Give the two intensities; ValueError if the image has values that are not finite."""
+    def known(self, limits: AnyLimits) -> Limits:
+        """Return the limits; ValueError if the image has values that are not finite."""
         ...
 
-    def is_blank(self, levels: Levels) -> bool:
-        """Say whether the image is known to be constant: there is nothing in it."""
+    def is_blank(self, limits: AnyLimits) -> bool:
+        """Return whether nothing in the image is known to stand out from its noise."""
         ...
 
-    def normalize(self, image: Array, levels: Levels) -> Array:
-        """Stretch the range between the levels to 0..255: (H, W, 3) uint8."""
+    def normalize(self, image: Array, limits: AnyLimits) -> Array:
+        """Stretch the range between the limits to 0..255: (H, W, 3) uint8."""
         ...
 
     def gather(self, image: Array, origins: NDArray[np.int64], height: int, width: int) -> Array:
@@ -106,8 +107,8 @@ class Steps(Protocol):
         """
         ...
 
-    def finish(self, levels: Levels | None, results: tuple[Array, ...]) -> tuple[Any, ...]:
-        """Give results to keep, once they are there. Those of a constant image are all 0."""
+    def finish(self, limits: AnyLimits | None, results: tuple[Array, ...]) -> tuple[Any, ...]:
+        """Return results to keep, once they are there. Those of a blank image are all 0."""
         ...
 
 

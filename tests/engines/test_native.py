@@ -35,8 +35,8 @@ def tiles(model):
     made = []
     for path in IMAGES:
         picture = images.read(path)
-        low, high = kernels.percentiles(picture, *model.percentiles)
-        picture = kernels.normalize(picture, low, high)
+        limits = kernels.limits(picture, *model.percentiles)
+        picture = kernels.normalize(picture, *limits[:3])
         made.append(kernels.gather(picture, np.array([[0, 0]]), SIDE, SIDE))
     return np.concatenate(made)
 
