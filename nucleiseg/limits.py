@@ -13,7 +13,7 @@ class Limits(NamedTuple):
     low, high : float
         The intensities that become 0 and 255.
     ceiling : float
-        Values above it are set apart and become 0; infinite where none are.
+        Values above it are set apart and become 0; infinite where nothing is set apart.
     apart : float
         The part of the values that is set apart as far beyond all others, 0 to 1.
     """

@@ -31,7 +31,7 @@ Returns
 low, high : float
     The limits, values that occur in the image. A blank image has two equal limits.
 ceiling : float
-    Values above it are set apart; infinite where none are.
+    Values above it would be set apart; infinite where no values are, above or below.
 apart : float
     The part of the values that is set apart, 0 to 1.
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -24,8 +23,6 @@ constexpr uint32_t kBins16 = 1u << 16;
 // wait for the store before it.
 constexpr size_t kTables8 = 8;
 constexpr size_t kTables16 = 2;
-
-constexpr float kNothingAbove = std::numeric_limits<float>::infinity();
 
 // Gives each thread a band of rows and a histogram of its own, and adds the histograms up.
 // count(histogram, values, number) puts one row's values in.
@@ -213,7 +210,7 @@ Kept set_apart(Counts& counts, uint64_t all, const kernels::Noise& noise) {
     const int at = kernels::excess_bin(value, noise);
     if (at >= 0) excess[value > noise.background][at] += counts[bin];
   }
-  Kept kept = {kernels::foreground({excess[1], excess[0]}, all), all, kNothingAbove};
+  Kept kept = {kernels::foreground({excess[1], excess[0]}, all), all, kernels::kNoCeiling};
   if (kept.foreground.end == kernels::kExcessBins) return kept;
   const kernels::Window keys =
       std::is_floating_point_v<T> ? kernels::finite_halves() : kernels::Window{0, kBins<T> - 1};

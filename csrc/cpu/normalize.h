@@ -11,7 +11,7 @@ namespace nucleiseg::cpu {
 struct Limits {
   double low;
   double high;
-  double ceiling;  // values above it are set apart and become 0; infinite where none are
+  double ceiling;  // values above it are set apart and become 0; infinite where nothing is
   double apart;    // the part of the values that is set apart
 };
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -89,7 +88,7 @@ cpu::Limits limits(const ImageView& image, const std::vector<T>& values, double 
   const float last = kept[ranks.high];
   const auto apart = static_cast<double>(sorted.size() - kept.size());
   return {first, kernels::is_blank(first, last, noise) ? first : last,
-          is_limited ? kept.back() : std::numeric_limits<float>::infinity(),
+          is_limited ? kept.back() : kernels::kNoCeiling,
           apart / static_cast<double>(sorted.size())};
 }
 

@@ -4,7 +4,6 @@
 // k-Selection Algorithms for Graphics Processing Units", ACM JEA 17, 2012,
 // doi:10.1145/2133803.2345676.)
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 
 #include "cuda/normalize.h"
@@ -327,8 +326,8 @@ __global__ void choose_ranks(uint64_t count, double low, double high, Search* se
     search->rank[0] = ranks.low;
     search->rank[1] = ranks.high;
     const bool is_limited = window.last < keys_to_keep<T>(search->noise, kernels::kExcessBins).last;
-    found->ceiling = is_limited ? static_cast<double>(value_of<T>(window.last))
-                                : std::numeric_limits<double>::infinity();
+    found->ceiling =
+        is_limited ? static_cast<double>(value_of<T>(window.last)) : kernels::kNoCeiling;
     found->apart = static_cast<double>(apart) / static_cast<double>(count);
     found->not_finite = static_cast<double>(search->not_finite);
     found->beyond = static_cast<double>(search->beyond);

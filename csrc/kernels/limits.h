@@ -18,6 +18,7 @@
 
 #include <cfloat>
 #include <cstdint>
+#include <limits>
 
 #include "kernels/normalize.h"
 
@@ -55,6 +56,9 @@ constexpr uint64_t kSparseHigh = 10;  // the part of the foreground that is abov
 constexpr uint64_t kSparseLow = 2;    // and of that below the lower one
 constexpr uint64_t kOneSided = 10;    // a side with less than a 10th of the other's is no content
 constexpr uint64_t kFewest = 32;      // values of the smallest nucleus that counts
+
+// The ceiling where nothing above is set apart.
+constexpr float kNoCeiling = std::numeric_limits<float>::infinity();
 
 // One axis of the grid: places first, first + step, ...
 struct SampleAxis {
