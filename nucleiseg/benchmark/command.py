@@ -39,7 +39,7 @@ def benchmark(
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda,...", help="Where to run.")
+        str, typer.Option(metavar="auto|cpu|cuda|gpu,...", help="Where to run.")
     ] = "auto",
     threads: Annotated[
         str | None,
