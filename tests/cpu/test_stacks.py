@@ -389,7 +389,7 @@ def test_two_channels_of_one_name_ask_which(tmp_path):
 
 @pytest.mark.parametrize("channel", [True, 1.0, -1, ""])
 def test_what_is_neither_a_name_nor_a_number_of_a_channel_is_an_error(channel):
-    with pytest.raises(ValueError, match="channel: got .*; accepted are a name and numbers"):
+    with pytest.raises(ValueError, match=r"channel: got .*; accepted are a name and numbers"):
         images.selection(channel=channel)
 
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from nucleiseg import images, outputs, records, walk
+from nucleiseg import images, outputs, walk
 from nucleiseg.outputs import Result
 from nucleiseg.records import FOLDER, Records
 
