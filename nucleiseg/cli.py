@@ -93,8 +93,8 @@ def segment(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Image files (PNG, JPEG, TIFF, OME-TIFF, BMP, WebP, .npy), Zarr folders, "
-            "folders or quoted patterns.",
+            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy), Zarr folders, "
+            "folders or quoted patterns. Results of earlier runs are left out.",
         ),
     ],
     output: Annotated[
@@ -135,7 +135,8 @@ def segment(
     channel: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|INDEX", help="Channel with the nuclei, where there are several; from 0."
+            metavar="NAME|INDEX",
+            help="Channel with the nuclei, where there are several; digits are its number, from 0.",
         ),
     ] = None,
     z: Annotated[

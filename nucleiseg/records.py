@@ -230,7 +230,7 @@ def source(image: Path) -> Source | None:
 class Made:
     """The files that runs made anywhere, as the records at or above their folders name them.
 
-    ``path in Made()`` takes real paths. Records are read a folder at a time, when first asked for.
+    ``path in Made()`` takes absolute paths. Records are read a folder at a time, when asked for.
     """
 
     def __init__(self) -> None:

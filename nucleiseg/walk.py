@@ -123,7 +123,7 @@ def find(paths: Iterable[str | Path]) -> Found:
         path = Path(given)
         if os.path.lexists(path) and not _is_dir(path):
             real = os.path.realpath(path)
-            if real in made:
+            if _is_result(path, real, made):
                 named.append(path)
             else:
                 found.setdefault(real, path)
@@ -202,10 +202,15 @@ class _Search:
         real = os.path.realpath(path)
         if suffix not in suffixes:
             self.unread[real] = suffix
-        elif real in self.made:
+        elif _is_result(path, real, self.made):
             self.results += 1
         elif real not in self.images or (self.images[real].is_symlink() and not path.is_symlink()):
             self.images[real] = path
+
+
+def _is_result(path: Path, real: str, made: Made) -> bool:
+    # Below a folder for outputs a link may lead to where its files really are.
+    return real in made or os.path.abspath(path) in made  # noqa: PTH100 (keeps links)
 
 
 class _Folder(NamedTuple):

@@ -123,7 +123,7 @@ def stems(images: Sequence[Path], folder: Path, chosen: Iterable[Format]) -> lis
     ValueError
         An output would overwrite one of the images.
     """
-    absolute = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100 (keeps symlinks)
+    absolute = [_absolute(image) for image in images]
     shared_folder = os.path.commonpath([image.parent for image in absolute])
     full_names = [image.relative_to(shared_folder) for image in absolute]
     names = [_without_suffix(name) for name in full_names]
@@ -134,6 +134,13 @@ def stems(images: Sequence[Path], folder: Path, chosen: Iterable[Format]) -> lis
     stems = [folder / _short_enough(name) for name in names]
     _check_inputs_survive(images, stems, chosen)
     return stems
+
+
+def _absolute(path: Path) -> Path:
+    """Make a path absolute and keep its links, except where ``..`` leads out of one."""
+    if ".." in path.parts:
+        return Path(os.path.realpath(path.parent), path.name)
+    return Path(os.path.abspath(path))  # noqa: PTH100 (keeps links)
 
 
 def _without_suffix(path: Path) -> Path:

@@ -263,6 +263,16 @@ def test_a_link_does_not_make_an_image_of_a_result(tmp_path):
     assert names_below(tmp_path, tmp_path / "in") == ["in/a.png"]
 
 
+def test_results_behind_a_link_in_a_folder_for_outputs_are_known(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "below").symlink_to(tmp_path / "elsewhere")
+    save(tmp_path / "out", "below/b")
+    assert (tmp_path / "elsewhere" / "b_mask.png").exists()
+    with pytest.raises(ValueError, match="no images there, only results of earlier runs"):
+        found(tmp_path / "out")
+
+
 def test_what_is_named_like_a_result_is_an_image_where_no_run_made_it(tmp_path):
     put(tmp_path, "in/a_mask.png", "in/b_labels.tif", "out/below/a_mask.png")
     save(tmp_path / "out", "a")

@@ -150,12 +150,7 @@ def test_names_that_are_cut_differ(tmp_path):
 
 
 def segment(*arguments, **environment):
-    command = [
-        *COMMAND,
-        *map(os.fsdecode, arguments),
-        "--scale",
-        "1",
-    ]
+    command = [*COMMAND, *map(os.fsdecode, arguments), "--scale", "1"]
     done = subprocess.run(
         command, capture_output=True, check=False, env={**os.environ, **environment}
     )
