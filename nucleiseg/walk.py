@@ -97,8 +97,9 @@ def find(paths: Iterable[str | Path]) -> Found:
         Files, folders and patterns such as ``"plates/**/*.tif"``. A folder stands for the images in
         it and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``).
         Links to folders are followed, but no folder is searched twice. A Zarr folder is one image.
-        A file given by name is taken whatever its suffix, unless it is a result of an earlier run.
-        Of a pattern, a part that exists as it is written is no pattern.
+        A file given by name is taken whatever its suffix; a result of an earlier run only where
+        all that is given are such files, as a shell names the results among images, too. Of a
+        pattern, a part that exists as it is written is no pattern.
 
     Returns
     -------
@@ -111,22 +112,19 @@ def find(paths: Iterable[str | Path]) -> Found:
     FileNotFoundError
         A path does not exist.
     ValueError
-        There is no image in a folder, or none matches a pattern, or all files given by name are
-        results.
+        There is no image in a folder, or none matches a pattern.
     """
+    made = Made()
     found: dict[str, Path] = {}
-    made, named = Made(), []
-    left_out: dict[str, str] = {}
+    results: dict[str, Path] = {}
+    unread: dict[str, str] = {}
     for given in paths:
         if not str(given):
             raise FileNotFoundError("'': no such file or folder")
         path = Path(given)
         if os.path.lexists(path) and not _is_dir(path):
             real = os.path.realpath(path)
-            if _is_result(path, real, made):
-                named.append(path)
-            else:
-                found.setdefault(real, path)
+            (results if _is_result(path, real, made) else found).setdefault(real, path)
             continue
         search = _Search(made)
         search.add(path)
@@ -134,10 +132,10 @@ def find(paths: Iterable[str | Path]) -> Found:
             raise ValueError(f"{path}: {search.nothing()}")
         for real, image in sorted(search.images.items(), key=lambda item: _natural(item[1])):
             found.setdefault(real, image)
-        left_out |= search.unread
+        unread |= search.unread
     if not found:
-        raise ValueError(f"{named[0]}: is a result of an earlier run, not an image")
-    return Found(list(found.values()), _notes(len(named), left_out))
+        return Found(list(results.values()), [])
+    return Found(list(found.values()), _notes(len(results), unread))
 
 
 @dataclass

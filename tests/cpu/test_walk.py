@@ -244,15 +244,20 @@ def test_a_folder_of_results_alone_says_so(tmp_path, killed):
             found(path)
 
 
-def test_results_that_are_named_are_left_out_with_a_note(tmp_path, killed):
+def test_results_named_among_images_are_left_out_with_a_note(tmp_path, killed):
     put(tmp_path, "a.png")
     save(tmp_path, "a", killed=killed)
     assert names_below(tmp_path, *sorted(tmp_path.glob("*.png"))) == ["a.png"]
     assert walk.find(tmp_path.glob("*.png")).notes == [
         "left out 3 of the files named: results of earlier runs"
     ]
-    with pytest.raises(ValueError, match=r"a_mask\.png: is a result of an earlier run, not an"):
-        found(tmp_path / "a_mask.png")
+
+
+def test_results_are_images_where_nothing_else_is_named(tmp_path, killed):
+    put(tmp_path, "a.png")
+    save(tmp_path, "a", killed=killed)
+    masks = [tmp_path / "a_overlay.png", tmp_path / "a_mask.png"]
+    assert walk.find([*masks, *masks]) == walk.Found(masks, [])
 
 
 def test_a_link_does_not_make_an_image_of_a_result(tmp_path):
