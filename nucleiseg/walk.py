@@ -97,9 +97,9 @@ def find(paths: Iterable[str | Path]) -> Found:
         Files, folders and patterns such as ``"plates/**/*.tif"``. A folder stands for the images in
         it and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``).
         Links to folders are followed, but no folder is searched twice. A Zarr folder is one image.
-        A file given by name is taken whatever its suffix; a result of an earlier run only where
-        all that is given are such files, as a shell names the results among images, too. Of a
-        pattern, a part that exists as it is written is no pattern.
+        A part of a pattern that exists exactly as it is written is taken literally. A file given by
+        name is taken whatever its suffix. Results of earlier runs are left out, also by name, as a
+        shell names them that expands ``*.png``; they are taken where nothing else is given.
 
     Returns
     -------
@@ -163,7 +163,8 @@ class _Search:
             self._add_folder(path, SUFFIXES)
         elif glob.has_magic(str(path)):
             suffix = path.suffix.lower()
-            suffixes = SUFFIXES if glob.has_magic(suffix) else (*SUFFIXES, suffix)
+            own = [suffix] if suffix and not glob.has_magic(suffix) else []
+            suffixes = [*SUFFIXES, *own]
             for match in _matches(Path(path.anchor), path.relative_to(path.anchor).parts):
                 if _is_dir(match):
                     self._add_folder(match, suffixes)
@@ -176,7 +177,7 @@ class _Search:
                 raise FileNotFoundError(f"{path}: no such file or folder") from None
 
     def nothing(self) -> str:
-        """Say why there is no image."""
+        """Return the reason why there is no image."""
         if self.unread:
             return f"no images there that can be read, but {_listed(self.unread)}; {EXPORT}"
         if self.results:

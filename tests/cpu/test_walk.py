@@ -114,9 +114,13 @@ def test_arrays_are_found_by_name_and_pattern_only(plate):
 
 
 def test_a_pattern_that_names_a_suffix_takes_it_as_a_file_named_does(plate):
-    put(plate, "scan.dat")
+    put(plate, "scan.dat", "scan")
     assert names_below(plate, plate / "*.dat") == ["scan.dat"]
-    assert "scan.dat" not in names_below(plate, plate / "*")
+    assert names_below(plate, plate / "*") == names_below(plate)
+    with pytest.raises(ValueError, match="no images there"):
+        found(plate / "sca*")
+    with pytest.raises(ValueError, match="no images there"):
+        found(plate / "scan.*")
 
 
 def test_a_zarr_folder_is_one_image(tmp_path):
