@@ -234,16 +234,16 @@ class Made:
     """
 
     def __init__(self) -> None:
-        self._names: dict[Path, set[str]] = {}
+        self._names: dict[str, set[str]] = {}
         self._outputs: dict[Path, list[Path]] = {}
         self._logs: dict[Path, list[tuple[Path, list[str]]]] = {}
 
     def __contains__(self, path: str) -> bool:
         """Whether a record, or the log of a run, names the file."""
-        file = Path(path)
-        if file.parent not in self._names:
-            self._names[file.parent] = set(self._made_in(file.parent))
-        return file.name in self._names[file.parent]
+        folder, name = os.path.split(path)
+        if folder not in self._names:
+            self._names[folder] = set(self._made_in(Path(folder)))
+        return name in self._names[folder]
 
     def _made_in(self, folder: Path) -> Iterator[str]:
         for output in self._outputs_at(folder):

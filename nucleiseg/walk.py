@@ -209,7 +209,7 @@ class _Search:
 
 def _is_result(path: Path, real: str, made: Made) -> bool:
     # Below a folder for outputs a link may lead to where its files really are.
-    return real in made or os.path.abspath(path) in made  # noqa: PTH100 (keeps links)
+    return real in made or (str(path) != real and os.path.abspath(path) in made)  # noqa: PTH100
 
 
 class _Folder(NamedTuple):
