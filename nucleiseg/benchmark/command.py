@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nucleiseg.names import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -159,7 +161,7 @@ def _cannot_start(prefix: str = "") -> Iterator[None]:
 
 
 def _say(message: str) -> None:
-    print(f"nucleiseg: {message}", file=sys.stderr)
+    print(f"nucleiseg: {printable(message)}", file=sys.stderr)
 
 
 def _sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:
