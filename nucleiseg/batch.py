@@ -15,7 +15,8 @@ from queue import SimpleQueue
 from threading import Event, Lock, Semaphore
 from typing import Any
 
-from nucleiseg import images, records
+from nucleiseg import images, records, walk
+from nucleiseg.names import printable
 from nucleiseg.outputs import Format, Result
 from nucleiseg.outputs.report import Report
 from nucleiseg.outputs.result import beside
@@ -333,11 +334,13 @@ def _stem(shared: _Run, job: Job, suffix: str) -> Path:
     stem = beside(job.stem, suffix)
     other = shared.stems.setdefault(stem, job.image)
     if other != job.image:
-        raise ValueError(f"its outputs would have the names of those of {other}: {stem}")
+        theirs = printable(f"those of {other}: {stem}")
+        raise ValueError(f"its outputs would have the names of {theirs}")
     endings = [ending for each in shared.formats for ending in each.endings] if suffix else []
     for output in (beside(stem, ending) for ending in endings):
         if os.path.realpath(output) in shared.inputs:
-            raise ValueError(f"{output} is one of the images and would be overwritten")
+            name = printable(str(output))
+            raise ValueError(f"{name} is one of the images and would be overwritten")
     return stem
 
 
@@ -360,4 +363,6 @@ def _reason(image: Path, error: Exception) -> str:
         named = error.filename and str(error.filename) != str(image)
         return f"{error.strerror}: {error.filename}" if named else error.strerror
     message = (str(error) or type(error).__name__).removeprefix(f"{image}: ")
-    return message.splitlines()[0]
+    kind = walk.UNREAD.get(image.suffix.lower())
+    advice = f"; {kind} are not read: {walk.EXPORT}" if kind else ""
+    return message.splitlines()[0] + advice

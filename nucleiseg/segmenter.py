@@ -67,7 +67,7 @@ class Segmenter:
     ----------
     model : Model, str or Path, optional
         The model or its ONNX file; the shipped model when left out.
-    device : {"auto", "cpu", "cuda"} or Backend
+    device : {"auto", "cpu", "cuda", "gpu"} or Backend
         Where to run. "auto" takes a GPU that can be used, else the CPU.
     threads : int, optional
         Processor threads; all that this process may use when left out.

@@ -17,7 +17,7 @@ from nucleiseg.model import Look, Model
 
 logger = logging.getLogger("nucleiseg")
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "gpu")
 
 Array = Any
 """NumPy's on the CPU, a `_native.cuda.Buffer` on a GPU. The driver asks for ``shape`` and
@@ -132,7 +132,8 @@ def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
 
     Parameters
     ----------
-    device : {"auto", "cpu", "cuda"} or Backend
+    device : {"auto", "cpu", "cuda", "gpu"} or Backend
+        "gpu" is another name of "cuda".
     model : Model
     threads : int or None
         Processor threads; all that this process may use when None.
@@ -142,7 +143,7 @@ def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
     ValueError
         An unknown device, or fewer than one thread.
     RuntimeError
-        ``device="cuda"`` where no GPU can be used; it says what is missing.
+        ``device="cuda"`` or "gpu" where no GPU can be used; it says what is missing.
     """
     if not isinstance(device, str):
         return device
@@ -160,8 +161,8 @@ def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
             return _on_the_gpu(model, threads)
         except (ImportError, RuntimeError) as error:
             lacking = str(error)
-    if device == "cuda":
-        raise RuntimeError(f"device: 'cuda' was asked for, but {lacking}")
+    if device != "auto":
+        raise RuntimeError(f"device: {device!r} was asked for, but {lacking}")
     return _on_the_cpu(model, threads, unused=lacking if found[0].there else "")
 
 

@@ -358,9 +358,39 @@ def test_a_channel_is_a_name_or_a_number_and_what_there_is_is_listed(tmp_path):
         np.testing.assert_array_equal(found.array, stack[0, index, 0])
     with pytest.raises(ValueError, match=r"has 2 channels \(0 'DAPI', 1 '1'\); choose the one"):
         planes(path)
-    for channel in ("Cy5", 2, "7"):
-        with pytest.raises(ValueError, match=f"has no channel {channel!r}: it has 2 channels"):
+    for channel, shown in (("Cy5", "'Cy5'"), (2, "2"), ("7", "7")):
+        with pytest.raises(ValueError, match=f"has no channel {shown}: it has 2 channels"):
             planes(path, channel=channel)
+
+
+def test_a_number_is_a_number_however_channels_are_named(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    stack = ramp(1, 2, 1, 24, 32)
+    ome_tiff(path, stack, ("1", "0"))
+    for channel in (1, "1", np.int64(1)):
+        np.testing.assert_array_equal(only(path, channel=channel).array, stack[0, 1, 0])
+
+
+def test_two_channels_of_one_name_ask_which(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    stack = ramp(1, 3, 1, 24, 32)
+    ome_tiff(path, stack, ("DAPI", "GFP", "DAPI"))
+    for channel in ("DAPI", "dapi"):
+        with pytest.raises(ValueError, match=f"has 2 channels of the name '{channel}'") as caught:
+            planes(path, channel=channel)
+        assert "(0 'DAPI', 1 'GFP', 2 'DAPI')" in str(caught.value)
+        assert "by its number, such as --channel 0" in str(caught.value)
+    np.testing.assert_array_equal(only(path, channel=2).array, stack[0, 2, 0])
+    ome_tiff(path, stack, ("DAPI", "GFP", "dapi"))
+    np.testing.assert_array_equal(only(path, channel="dapi").array, stack[0, 2, 0])
+    with pytest.raises(ValueError, match="has 2 channels of the name 'Dapi'"):
+        planes(path, channel="Dapi")
+
+
+@pytest.mark.parametrize("channel", [True, 1.0, -1, ""])
+def test_what_is_neither_a_name_nor_a_number_of_a_channel_is_an_error(channel):
+    with pytest.raises(ValueError, match=r"channel: got .*; accepted are a name and numbers"):
+        images.selection(channel=channel)
 
 
 def test_a_colour_is_a_channel_too():

@@ -452,8 +452,9 @@ def test_the_caches_that_cores_share_count_once(monkeypatch, tmp_path):
 
 
 def test_multiply_adds_are_counted_by_hand_and_of_the_model():
-    from openvino import opset13 as ops
+    from nucleiseg.engines.openvino_library import openvino
 
+    ops = openvino.opset13
     image = ops.parameter([1, 3, 8, 8], np.float32)
     smaller = ops.convolution(
         image, np.ones((4, 3, 3, 3), np.float32), [2, 2], [1, 1], [1, 1], [1, 1]
