@@ -19,6 +19,7 @@ from nucleiseg import images, records
 from nucleiseg.outputs import Format, Result
 from nucleiseg.outputs.report import Report
 from nucleiseg.outputs.result import beside
+from nucleiseg.readers import versions
 from nucleiseg.records import Records, Source
 from nucleiseg.segmenter import Segmenter
 
@@ -188,6 +189,7 @@ def settings(
         **{name: value for name, value in size.items() if value is not None},
         "channel": selection.channel,
         "axes": selection.axes,
+        "decoders": versions(),
     }
 
 
