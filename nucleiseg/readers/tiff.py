@@ -66,6 +66,7 @@ def _stack(
 ) -> Stack:
     described = _described(file, stream, directories)
     series = _only_series(file)
+    _check_promise(file, directories)
     page = series.keyframe
     tiff_pixels.check(page)
     axes, shape, dtype = series.axes, series.shape, series.dtype
@@ -109,6 +110,21 @@ def _only_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     if file.is_imagej and series[0].kind == "generic":
         raise UnacceptedError("is truncated: its description promises more than it holds")
     return series[0]
+
+
+def _check_promise(file: tifffile.TiffFile, directories: tiff_structure.Directories) -> None:
+    """Refuse other numbers of planes in ImageJ's or tifffile's description than there are pages.
+
+    One page is enough where the planes follow each other behind it (ImageJ over 4 GB).
+    """
+    series = [one for top in file.series for one in top.levels if not one.keyframe.is_subifd]
+    planes = sum(1 if one.is_truncated else one.size // one.keyframe.size for one in series)
+    described = series[0].kind in ("shaped", "imagej")
+    if described and directories.pages > 1 and planes != directories.pages:
+        raise UnacceptedError(
+            f"is truncated or damaged: its description promises {planes:,} planes, and it holds "
+            f"{directories.pages:,}"
+        )
 
 
 def _loader(

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
 from typing import Any
 
@@ -41,11 +42,6 @@ DECODED = (
 open decodes, old JPEG with its several readings, and fax, in which damage goes unnoticed."""
 
 _PREDICTORS = (1, 2, 3, 34892, 34893, 34894, 34895)
-
-_NEEDS = (
-    "needs the package imagecodecs, which belongs to nucleiseg and is missing: "
-    "pip install imagecodecs"
-)
 
 
 def check(page: tifffile.TiffPage) -> None:
@@ -89,11 +85,14 @@ def _check_compression(page: tifffile.TiffPage) -> None:
         )
     plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
     if imagecodecs is None and not (plain and page.bitspersample % 8 == 0):
-        raise UnacceptedError(f"is compressed with {method}, which {_NEEDS}")
+        raise UnacceptedError(
+            f"is compressed with {method}, which needs the package imagecodecs; it belongs to "
+            "nucleiseg and is missing: pip install imagecodecs"
+        )
 
 
 def _check_colours(page: tifffile.TiffPage) -> None:
-    colours, method = tifffile.PHOTOMETRIC(page.photometric).name, _method(page)
+    colours, method = _named(tifffile.PHOTOMETRIC, page.photometric), _method(page)
     if colours not in _COLOURS:
         raise UnacceptedError(f"has {colours} colours; accepted are {', '.join(_COLOURS)}")
     if colours == "YCBCR" and method not in _APERIO:
@@ -116,10 +115,14 @@ def _has_palette(page: tifffile.TiffPage) -> bool:
 
 
 def _method(page: tifffile.TiffPage) -> str:
+    return _named(tifffile.COMPRESSION, page.compression)
+
+
+def _named(kinds: type[IntEnum], value: int) -> str:
     try:
-        return tifffile.COMPRESSION(page.compression).name
+        return kinds(value).name
     except ValueError:
-        return f"method {page.compression}"
+        return f"unknown ({value})"
 
 
 @dataclass(frozen=True)
@@ -198,17 +201,12 @@ class PageReader:
 
 
 def _in_one_piece(page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> bool:
-    """Tell whether the pixels lie in the file as they do in an array."""
-    if keyframe.is_tiled or not keyframe.is_contiguous or _encoded(keyframe):
-        return False
+    """Tell whether the pixels of a page lie in the file as they do in an array."""
     offsets, counts = page.dataoffsets, page.databytecounts
     ends = (begin + count for begin, count in zip(offsets, counts, strict=True))
     following = all(end == begin for end, begin in zip(ends, offsets[1:], strict=False))
-    return len(offsets) == 1 or (following and sum(counts) == keyframe.nbytes)
-
-
-def _encoded(page: tifffile.TiffPage) -> bool:
-    return (page.compression, page.predictor, page.fillorder) != (1, 1, 1)
+    whole = len(offsets) == 1 or (following and sum(counts) == keyframe.nbytes)
+    return whole and tiff_structure.is_plain(keyframe)
 
 
 def stored_dtype(page: tifffile.TiffPage) -> np.dtype[Any]:

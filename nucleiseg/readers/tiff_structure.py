@@ -24,7 +24,7 @@ Page = tifffile.TiffPage | tifffile.TiffFrame
 _FORMATS = dict(enumerate(("B", "s", "H", "I", "2I", "b", "B", "h", "i", "2i", "f", "d", "I"), 1))
 _FORMATS |= {16: "Q", 17: "q", 18: "Q"}
 _SIZES = {kind: struct.calcsize("<" + layout) for kind, layout in _FORMATS.items()}
-_WHOLE = (1, 3, 4, 13, 16, 18)
+_WHOLE = (3, 4, 13, 16, 18)
 
 _WIDTH, _LENGTH, _SAMPLES, _SUBDIRECTORIES = 256, 257, 277, 330
 _SEGMENTS = {"strips": (273, 279), "tiles": (324, 325)}
@@ -32,6 +32,9 @@ _SEGMENTS = {"strips": (273, 279), "tiles": (324, 325)}
 _LAYOUT = (256, 257, 258, 259, 262, 266, 277, 278, 284, 317, 322, 323, 338, 339, 32997, 32998)
 """Tags that say how the pixels of a page are stored. All pages of a stack must agree in them:
 tifffile reads them from one page of a stack only."""
+
+_LISTS = (258, 278, 338, 339)
+"""Those of them that may have several values: one a sample, or one a strip."""
 
 _MOST_TAGS = 4096
 """Tags of a directory; tifffile takes a longer one for the end of the file."""
@@ -167,10 +170,13 @@ class _Walk:
                     f"is damaged: page {page} lacks the tag {tifffile.TIFF.TAGS[code]}"
                 )
         for code in (*_LAYOUT, *_SEGMENTS[kind]):
-            if code in tags and tags[code].kind not in _WHOLE:
+            tag = tags.get(code)
+            lone = code not in (*_LISTS, *_SEGMENTS[kind])
+            if tag and (tag.kind not in _WHOLE or not tag.count or (lone and tag.count > 1)):
                 raise UnacceptedError(
-                    f"is damaged: the tag {tifffile.TIFF.TAGS[code]} of page {page} has the field "
-                    f"type {tags[code].kind}; accepted are whole numbers"
+                    f"is damaged: the tag {tifffile.TIFF.TAGS[code]} of page {page} has "
+                    f"{tag.count:,} values of field type {tag.kind}; accepted "
+                    f"{'is one whole number' if lone else 'are whole numbers'}"
                 )
         self._check_values(tags)
 
@@ -211,6 +217,12 @@ class _Walk:
             )
 
 
+def is_plain(page: tifffile.TiffPage) -> bool:
+    """Tell whether the pixels of each strip lie in the file as they do in an array."""
+    stored = (page.compression, page.predictor, page.fillorder) == (1, 1, 1)
+    return stored and not page.is_tiled and page.is_contiguous
+
+
 def segment_bytes(keyframe: tifffile.TiffPage, rows: int) -> int:
     """Return the bytes of a decoded strip of so many rows, or of a tile; its rows end at bytes."""
     samples = keyframe.samplesperpixel if keyframe.planarconfig == 1 else 1
@@ -232,7 +244,7 @@ def check_segments(page: Page, keyframe: tifffile.TiffPage, size: int) -> None:
     expected = math.prod(keyframe.chunked)
     rows = keyframe.tilelength if keyframe.is_tiled else keyframe.rowsperstrip
     method = tifffile.COMPRESSION(keyframe.compression).name
-    if len(offsets) == 1 and expected > 1 and method == "NONE" and kind == "strip":
+    if len(offsets) == 1 and expected > 1 and is_plain(keyframe):
         # Some writers store all rows in one strip and say that there are several.
         planes = keyframe.samplesperpixel if keyframe.planarconfig == 2 else 1
         expected, rows = 1, planes * keyframe.imagelength
