@@ -13,6 +13,8 @@ from nucleiseg.readers.stack import UnacceptedError
 from nucleiseg.readers.tiff_structure import Directories
 from nucleiseg.readers.units import MICROMETRES, pixel_size
 
+_PLACES = ("IFD", "FirstZ", "FirstC", "FirstT")
+
 _MOST_LISTS = 4
 """Times that all pages of a file may be listed by TiffData elements."""
 
@@ -72,7 +74,7 @@ def read(
     except (KeyError, ValueError, OverflowError) as error:
         if isinstance(error, UnacceptedError):
             raise
-        raise UnacceptedError(f"is damaged: its OME-XML has no number for {error}") from None
+        raise UnacceptedError(f"is damaged: its OME-XML lacks a number: {error}") from None
     return Description(names, pixel_size(_length(found, "X"), _length(found, "Y")), of_set)
 
 
@@ -108,8 +110,10 @@ def _check_planes(root: ElementTree.Element, directories: Directories) -> None:
             default = one.get("NumPlanes", "1" if "IFD" in one.attrib else "0")
             count = int(one.get("PlaneCount", default)) or directories.pages
             listed, lists = listed + count, lists + 1
-            if count > directories.pages or int(one.get("IFD", 0)) < 0:
+            if count > directories.pages:
                 raise _too_many(count, directories.pages)
+            if min(int(one.get(name, 0)) for name in _PLACES) < 0 or count < 0:
+                raise UnacceptedError("is damaged: its OME-XML counts planes from below 0")
     if promised > directories.samples:
         raise _too_many(promised, directories.samples)
     if listed > _MOST_LISTS * (directories.pages + lists):

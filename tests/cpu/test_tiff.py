@@ -115,7 +115,10 @@ def test_every_lossless_method_of_compression_keeps_16_bits(read, grey, method):
 @pytest.mark.parametrize("method", JPEG, ids=lambda method: method.name)
 def test_jpeg_is_close_and_in_rgb_order(read, rgb, method, layout):
     options = {"compression": method, "compressionargs": {"level": 95}, **LAYOUTS[layout]}
-    difference = np.abs(read(tiff(rgb, **options)).astype(int) - rgb)
+    data = tiff(rgb, **options)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        assert file.pages.first.photometric == tifffile.PHOTOMETRIC.YCBCR
+    difference = np.abs(read(data).astype(int) - rgb)
     # Seen: 1.8 on average; swapped channels are off by 40.
     assert difference.mean() < 4
 
