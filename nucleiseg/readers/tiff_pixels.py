@@ -23,7 +23,7 @@ try:
 except ImportError:  # a broken installation, of which the reader says what is wrong
     imagecodecs = None  # type: ignore[assignment]
 
-from nucleiseg.readers import tiff_streams, tiff_structure
+from nucleiseg.readers import tiff_lzw, tiff_streams, tiff_structure
 from nucleiseg.readers.stack import Image, UnacceptedError, check_bytes, check_size, truncated
 
 _PAGE_AXES = ("YX", "YXS", "SYX")
@@ -225,11 +225,15 @@ def _decode(
     # Tiles at the edge, and the last strip, may have the full size or that of what is left.
     rows = keyframe.tilelength if keyframe.is_tiled else keyframe.rowsperstrip
     sizes = {target.shape[1:3], shape[1:3], (rows, shape[2])}
-    if promised is not None and promised not in sizes:
+    if promised and (promised[:2] not in sizes or promised[2] not in (0, shape[3])):
         raise tiff_streams.StreamError(
-            f"it holds {promised[0]:,} x {promised[1]:,} pixels instead of "
-            f"{shape[1]:,} x {shape[2]:,}"
+            f"it holds {promised[0]:,} x {promised[1]:,} pixels of {promised[2] or shape[3]} "
+            f"values instead of {shape[1]:,} x {shape[2]:,} of {shape[3]}"
         )
+    if method == "LZW":
+        ordered = imagecodecs.bitorder_decode(data) if keyframe.fillorder == 2 else data
+        if not tiff_lzw.is_sound(bytes(ordered)):
+            raise tiff_streams.StreamError("a Clear code is not followed by a single byte")
     decoded = keyframe.decode(data, number, jpegtables=tables)[0]
     assert decoded is not None
     part = decoded[:, : target.shape[1], : target.shape[2]]

@@ -11,8 +11,8 @@ import struct
 import zlib
 from collections.abc import Callable
 
-Size = tuple[int, int]
-"""Rows and columns."""
+Size = tuple[int, int, int]
+"""Rows, columns and values a pixel, 0 where the decoder finds out in bounds how many they are."""
 
 _MOST_SCANS = 100
 """Scans of a JPEG; each is a pass over all pixels. Encoders of progressive files write ten."""
@@ -27,7 +27,7 @@ class StreamError(ValueError):
 
 
 def size(compression: str, data: bytes) -> Size | None:
-    """Return rows and columns of an image by its own header; None for methods that have none.
+    """Return the size of an image by its own header; None for methods that have none.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def _jpeg(data: bytes) -> Size:
         raise StreamError("it ends before its end mark")
     if data.count(_JPEG_SCAN, position) > _MOST_SCANS:
         raise StreamError(f"it has more than {_MOST_SCANS} scans")
-    return found[0], found[1]
+    return found[0], found[1], 0
 
 
 def _jpeg2000(data: bytes) -> Size:
@@ -75,7 +75,8 @@ def _jpeg2000(data: bytes) -> Size:
     if data[begin : begin + 4] != b"\xff\x4f\xff\x51":
         raise StreamError("it does not begin as a JPEG 2000 codestream does")
     right, bottom, left, top = struct.unpack_from(">4I", data, begin + 8)
-    return bottom - top, right - left
+    (components,) = struct.unpack_from(">H", data, begin + 40)
+    return bottom - top, right - left, components
 
 
 def is_rgb(data: bytes) -> bool:
@@ -118,7 +119,7 @@ def _png(data: bytes) -> Size:
             raise StreamError(f"wrong checksum in its {kind!r} chunk")
         position = end + 4
     width, height = struct.unpack_from(">II", data, 16)
-    return height, width
+    return height, width, 0
 
 
 def _webp(data: bytes) -> Size:
@@ -127,12 +128,12 @@ def _webp(data: bytes) -> Size:
     kind = data[12:16]
     if kind == b"VP8X":
         width = int.from_bytes(data[24:27], "little") + 1
-        return int.from_bytes(data[27:30], "little") + 1, width
+        return int.from_bytes(data[27:30], "little") + 1, width, 0
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1, 0
     width, height = struct.unpack_from("<HH", data, 26)
-    return height & 0x3FFF, width & 0x3FFF
+    return height & 0x3FFF, width & 0x3FFF, 0
 
 
 def _jpegxl(data: bytes) -> Size:
@@ -160,9 +161,9 @@ def _jpegxl(data: bytes) -> Size:
     height = length(small)
     ratio = take(3)
     if not ratio:
-        return height, length(small)
+        return height, length(small), 0
     up, down = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
-    return height, height * up // down
+    return height, height * up // down, 0
 
 
 def _jpegxr(data: bytes) -> Size:
@@ -183,16 +184,20 @@ def _jpegxr(data: bytes) -> Size:
         raise StreamError("its header is incomplete") from None
     if offset + count > len(data):
         raise StreamError(f"it ends after {len(data):,} of {offset + count:,} bytes")
-    return height, width
+    return height, width, 0
 
 
 def _lerc(data: bytes) -> Size:
     if data[:6] != b"Lerc2 ":
         raise StreamError("it does not begin as a LERC blob of version 2 does")
     (version,) = struct.unpack_from("<i", data, 6)
-    # Since version 3 a checksum stands before the size.
-    height, width = struct.unpack_from("<ii", data, 14 if version >= 3 else 10)
-    return height, width
+    # Since version 3 a checksum stands before the size, since 4 the values a pixel behind it.
+    height, width, depth, valid = struct.unpack_from("<4i", data, 14 if version >= 3 else 10)
+    if version < 4:
+        depth, valid = 0, depth
+    if valid != height * width:
+        raise StreamError("some of its pixels have no value")
+    return height, width, depth
 
 
 _READERS: dict[str, Callable[[bytes], Size]] = {

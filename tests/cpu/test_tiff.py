@@ -117,7 +117,8 @@ def test_jpeg_is_close_and_in_rgb_order(read, rgb, method, layout):
     options = {"compression": method, "compressionargs": {"level": 95}, **LAYOUTS[layout]}
     data = tiff(rgb, **options)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        assert file.pages.first.photometric == tifffile.PHOTOMETRIC.YCBCR
+        colours = "RGB" if method == COMPRESSION.JPEG_LOSSY else "YCBCR"
+        assert file.pages.first.photometric.name == colours
     difference = np.abs(read(data).astype(int) - rgb)
     # Seen: 1.8 on average; swapped channels are off by 40.
     assert difference.mean() < 4
@@ -283,7 +284,7 @@ def test_pictures_of_another_size_than_their_strip_are_refused(refused, rgb, met
     begin, count = segments(strip)[0]
     options = {"photometric": "rgb", "rowsperstrip": 40, "compression": COMPRESSION[method]}
     data = encoded([strip[begin : begin + count]], (40, 90, 3), **options)
-    refused(data, ".*: it holds 90 x 40 pixels instead of 40 x 90")
+    refused(data, ".*: it holds 90 x 40 pixels of 3 values instead of 40 x 90 of 3")
 
 
 def progressive_jpeg(image, scans):
@@ -377,3 +378,62 @@ def test_without_imagecodecs_a_sentence_says_what_is_missing(tmp_path):
             "which needs the package imagecodecs; it belongs to nucleiseg and is missing: "
             "pip install imagecodecs"
         )
+
+
+def lzw(codes, mirrored=False):
+    """Bytes of codes of 9 bits; mirrored is the form of the first TIFF writers."""
+    if mirrored:
+        bits = sum(code << 9 * number for number, code in enumerate(codes))
+        return bits.to_bytes(-(-9 * len(codes) // 8), "little")
+    bits = "".join(f"{code:09b}" for code in codes)
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+CLEAR, END = 256, 257
+
+
+def lzw_tiff(data, width):
+    options = {"photometric": "minisblack", "compression": COMPRESSION.LZW}
+    return encoded([data], (1, width), **options)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_lzw_codes_behind_clear_are_read_from_the_file_or_refused(read, refused, mirrored):
+    sound = [CLEAR, 7, 258, CLEAR, CLEAR, 9, 9, 259, CLEAR, END]
+    np.testing.assert_array_equal(read(lzw_tiff(lzw(sound, mirrored), 7)), [[7, 7, 7, 9, 9, 9, 9]])
+    # The decoder would look up a string that was never made, in memory that nobody wrote.
+    for code in (258, 300, 511):
+        damaged = [CLEAR, 7, 258, CLEAR, code, 9, 9, 9, END]
+        refused(lzw_tiff(lzw(damaged, mirrored), 7), ".*: a Clear code is not followed by a single")
+
+
+@pytest.mark.parametrize("size", [1, 300, 5_000, 300_000])
+@pytest.mark.parametrize("kind", ["flat", "noise", "steps"])
+def test_lzw_data_of_any_length_are_read_exactly(read, kind, size):
+    random = np.random.default_rng(0)
+    values = {"flat": np.zeros(size), "noise": random.integers(0, 256, size)}
+    values["steps"] = np.cumsum(random.integers(-2, 3, size)) // 2
+    image = values[kind].astype(np.uint8)[None]
+    np.testing.assert_array_equal(read(tiff(image, compression="lzw")), image)
+
+
+def test_lzw_as_libtiff_writes_it_is_read_exactly(read):
+    random = np.random.default_rng(0)
+    image = np.cumsum(random.integers(-2, 3, (500, 700)), axis=1).astype(np.uint8)
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_LZW]
+    np.testing.assert_array_equal(read(cv2.imencode(".tif", image, options)[1].tobytes()), image)
+
+
+def test_lzw_that_clears_its_table_all_the_time_is_refused(refused):
+    refused(lzw_tiff(lzw([CLEAR, 7] * 100_000), 100_000), ".*: a Clear code is not followed")
+
+
+@pytest.mark.parametrize("name", ["values a pixel", "pixels without a value"])
+def test_lerc_of_another_shape_is_refused(refused, grey, name):
+    data = bytearray(tiff(grey, compression="lerc"))
+    begin, _ = segments(bytes(data))[0]
+    words = {"values a pixel": "it holds .* of 65536 values", "pixels without a value": "some of"}
+    place = {"values a pixel": 22, "pixels without a value": 26}[name]
+    struct.pack_into("<i", data, begin + place, 65_536)
+    refused(bytes(data), f".*: {words[name]}")
