@@ -95,17 +95,17 @@ def is_sound(data: bytes) -> bool:
 def _next_clear(stored: NDArray[np.uint8], place: int, bits: int, order: _Order) -> tuple[int, int]:
     """Return the code at a bit, and the bit behind the next Clear code, 0 if there is none."""
     byte, phase = place >> 3, place & 7
-    first = _END
+    first, left = _END, min(bits - place, 8 * _REACH)
     for step in _STEPS:
-        begin, end = order.places[phase, step][[0, -1]] + byte
+        begin, end = (byte + int(order.places[phase, step][one]) for one in (0, -1))
         one, two, three = (stored[begin + n : end + n + 1].astype(np.int32) for n in range(3))
         words = one | two << 8 | three << 16 if order.mirrored else one << 16 | two << 8 | three
         codes = words[order.places[phase, step] - order.places[phase, step.start]]
         codes = codes >> order.shifts[phase, step] & order.masks[step]
         stops = (codes >> 1 == _CLEAR >> 1) | (codes > order.limits[step])
-        stops |= order.ends[step] > bits - place
+        stops |= order.ends[step] > left
         stop = int(stops.argmax())
-        if step.start == 0 and order.ends[0] <= bits - place:
+        if step.start == 0 and order.ends[0] <= left:
             first = int(codes[0])
         if stops[stop]:
             after = place + int(order.ends[step][stop])
