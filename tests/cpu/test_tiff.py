@@ -194,6 +194,12 @@ def test_where_zero_is_white_few_bits_are_turned_round_within_them(read):
     np.testing.assert_array_equal(read(data), [[15, 14, 13, 12], [1, 0, 7, 15]])
 
 
+def test_packed_values_of_12_bits_are_read_exactly(read):
+    packed = np.array([[0x12, 0x34, 0x56, 0x78, 0x9A, 0xBC]], np.uint8)
+    data = patched(patched(tiff(packed, metadata=None), "BitsPerSample", 12), "ImageWidth", 4)
+    np.testing.assert_array_equal(read(data), [[0x123, 0x456, 0x789, 0xABC]])
+
+
 def test_one_bit_is_black_or_white(read):
     image = ramp(9, 21) % 3 == 0
     np.testing.assert_array_equal(read(tiff(image)), image * np.uint8(255))
