@@ -30,13 +30,13 @@ _PAGE_AXES = ("YX", "YXS", "SYX")
 _GREY = ("MINISWHITE", "MINISBLACK")
 _COLOURS = (*_GREY, "RGB", "PALETTE", "YCBCR")
 
-_PLAIN = ("LZW", "ADOBE_DEFLATE", "DEFLATE", "PIXTIFF", "PACKBITS", "LZMA", "ZSTD")
 _JPEG = ("JPEG", "ALT_JPEG", "JPEG_LOSSY")
-_OTHER = ("JPEG2000", "JPEG_2000_LOSSY", "JPEGXL", "JPEGXL_DNG", "JPEGXR", "JPEGXR_NDPI", "PNG")
 _APERIO = ("APERIO_JP2000_YCBC", "APERIO_JP2000_RGB")
 DECODED = (
-    *("NONE", *_PLAIN, "ZSTD_DEPRECATED", "LERC", "WEBP", "WEBP_DEPRECATED"),
-    *(*_JPEG, *_OTHER, *_APERIO),
+    *("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PIXTIFF", "PACKBITS", "LZMA"),
+    *("ZSTD", "ZSTD_DEPRECATED", "LERC", "PNG", "WEBP", "WEBP_DEPRECATED"),
+    *("JPEG2000", "JPEG_2000_LOSSY", *_APERIO, "JPEGXL", "JPEGXL_DNG", "JPEGXR", "JPEGXR_NDPI"),
+    *_JPEG,
 )
 """Methods of compression that are read, by their names in tifffile. Left out: those that nothing
 open decodes, old JPEG with its several readings, and fax, in which damage goes unnoticed."""
@@ -95,14 +95,17 @@ def _check_colours(page: tifffile.TiffPage) -> None:
     colours, method = _named(tifffile.PHOTOMETRIC, page.photometric), _method(page)
     if colours not in _COLOURS:
         raise UnacceptedError(f"has {colours} colours; accepted are {', '.join(_COLOURS)}")
-    if colours == "YCBCR" and method not in _APERIO:
+    if method in _APERIO:
+        # The codestream says how its colours are sampled; tifffile would refuse what the tag says.
+        page.subsampling = (1, 1)
+    elif colours == "YCBCR":
         # Decoders of JPEG make them RGB if there is nothing but colours, sample by sample.
         if method not in _JPEG or page.planarconfig != 1 or page.samplesperpixel != 3:
             raise UnacceptedError(
                 f"has YCBCR colours, {page.samplesperpixel} samples compressed with {method}; "
                 f"accepted are 3 of them with {', '.join(_JPEG)}"
             )
-    elif page.is_subsampled and method not in (*_JPEG, *_APERIO):
+    elif page.is_subsampled and method not in _JPEG:
         raise UnacceptedError(f"has subsampled colours compressed with {method}")
     if colours == "PALETTE" and (page.axes != "YX" or not _has_palette(page)):
         raise UnacceptedError("is damaged: its palette is missing, or does not fit its pixels")

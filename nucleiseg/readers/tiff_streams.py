@@ -21,6 +21,11 @@ _MOST_SCANS = 100
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
+_CODESTREAM = b"\xff\x4f\xff\x51"
+"""How a JPEG 2000 codestream begins: SOC, SIZ."""
+
+_SYCC = 18
+
 
 class StreamError(ValueError):
     """The data of a strip or tile are damaged; the message says how."""
@@ -71,8 +76,8 @@ def _jpeg(data: bytes) -> Size:
 
 def _jpeg2000(data: bytes) -> Size:
     # A file (ISO 15444-1, annex I) or the codestream alone (annex A), which begins SOC, SIZ.
-    begin = 0 if data[:4] == b"\xff\x4f\xff\x51" else _box(data, b"jp2c")
-    if data[begin : begin + 4] != b"\xff\x4f\xff\x51":
+    begin = 0 if data[:4] == _CODESTREAM else _box(data, b"jp2c")
+    if data[begin : begin + 4] != _CODESTREAM:
         raise StreamError("it does not begin as a JPEG 2000 codestream does")
     right, bottom, left, top = struct.unpack_from(">4I", data, begin + 8)
     (components,) = struct.unpack_from(">H", data, begin + 40)
@@ -80,8 +85,20 @@ def _jpeg2000(data: bytes) -> Size:
 
 
 def is_rgb(data: bytes) -> bool:
-    """Tell whether a JPEG 2000 codestream has a colour transform of its own (COD, annex A.6.1)."""
-    position = data.find(b"\xff\x4f\xff\x51") + 2
+    """Tell whether the decoder makes RGB of a JPEG 2000 image, whatever is stored.
+
+    It does where the codestream has a colour transform of its own (COD, annex A.6.1), and takes
+    subsampled colours, and those that a file calls sYCC (annex I.5.3.3), for Y, Cb, Cr.
+    """
+    position = data.find(_CODESTREAM)
+    if b"colr\x01" in data[:position]:
+        at = data.index(b"colr\x01") + 7
+        if int.from_bytes(data[at : at + 4], "big") == _SYCC:
+            return True
+    # Of each component SIZ gives depth, and distance of its samples across and down.
+    if data[position + 42 + 3 + 1] != 1:
+        return True
+    position += 2
     while data[position : position + 2] not in (b"\xff\x52", b"\xff\x90"):
         if position + 4 > len(data):
             raise StreamError("its header is damaged")

@@ -15,7 +15,7 @@ import tifffile
 from tifffile import COMPRESSION
 
 from nucleiseg import images
-from nucleiseg.readers import tiff_pixels
+from nucleiseg.readers import tiff_pixels, tiff_streams
 
 DECODED = [COMPRESSION[name] for name in tiff_pixels.DECODED]
 REFUSED = [method for method in COMPRESSION if method not in DECODED]
@@ -140,8 +140,9 @@ def jpeg2000(image, mct):
     return imagecodecs.jpeg2k_encode(image, level=0, mct=mct, codecformat="j2k", reversible=True)
 
 
+@pytest.mark.parametrize("photometric", ["RGB", "YCBCR"])
 @pytest.mark.parametrize("method", ["APERIO_JP2000_YCBC", "APERIO_JP2000_RGB"])
-def test_slides_of_aperio_in_jpeg_2000_have_their_colours(read, rgb, method):
+def test_slides_of_aperio_in_jpeg_2000_have_their_colours(read, rgb, method, photometric):
     stored = rgb[:96, :80]
     if method == "APERIO_JP2000_YCBC":
         stored = cv2.cvtColor(stored, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]]
@@ -152,8 +153,21 @@ def test_slides_of_aperio_in_jpeg_2000_have_their_colours(read, rgb, method):
     ]
     options = {"photometric": "rgb", "tile": (48, 80), "compression": COMPRESSION[method]}
     data = encoded(parts, (96, 80, 3), **options)
+    colours = tifffile.PHOTOMETRIC[photometric]
+    data = patched(data, "PhotometricInterpretation", colours)
     # Y, Cb, Cr are rounded to whole levels, and back.
     np.testing.assert_allclose(read(data).astype(int), rgb[:96, :80], atol=2)
+
+
+def test_what_the_decoder_of_jpeg_2000_makes_rgb_is_not_converted_again(rgb):
+    assert not tiff_streams.is_rgb(jpeg2000(rgb, mct=False))
+    assert tiff_streams.is_rgb(jpeg2000(rgb, mct=True))
+    subsampled = bytearray(jpeg2000(rgb, mct=False))
+    subsampled[46] = subsampled[49] = 2  # columns to a sample of Cb and Cr
+    assert tiff_streams.is_rgb(bytes(subsampled))
+    for colours, converted in (("SYCC", True), ("SRGB", False)):
+        options = {"mct": False, "codecformat": "jp2", "colorspace": colours, "reversible": True}
+        assert tiff_streams.is_rgb(imagecodecs.jpeg2k_encode(rgb, **options)) == converted
 
 
 def test_ycbcr_without_a_decoder_that_makes_it_rgb_is_refused(refused, rgb):
