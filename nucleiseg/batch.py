@@ -20,6 +20,7 @@ from nucleiseg.names import printable
 from nucleiseg.outputs import Format, Result
 from nucleiseg.outputs.report import Report
 from nucleiseg.outputs.result import beside
+from nucleiseg.readers import versions
 from nucleiseg.records import Records, Source
 from nucleiseg.segmenter import Segmenter
 
@@ -189,6 +190,7 @@ def settings(
         **{name: value for name, value in size.items() if value is not None},
         "channel": selection.channel,
         "axes": selection.axes,
+        "decoders": versions(),
     }
 
 
