@@ -28,7 +28,7 @@ tell whether the background is dark, which takes 0.02 ms."""
 
 
 def check(image: NDArray[Any]) -> None:
-    """Raise an error if the colours of an image are different stains, of which one has to be chosen.
+    """Raise an error if the colours of an image are different stains.
 
     Parameters
     ----------

@@ -30,8 +30,8 @@ Look = Literal["small", "sure"]
 whole and no noise."""
 
 PERCENTILES = (1.0, 99.8)
-"""Intensities between these percentiles of the image are stretched to 0..255 before the network.
-Nuclei can be a few thousandths of a sparse fluorescence field, so the upper one is near the end."""
+"""The limits of a field full of nuclei, which become 0 and 255: see ``csrc/kernels/limits.h``. Nuclei
+can be a few thousandths of a fluorescence field, so the upper one is near the end."""
 
 
 class ModelError(ValueError):
@@ -61,7 +61,7 @@ class Model:
         The maps of a stride-aligned cell depend on this many pixels around it, a multiple of
         the stride.
     percentiles : tuple of float
-        Intensities between these percentiles are stretched to 0..255.
+        Of a field full of nuclei, which become 0 and 255.
     mpp : float
         Micrometres a pixel at which it is at its best.
     diameter : float

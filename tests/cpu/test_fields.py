@@ -1,4 +1,4 @@
-"""Fields whose nuclei are clear, however empty, clean or spoilt they are; and fields without any."""
+"""Fields whose nuclei are clear, however empty or spoilt they are; and fields without any."""
 
 import cv2
 import numpy as np
