@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import backends, scaling, tiling
+from nucleiseg import backends, magnified, memory, scaling, tiling
 from nucleiseg.backends import Array, Backend, Levels, Steps
+from nucleiseg.magnified import OwnSize
 from nucleiseg.model import Model
-from nucleiseg.scaling import Scale, Seen
+from nucleiseg.scaling import Resized, Scale, Seen
 
 if TYPE_CHECKING:
     from nucleiseg.analysis import Analysis
@@ -337,6 +338,8 @@ class Segmenter:
         with self._backend.session(to_host) as steps:
             array = steps.array(image, "image")
             if wanted == 1:
+                if isinstance(array, np.ndarray):
+                    memory.check(array.shape, outputs, wanted)
                 work = partial(self._everything, steps, outputs)
                 return 1.0, steps.finish(*steps.repeat(self._key(*outputs), array, work))
             if wanted is None:
@@ -377,32 +380,51 @@ class Segmenter:
         outputs: tuple[Output, ...],
     ) -> tuple[Array, ...]:
         """Make the outputs at the image's own size, with maps at that scale if there are some."""
+        if scale != 1 or isinstance(image, np.ndarray):
+            memory.check(image.shape, outputs, scale)
         if scale == 1 and maps is None:
             return self._as_it_is(steps, image, levels, outputs)
         if scale == 1:
             work = partial(self._outputs, steps, outputs)
             results: tuple[Array, ...] = steps.repeat(self._key("decode", *outputs), maps, work)
             return results
+        if scale < 1:
+            return self._magnified(steps, image, levels, scale, maps, outputs)
         if maps is None:
             maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
-        shape = image.shape[:2]
-        return tuple(self._own_size(steps, maps, output, scale, shape) for output in outputs)
+        if maps.shape[:2] != image.shape[:2]:
+            # The host resizes, on a GPU too: OpenCV's rules are part of the answer.
+            maps = scaling.restored(steps.host(maps)[0], image.shape[:2], smooth=True)
+        return tuple(self._decode(steps, maps, output, scale) for output in outputs)
 
-    def _own_size(
-        self, steps: Steps, maps: Array, output: Output, scale: float, shape: tuple[int, int]
-    ) -> Array:
-        """Make an output, at the image's own size, of maps at the network's.
+    def _magnified(
+        self,
+        steps: Steps,
+        image: Array,
+        levels: Levels,
+        scale: float,
+        maps: Array | None,
+        outputs: tuple[Output, ...],
+    ) -> tuple[Array, ...]:
+        """Make the outputs of an image that the network sees magnified, on the host."""
+        shape, seen = image.shape[:2], scaling.size(image.shape, scale)
+        own = OwnSize(outputs, shape, seen, self.model, self.threads)
+        if maps is None and (seen[0] * seen[1] <= WHOLE or steps.is_blank(levels)):
+            maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
+        if maps is not None:
+            own.add(steps.host(maps)[0])
+            return own.results()
+        picture = Resized(steps.host(image)[0], scale, self.threads)
+        for band in self._plan(picture, magnified.band_rows(shape, seen)).bands:
+            self._add_band(steps, levels, picture, band, own)
+        return own.results()
 
-        The host resizes, on a GPU too: OpenCV's rules are part of the answer.
-        """
-        if scale < 1 and output != "maps":
-            # Small nuclei that touch would run into one if their maps were shrunk.
-            decoded = self._decode(steps, maps, output)
-            same = decoded.shape[:2] == shape
-            return decoded if same else _shrunk(steps.host(decoded)[0], shape)
-        if maps.shape[:2] != shape:
-            maps = scaling.restored(steps.host(maps)[0], shape, smooth=True)
-        return self._decode(steps, maps, output, scale)
+    def _add_band(
+        self, steps: Steps, levels: Levels, image: Resized, band: tiling.Band, own: OwnSize
+    ) -> None:
+        maps = steps.empty("maps", (band.kept[1] - band.kept[0], image.shape[1], 2), np.uint8)
+        self._fill(steps, levels, image, band, maps)
+        own.add(steps.host(maps)[0])
 
     def _decode(self, steps: Steps, maps: Array, output: Output, scale: float = 1.0) -> Array:
         if output == "maps":
@@ -470,10 +492,13 @@ class Segmenter:
         return Seen(scaling.diameters(labels[:middle]), scaling.diameters(labels[middle:]), pixels)
 
     def _maps_at(self, steps: Steps, levels: Levels, image: NDArray[Any], scale: float) -> Array:
-        work = partial(self._maps, steps, levels)
-        return steps.repeat(self._key("maps"), scaling.resized(image, scale), work)
+        picture = Resized(image, scale, self.threads)
+        if picture.shape[0] * picture.shape[1] > WHOLE:
+            return self._maps(steps, levels, picture)
+        seen = image if scale == 1 else picture[:, :]
+        return steps.repeat(self._key("maps"), seen, partial(self._maps, steps, levels))
 
-    def _maps(self, steps: Steps, levels: Levels, image: Array) -> Array:
+    def _maps(self, steps: Steps, levels: Levels, image: Array | Resized) -> Array:
         shape = (*image.shape[:2], 2)
         if steps.is_blank(levels):
             return steps.zeros("maps", shape, np.uint8)
@@ -495,20 +520,22 @@ class Segmenter:
             steps.mask(maps, mask[top:bottom])
         return mask
 
-    def _plan(self, image: Array) -> tiling.Plan:
+    def _plan(self, image: Array | Resized, rows: int | None = None) -> tiling.Plan:
+        """Return the tiles of an image, none higher than so many rows."""
         height, width = image.shape[:2]
-        return tiling.plan(height, width, self.tile, self.model.halo, self.model.stride)
+        stride = self.model.stride
+        tall = self.tile if rows is None else min(self.tile, rows // stride * stride)
+        return tiling.plan(height, width, self.tile, self.model.halo, stride, tall)
 
     def _fill(
-        self, steps: Steps, levels: Levels, image: Array, band: tiling.Band, maps: Array
+        self, steps: Steps, levels: Levels, image: Array | Resized, band: tiling.Band, maps: Array
     ) -> None:
         """Run the network on one row of tiles and write what they keep of their maps."""
-        rows = image[slice(*band.rows)]
         for first in range(0, len(band.sources), self.batch):
             some = slice(first, first + self.batch)
-            # Of a wide image only what these tiles see is stretched at once, to save memory.
-            columns, sources = tiling.seen(band.sources[some], band.size[1], rows.shape[1])
-            picture = steps.normalize(rows[:, columns], levels)
+            # Only what these tiles see is resized and stretched at once, to save memory.
+            columns, sources = tiling.seen(band.sources[some], band.size[1], image.shape[1])
+            picture = steps.normalize(image[slice(*band.rows), columns], levels)
             tiles = steps.gather(picture, sources, *band.size)
             cells = steps.infer(tiles)
             steps.assemble(cells, band.targets[some], band.cores[some], maps)
@@ -558,12 +585,6 @@ def _read(image: Image) -> Any:
 
         return next(images.open(image)).array
     return image
-
-
-def _shrunk(decoded: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    if decoded.dtype == np.bool_:
-        return scaling.restored(decoded.view(np.uint8), shape, smooth=False).view(np.bool_)
-    return scaling.renumbered(scaling.restored(decoded, shape, smooth=False))
 
 
 def _check_output(output: str, accepted: tuple[str, ...]) -> None:
