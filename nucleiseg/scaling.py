@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ from nucleiseg._native import cpu
 from nucleiseg.model import Model
 
 Scale = float | Literal["auto"]
+
+
+class Size(TypedDict, total=False):
+    """How large nuclei are: one of these, as `nucleiseg.Segmenter.segment` takes them."""
+
+    scale: Scale
+    mpp: float | None
+    diameter: float | None
+
 
 LARGEST, SMALLEST = 32.0, 1 / 4
 """Limits of a scale: the image is shrunk at most 32 times a side, or magnified four times."""

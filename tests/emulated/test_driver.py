@@ -138,7 +138,7 @@ class TestAnswers:
             check(machine, image)
 
     def test_images_too_large_to_be_looked_at_as_a_whole(self, machine, monkeypatch):
-        monkeypatch.setattr("nucleiseg.segmenter.WHOLE", 20_000)
+        monkeypatch.setattr("nucleiseg.driver.WHOLE", 20_000)
         monkeypatch.setattr("nucleiseg.scaling.WINDOW", 64)
         image = example("fluorescence_wide")[:180, :260]
         large = np.kron(image[:80, :100], np.ones((3, 3), np.uint8))
