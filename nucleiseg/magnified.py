@@ -89,7 +89,7 @@ class OwnSize:
 
     def _add(self, maps: NDArray[np.uint8]) -> None:
         end = self._first + len(maps)
-        done = end if end == self._height else end - REACH
+        done = end if end == self._height else max(0, end - REACH)
         for maker in self._makers:
             maker.take(maps, self._first, done)
         kept = min(len(maps), 2 * REACH)

@@ -433,10 +433,10 @@ class Segmenter(Driver):
 
 
 def _load(path: Path, checksum: str, settings: dict[str, Any]) -> Segmenter:
-    segmenter = Segmenter(path, **settings)
-    if segmenter.model.checksum != checksum:
+    model = Model.load(path)
+    if model.checksum != checksum:
         raise ModelError(f"model: {path} is not the file of the Segmenter that was pickled")
-    return segmenter
+    return Segmenter(model, **settings)
 
 
 _default: Segmenter | None = None

@@ -168,10 +168,10 @@ std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::array
 
 int32_t keep_largest_pieces(const py::object& labels) {
   const py::array array = output_argument(labels, "labels", "int32");
+  check_not_empty(array, "labels");
   if (array.ndim() != 2 || !is_dense_from(array, 0)) {
     fail_value("labels", shape_text(array), "is (H, W), C-contiguous");
   }
-  check_not_empty(array, "labels");
   label_count(labels_view(array), 1);
   auto* ids = static_cast<int32_t*>(const_cast<void*>(array.data()));
   const GilReleased release;

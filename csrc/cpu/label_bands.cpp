@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <utility>
 
 #include "cpu/label_join.h"
@@ -12,7 +13,31 @@ namespace nucleiseg::cpu {
 namespace {
 
 constexpr int64_t kStripPixels = 1 << 19;
-constexpr int64_t kStripRows = 64;  // a strip's outer rows stay in memory
+constexpr int64_t kStripRows = 128;  // a strip's outer rows stay in memory
+
+// Keeps the passes of a greatest spanning forest, the only ones that can join basins: beside
+// another pass there is a way between its ends of higher ones alone. If all of these joined basins,
+// it has nothing left to join. If one did not, what lies at either end of the way has a peak that
+// stands out above that one, and so above a lower one.
+void keep_spanning_passes(Strip& strip) {
+  std::sort(strip.passes.begin(), strip.passes.end(),
+            [](const Pass& a, const Pass& b) { return a.key > b.key; });
+  std::vector<int32_t> parents(strip.basins.size());
+  std::iota(parents.begin(), parents.end(), 0);
+  const auto find = [&](int32_t basin) {
+    const auto parent = [&](int32_t i) -> int32_t& { return parents[static_cast<size_t>(i)]; };
+    while (parent(basin) != basin) basin = parent(basin) = parent(parent(basin));
+    return basin;
+  };
+  const auto end = std::remove_if(strip.passes.begin(), strip.passes.end(), [&](const Pass& pass) {
+    const int32_t from = find(pass.from);
+    const int32_t to = find(pass.to);
+    parents[static_cast<size_t>(from)] = to;
+    return from == to;
+  });
+  strip.passes.erase(end, strip.passes.end());
+  strip.passes.shrink_to_fit();
+}
 
 // Of a strip whose labels are painted: what the strips above and below it see.
 void keep_outer_rows(Strip& strip) {
@@ -23,7 +48,6 @@ void keep_outer_rows(Strip& strip) {
   }
   strip.pieces.shrink_to_fit();
   strip.basins.shrink_to_fit();
-  strip.passes.shrink_to_fit();
 }
 
 }  // namespace
@@ -64,6 +88,7 @@ void LabelBands::add(const ImageView& maps, int64_t end, int threads) {
     for (auto i = static_cast<size_t>(from); i < static_cast<size_t>(to); ++i) {
       paint(strips_[first + i], before[i]);
       keep_outer_rows(strips_[first + i]);
+      keep_spanning_passes(strips_[first + i]);
     }
   });
 }
