@@ -23,6 +23,9 @@ WHOLE = 3072 * 3072
 """Pixels up to which the first look at an image takes in all of it: where nothing needs resizing
 that look is the answer. Of larger images a few windows are looked at, under 5 % of the area."""
 
+MOST_SIDE, MOST_PIXELS = 1 << 20, 1 << 31
+"""What resizing takes at most, and labels, of an image or of what the network sees of it."""
+
 LOOKS = 3
 """Scales that "auto" tries before it takes the last."""
 
@@ -58,22 +61,17 @@ class Driver:
         with self._backend.session(to_host) as steps:
             array = steps.array(image, "image")
             if wanted is not None:
-                self._check_memory(array, outputs, wanted)
+                _check_size(array, outputs, wanted)
             if wanted == 1:
                 work = partial(self._everything, steps, outputs)
                 return 1.0, steps.finish(*steps.repeat(self._key(*outputs), array, work))
             if wanted is None:
                 levels, scale, maps = self._look(steps, array)
-                self._check_memory(array, outputs, scale)
+                _check_size(array, outputs, scale)
             else:
                 levels, scale, maps = steps.percentiles(array), wanted, None
             results = self._at_scale(steps, array, levels, scale, maps, outputs)
             return scale, steps.finish(levels, results)
-
-    def _check_memory(self, image: Array, outputs: tuple[Output, ...], scale: float) -> None:
-        """Refuse what does not fit into the host's memory. A GPU refuses by itself."""
-        if scale != 1 or isinstance(image, np.ndarray):
-            memory.check(image.shape, outputs, scale)
 
     def _key(self, *what: str) -> tuple[Any, ...]:
         """Name work that is the same for all images of one shape."""
@@ -263,3 +261,21 @@ class Driver:
             tiles = steps.gather(picture, sources, *band.size)
             cells = steps.infer(tiles)
             steps.assemble(cells, band.targets[some], band.cores[some], maps)
+
+
+def _check_size(image: Array, outputs: tuple[Output, ...], scale: float) -> None:
+    """Refuse what the kernels cannot count or the host's memory cannot hold.
+
+    A GPU refuses by itself what does not fit into its own.
+    """
+    height, width = scaling.size(image.shape, scale)
+    pixels = max(height * width, image.shape[0] * image.shape[1])
+    fits = scale == 1 or max(height, width) <= MOST_SIDE
+    if not fits or ("labels" in outputs and pixels >= MOST_PIXELS):
+        raise ValueError(
+            f"image: got {image.shape[0]} x {image.shape[1]} pixels, which the network would see "
+            f"as {height} x {width} at scale {scale:.3g}; accepted are fewer than 2**31 pixels, "
+            "and sides of up to 2**20 where the image is resized: cut it into parts"
+        )
+    if scale != 1 or isinstance(image, np.ndarray):
+        memory.check(image.shape, outputs, scale)

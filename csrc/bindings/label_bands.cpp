@@ -157,9 +157,11 @@ std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::array
                                   const py::array_t<int64_t>& columns, int nucleus_threshold,
                                   int marker_threshold, int prominence, int64_t min_area,
                                   int min_peak) {
-  if (height < 1 || width < 1 || height > std::numeric_limits<int32_t>::max() / width) {
+  constexpr int64_t kMostSide = int64_t{1} << 20;
+  if (height < 1 || width < 1 || height > kMostSide || width > kMostSide ||
+      height > std::numeric_limits<int32_t>::max() / width) {
     fail_value("height, width", std::to_string(height) + ", " + std::to_string(width),
-               "are 1 or more each, and fewer than 2**31 pixels");
+               "are 1 to 2**20 each, and fewer than 2**31 pixels");
   }
   return std::make_unique<Bands>(
       height, width, rows, columns,

@@ -54,11 +54,12 @@ References
 using Part = std::optional<std::pair<int64_t, int64_t>>;
 
 constexpr int64_t kMostChannels = 4;
-constexpr int64_t kMostPixels = int64_t{1} << 31;  // a side
+constexpr int64_t kMostSide = int64_t{1} << 20;
+constexpr int64_t kMostPixels = int64_t{1} << 31;  // at once
 
 void check_side(int64_t value, int64_t least, const char* name) {
-  if (value < least || value >= kMostPixels) {
-    fail_value(name, std::to_string(value), "is " + std::to_string(least) + " to 2**31 - 1");
+  if (value < least || value > kMostSide) {
+    fail_value(name, std::to_string(value), "is " + std::to_string(least) + " to 2**20");
   }
 }
 
@@ -98,6 +99,9 @@ py::array resize(const py::object& image, int64_t height, int64_t width, const P
                    " of the whole",
                "are rows " + std::to_string(needed.begin) + " to " + std::to_string(needed.end) +
                    ", which are needed");
+  }
+  if ((row_end - row_begin) * (column_end - column_begin) > kMostPixels) {
+    fail_value("rows, columns", "more than 2**31 pixels", "are fewer at once");
   }
   std::vector<py::ssize_t> shape = {row_end - row_begin, column_end - column_begin};
   if (array.ndim() == 3) shape.push_back(array.shape(2));

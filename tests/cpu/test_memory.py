@@ -99,7 +99,7 @@ class TestRefusal:
         ("output", "size", "words"),
         [
             ("labels", {"scale": 1}, "about 2.4 GB of memory are needed at scale 1"),
-            ("labels", {"scale": 0.25}, "about 3.9 GB of memory are needed at scale 0.25"),
+            ("labels", {"scale": 0.5}, "about 3.9 GB of memory are needed at scale 0.5"),
             ("maps", {"mpp": 0.499}, "about 1.5 GB of memory are needed at scale 0.601"),
             ("mask", {"scale": 2}, "about 1.1 GB of memory are needed at scale 2"),
         ],
@@ -123,3 +123,19 @@ class TestRefusal:
     def test_small_images_are_not_checked(self, segmenter, monkeypatch):
         monkeypatch.setattr(memory, "free", None)
         memory.check((4000, 4000), ("mask", "labels"), 0.25)
+
+    @pytest.mark.parametrize(
+        ("shape", "scale", "seen"),
+        [
+            ((12_000, 12_000), 0.25, "48000 x 48000 at scale 0.25"),
+            ((50_000, 50_000), 1, "50000 x 50000 at scale 1"),
+            ((50_000, 50_000), 2, "25000 x 25000 at scale 2"),
+            ((2, 700_000), 0.5, "4 x 1400000 at scale 0.5"),
+        ],
+    )
+    def test_what_is_too_large_to_be_counted(self, segmenter, shape, scale, seen):
+        message = (
+            f"image: got {shape[0]} x {shape[1]} pixels, which the network would see as {seen};"
+        )
+        with pytest.raises(ValueError, match=message):
+            segmenter.segment(self.large(*shape), "labels", scale=scale)

@@ -85,6 +85,7 @@ def test_wrong_bands_are_named():
     [
         ((0, 8, [0], [0]), "height, width: got 0, 8"),
         ((2**16, 2**16, [0], [0]), "height, width: got 65536, 65536; .* fewer than 2"),
+        ((1, 2**20 + 1, [0], [0]), "height, width: got 1, 1048577; accepted are 1 to 2"),
         ((8, 8, [], [0]), r"rows: got shape \(0,\)"),
         ((8, 8, [0, 8], [0]), "rows: got numbers that are not in order or not inside"),
         ((8, 8, [0], [3, 2]), "columns: got numbers that are not in order or not inside"),

@@ -105,7 +105,8 @@ def test_the_thread_count_does_not_matter(rng, threads):
     [
         ({"height": 0}, "height: got 0; accepted is 1 to"),
         ({"width": -3}, "width: got -3; accepted is 1 to"),
-        ({"height": 2**31}, "height: got 2147483648; accepted"),
+        ({"height": 2**20 + 1}, r"height: got 1048577; accepted is 1 to 2\*\*20"),
+        ({"height": 2**20, "width": 2**20}, r"rows, columns: got more than 2\*\*31 pixels"),
         ({"rows": (2, 2)}, "rows: got 2, 2; accepted is 0 <= first < last <= 5"),
         ({"columns": (0, 8)}, "columns: got 0, 8; accepted is 0 <= first < last <= 7"),
         ({"above": -1}, "above: got -1; accepted is 0 to"),
