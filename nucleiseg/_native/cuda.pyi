@@ -134,9 +134,7 @@ def limits(
     workspace: CudaArray,
     out: CudaArray | None = None,
 ) -> Buffer: ...
-def check_limits(
-    limits: NDArray[np.float64], values: int
-) -> tuple[float, float, float, float]: ...
+def check_limits(limits: NDArray[np.float64], values: int) -> tuple[float, float, float, float]: ...
 def normalize(
     image: CudaArray,
     low: float | None = None,

@@ -127,7 +127,13 @@ class Backend(Protocol):
         ...
 
 
-def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
+def choose(
+    device: str | Backend,
+    model: Model,
+    threads: int | None,
+    tile: int | None = None,
+    batch: int | None = None,
+) -> Backend:
     """Make the backend for a device.
 
     Parameters
@@ -137,16 +143,24 @@ def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
     model : Model
     threads : int or None
         Processor threads; all that this process may use when None.
+    tile, batch : int, optional
+        What the backend is to take. "auto" passes over a GPU whose engine does not.
 
     Raises
     ------
     ValueError
-        An unknown device, or fewer than one thread.
+        An unknown device, fewer than one thread, or a tile or batch that the backend does not take.
     RuntimeError
         ``device="cuda"`` or "gpu" where no GPU can be used; it says what is missing.
     """
-    if not isinstance(device, str):
-        return device
+    backend = _named(device, model, threads, tile, batch) if isinstance(device, str) else device
+    check_sizes(backend, tile, batch)
+    return backend
+
+
+def _named(
+    device: str, model: Model, threads: int | None, tile: int | None, batch: int | None
+) -> Backend:
     if device not in DEVICES:
         raise ValueError(f"device: got {device!r}; accepted are {', '.join(map(repr, DEVICES))}")
     if threads is not None and threads < 1:
@@ -154,16 +168,34 @@ def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
     threads = available_threads() if threads is None else threads
     if device == "cpu":
         return _on_the_cpu(model, threads, unused="")
-    found = parts.find()
-    lacking = parts.lacking(found)
-    if not lacking:
-        try:
-            return _on_the_gpu(model, threads)
-        except (ImportError, RuntimeError) as error:
-            lacking = str(error)
+    there = True
+    try:
+        found = parts.find()
+        there, lacking = found[0].there, parts.lacking(found)
+        if not lacking:
+            backend = _on_the_gpu(model, threads)
+            if device == "auto":
+                check_sizes(backend, tile, batch)
+            return backend
+    # Whatever keeps a GPU from being used, the processor will do.
+    except Exception as error:
+        lacking = " ".join(str(error).split()) or type(error).__name__
+        if device != "auto":
+            raise RuntimeError(f"device: {device!r} was asked for, but {lacking}") from error
     if device != "auto":
         raise RuntimeError(f"device: {device!r} was asked for, but {lacking}")
-    return _on_the_cpu(model, threads, unused=lacking if found[0].there else "")
+    return _on_the_cpu(model, threads, unused=lacking if there else "")
+
+
+def check_sizes(backend: Backend, tile: int | None, batch: int | None) -> None:
+    """Refuse a tile or a batch that is larger than the backend takes, or not above 0."""
+    sizes = (("tile", tile, backend.largest_tile), ("batch", batch, backend.largest_batch))
+    for name, value, largest in sizes:
+        if value is not None and (value < 1 or (largest is not None and value > largest)):
+            limit = (
+                "or more" if largest is None else f"to {largest}, which the engine was built for"
+            )
+            raise ValueError(f"{name}: got {value}; accepted is 1 {limit}")
 
 
 def _on_the_gpu(model: Model, threads: int) -> Backend:

@@ -101,8 +101,11 @@ class Lane:
         return self._image
 
     def host(self, *values: Any) -> list[NDArray[Any]]:
-        """Download arrays, to be read until the next step."""
-        found = [self._downloaded(value, f"host {i}") for i, value in enumerate(values)]
+        """Download arrays, to be read until the next step; the image's own, until its end."""
+        names = (
+            "source" if value is self._image else f"host {i}" for i, value in enumerate(values)
+        )
+        found = [self._downloaded(*each) for each in zip(values, names, strict=True)]
         self._last.synchronize()
         return found
 
@@ -136,6 +139,7 @@ class Lane:
 
     def normalize(self, image: Any, limits: Any) -> Any:
         """Stretch the range between the limits to 0..255: (H, W, 3) uint8."""
+        image = self._there(image, "resized")
         stream = self._on(self._work)
         picture = self.empty("picture", (*image.shape[:2], 3), np.uint8)
         return self._kernels.normalize(image, limits=limits, stream=stream, out=picture)
@@ -246,7 +250,11 @@ class Lane:
         blank = limits is not None and self.is_blank(limits)
         if not self._to_host:
             return tuple(self._cleared(array) if blank else array for array in given)
-        return tuple(np.zeros_like(array) if blank else array.copy() for array in given)
+        if blank:
+            return tuple(np.zeros_like(array) for array in given)
+        # What the host made is its own already.
+        pairs = zip(given, results, strict=True)
+        return tuple(array if array is result else array.copy() for array, result in pairs)
 
     def _taken_home(self, result: Any, name: str) -> NDArray[Any]:
         return self._downloaded(result, name)

@@ -1,11 +1,15 @@
+import hashlib
 import itertools
 import json
+import multiprocessing
+import pickle
 import shutil
 import subprocess
 import sys
 import threading
 import tracemalloc
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +151,22 @@ def test_map_gives_what_segment_gives_in_order(segmenter):
         np.testing.assert_array_equal(labels, segmenter.segment(path, "labels"))
 
 
+@pytest.mark.parametrize("size", [{"scale": 1.5}, {"mpp": 0.2}, {"diameter": 50}, {}])
+def test_map_takes_a_size_that_holds_for_every_image(segmenter, size):
+    found = list(segmenter.map(EXAMPLES[:3], "labels", **size))
+    for path, labels in zip(EXAMPLES, found, strict=False):
+        np.testing.assert_array_equal(labels, segmenter.segment(path, "labels", **size))
+
+
+def test_map_refuses_a_wrong_size_before_the_first_image(segmenter):
+    for size, message in (
+        ({"mpp": -1}, "mpp: got -1; accepted are numbers above 0"),
+        ({"scale": 2, "diameter": 30}, "diameter and scale: got both"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            segmenter.map(iter(()), **size)
+
+
 def test_map_takes_an_endless_stream_and_reads_only_a_little_ahead(segmenter):
     image = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     taken = []
@@ -248,6 +268,42 @@ def copied_model(tmp_path):
 def test_a_model_may_lie_anywhere(copied_model, segmenter):
     copied = Segmenter(copied_model).segment(EXAMPLES[0], "maps")
     np.testing.assert_array_equal(copied, segmenter.segment(EXAMPLES[0], "maps"))
+
+
+def test_it_can_be_pickled_and_keeps_its_settings(copied_model, tissue):
+    segmenter = Segmenter(copied_model, device="cpu", threads=1, tile=512, batch=2)
+    again = pickle.loads(pickle.dumps(segmenter))
+    assert again.model == segmenter.model
+    for name in ("backend_name", "threads", "tile", "batch"):
+        assert getattr(again, name) == getattr(segmenter, name)
+    expected = segmenter.segment(tissue, "labels")
+    np.testing.assert_array_equal(again.segment(tissue, "labels"), expected)
+
+
+def test_processes_may_share_one(segmenter):
+    """Processes that are started afresh, as those of dask are."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context) as pool:
+        found = list(pool.map(segmenter.segment, EXAMPLES[:2]))
+    for path, mask in zip(EXAMPLES, found, strict=False):
+        np.testing.assert_array_equal(mask, segmenter.segment(path))
+
+
+def test_one_that_was_pickled_with_another_model_is_refused(copied_model):
+    pickled = pickle.dumps(Segmenter(copied_model, device="cpu"))
+    description = copied_model.with_suffix(".json")
+    copied_model.write_bytes(copied_model.read_bytes() + b"\0")
+    checksum = hashlib.sha256(copied_model.read_bytes()).hexdigest()
+    content = json.loads(description.read_text()) | {"sha256": checksum}
+    description.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"model: .* is not the file of the Segmenter that was"):
+        pickle.loads(pickled)
+
+
+def test_one_with_a_backend_of_its_own_cannot_be_pickled(segmenter):
+    own = Segmenter(device=segmenter._backend)
+    with pytest.raises(TypeError, match="device: a Segmenter with a Backend of its own cannot be"):
+        pickle.dumps(own)
 
 
 def test_a_corrupted_model_is_refused_by_its_checksum(copied_model):
