@@ -9,7 +9,7 @@ import io
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
@@ -211,7 +211,9 @@ def segment(
     running = batch.run(segmenter, todo, formats, size, selection, report, records, at_once)
     outcomes = _watched(running, len(todo), output)
     seconds = time.perf_counter() - begin
-    failures = _failures(outcomes, todo)
+    for line in _lines(todo, {each.image: each.doubt for each in outcomes if each.doubt}):
+        _say(f"doubtful intensities in {line}")
+    failures = _lines(todo, {each.image: each.failure for each in outcomes if each.failure})
     if report:
         failures += _write(report, output / "report.html", segmenter, formats, size)
     for line in failures:
@@ -419,9 +421,8 @@ def _say(message: str) -> None:
     print(f"nucleiseg: {printable(message)}", file=sys.stderr)
 
 
-def _failures(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[str]:
-    """One line an image that failed, in the order of the jobs."""
-    reasons = {outcome.image: outcome.failure for outcome in outcomes if outcome.failure}
+def _lines(jobs: Sequence[Job], reasons: Mapping[Path, str]) -> list[str]:
+    """Return a line for each image that there is a reason to name, in the order of the jobs."""
     lines = (f"{job.image}: {reasons[job.image]}" for job in jobs if job.image in reasons)
     return [printable(line) for line in lines]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import magnified, memory, scaling, tiling
+from nucleiseg import magnified, memory, merged, scaling, tiling
 from nucleiseg.backends import AnyLimits, Array, Backend, Steps
+from nucleiseg.limits import Limits
 from nucleiseg.magnified import OwnSize
 from nucleiseg.model import Model
 from nucleiseg.scaling import Resized, Seen
@@ -28,6 +29,24 @@ MOST_SIDE, MOST_PIXELS = 1 << 20, 1 << 31
 
 LOOKS = 3
 """Scales that "auto" tries before it takes the last."""
+
+
+class Found(NamedTuple):
+    """What the network saw in one image.
+
+    Attributes
+    ----------
+    outputs : tuple of array
+        Those that were asked for.
+    scale : float
+        How far the network saw the image shrunk.
+    limits : Limits
+        The intensities that became 0 and 255.
+    """
+
+    outputs: tuple[Array, ...]
+    scale: float
+    limits: Limits
 
 
 class Driver:
@@ -56,22 +75,25 @@ class Driver:
 
     def _run(
         self, image: Any, outputs: tuple[Output, ...], wanted: float | None, to_host: bool
-    ) -> tuple[float, tuple[Array, ...]]:
-        """Return the scale of an image, which is found unless one is wanted, and its outputs."""
+    ) -> Found:
+        """Return the outputs of an image, at a scale that is found unless one is wanted."""
         with self._backend.session(to_host) as steps:
             array = steps.array(image, "image")
+            if isinstance(image, np.ndarray):
+                merged.check(image)
             if wanted is not None:
                 _check_size(array, outputs, wanted)
             if wanted == 1:
                 work = partial(self._everything, steps, outputs)
-                return 1.0, steps.finish(*steps.repeat(self._key(*outputs), array, work))
+                limits, results = steps.repeat(self._key(*outputs), array, work)
+                return Found(steps.finish(limits, results), 1.0, steps.known(limits))
             if wanted is None:
                 limits, scale, maps = self._look(steps, array)
                 _check_size(array, outputs, scale)
             else:
                 limits, scale, maps = steps.limits(array), wanted, None
             results = self._at_scale(steps, array, limits, scale, maps, outputs)
-            return scale, steps.finish(limits, results)
+            return Found(steps.finish(limits, results), scale, steps.known(limits))
 
     def _key(self, *what: str) -> tuple[Any, ...]:
         """Name work that is the same for all images of one shape."""

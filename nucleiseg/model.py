@@ -30,8 +30,8 @@ Look = Literal["small", "sure"]
 whole and no noise."""
 
 PERCENTILES = (1.0, 99.8)
-"""The limits of a field full of nuclei, which become 0 and 255: ``csrc/kernels/limits.h``. Nuclei can
-be a few thousandths of a fluorescence field, so the upper one is near the end."""
+"""The limits of a field full of nuclei, which become 0 and 255: ``csrc/kernels/limits.h``. Nuclei
+can be a few thousandths of a fluorescence field, so the upper one is near the end."""
 
 
 class ModelError(ValueError):

@@ -53,10 +53,13 @@ class Done:
     nuclei : int
     entry : dict or None
         Of the report, as `nucleiseg.outputs.report.collect.Entry.kept` gave it.
+    doubt : str
+        Why the image's limits may not be right; empty where they are.
     """
 
     nuclei: int
     entry: dict[str, Any] | None
+    doubt: str
 
 
 class Records:
@@ -107,7 +110,7 @@ class Records:
         if entry and not found.get("entry"):
             return None
         if all(_made(each, stem, found["files"]) for each in formats):
-            return Done(found["nuclei"], found.get("entry"))
+            return Done(found["nuclei"], found.get("entry"), found.get("doubt", ""))
         return None
 
     def begin(self, stem: Path, source: Source | None, formats: Sequence[Format]) -> dict[str, Any]:
@@ -132,6 +135,7 @@ class Records:
         files: Sequence[Path],
         nuclei: int,
         entry: Mapping[str, Any] | None,
+        doubt: str = "",
     ) -> None:
         """Say that a plane is done.
 
@@ -145,6 +149,8 @@ class Records:
         nuclei : int
         entry : mapping or None
             Of the report.
+        doubt : str
+            Why the image's limits may not be right.
         """
         made = {path.name: _sums(stem, path.name) for path in files}
         known = {**record["files"], **made}
@@ -154,6 +160,7 @@ class Records:
             if sums or stem.with_name(name).exists()
         }
         record["nuclei"] = nuclei
+        record["doubt"] = doubt
         record["entry"] = entry or record.get("entry")
         _write(self._path(stem), record)
         self._log.done(stem.relative_to(self.output))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nucleiseg import backends, scaling
 from nucleiseg.backends import Array, Backend
 from nucleiseg.driver import OUTPUTS, Driver, Output
+from nucleiseg.limits import Limits
 from nucleiseg.model import Model, ModelError
 from nucleiseg.scaling import Scale, Size
 
@@ -45,15 +46,19 @@ class Everything(NamedTuple):
     ----------
     mask : ndarray, (H, W) bool
     labels : ndarray, (H, W) int32
-    maps : ndarray, (H, W, 2) uint8
+    maps : ndarray, (H, W, 2) uint8, or None
+        None where they were not asked for.
     scale : float
         How far the network saw the image shrunk.
+    limits : Limits
+        The intensities that became 0 and 255, and whether they are doubtful.
     """
 
     mask: Mask
     labels: Labels
-    maps: Maps
+    maps: Maps | None
     scale: float
+    limits: Limits
 
 
 class Segmenter(Driver):
@@ -202,7 +207,7 @@ class Segmenter(Driver):
         """
         _check_output(output, OUTPUTS)
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        return self._run(_read(image), (output,), wanted, to_host)[1][0]
+        return self._run(_read(image), (output,), wanted, to_host).outputs[0]
 
     @overload
     def segment_both(
@@ -223,7 +228,7 @@ class Segmenter(Driver):
     ) -> tuple[Array, Array]:
         """Return the mask and the labels of one image; see `segment`."""
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        _, (mask, labels) = self._run(_read(image), ("mask", "labels"), wanted, to_host)
+        mask, labels = self._run(_read(image), ("mask", "labels"), wanted, to_host).outputs
         return mask, labels
 
     def segment_all(
@@ -233,11 +238,17 @@ class Segmenter(Driver):
         scale: Scale = "auto",
         mpp: float | None = None,
         diameter: float | None = None,
+        with_maps: bool = True,
     ) -> Everything:
-        """Give mask, labels, maps and scale of one image in one go; see `segment`."""
+        """Return all that there is to know of one image in one go; see `segment`.
+
+        Maps take time and memory on the way from a GPU and where the image is resized.
+        """
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        found, (mask, labels, maps) = self._run(_read(image), OUTPUTS, wanted, to_host=True)
-        return Everything(mask, labels, maps, found)
+        outputs = OUTPUTS if with_maps else OUTPUTS[:2]
+        found = self._run(_read(image), outputs, wanted, to_host=True)
+        mask, labels, maps = (*found.outputs, None)[: len(OUTPUTS)]
+        return Everything(mask, labels, maps, found.scale, found.limits)
 
     def analyze(
         self,
@@ -373,7 +384,7 @@ class Segmenter(Driver):
         _check_output(output, OUTPUTS)
         wanted = scaling.requested(scale, mpp, diameter, self.model)
         return self._map(
-            images, lambda image: self._run(_read(image), (output,), wanted, to_host)[1][0]
+            images, lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0]
         )
 
     def _map(self, images: Iterable[Image], do: Callable[[Image], _Result]) -> Iterator[_Result]:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -355,3 +356,19 @@ def test_help_names_every_command_and_loads_no_engine():
     shown = run("--help").stdout
     assert "segment" in shown
     assert "doctor" in shown
+
+
+def test_images_whose_limits_are_doubtful_are_named_also_when_they_were_done_before(tmp_path):
+    image = images.read(EXAMPLES / "fluorescence_small.png")
+    blank = np.random.default_rng(0).normal(243, 2, (99, 99, 3)).round().astype(np.uint8)
+    spoilt = image.astype(np.uint16) * 8
+    spoilt[:9, :9] = 65535
+    for name, array in (("blank", blank), ("plain", image), ("spoilt", spoilt)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), array)
+    for options in ([], ["--resume"]):
+        done = run("segment", str(tmp_path), "--output", str(tmp_path / "out"), *options)
+        assert done.returncode == 0
+        blank_line, spoilt_line = done.stderr.strip().splitlines()
+        named = f"nucleiseg: doubtful intensities in {tmp_path}"
+        assert blank_line == f"{named}/blank.png: nothing in it stands out from its noise"
+        assert spoilt_line.startswith(f"{named}/spoilt.png: 0.12% of its values are far beyond")
