@@ -37,12 +37,12 @@ ValueError
 py::array dense(const py::array& column) {
   switch (column.dtype().kind()) {
     case 'b':
-      return py::array_t<bool, py::array::c_style>::ensure(column);
+      return DenseArray<uint8_t>::ensure(column);
     case 'i':
-      return py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(column);
+      return DenseArray<int64_t>::ensure(column);
     case 'f':
       if (column.itemsize() <= static_cast<py::ssize_t>(sizeof(double))) {
-        return py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(column);
+        return DenseArray<double>::ensure(column);
       }
   }
   throw py::type_error("columns: got " + py::str(column.dtype()).cast<std::string>() +
@@ -51,7 +51,7 @@ py::array dense(const py::array& column) {
 
 cpu::CsvColumn view(const py::array& column) {
   const char kind = column.dtype().kind();
-  if (kind == 'b') return static_cast<const bool*>(column.data());
+  if (kind == 'u') return static_cast<const uint8_t*>(column.data());
   if (kind == 'i') return static_cast<const int64_t*>(column.data());
   return static_cast<const double*>(column.data());
 }
@@ -68,6 +68,7 @@ py::bytes csv_rows(const std::vector<py::array>& columns) {
     if (column.ndim() != 1 || column.size() != rows) {
       fail_value("columns", shape_text(column), "is (n,), of one n");
     }
+    check_memory(column, "columns");
     arrays.push_back(dense(column));
     views.push_back(view(arrays.back()));
   }

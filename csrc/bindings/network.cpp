@@ -73,7 +73,7 @@ Parameters
 tiles : numpy.ndarray
     (N, h, w, 3) uint8, C-contiguous; h and w are multiples of ``stride``.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
@@ -100,18 +100,22 @@ cpu::Kernel kernel_argument(const py::array& kernel, bool transposed) {
           kernel.shape(transposed ? 1 : 0)};
 }
 
+cpu::Rounding rounding_argument(const py::object& factors, const py::object& offsets) {
+  return {floats_argument(factors, "factors"), floats_argument(offsets, "offsets")};
+}
+
 py::array int8_argument(const py::object& value) { return array_argument(value, "kernel", "int8"); }
 
 int convolution(cpu::Network& network, const std::vector<int>& sources,
-                const std::vector<py::object>& kernels, const std::vector<float>& factors,
-                const std::vector<float>& offsets) {
+                const std::vector<py::object>& kernels, const py::object& factors,
+                const py::object& offsets) {
   std::vector<py::array> arrays;
   std::vector<cpu::Kernel> views;
   for (const py::object& kernel : kernels) {
     arrays.push_back(int8_argument(kernel));
     views.push_back(kernel_argument(arrays.back(), false));
   }
-  return network.convolution(sources, views, {factors, offsets});
+  return network.convolution(sources, views, rounding_argument(factors, offsets));
 }
 
 py::array run(const cpu::Network& network, const py::object& tiles, int threads) {
@@ -143,14 +147,14 @@ std::vector<std::string> convolution_levels() {
 
 void register_network(py::module_& module) {
   using cpu::Network;
-  using Floats = const std::vector<float>&;
+  using Floats = const py::object&;
   py::class_<Network>(module, "Network", kNetwork)
       .def(py::init<const std::string&>(), py::arg("level") = "")
       .def(
           "stem",
           [](Network& network, const py::object& kernel, Floats factors, Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.stem(kernel_argument(array, false), {factors, offsets});
+            return network.stem(kernel_argument(array, false), rounding_argument(factors, offsets));
           },
           py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kStem)
       .def("convolution", convolution, py::arg("sources"), py::arg("kernels"), py::arg("factors"),
@@ -160,7 +164,8 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.grow(source, kernel_argument(array, true), {factors, offsets});
+            return network.grow(source, kernel_argument(array, true),
+                                rounding_argument(factors, offsets));
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kGrow)
       .def("pool", &Network::pool, py::arg("source"), "The largest of each 2 x 2 pixels.")
@@ -169,7 +174,8 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            network.cells(source, kernel_argument(array, false), {factors, offsets});
+            network.cells(source, kernel_argument(array, false),
+                          rounding_argument(factors, offsets));
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kCells)
       .def_property_readonly("stride", &Network::stride)

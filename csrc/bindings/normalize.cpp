@@ -17,7 +17,7 @@ image : numpy.ndarray
 low, high : float
     Percentages, 0 <= low <= high <= 100.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
@@ -46,7 +46,7 @@ image : numpy.ndarray
 low, high : float
     The values that become 0 and 255. Where high <= low the output is all 0.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 out : numpy.ndarray, optional
     (H, W, 3) uint8, writable and C-contiguous, to write into.
 
@@ -78,6 +78,7 @@ void check_image(const py::object& image) { image_view(array_argument(image, "im
 py::tuple percentiles(const py::object& image, double low, double high, int threads) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
+  check_memory(array, "image");
   check_threads(threads);
   check_percentages(low, high);
   std::pair<double, double> found;
@@ -106,6 +107,7 @@ py::array normalize(const py::object& image, double low, double high, int thread
                     const py::object& out) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
+  check_memory(array, "image");
   check_threads(threads);
   const float low_limit = limit_argument(low, "low");
   const float high_limit = limit_argument(high, "high");

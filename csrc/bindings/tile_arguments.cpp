@@ -25,6 +25,7 @@ py::array rgb_argument(py::handle value) {
     fail_value("image", shape_text(image), "is (H, W, 3)");
   }
   check_not_empty(image, "image");
+  check_memory(image, "image");
   if (!is_dense_from(image, 1)) {
     fail_value("image", "an array with gaps in its rows", "is one contiguous in its last two axes");
   }

@@ -100,7 +100,7 @@ BufferPointer percentiles(const py::object& image, double low, double high,
 py::tuple check_limits(const py::object& limits, uint64_t values) {
   const py::array array = array_argument(limits, "limits", "float64");
   if (array.ndim() != 1 || array.shape(0) != 4) fail_value("limits", shape_text(array), "is (4,)");
-  const auto dense = py::array_t<double, py::array::c_style>::ensure(array);
+  const auto dense = DenseArray<double>::ensure(array);
   const double* const found = dense.data();
   if (found[2] > 0 || found[3] > 0) {
     cpu::fail_not_finite(static_cast<uint64_t>(found[2]), static_cast<uint64_t>(found[3]), values);
