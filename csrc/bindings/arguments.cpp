@@ -21,9 +21,6 @@ std::string type_text(py::handle value) {
   return py::str(py::type::handle_of(value).attr("__name__")).cast<std::string>();
 }
 
-// Up to this side a nucleus's sums of squared coordinates fit 64 bits.
-constexpr py::ssize_t kMaxSide = py::ssize_t{1} << 17;
-
 // A row is made for every label up to the greatest, so that one must be no mistake: more nuclei
 // than any slide has, or than the image has pixels.
 constexpr int64_t kMaxLabel = int64_t{1} << 21;

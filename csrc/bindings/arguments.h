@@ -26,6 +26,9 @@ using DenseArray = py::array_t<T, py::array::c_style | py::array::forcecast |
 
 std::string shape_text(const py::array& array);
 
+// Pixels of a side. Up to here a nucleus's sums of squared coordinates fit 64 bits.
+constexpr int64_t kMaxSide = int64_t{1} << 17;
+
 constexpr int kMostThreads = 1024;  // of one call; each is a thread of the system
 void check_threads(int threads);
 void check_percentages(double low, double high);

@@ -56,15 +56,21 @@ cpu::CsvColumn view(const py::array& column) {
   return static_cast<const double*>(column.data());
 }
 
-py::bytes csv_rows(const std::vector<py::array>& columns) {
+py::bytes csv_rows(const py::sequence& columns) {
   // A line of one empty field would be an empty line, which readers skip.
-  if (columns.size() < 2) {
-    fail_value("columns", std::to_string(columns.size()) + " of them", "is two or more");
+  constexpr size_t kMostColumns = 10000;
+  if (columns.size() < 2 || columns.size() > kMostColumns) {
+    fail_value("columns", std::to_string(columns.size()) + " of them",
+               "are 2 to " + std::to_string(kMostColumns));
   }
-  const py::ssize_t rows = columns[0].ndim() == 1 ? columns[0].size() : 0;
+  const py::array first = array_argument(columns[0], "columns");
+  const py::ssize_t rows = first.ndim() == 1 ? first.size() : 0;
+  constexpr int64_t kBytesANumber = 20;
+  check_bytes({static_cast<int64_t>(columns.size()), rows, kBytesANumber}, "columns");
   std::vector<py::array> arrays;
   std::vector<cpu::CsvColumn> views;
-  for (const py::array& column : columns) {
+  for (const py::handle one : columns) {
+    const py::array column = array_argument(one, "columns");
     if (column.ndim() != 1 || column.size() != rows) {
       fail_value("columns", shape_text(column), "is (n,), of one n");
     }

@@ -108,7 +108,6 @@ ValueError
     If they are empty, not (H, W), negative, too many or too large.
 )";
 
-constexpr int64_t kMaxRing = int64_t{1} << 17;    // the longest side of labels
 constexpr int64_t kMaxValues = int64_t{1} << 22;  // labels times channels
 
 using cpu::Intensity;
@@ -216,8 +215,8 @@ py::dict measure(const py::object& labels, const py::object& image, const py::ob
     check_memory(*maps_array, "maps");
     inputs.maps = &maps_pixels;
   }
-  if (ring < 0 || ring > kMaxRing) {
-    fail_value("ring", std::to_string(ring), "is 0 to " + std::to_string(kMaxRing) + " pixels");
+  if (ring < 0 || ring > kMaxSide) {
+    fail_value("ring", std::to_string(ring), "is 0 to " + std::to_string(kMaxSide) + " pixels");
   }
   check_threads(threads);
   inputs.count = label_count(inputs.labels, threads);

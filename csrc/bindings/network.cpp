@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
@@ -106,16 +108,21 @@ cpu::Rounding rounding_argument(const py::object& factors, const py::object& off
 
 py::array int8_argument(const py::object& value) { return array_argument(value, "kernel", "int8"); }
 
-int convolution(cpu::Network& network, const std::vector<int>& sources,
-                const std::vector<py::object>& kernels, const py::object& factors,
-                const py::object& offsets) {
+int convolution(cpu::Network& network, const py::sequence& sources, const py::sequence& kernels,
+                const py::object& factors, const py::object& offsets) {
+  constexpr size_t kMost = 2;
+  if (sources.size() > kMost || kernels.size() > kMost) {
+    fail_value("sources, kernels", std::to_string(std::max(sources.size(), kernels.size())),
+               "are one or two of each");
+  }
   std::vector<py::array> arrays;
   std::vector<cpu::Kernel> views;
-  for (const py::object& kernel : kernels) {
-    arrays.push_back(int8_argument(kernel));
+  for (const py::handle kernel : kernels) {
+    arrays.push_back(array_argument(kernel, "kernel", "int8"));
     views.push_back(kernel_argument(arrays.back(), false));
   }
-  return network.convolution(sources, views, rounding_argument(factors, offsets));
+  return network.convolution(sources.cast<std::vector<int>>(), views,
+                             rounding_argument(factors, offsets));
 }
 
 py::array run(const cpu::Network& network, const py::object& tiles, int threads) {

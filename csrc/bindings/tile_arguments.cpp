@@ -49,8 +49,10 @@ Plane<uint8_t> maps_output(const py::array& out) {
           out.strides(0)};
 }
 
-void check_size(int64_t value, const char* name) {
-  if (value < 1) fail_value(name, std::to_string(value), "is 1 or more");
+void check_side(int64_t value, const char* name) {
+  if (value < 1 || value > kMaxSide) {
+    fail_value(name, std::to_string(value), "is 1 to " + std::to_string(kMaxSide));
+  }
 }
 
 std::vector<Point> points_argument(py::handle value, const char* name) {

@@ -89,8 +89,8 @@ py::array gather(const py::object& image, const py::object& origins, int64_t hei
                  int threads, const py::object& out) {
   const py::array array = rgb_argument(image);
   const std::vector<cpu::Point> corners = points_argument(origins, "origins");
-  check_size(height, "height");
-  check_size(width, "width");
+  check_side(height, "height");
+  check_side(width, "width");
   check_threads(threads);
   check_bytes({static_cast<int64_t>(corners.size()), height, width, cpu::kImageChannels},
               "height, width");

@@ -95,8 +95,8 @@ BufferPointer gather(const py::object& image, const py::object& origins, int64_t
   const BufferPointer input = buffer_argument(image, "image", *stream);
   const py::array array = rgb_argument(outline(*input));
   const std::vector<kernels::Point> corners = points_argument(origins, "origins");
-  check_size(height, "height");
-  check_size(width, "width");
+  check_side(height, "height");
+  check_side(width, "width");
   const NamedType& type = tile_type(layout, dtype);
   const float factor = scale_argument(scale);
   const auto count = static_cast<py::ssize_t>(corners.size());
