@@ -69,7 +69,7 @@ py::bytes csv_rows(const py::sequence& columns) {
   check_bytes({static_cast<int64_t>(columns.size()), rows, kBytesANumber}, "columns");
   std::vector<py::array> arrays;
   std::vector<cpu::CsvColumn> views;
-  for (const py::handle one : columns) {
+  for (const py::object one : columns) {  // which a sequence may make anew
     const py::array column = array_argument(one, "columns");
     if (column.ndim() != 1 || column.size() != rows) {
       fail_value("columns", shape_text(column), "is (n,), of one n");

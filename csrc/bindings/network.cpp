@@ -108,6 +108,14 @@ cpu::Rounding rounding_argument(const py::object& factors, const py::object& off
 
 py::array int8_argument(const py::object& value) { return array_argument(value, "kernel", "int8"); }
 
+std::vector<int> tensors_argument(const py::sequence& sources) {
+  try {
+    return sources.cast<std::vector<int>>();
+  } catch (const py::cast_error&) {
+    throw py::type_error("sources: accepted are numbers of tensors");
+  }
+}
+
 int convolution(cpu::Network& network, const py::sequence& sources, const py::sequence& kernels,
                 const py::object& factors, const py::object& offsets) {
   constexpr size_t kMost = 2;
@@ -117,12 +125,11 @@ int convolution(cpu::Network& network, const py::sequence& sources, const py::se
   }
   std::vector<py::array> arrays;
   std::vector<cpu::Kernel> views;
-  for (const py::handle kernel : kernels) {
+  for (const py::object kernel : kernels) {  // which a sequence may make anew
     arrays.push_back(array_argument(kernel, "kernel", "int8"));
     views.push_back(kernel_argument(arrays.back(), false));
   }
-  return network.convolution(sources.cast<std::vector<int>>(), views,
-                             rounding_argument(factors, offsets));
+  return network.convolution(tensors_argument(sources), views, rounding_argument(factors, offsets));
 }
 
 py::array run(const cpu::Network& network, const py::object& tiles, int threads) {

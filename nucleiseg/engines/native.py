@@ -223,7 +223,9 @@ class _Builder:
         if not is_rounded or zero.any() or weights.attributes.get("axis", 1) != axis:
             raise ModelError(f"model: {self.path} has weights that are not rounded as expected")
         if kernel.size == 0 or kernel.min() < -127 or scale.shape != (kernel.shape[axis],):
-            raise ModelError(f"model: {self.path} has weights that are not -127 to 127, each scaled")
+            raise ModelError(
+                f"model: {self.path} has weights that are not -127 to 127, each scaled"
+            )
         return kernel, self._finite(scale, 0)
 
     def _bias(self, node: Node) -> NDArray[np.float64]:

@@ -147,7 +147,7 @@ def zarrs() -> list[Files]:
 
 @functools.cache
 def small_model() -> tuple[bytes, bytes]:
-    """Return the model with few channels, whose constants are a fortieth of the size, and its JSON."""
+    """Return the model with few channels, a fortieth of its size, and its JSON."""
     import onnx
 
     graph = onnx.load(DEFAULT_PATH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import zlib
@@ -117,10 +118,8 @@ def png(rng: Random, data: bytes) -> bytes:
         elif action < 0.5 and len(chunks) > 2:
             del chunks[at]
         elif action < 0.7 and kind in (b"IDAT", b"fdAT"):
-            try:
+            with contextlib.suppress(zlib.error):  # it was changed before
                 content = zlib.decompressobj().decompress(content)
-            except zlib.error:
-                pass  # it was changed before
             chunks[at] = kind, zlib.compress(anything(rng, content))
         else:
             chunks[at] = kind, anything(rng, content)

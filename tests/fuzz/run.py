@@ -13,8 +13,10 @@ import argparse
 import collections
 import json
 import os
+import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -43,7 +45,9 @@ class Report:
     offenders: dict[int, str] = field(default_factory=dict)
     stderr: str = ""
 
-    def add(self, index: int, first: tuple[str, str, float], second: tuple[str, str, float]) -> None:
+    def add(
+        self, index: int, first: tuple[str, str, float], second: tuple[str, str, float]
+    ) -> None:
         kinds = {first[0], second[0]}
         kind = next((one for one in ("crash", "hang", "error") if one in kinds), first[0])
         if first[:2] != second[:2] and kind in ("read", "refused"):
@@ -81,18 +85,19 @@ class Lane:
 
     def _worker(self) -> None:
         numbers = [str(number) for number in (self.next, self.end, self.step)]
-        with subprocess.Popen(
-            [*self.command, *numbers, *self.options.module],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self.environment,
-            text=True,
-        ) as worker:
-            with ThreadPoolExecutor(1) as pool:
-                words = pool.submit(worker.stderr.read)  # type: ignore[union-attr]
-                begun = self._follow(worker)
-                code = worker.wait()
-                said = words.result()
+        with (
+            tempfile.TemporaryFile("w+", errors="replace") as stderr,
+            subprocess.Popen(
+                [*self.command, *numbers, *self.options.module],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=self.environment,
+            ) as worker,
+        ):
+            begun = self._follow(worker)
+            code = worker.wait()
+            stderr.seek(0)
+            said = stderr.read()
         self.stderr += said
         if begun is not None:
             kind = "hang" if code in (-27, -9) else "crash"  # SIGPROF, or killed below
@@ -101,10 +106,8 @@ class Lane:
         elif code:
             raise RuntimeError(f"a worker of {self.command} ended with {code}: {said}")
 
-    def _follow(self, worker: subprocess.Popen[str]) -> int | None:
+    def _follow(self, worker: subprocess.Popen[bytes]) -> int | None:
         """Note what a worker prints; returns the input at which it ended, if it did."""
-        import selectors
-
         assert worker.stdout is not None
         descriptor, text = worker.stdout.fileno(), b""
         with selectors.DefaultSelector() as selector:

@@ -59,6 +59,7 @@ def libraries(module):
 def test_wrong_calls_do_nothing_forbidden(module, libraries):
     environment = {
         "LD_PRELOAD": libraries,
+        "PYTHONMALLOC": "malloc",
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=1024",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }

@@ -79,7 +79,9 @@ def main(name: str, seed: str, begin: str, end: str, step: str, module: str = ""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         os.chdir(folder)
-        read = native_reading(int(seed), module) if name == NATIVE else file_reading(name, int(seed))
+        read = (
+            native_reading(int(seed), module) if name == NATIVE else file_reading(name, int(seed))
+        )
         if not module:  # the sanitizers reserve more than any limit
             limit_memory()
         for index in range(int(begin), int(end), int(step)):
