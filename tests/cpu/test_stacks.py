@@ -557,6 +557,15 @@ def test_absurd_arrays_are_refused(tmp_path):
         planes(tmp_path / "b.zarr")
 
 
+def test_planes_of_chunks_that_are_hardly_there_are_refused(tmp_path):
+    options = {"mode": "w", "dtype": "u1", "fill_value": 3}
+    empty = zarr.open_array(str(tmp_path / "a.zarr"), shape=(300, 300), chunks=(4, 4), **options)
+    with pytest.raises(ValueError, match="a plane has 5,625 chunks, and there are fewer than 21"):
+        planes(tmp_path / "a.zarr")
+    empty[:40, :40] = 5
+    assert only(tmp_path / "a.zarr").array.sum() == 3 * 300**2 + 2 * 40**2
+
+
 STACKS = {
     "pages": lambda path, stack: tifffile.imwrite(
         path, stack, photometric="minisblack", metadata={"axes": "ZYX"}

@@ -163,7 +163,7 @@ def save(folder: Path, name: str, seed: int, report: Report) -> None:
         place.mkdir(parents=True, exist_ok=True)
         (place / "what.txt").write_text(f"{words}\n")
         for file, data in (formats.made(name, seed, index) if name != NATIVE else {}).items():
-            (place / file).parent.mkdir(exist_ok=True)
+            (place / file).parent.mkdir(parents=True, exist_ok=True)
             (place / file).write_bytes(data)
 
 

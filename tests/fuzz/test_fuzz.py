@@ -19,19 +19,17 @@ def test_changed_inputs_are_read_alike_twice_or_refused(name):
         assert not report.stderr
 
 
-@pytest.mark.parametrize("files", [formats.corpus()], ids=["corpus"])
-def test_what_was_once_a_crash_a_hang_or_a_wrong_picture_is_none(files):
+def test_what_was_once_a_crash_a_hang_or_a_wrong_picture_is_none():
+    files = formats.corpus()
     report = run.fuzz("corpus", len(files))
     assert not report.offenders, {
         next(iter(files[index])): words for index, words in report.offenders.items()
     }
 
 
-# What a harness must notice is done by a format that does it on purpose.
-@pytest.mark.parametrize(
-    ("index", "kind"), [(0, "crash"), (1, "hang"), (2, "error"), (3, "differ"), (4, "slow")]
-)
-def test_each_kind_of_offender_is_noticed(index, kind):
+def test_each_kind_of_offender_is_noticed():
+    """The format "faulty" does on purpose what no reader may."""
     report = run.fuzz("faulty", 6)
-    assert report.offenders[index].startswith(kind)
+    kinds = [words.split(":")[0] for _, words in sorted(report.offenders.items())]
+    assert kinds == ["crash", "hang", "error", "differ", "slow"]
     assert report.counts["read"] == 1

@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 
 NATIVE = "native"
-KILLED = 10.0
+KILLED = 5.0
 MEMORY = 2**30
 
 Reading = Callable[[int], tuple[str, str]]
