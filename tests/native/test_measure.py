@@ -310,7 +310,7 @@ class TestCalls:
             cpu.measure(labels, np.zeros((4, 5, 0), np.uint8))
         with pytest.raises(ValueError, match=r"maps: got shape \(5, 5, 2\); accepted has the lab"):
             cpu.measure(labels, maps=np.zeros((5, 5, 2), np.uint8))
-        with pytest.raises(ValueError, match="ring: got -1; accepted is 0 or more pixels"):
+        with pytest.raises(ValueError, match="ring: got -1; accepted is 0 to 131072 pixels"):
             cpu.measure(labels, ring=-1)
         with pytest.raises(ValueError, match="threads: got 0; accepted is 1 to 1024"):
             cpu.measure(labels, threads=0)
