@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
@@ -73,7 +75,7 @@ Parameters
 tiles : numpy.ndarray
     (N, h, w, 3) uint8, C-contiguous; h and w are multiples of ``stride``.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
@@ -100,18 +102,34 @@ cpu::Kernel kernel_argument(const py::array& kernel, bool transposed) {
           kernel.shape(transposed ? 1 : 0)};
 }
 
+cpu::Rounding rounding_argument(const py::object& factors, const py::object& offsets) {
+  return {floats_argument(factors, "factors"), floats_argument(offsets, "offsets")};
+}
+
 py::array int8_argument(const py::object& value) { return array_argument(value, "kernel", "int8"); }
 
-int convolution(cpu::Network& network, const std::vector<int>& sources,
-                const std::vector<py::object>& kernels, const std::vector<float>& factors,
-                const std::vector<float>& offsets) {
+std::vector<int> tensors_argument(const py::sequence& sources) {
+  try {
+    return sources.cast<std::vector<int>>();
+  } catch (const py::cast_error&) {
+    throw py::type_error("sources: accepted are numbers of tensors");
+  }
+}
+
+int convolution(cpu::Network& network, const py::sequence& sources, const py::sequence& kernels,
+                const py::object& factors, const py::object& offsets) {
+  constexpr size_t kMost = 2;
+  if (sources.size() > kMost || kernels.size() > kMost) {
+    fail_value("sources, kernels", std::to_string(std::max(sources.size(), kernels.size())),
+               "are one or two of each");
+  }
   std::vector<py::array> arrays;
   std::vector<cpu::Kernel> views;
-  for (const py::object& kernel : kernels) {
-    arrays.push_back(int8_argument(kernel));
+  for (const py::object kernel : kernels) {  // which a sequence may make anew
+    arrays.push_back(array_argument(kernel, "kernel", "int8"));
     views.push_back(kernel_argument(arrays.back(), false));
   }
-  return network.convolution(sources, views, {factors, offsets});
+  return network.convolution(tensors_argument(sources), views, rounding_argument(factors, offsets));
 }
 
 py::array run(const cpu::Network& network, const py::object& tiles, int threads) {
@@ -143,14 +161,14 @@ std::vector<std::string> convolution_levels() {
 
 void register_network(py::module_& module) {
   using cpu::Network;
-  using Floats = const std::vector<float>&;
+  using Floats = const py::object&;
   py::class_<Network>(module, "Network", kNetwork)
       .def(py::init<const std::string&>(), py::arg("level") = "")
       .def(
           "stem",
           [](Network& network, const py::object& kernel, Floats factors, Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.stem(kernel_argument(array, false), {factors, offsets});
+            return network.stem(kernel_argument(array, false), rounding_argument(factors, offsets));
           },
           py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kStem)
       .def("convolution", convolution, py::arg("sources"), py::arg("kernels"), py::arg("factors"),
@@ -160,7 +178,8 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.grow(source, kernel_argument(array, true), {factors, offsets});
+            return network.grow(source, kernel_argument(array, true),
+                                rounding_argument(factors, offsets));
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kGrow)
       .def("pool", &Network::pool, py::arg("source"), "The largest of each 2 x 2 pixels.")
@@ -169,7 +188,8 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            network.cells(source, kernel_argument(array, false), {factors, offsets});
+            network.cells(source, kernel_argument(array, false),
+                          rounding_argument(factors, offsets));
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kCells)
       .def_property_readonly("stride", &Network::stride)

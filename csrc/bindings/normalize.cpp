@@ -24,7 +24,7 @@ image : numpy.ndarray
 low, high : float
     Percentages, 0 <= low <= high <= 100.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
@@ -61,7 +61,7 @@ low, high : float
 ceiling : float
     Values above it are no intensities and become 0.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 out : numpy.ndarray, optional
     (H, W, 3) uint8, writable and C-contiguous, to write into.
 
@@ -93,6 +93,7 @@ void check_image(const py::object& image) { image_view(array_argument(image, "im
 py::tuple limits(const py::object& image, double low, double high, int threads) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
+  check_memory(array, "image");
   check_threads(threads);
   check_percentages(low, high);
   cpu::Limits found;
@@ -121,6 +122,7 @@ py::array normalize(const py::object& image, double low, double high, double cei
                     const py::object& out) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
+  check_memory(array, "image");
   check_threads(threads);
   const float low_limit = limit_argument(low, "low");
   const float high_limit = limit_argument(high, "high");

@@ -39,11 +39,14 @@ class Engine:
 
         core = ov.Core()
         network = _with_bytes(core, model)
-        self._compiled = core.compile_model(
-            network,
-            "CPU",
-            {ov.properties.inference_num_threads: threads, ov.properties.num_streams: 1},
-        )
+        settings = {
+            ov.properties.inference_num_threads: threads,
+            ov.properties.num_streams: 1,
+        }
+        try:
+            self._compiled = core.compile_model(network, "CPU", settings)
+        except RuntimeError as error:
+            raise ModelError(f"model: OpenVINO cannot run {model.path}: {_last(error)}") from error
         self._idle: list[ov.InferRequest] = []
         self._lock = threading.Lock()
 
@@ -85,8 +88,7 @@ def _with_bytes(core: ov.Core, model: Model) -> ov.Model:
         graph = core.read_model(model.path)
         steps = ov.preprocess.PrePostProcessor(graph)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ModelError(f"model: OpenVINO cannot read {model.path}: {reason}") from error
+        raise ModelError(f"model: OpenVINO cannot read {model.path}: {_last(error)}") from error
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
     graph = steps.build()
@@ -100,3 +102,7 @@ def _with_bytes(core: ov.Core, model: Model) -> ov.Model:
     graph = ov.Model([levels], graph.get_parameters(), model.name)
     graph.reshape([-1, -1, -1, 3])
     return graph
+
+
+def _last(error: RuntimeError) -> str:
+    return (str(error).strip().splitlines() or [repr(error)])[-1]

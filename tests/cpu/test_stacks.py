@@ -463,6 +463,34 @@ def test_arrays_that_are_no_images_are_errors(tmp_path, array, words):
         planes(tmp_path / "a.npy")
 
 
+def npy(header, version=b"\1\0"):
+    """Bytes of a .npy file with any header and no values."""
+    size = len(header).to_bytes(2 if version[0] == 1 else 4, "little")
+    return b"\x93NUMPY" + version + size + header
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (npy(b"", b"\2\0")[:8] + b"\xff\xff\xff\xff", r"is truncated: 12 bytes of at least 4,294"),
+        (npy(b" " * 20_000, b"\2\0"), "has a header of 20,000 bytes; accepted are up to 10,000"),
+        (npy(b"(" * 9_000), "is damaged: its header cannot be parsed|is truncated or damaged"),
+        (
+            npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-2, -3)}"),
+            r"the shape \(-2, -3",
+        ),
+        (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (True, 3)}"), "the shape"),
+        (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9, 9, 10**9)}"), "damaged"),
+        (npy(b"{'descr': '<f4', 'fortran_order': 0, 'shape': (9, 9)}"), "damaged"),
+        (npy(b"{1: 2, 'shape': (9, 9)}"), "damaged"),
+    ],
+)
+def test_headers_of_arrays_are_checked_before_anything_is_allocated(tmp_path, data, words):
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(ValueError, match=rf"a\.npy: .*({words})"):
+        planes(tmp_path / "a.npy")
+
+
 def sixty_thousand_squared(kind):
     """Bytes of a small file whose header promises 60,000 x 60,000 pixels."""
     side = 60_000
@@ -520,6 +548,15 @@ def test_absurd_arrays_are_refused(tmp_path):
     zarr.open_array(str(tmp_path / "b.zarr"), shape=(9, 9), chunks=(2**20, 2**20), **options)
     with pytest.raises(ValueError, match="needs 1,099,511,627,776 bytes of memory; accepted are"):
         planes(tmp_path / "b.zarr")
+
+
+def test_planes_of_chunks_that_are_hardly_there_are_refused(tmp_path):
+    options = {"mode": "w", "dtype": "u1", "fill_value": 3}
+    empty = zarr.open_array(str(tmp_path / "a.zarr"), shape=(300, 300), chunks=(4, 4), **options)
+    with pytest.raises(ValueError, match="a plane has 5,625 chunks, and there are fewer than 21"):
+        planes(tmp_path / "a.zarr")
+    empty[:40, :40] = 5
+    assert only(tmp_path / "a.zarr").array.sum() == 3 * 300**2 + 2 * 40**2
 
 
 STACKS = {

@@ -75,7 +75,7 @@ class TestBuffer:
         expected = array.reshape(-1)[8:].view(np.int32)[:6].reshape(2, 3)
         np.testing.assert_array_equal(machine.get(view), expected)
         for shape, offset in [([33], 0), ([1], 32), ([1], -1), ([-1], 0)]:
-            with pytest.raises(ValueError, match=r"view: got .*; accepted is what lies inside the"):
+            with pytest.raises(ValueError, match=r"(view|shape): got .*; accepted is "):
                 buffer.view(shape, offset=offset)
         with pytest.raises(ValueError, match="view: got an array with gaps"):
             buffer[:, ::2].view([4])

@@ -57,7 +57,7 @@ class TestArguments:
 
     @pytest.mark.parametrize("threads", [0, -1])
     def test_no_threads_are_refused(self, function, threads):
-        with pytest.raises(ValueError, match=f"threads: got {threads}; accepted is 1 or more"):
+        with pytest.raises(ValueError, match=f"threads: got {threads}; accepted is 1 to 1024"):
             function(np.zeros((2, 2), np.uint8), low=0, high=1, threads=threads)
 
 
