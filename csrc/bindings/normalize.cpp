@@ -141,8 +141,8 @@ void register_normalize(py::module_& module) {
   module.def("limits", limits, py::arg("image"), py::arg("low"), py::arg("high"),
              py::arg("threads") = 1, kLimits);
   module.def("normalize", normalize, py::arg("image"), py::arg("low"), py::arg("high"),
-             py::arg("ceiling") = std::numeric_limits<double>::infinity(),
-             py::arg("threads") = 1, py::arg("out") = py::none(), kNormalize);
+             py::arg("ceiling") = std::numeric_limits<double>::infinity(), py::arg("threads") = 1,
+             py::arg("out") = py::none(), kNormalize);
 }
 
 }  // namespace nucleiseg::bindings

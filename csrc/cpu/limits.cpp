@@ -53,8 +53,8 @@ struct Found {
   uint64_t rank;  // among the values of that bin
 };
 
-Found find_bin(const Counts& counts, uint64_t rank) {
-  uint32_t bin = 0;
+// From a bin on, where the rank is counted from its beginning.
+Found find_bin(const Counts& counts, uint64_t rank, uint32_t bin) {
   while (rank >= counts[bin]) rank -= counts[bin++];
   return {bin, rank};
 }
@@ -111,17 +111,20 @@ float value_of(uint32_t bin) {
   }
 }
 
-// Takes the keys apart.
+// Takes the keys apart, a byte at a time.
 uint32_t order_statistic(std::vector<uint32_t>& keys, uint64_t rank, int bits) {
+  uint32_t found = 0;
   for (int shift = bits - 8; shift >= 0; shift -= 8) {
-    uint64_t counts[kBins8] = {};
+    uint32_t counts[kBins8] = {};
     for (const uint32_t key : keys) ++counts[key >> shift & 0xffu];
     uint32_t digit = 0;
     while (rank >= counts[digit]) rank -= counts[digit++];
+    found = found << 8 | digit;
+    if (shift == 0) break;
     const auto is_other = [&](uint32_t key) { return (key >> shift & 0xffu) != digit; };
     keys.erase(std::remove_if(keys.begin(), keys.end(), is_other), keys.end());
   }
-  return keys.front();
+  return found;
 }
 
 template <class T>
@@ -154,8 +157,8 @@ float difference_of_key(uint32_t key) {
 
 template <class T>
 Sample<T>::Sample(const ImageView& image) {
-  const kernels::SampleAxis rows = kernels::sample_axis(image.height, kernels::kSampleRows);
-  const kernels::SampleAxis columns = kernels::sample_axis(image.width, kernels::kSampleColumns);
+  const kernels::SampleAxis rows = kernels::sample_axis(image.height);
+  const kernels::SampleAxis columns = kernels::sample_axis(image.width);
   const int64_t pairs = kernels::sample_pairs(columns, image.width);
   const std::ptrdiff_t lag = kernels::sample_lag(image.width) * image.column_stride;
   const auto most = static_cast<size_t>(rows.count * columns.count * image.channels);
@@ -290,8 +293,8 @@ Limits limits_of(const ImageView& image, double low, double high, int threads) {
   const kernels::Noise noise = noise_in<T>(image);
   const Kept kept = set_apart<T>(counts, all, noise);
   const kernels::Ranks ranks = kernels::ranks_of(kept.foreground, kept.count, low, high);
-  const Found first = find_bin(counts, ranks.low);
-  const Found last = find_bin(counts, ranks.high);
+  const Found first = find_bin(counts, ranks.low, 0);
+  const Found last = find_bin(counts, ranks.high - (ranks.low - first.rank), first.bin);
   std::pair<double, double> found;
   if constexpr (std::is_floating_point_v<T>) {
     found = refine<T>(image, first, last, threads);

@@ -41,8 +41,8 @@ cpu::Limits limits(const ImageView& image, const std::vector<T>& values, double 
     return static_cast<float>(
         values[static_cast<size_t>((row * image.width + column) * image.channels + channel)]);
   };
-  const int64_t down = std::max<int64_t>(1, image.height / kernels::kSampleRows);
-  const int64_t across = std::max<int64_t>(1, image.width / kernels::kSampleColumns);
+  const int64_t down = std::max<int64_t>(1, image.height / kernels::kSamplePlaces);
+  const int64_t across = std::max<int64_t>(1, image.width / kernels::kSamplePlaces);
   const int64_t lag = std::min(kernels::kSampleLag, image.width - 1);
   std::vector<float> samples;
   std::vector<float> differences;

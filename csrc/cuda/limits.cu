@@ -182,8 +182,8 @@ struct Grid {
   std::ptrdiff_t lag;  // bytes
 
   explicit Grid(const ImageView& image)
-      : rows(kernels::sample_axis(image.height, kernels::kSampleRows)),
-        columns(kernels::sample_axis(image.width, kernels::kSampleColumns)),
+      : rows(kernels::sample_axis(image.height)),
+        columns(kernels::sample_axis(image.width)),
         pairs(kernels::sample_pairs(columns, image.width)),
         lag(kernels::sample_lag(image.width) * image.column_stride) {}
 };

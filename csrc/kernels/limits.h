@@ -24,9 +24,10 @@
 
 namespace nucleiseg::kernels {
 
-// Of the grid on which noise and background are estimated: at most twice as many each.
-constexpr int64_t kSampleRows = 32;
-constexpr int64_t kSampleColumns = 256;
+// Of the grid on which noise and background are estimated: at least so many places an axis, where
+// the image has them, and at most twice as many. The median difference of 1,024 pixels of white
+// noise is within 4 % (its standard deviation) of that of all.
+constexpr int64_t kSamplePlaces = 32;
 
 // Differences are taken across two pixels: neighbours are correlated by colour filters and
 // resizing.
@@ -67,8 +68,8 @@ struct SampleAxis {
   int64_t count;
 };
 
-NUCLEISEG_HOST_DEVICE SampleAxis sample_axis(int64_t length, int64_t places) {
-  const int64_t step = length / places > 1 ? length / places : 1;
+NUCLEISEG_HOST_DEVICE SampleAxis sample_axis(int64_t length) {
+  const int64_t step = length / kSamplePlaces > 1 ? length / kSamplePlaces : 1;
   const int64_t first = step / 2;
   return {first, step, (length - first + step - 1) / step};
 }

@@ -113,7 +113,9 @@ def ran(tmp_path_factory):
 def test_a_run_writes_one_page_with_a_row_and_a_picture_for_each_image(ran):
     done, output = ran
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{output.parent / 'in' / 'broken.tif'}: is not an image")
+    doubt, failure = done.stderr.splitlines()
+    assert doubt.endswith("in/empty.png: nothing in it stands out from its noise")
+    assert failure.startswith(f"{output.parent / 'in' / 'broken.tif'}: is not an image")
     page = Page(output / "report.html")
     names = {*NAMES[:-1], EVIL.replace("/", ""), "empty.png"}
     assert set(page.table()) == names

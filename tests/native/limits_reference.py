@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 F32 = np.float32
 
-ROWS, COLUMNS, LAG = 32, 256, 2
+PLACES, LAG = 32, 2
 NOISE_SPAN, NOISE_RISE = F32(7), F32(6)
 LEAST_LEVELS, MOST_LEVELS, CONTRAST, QUANTIZED_RISE = F32(20), F32(40), F32(1) / F32(6), F32(0.75)
 USUAL, FAR, GAP, GAP_SHARE = 85, 7, 6, 16
@@ -56,7 +56,7 @@ def find(image: NDArray, low: float, high: float) -> Found:
 def noise(values: NDArray) -> tuple[F32, F32, F32]:
     """Return the background, the least rise of the foreground, and the least span of limits."""
     height, width = values.shape[:2]
-    down, across, lag = max(1, height // ROWS), max(1, width // COLUMNS), min(LAG, width - 1)
+    down, across, lag = max(1, height // PLACES), max(1, width // PLACES), min(LAG, width - 1)
     columns = np.arange(across // 2, width, across)
     pairs = columns[columns + lag < width] if lag else columns[:0]
     rows = values[down // 2 :: down].astype(F32)
