@@ -1,5 +1,5 @@
-// Intensities to bytes: byte = floor((value - low) * 255 / (high - low) + 1/2), kept in 0..255; 0 for
-// values above a ceiling.
+// Intensities to bytes: byte = floor((value - low) * 255 / (high - low) + 1/2), kept in 0..255; 0
+// for values above a ceiling.
 //
 // Every step is one single-precision operation (no fused multiply-add), so every device gives the
 // same bits. The order keys rank numbers as unsigned integers, which lets a histogram find an order
