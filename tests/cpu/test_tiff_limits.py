@@ -26,14 +26,14 @@ resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
 from nucleiseg import images
 images.hush()
 def read(name):
-    digest, begin = hashlib.sha256(), time.perf_counter()
+    digest, begin = hashlib.sha256(), time.process_time()
     try:
         for plane in images.open(name, z="all", frame="all"):
             digest.update(plane.array.tobytes())
         outcome = digest.hexdigest()
     except ValueError as error:
         outcome = str(error)
-    return outcome, time.perf_counter() - begin
+    return outcome, time.process_time() - begin
 for name in sys.argv[1:]:
     (first, one), (second, other) = read(name), read(name)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -197,13 +197,13 @@ def test_a_stack_of_many_pages_is_read_in_linear_time(tmp_path, pages, side, com
     stack = np.random.default_rng(0).integers(0, 256, (pages, side, side), dtype=np.uint8)
     path = tmp_path / "a.tif"
     path.write_bytes(tiff(stack, compression=compression, metadata={"axes": "ZYX"}))
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = images.open(path, z="all")
     first = next(found).array
-    opened = time.perf_counter() - begin
+    opened = time.process_time() - begin
     np.testing.assert_array_equal([first, *(plane.array for plane in found)], stack)
     # 2,400 pages took 0.5 s and 20,000 took 4 s; quadratic reading took 228 s for 2,400.
-    assert time.perf_counter() - begin < 40
+    assert time.process_time() - begin < 40
     assert opened < 15
 
 
