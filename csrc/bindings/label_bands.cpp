@@ -121,7 +121,7 @@ class Bands {
     check_threads(threads);
     constexpr int64_t kMargin = cpu::LabelBands::kMargin;
     const int64_t first = std::max<int64_t>(next() - kMargin, 0);
-    const int64_t last = std::min(end + kMargin, height_);
+    const int64_t last = std::min(end, height_ - kMargin) + kMargin;
     const bool fits = end > next() && end <= height_ && array.shape(1) == width_ && above >= 0 &&
                       above <= first && array.shape(0) >= last - above;
     if (!fits) {

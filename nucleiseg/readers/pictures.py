@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import imagecodecs
 import numpy as np
 
-from nucleiseg.readers import png
+from nucleiseg.readers import codecs, png
+from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import (
     Image,
     Stack,
@@ -81,6 +81,7 @@ def decode(data: bytes) -> Image:
 
 
 def _jpeg(data: bytes) -> Image:
+    codecs.check("is a JPEG file")
     # The end mark counts behind the first scan's begin only: a thumbnail in the header has its own.
     # Within a scan a stored 0xff is followed by 0 or a restart mark (ITU-T T.81, B.1.1.5).
     begin, pixels = _jpeg_scan(data)

@@ -18,12 +18,8 @@ import cv2
 import numpy as np
 import tifffile
 
-try:
-    import imagecodecs
-except ImportError:  # a broken installation, of which the reader says what is wrong
-    imagecodecs = None  # type: ignore[assignment]
-
-from nucleiseg.readers import tiff_lzw, tiff_streams, tiff_structure
+from nucleiseg.readers import codecs, tiff_lzw, tiff_streams, tiff_structure
+from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import Image, UnacceptedError, check_bytes, check_size, truncated
 
 _PAGE_AXES = ("YX", "YXS", "SYX")
@@ -84,11 +80,8 @@ def _check_compression(page: tifffile.TiffPage) -> None:
             f"is damaged: its Predictor is {page.predictor} and its FillOrder {page.fillorder}"
         )
     plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
-    if imagecodecs is None and not (plain and page.bitspersample % 8 == 0):
-        raise UnacceptedError(
-            f"is compressed with {method}, which needs the package imagecodecs; it belongs to "
-            "nucleiseg and is missing: pip install imagecodecs"
-        )
+    if not (plain and page.bitspersample % 8 == 0):
+        codecs.check(f"is compressed with {method}")
 
 
 def _check_colours(page: tifffile.TiffPage) -> None:

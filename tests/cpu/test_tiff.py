@@ -380,6 +380,8 @@ def test_without_imagecodecs_a_sentence_says_what_is_missing(tmp_path):
     (tmp_path / "plain.tif").write_bytes(tiff(ramp(24, 20)))
     for method in ("lzw", "zlib", "zstd", "lerc", "packbits"):
         (tmp_path / f"{method}.tif").write_bytes(tiff(ramp(24, 20), compression=method))
+    for suffix in (".png", ".jpg"):
+        (tmp_path / f"picture{suffix}").write_bytes(cv2.imencode(suffix, ramp(24, 20))[1])
     code = (
         "import sys; sys.modules['imagecodecs'] = None\n"
         "from nucleiseg import images\n"
@@ -391,8 +393,8 @@ def test_without_imagecodecs_a_sentence_says_what_is_missing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True
     )
-    lines = dict(zip((name.stem for name in names), done.stdout.splitlines(), strict=True))
-    assert lines.pop("plain") == f"mean {np.arange(480).mean()}"
+    lines = dict(zip((name.name for name in names), done.stdout.splitlines(), strict=True))
+    assert lines.pop("plain.tif") == f"mean {np.arange(480).mean()}"
     for line in lines.values():
         assert line.endswith(
             "which needs the package imagecodecs; it belongs to nucleiseg and is missing: "

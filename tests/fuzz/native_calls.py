@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from random import Random
 from types import ModuleType
@@ -33,7 +34,9 @@ class Calls:
         try:
             result = function(self)
         except ACCEPTED as error:
-            return "refused", f"{function.__name__}: {error!r}"[:300]
+            # What pybind11 says of wrong types names the object by its address.
+            words = re.sub(r" at 0x[0-9a-f]+", "", repr(error))
+            return "refused", f"{function.__name__}: {words}"[:300]
         except Exception as error:
             return "error", f"{function.__name__}: {error!r}"
         digest = hashlib.blake2b(digest_size=8)
@@ -118,14 +121,14 @@ class Calls:
         return self.array("uint8", *self.sides, 2)
 
 
-def percentiles(calls: Calls) -> Any:
-    return calls.call(calls.cpu.percentiles, calls.image(), 1.0, 99.8, threads=calls.threads)
+def limits(calls: Calls) -> Any:
+    return calls.call(calls.cpu.limits, calls.image(), 1.0, 99.8, threads=calls.threads)
 
 
 def normalize(calls: Calls) -> Any:
     image = calls.image()
     out = calls.rng.choice((None, calls.array("uint8", *image.shape[:2], 3)))
-    return calls.call(calls.cpu.normalize, image, 0.0, 90.0, threads=calls.threads, out=out)
+    return calls.call(calls.cpu.normalize, image, 0.0, 90.0, 80.0, threads=calls.threads, out=out)
 
 
 def check_image(calls: Calls) -> Any:
@@ -157,6 +160,30 @@ def mask(calls: Calls) -> Any:
 
 def label(calls: Calls) -> Any:
     return calls.call(calls.cpu.label, calls.maps(), 100, 120, 20, 4, 30, threads=calls.threads)
+
+
+def label_bands(calls: Calls) -> Any:
+    """Label maps in two bands, of which any argument may be wrong."""
+    height, width = (side + 1 for side in calls.sides)
+    maps = calls.array("uint8", height, width, 2)
+    rows, columns = np.arange(0, height, 2), np.arange(width)
+    bands = calls.call(calls.cpu.LabelBands, height, width, rows, columns, 100, 120, 20, 4, 30)
+    for end in (height // 2, height):
+        first = max(0, bands.next - bands.margin)
+        calls.call(bands.add, maps[first : end + bands.margin], first, end, calls.threads)
+    return calls.call(bands.finish, calls.threads)
+
+
+def keep_largest_pieces(calls: Calls) -> Any:
+    labels = calls.array("int32", *calls.sides)
+    return calls.call(calls.cpu.keep_largest_pieces, labels), labels
+
+
+def resize(calls: Calls) -> Any:
+    image, (height, width) = calls.image()[..., :4], calls.sides
+    part = calls.rng.choice((None, (0, 1), (1, 3)))
+    named = {"rows": part, "columns": part, "above": 0, "below": 0, "threads": calls.threads}
+    return calls.call(calls.cpu.resize, image, height, width, **named)
 
 
 def measure(calls: Calls) -> Any:
@@ -217,8 +244,9 @@ def set_simd_level(calls: Calls) -> Any:
 
 
 FUNCTIONS = (
-    *(percentiles, normalize, check_image, check_maps, gather, assemble, mask, label, measure),
-    *(areas, outline, png, csv_rows, network, network, set_simd_level),
+    *(limits, normalize, check_image, check_maps, gather, assemble, mask, label, label_bands),
+    *(keep_largest_pieces, resize, measure, areas, outline, png, csv_rows),
+    *(network, network, set_simd_level),
 )
 
 
