@@ -22,6 +22,7 @@ from tqdm import tqdm
 from training import batches, data, groups, metrics, plots, predict, unet, weights
 from training.data import Sample
 from training.teacher import Teacher
+from training.topology import FAST, NETWORKS
 
 MODALITY_WEIGHTS = {
     "fluorescence": 0.44,
@@ -32,13 +33,16 @@ MODALITY_WEIGHTS = {
 """Share of the crops of each modality: bright-field is a sixth of the images, but half of the
 uses."""
 
+PARTLY = 0.3
+"""How often an image whose nuclei are annotated in part is drawn beside one that is annotated."""
+
 EMPHASIS = 3.0
 """Extra weight of a pixel where the target's emphasis is full."""
 
 EMA_MOMENTUM = 0.999
 """Averages the weights over about the last 1,000 steps."""
 
-KEPT_SETTINGS = ("data", "steps", "batch", "rate", "seed", "precision", "teacher")
+KEPT_SETTINGS = ("network", "data", "steps", "batch", "rate", "seed", "precision", "teacher")
 """A run is resumed with the same of these, or it would be neither the old run nor a new one."""
 
 SHOWN_LOSSES = 50
@@ -63,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
         help="annotated folders; weight 2 draws a data set's images twice as often, default 1",
     )
     add("--output", type=Path, required=True, metavar="RUN", help="folder of this run")
+    add(
+        "--network",
+        choices=tuple(NETWORKS),
+        default=FAST.name,
+        help="one of training/topology.py, default %(default)s",
+    )
     add("--steps", type=_count, default=24_000, help="batches to learn from, default %(default)s")
     add("--batch", type=_count, default=8, help="crops a step, default %(default)s")
     add("--rate", type=_positive, default=2e-3, help="highest learning rate, default %(default)s")
@@ -227,12 +237,13 @@ class Run:
         self.validation = validation
         keras.utils.set_random_seed(options.seed)
         keras.config.set_dtype_policy(options.precision)
-        self.model = unet.build()
+        topology = NETWORKS[options.network]
+        self.model = unet.build(topology)
         if options.start:
             _start(self.model, options.start)
         # Half precision roughens the maps: AP@0.5 of the same weights was 0.42, in int8 0.53.
         keras.config.set_dtype_policy("float32")
-        self.averaged = unet.build()
+        self.averaged = unet.build(topology)
         self.optimizer = keras.optimizers.AdamW(
             _schedule(options.rate, options.steps), weight_decay=1e-3, clipnorm=5.0
         )
@@ -258,7 +269,7 @@ class Run:
         if stored_shapes(checkpoint) != [list(weight.shape) for weight in self.average]:
             raise SystemExit(
                 f"--resume: {self.options.output} was started with another network than the one "
-                "in training/unet.py; name another --output"
+                "in training/topology.py; name another --output"
             )
         self.state.restore(checkpoint).expect_partial()
         _keep_rows(self.options.output / "history.csv", int(self.step))
@@ -342,7 +353,7 @@ def _start(model: keras.Model, path: Path) -> None:
         weights.fill(model, path)
     except (ValueError, KeyError, OSError) as error:
         raise SystemExit(
-            f"--start: {path} does not hold weights of the network in training/unet.py"
+            f"--start: {path} does not hold weights of --network {model.name}"
         ) from error
 
 
@@ -413,14 +424,15 @@ def _cross_entropy(target: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
 
 
 def sampling(samples: list[Sample], weights: dict[str, float] | None = None) -> NDArray[np.float64]:
-    """Give each image's chance of being drawn.
+    """Return each image's chance of being drawn.
 
-    Modalities get their share of `MODALITY_WEIGHTS`; within one, a group counts by the square root
-    of its pixels, so that large series do not drown small ones, and an image of the group by its
-    pixels. Then each chance is multiplied by its
-    data set's weight, and all are divided by their sum: between two images of different data sets
-    the ratio of chances changes by the ratio of weights, whatever their modalities, so a modality
-    that is mostly of a heavy data set gets a larger share.
+    Modalities get their share of `MODALITY_WEIGHTS`. Within one, a group counts by the square root
+    of its pixels (those of `groups.LABELLED_IN_PART` less), and a data set by the square root of
+    what its groups count, so that large series do not drown small ones; an image of a group counts
+    by its pixels. Then each chance is multiplied by its data set's weight, and all are divided by
+    their sum: between two images of different data sets the ratio of chances changes by the ratio
+    of weights, whatever their modalities, so a modality that is mostly of a heavy data set gets a
+    larger share.
 
     Parameters
     ----------
@@ -437,11 +449,17 @@ def sampling(samples: list[Sample], weights: dict[str, float] | None = None) -> 
     for sample in samples:
         pixels[sample.group] += sample.labels.size
     raw = np.array([sample.labels.size * pixels[sample.group] ** -0.5 for sample in samples])
+    raw *= [PARTLY if sample.group in groups.LABELLED_IN_PART else 1.0 for sample in samples]
     kinds = np.array([sample.modality for sample in samples])
+    datasets = np.array([sample.dataset for sample in samples])
     for kind, weight in MODALITY_WEIGHTS.items():
-        if (kinds == kind).any():
-            raw[kinds == kind] *= weight / raw[kinds == kind].sum()
-    raw *= [(weights or {}).get(sample.dataset, 1.0) for sample in samples]
+        of_kind = kinds == kind
+        for dataset in set(datasets[of_kind]):
+            mine = of_kind & (datasets == dataset)
+            raw[mine] /= np.sqrt(raw[mine].sum())
+        if of_kind.any():
+            raw[of_kind] *= weight / raw[of_kind].sum()
+    raw *= [(weights or {}).get(name, 1.0) for name in datasets]
     return raw / raw.sum()
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from training import unet
+from training.topology import NETWORKS
 
 SHIPPED = Path(__file__).parent / "weights" / "nuclei.npz"
 """The float weights that the shipped int8 model was made from."""
@@ -26,9 +27,23 @@ def pack(model: keras.Model) -> bytes:
 
 
 def load(path: Path, size: int | None = None) -> keras.Model:
-    """Build the U-Net in float32 with the weights of a file that `fill` takes."""
+    """Build the network in float32 that fits the weights of a file that `fill` takes.
+
+    Raises
+    ------
+    KeyError, ValueError
+        They fit none of `topology.NETWORKS`.
+    """
     keras.config.set_dtype_policy("float32")
-    model = unet.build(size=size)
+    first, *others = NETWORKS.values()
+    for topology in others:
+        model = unet.build(topology, size)
+        try:
+            fill(model, path)
+        except (KeyError, ValueError):
+            continue
+        return model
+    model = unet.build(first, size)
     fill(model, path)
     return model
 

@@ -187,7 +187,7 @@ def test_weights_of_another_network_are_refused(folders, tmp_path, suffix):
     path = tmp_path / f"other{suffix}"
     with path.open("wb") as file:
         np.savez(file, something=np.zeros(3))
-    with pytest.raises(SystemExit, match="does not hold weights of the network in training/unet"):
+    with pytest.raises(SystemExit, match="does not hold weights of a network in training/top"):
         evaluate.main(["--data", str(folders[0]), "--all", "--weights", str(path)])
 
 

@@ -10,7 +10,8 @@ from onnx import numpy_helper
 from nucleiseg import Model, images
 from nucleiseg._native import cpu
 from nucleiseg.engines.openvino import Engine
-from training import data, export, integers, unet, weights
+from training import data, export, integers, unet, weights, widen
+from training.topology import ACCURATE, NETWORKS
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
 SIDE = 256
@@ -23,9 +24,16 @@ def tiles():
     return np.concatenate([cpu.gather(one, np.array([[0, 0]]), SIDE, SIDE) for one in pictures])
 
 
+@pytest.fixture(scope="module", params=NETWORKS)
+def trained(request):
+    """The network with weights that find nuclei."""
+    shipped = weights.load(weights.SHIPPED)
+    return widen.widened(shipped, ACCURATE) if request.param == ACCURATE.name else shipped
+
+
 @pytest.fixture(scope="module")
-def network(tiles):
-    network = integers.IntegerNetwork(weights.load(weights.SHIPPED))
+def network(trained, tiles):
+    network = integers.IntegerNetwork(trained)
     integers.calibrate(network, tiles)
     return network
 
@@ -53,9 +61,8 @@ def test_openvino_computes_what_the_shipped_file_says(tiles):
     assert difference.mean() < 0.6  # rounding to bytes is up to 0.25 of it
 
 
-def test_normalisation_is_folded_without_a_trace(tiles, network):
+def test_normalisation_is_folded_without_a_trace(tiles, trained, network):
     image = tiles[:2].astype(np.float32)
-    trained = weights.load(weights.SHIPPED)
     expected = unet.keras.ops.convert_to_numpy(trained(image))
     fresh = integers.IntegerNetwork(trained)
     for one in (fresh, network):  # evened out or not

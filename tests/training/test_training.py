@@ -14,11 +14,13 @@ from nucleiseg import Model, Segmenter, images
 from training import export, integers, metrics, predict, quantize, train, unet, weights
 from training.data import Sample
 from training.integers import IntegerNetwork
+from training.topology import ACCURATE, FAST, NETWORKS, STRIDE, Topology
 
 numpy = unet.keras.ops.convert_to_numpy
 
 DATA = Path(__file__).parents[1] / "data"
 STEPS = 360
+TINY = Topology("tiny", widths=(8, 16), down=(1, 1), up=(1,), stem=3)
 PLAIN_OPERATORS = {"Conv", "Relu", "ConvTranspose", "MaxPool", "Add", "Sigmoid"}
 
 
@@ -109,8 +111,8 @@ def test_a_run_may_begin_with_the_weights_of_another(without_learning, run, tmp_
 
 def test_weights_that_do_not_fit_are_no_start(tmp_path):
     other = tmp_path / "other.weights.h5"
-    unet.build((8, 16)).save_weights(other)
-    with pytest.raises(SystemExit, match=r"--start: .* does not hold weights of the network"):
+    unet.build(TINY).save_weights(other)
+    with pytest.raises(SystemExit, match=r"--start: .* does not hold weights of --network nuclei-"):
         train.main(["--data", str(DATA), "--output", str(tmp_path / "run"), f"--start={other}"])
 
 
@@ -152,8 +154,8 @@ def test_a_run_is_not_resumed_with_other_images(run, tmp_path):
 
 def test_a_run_is_not_resumed_with_another_network(run, monkeypatch):
     build = unet.build
-    monkeypatch.setattr(unet, "build", lambda: build((8, 16)))
-    with pytest.raises(SystemExit, match=r"another network than the one in training/unet\.py"):
+    monkeypatch.setattr(unet, "build", lambda _: build(TINY))
+    with pytest.raises(SystemExit, match=r"another network than the one in training/topology\.py"):
         resume(run)
 
 
@@ -226,15 +228,29 @@ def test_a_weight_multiplies_the_chances_of_its_data_sets_images():
         train.MODALITY_WEIGHTS["H&E"] + train.MODALITY_WEIGHTS["fluorescence"]
     )
     assert plain[names != "plates"].sum() == pytest.approx(h_and_e)
-    # Four images of one group count as much as two groups of one image each.
-    assert shares["clinic"][0] == pytest.approx(shares["slides"][0] / 2)
+    # Four images of one group count as much as two groups of one image each, and a data set by the
+    # square root of its groups.
+    assert shares["clinic"][0] == pytest.approx(shares["slides"][0] / np.sqrt(2))
 
 
 def test_an_image_counts_by_its_pixels_and_a_group_by_their_square_root():
     samples = [stub(f"a/{i}", "H&E", "one of 4 pixels") for i in range(4)]
-    samples += [stub(f"b/{n}", "H&E", "one of 16 pixels", pixels=n) for n in (7, 9)]
+    samples += [stub(f"a/{n}", "H&E", "one of 16 pixels", pixels=n) for n in (7, 9)]
     expected = [2 / 4] * 4 + [4 * 7 / 16, 4 * 9 / 16]
     np.testing.assert_allclose(train.sampling(samples), np.array(expected) / (2 + 4))
+
+
+def test_a_data_set_counts_by_the_square_root_of_its_groups():
+    samples = [stub(f"many/{i}", "H&E", f"many/{i}") for i in range(9)]
+    samples += [stub(f"few/{i}", "H&E", f"few/{i}") for i in range(4)]
+    chances = train.sampling(samples)
+    assert chances[:9].sum() == pytest.approx(3 / 5)
+
+
+def test_images_that_are_annotated_in_part_are_drawn_less_often():
+    organs = ("nuinsseg/human_brain", "nuinsseg/human_liver")
+    partly, whole = train.sampling([stub(f"{organ}_1", "H&E", organ) for organ in organs])
+    assert partly / whole == pytest.approx(train.PARTLY)
 
 
 def test_equal_weights_are_no_weights():
@@ -281,9 +297,8 @@ def test_the_int8_file_quantises_every_convolution_with_explicit_nodes(model):
     graph = onnx.load(model).graph
     producers = {output: node for node in graph.node for output in node.output}
     convolutions = [node for node in graph.node if "Conv" in node.op_type]
-    levels = len(unet.WIDTHS)
     # The stem, those on the way down, three for each level on the way up, and the last.
-    assert len(convolutions) == 1 + sum(unet.DOWN) + 3 * (levels - 1) + 1
+    assert len(convolutions) == 1 + sum(FAST.down) + 3 * len(FAST.up) + 1
 
     def is_dequantised(name):
         node = producers[name]
@@ -344,36 +359,37 @@ def test_packed_weights_come_back(run):
         np.testing.assert_allclose(numpy(before), numpy(after), rtol=1e-3, atol=1e-6)
 
 
-def test_the_network_costs_what_its_page_says():
-    assert unet.multiply_adds_per_pixel(unet.build(size=64)) < 15_000
+@pytest.mark.parametrize(("topology", "most"), [(FAST, 10_000), (ACCURATE, 60_000)])
+def test_a_network_costs_no_more_than_it_may(topology, most):
+    assert unet.multiply_adds_per_pixel(unet.build(topology, size=64)) < most
 
 
+@pytest.mark.parametrize("topology", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("axis", [1, 2])
-def test_the_halo_is_the_networks_field_of_view(axis):
-    """A change outside a cell's halo leaves its maps, one just inside the halo does not."""
-    network = unet.build()
+def test_the_halo_is_the_networks_field_of_view(topology, axis):
+    """Infinite light outside a cell's halo leaves its maps, just inside the halo it does not."""
+    network = unet.build(topology)
     rng = np.random.default_rng(0)
     for weight in network.weights:
         if "kernel" in weight.path:  # all positive: nothing cancels or dies on the way
-            weight.assign(np.abs(rng.normal(0, 0.2, weight.shape)).astype(np.float32))
-    # The maps before the sigmoid, which would flatten such large values.
+            weight.assign(np.abs(rng.normal(0, 0.01, weight.shape)).astype(np.float32))
+    # The maps before the sigmoid, which would flatten them.
     pixels = unet.keras.Model(network.input, network.get_layer("pixels").output)
-    image = np.moveaxis(rng.uniform(0, 255, (1, 640, unet.STRIDE, 3)), 1, axis).astype(np.float32)
-    cell = slice(256, 256 + unet.STRIDE)
-    near, far = cell.start - unet.halo(), cell.stop + unet.halo()
+    image = np.moveaxis(rng.uniform(0, 255, (1, 736, STRIDE, 3)), 1, axis).astype(np.float32)
+    cell = slice(352, 352 + STRIDE)
+    near, far = cell.start - topology.halo(), cell.stop + topology.halo()
 
-    def maps(*dark):
+    def maps(*bright):
         changed = image.copy()
-        for part in dark:
-            np.moveaxis(changed, axis, 1)[:, part] = 0
+        for part in bright:
+            np.moveaxis(changed, axis, 1)[:, part] = np.inf
         return np.moveaxis(numpy(pixels(changed)), axis, 1)[:, cell]
 
-    plain = maps()
-    assert plain.shape == (1, unet.STRIDE, unet.STRIDE, 2)
-    np.testing.assert_array_equal(maps(slice(None, near), slice(far, None)), plain)
+    assert maps().shape == (1, STRIDE, STRIDE, 2)
+    assert np.isfinite(maps(slice(None, near), slice(far, None))).all()
     reaches = [
-        (maps(part) != plain).any(axis=(0, 1, 2))
-        for part in (slice(near, near + unet.STRIDE), slice(far - unet.STRIDE, far))
+        (~np.isfinite(maps(part))).any(axis=(0, 1, 2))
+        for part in (slice(near, near + STRIDE), slice(far - STRIDE, far))
     ]
     # A multiple of the stride: the field of view need not fill its last step on both sides.
     assert np.any(reaches, axis=0).all()
