@@ -21,12 +21,13 @@ level : str, optional
     One of ``convolution_levels()``; the best when empty.
 )";
 
-constexpr const char* kStem = R"(The image's 3 x 3 convolution at stride 2, then ReLU.
+constexpr const char* kStem = R"(The image's convolution at stride 2, then ReLU.
 
 Parameters
 ----------
 kernel : numpy.ndarray
-    (outputs, 3, 3, 3) int8, as ONNX has it.
+    (outputs, 3, 3, 3) int8, as ONNX has it, padded by one pixel at the end; or (outputs, 3, 6, 6),
+    padded by two on each side.
 factors, offsets : numpy.ndarray
     (outputs,) float32: a sum's level is ``round(sum * factor + offset)``, from 0 to 127.
 )";
@@ -88,8 +89,7 @@ ValueError
     If the shape is another.
 )";
 
-cpu::Kernel kernel_argument(const py::array& kernel, bool transposed) {
-  const py::ssize_t side = transposed ? 2 : 3;
+cpu::Kernel kernel_argument(const py::array& kernel, bool transposed, int side) {
   const bool fits = kernel.ndim() == 4 && kernel.shape(2) == side && kernel.shape(3) == side;
   if (!fits || !is_dense_from(kernel, 0)) {
     fail_value(
@@ -97,7 +97,13 @@ cpu::Kernel kernel_argument(const py::array& kernel, bool transposed) {
         "is C-contiguous and ends with " + std::to_string(side) + " x " + std::to_string(side));
   }
   return {static_cast<const int8_t*>(kernel.data()), kernel.shape(transposed ? 0 : 1),
-          kernel.shape(transposed ? 1 : 0)};
+          kernel.shape(transposed ? 1 : 0), side};
+}
+
+// 6 x 6 if it is that, or else 3 x 3.
+cpu::Kernel stem_argument(const py::array& kernel) {
+  const bool large = kernel.ndim() == 4 && kernel.shape(3) == 6;
+  return kernel_argument(kernel, false, large ? 6 : 3);
 }
 
 py::array int8_argument(const py::object& value) { return array_argument(value, "kernel", "int8"); }
@@ -109,7 +115,7 @@ int convolution(cpu::Network& network, const std::vector<int>& sources,
   std::vector<cpu::Kernel> views;
   for (const py::object& kernel : kernels) {
     arrays.push_back(int8_argument(kernel));
-    views.push_back(kernel_argument(arrays.back(), false));
+    views.push_back(kernel_argument(arrays.back(), false, 3));
   }
   return network.convolution(sources, views, {factors, offsets});
 }
@@ -150,7 +156,7 @@ void register_network(py::module_& module) {
           "stem",
           [](Network& network, const py::object& kernel, Floats factors, Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.stem(kernel_argument(array, false), {factors, offsets});
+            return network.stem(stem_argument(array), {factors, offsets});
           },
           py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kStem)
       .def("convolution", convolution, py::arg("sources"), py::arg("kernels"), py::arg("factors"),
@@ -160,7 +166,7 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.grow(source, kernel_argument(array, true), {factors, offsets});
+            return network.grow(source, kernel_argument(array, true, 2), {factors, offsets});
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kGrow)
       .def("pool", &Network::pool, py::arg("source"), "The largest of each 2 x 2 pixels.")
@@ -169,7 +175,7 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            network.cells(source, kernel_argument(array, false), {factors, offsets});
+            network.cells(source, kernel_argument(array, false, 3), {factors, offsets});
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kCells)
       .def_property_readonly("stride", &Network::stride)

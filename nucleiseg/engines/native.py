@@ -16,6 +16,9 @@ from nucleiseg.model import Model
 LOGIT_STEPS = 128
 """Steps of a unit to which logits are rounded: ``kLogitSteps`` in csrc/kernels/network.h."""
 
+STEM_PADS = {(3, 3): [0, 0, 1, 1], (6, 6): [2, 2, 2, 2]}
+"""Of the image's convolution, by its size: rows and columns of zeros before, then after."""
+
 LARGE = 1024 * 1024
 """Pixels above which a tile is large. Its threads hardly wait for each other, and as it takes much
 memory (about 16 bytes a pixel) there is only one at a time."""
@@ -164,8 +167,8 @@ class _Builder:
         return rounded is not None and rounded.inputs[0] in self.graph.inputs
 
     def _stem(self, node: Node, value: float) -> int:
-        self._expect(node, [2, 2], [0, 0, 1, 1])
         kernel, steps = self._kernel(node)
+        self._expect(node, [2, 2], STEM_PADS.get(kernel.shape[2:], []))
         image = self._made(node.inputs[0], "DequantizeLinear")
         scale = float(self.graph.constants[image.inputs[1]])
         return self.network.stem(kernel, *_rounding(scale * steps, self._bias(node), value))

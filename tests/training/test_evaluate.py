@@ -267,6 +267,21 @@ def test_groups_are_all_then_modalities_then_data_sets():
     ]
 
 
+def test_patients_organs_and_plates_have_rows_of_their_own():
+    names = [
+        "nuinsseg/human_lung_1",
+        "tnbc/06_1",
+        "nuinsseg/mouse_liver_1",
+        "nuinsseg/human_lung_2",
+    ]
+    series = [one for one in report.group([sample(name) for name in names]) if one.kind == "series"]
+    assert [(one.name, one.members) for one in series] == [
+        ("nuinsseg/human_lung", (0, 3)),
+        ("nuinsseg/mouse_liver", (2,)),
+        ("tnbc/06", (1,)),
+    ]
+
+
 def test_stained_and_grey_images_are_bright_field_too():
     kinds = ["purple stain", "fluorescence", "H&E", "grey bright-field"]
     grouped = report.group([sample(f"a/{kind}", modality=kind) for kind in kinds])
