@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from nucleiseg import images
 from nucleiseg.model import PERCENTILES
-from training import batches, data, export, integers, train, weights
+from training import batches, data, export, integers, losses, sampling, train, weights
 from training.augment import Settings
 from training.data import Sample
 from training.integers import IntegerNetwork
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
         integers.calibrate(network, calibration_crops(training))
     else:
         integers.restore(network, onnx.load(options.start))
-    chances = train.sampling(training, train.dataset_weights(folders))
+    chances = sampling.chances(training, train.dataset_weights(folders))
     learn(network, training, chances, options)
     about = {
         "version": options.version,
@@ -129,7 +129,7 @@ def learn(
         target = tf.cast(maps, tf.float32) / 255.0
         with tf.GradientTape() as tape:
             objective = tf.reduce_sum(
-                train.loss(network(tf.cast(image, tf.float32)), target, EMPHASIS)
+                losses.of_maps(network(tf.cast(image, tf.float32)), target, EMPHASIS)
             )
         gradients = tape.gradient(objective, learned)
         optimizer.apply_gradients(zip(gradients, learned, strict=True))
@@ -155,7 +155,7 @@ def learn(
 def calibration_crops(samples: list[Sample], seed: int = 0) -> NDArray[np.uint8]:
     """Cut unchanged crops, modalities in the shares of training."""
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(samples), CALIBRATION_CROPS, p=train.sampling(samples))
+    chosen = rng.choice(len(samples), CALIBRATION_CROPS, p=sampling.chances(samples))
     return np.stack([_cut(samples[index].image, rng) for index in chosen])
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import onnxruntime
 import pytest
 
 from nucleiseg import Model, Segmenter, images
-from training import export, integers, metrics, predict, quantize, train, unet, weights
+from training import export, integers, metrics, predict, quantize, sampling, train, unet, weights
 from training.data import Sample
 from training.integers import IntegerNetwork
 from training.topology import ACCURATE, FAST, NETWORKS, STRIDE, Topology
@@ -98,6 +99,29 @@ def test_a_run_stops_after_validations_without_gain_and_stays_stopped(
     assert len(history(tmp_path)) == 3
     train.main([*arguments, "--resume", "--patience", "0"])
     assert [int(row["step"]) for row in history(tmp_path)] == list(range(1, 10))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_end_saves_first_and_is_resumed(
+    number, without_learning, monkeypatch, tmp_path, capsys
+):
+    count = train.Run.train_step
+
+    def interrupted(run, image, maps):
+        losses = count(run, image, maps)
+        if run.step == 2:
+            signal.raise_signal(number)
+        return losses
+
+    monkeypatch.setattr(train.Run, "train_step", interrupted)
+    before = signal.getsignal(number)
+    arguments = ["--data", str(DATA), "--output", str(tmp_path), "--batch", "1", "--steps", "6"]
+    arguments += ["--validate-every", "3"]
+    train.main(arguments)
+    assert "interrupted and saved at step 2" in capsys.readouterr().out
+    train.main([*arguments, "--resume"])
+    assert [row["step"] for row in history(tmp_path)] == ["2", "3", "6"]
+    assert signal.getsignal(number) == before
 
 
 def test_a_run_may_begin_with_the_weights_of_another(without_learning, run, tmp_path):
@@ -213,7 +237,7 @@ def test_a_weight_multiplies_the_chances_of_its_data_sets_images():
     samples = [stub(f"plates/{i}", "fluorescence", f"plates/{i % 3}") for i in range(12)]
     samples += [stub(f"slides/{i}", "H&E", f"slides/{i}") for i in range(4)]
     samples += [stub(f"clinic/{i}", "H&E", "clinic/1") for i in range(4)]
-    plain, weighted = train.sampling(samples), train.sampling(samples, {"slides": 3.0})
+    plain, weighted = sampling.chances(samples), sampling.chances(samples, {"slides": 3.0})
     assert plain.sum() == pytest.approx(1)
     assert weighted.sum() == pytest.approx(1)
     names = np.array([sample.dataset for sample in samples])
@@ -224,8 +248,8 @@ def test_a_weight_multiplies_the_chances_of_its_data_sets_images():
     assert ratio["slides"] / ratio["plates"] == pytest.approx(3)
     assert ratio["clinic"] == pytest.approx(ratio["plates"])
     # Without weights, modalities have their shares, whatever the data sets.
-    h_and_e = train.MODALITY_WEIGHTS["H&E"] / (
-        train.MODALITY_WEIGHTS["H&E"] + train.MODALITY_WEIGHTS["fluorescence"]
+    h_and_e = sampling.MODALITY_WEIGHTS["H&E"] / (
+        sampling.MODALITY_WEIGHTS["H&E"] + sampling.MODALITY_WEIGHTS["fluorescence"]
     )
     assert plain[names != "plates"].sum() == pytest.approx(h_and_e)
     # Four images of one group count as much as two groups of one image each, and a data set by the
@@ -237,25 +261,25 @@ def test_an_image_counts_by_its_pixels_and_a_group_by_their_square_root():
     samples = [stub(f"a/{i}", "H&E", "one of 4 pixels") for i in range(4)]
     samples += [stub(f"a/{n}", "H&E", "one of 16 pixels", pixels=n) for n in (7, 9)]
     expected = [2 / 4] * 4 + [4 * 7 / 16, 4 * 9 / 16]
-    np.testing.assert_allclose(train.sampling(samples), np.array(expected) / (2 + 4))
+    np.testing.assert_allclose(sampling.chances(samples), np.array(expected) / (2 + 4))
 
 
 def test_a_data_set_counts_by_the_square_root_of_its_groups():
     samples = [stub(f"many/{i}", "H&E", f"many/{i}") for i in range(9)]
     samples += [stub(f"few/{i}", "H&E", f"few/{i}") for i in range(4)]
-    chances = train.sampling(samples)
+    chances = sampling.chances(samples)
     assert chances[:9].sum() == pytest.approx(3 / 5)
 
 
 def test_images_that_are_annotated_in_part_are_drawn_less_often():
     organs = ("nuinsseg/human_brain", "nuinsseg/human_liver")
-    partly, whole = train.sampling([stub(f"{organ}_1", "H&E", organ) for organ in organs])
-    assert partly / whole == pytest.approx(train.PARTLY)
+    partly, whole = sampling.chances([stub(f"{organ}_1", "H&E", organ) for organ in organs])
+    assert partly / whole == pytest.approx(sampling.PARTLY)
 
 
 def test_equal_weights_are_no_weights():
     samples = [stub(f"{name}/{i}", "H&E", f"{name}/{i}") for name in "ab" for i in range(3)]
-    np.testing.assert_allclose(train.sampling(samples, {"a": 5.0, "b": 5.0}), [1 / 6] * 6)
+    np.testing.assert_allclose(sampling.chances(samples, {"a": 5.0, "b": 5.0}), [1 / 6] * 6)
 
 
 def test_a_trained_file_finds_nuclei_through_the_package(model):
