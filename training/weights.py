@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import keras
@@ -35,17 +36,18 @@ def load(path: Path, size: int | None = None) -> keras.Model:
         They fit none of `topology.NETWORKS`.
     """
     keras.config.set_dtype_policy("float32")
-    first, *others = NETWORKS.values()
-    for topology in others:
+    reasons = []
+    for topology in NETWORKS.values():
         model = unet.build(topology, size)
         try:
-            fill(model, path)
-        except (KeyError, ValueError):
-            continue
-        return model
-    model = unet.build(first, size)
-    fill(model, path)
-    return model
+            with warnings.catch_warnings():  # Keras warns of each layer before it fails
+                warnings.simplefilter("ignore", UserWarning)
+                fill(model, path)
+        except (KeyError, ValueError) as error:
+            reasons.append(error)
+        else:
+            return model
+    raise reasons[-1]
 
 
 def fill(model: keras.Model, path: Path) -> None:
