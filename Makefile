@@ -3,6 +3,7 @@
 # make lint    check style and types
 # make race    run the kernels, the CUDA ones compiled for the CPU, under the race detector
 # make address the same under the address and undefined-behaviour sanitizers
+# make fuzz    read changed files of every format, and call the native functions wrongly
 # make plain   the same without any of these
 # make arm     the CPU's kernels compiled for 64-bit Arm, under qemu-user; needs a cross-compiler
 # make spills  say what each CUDA kernel needs on each GPU; needs nvcc
@@ -10,9 +11,10 @@
 # make clean   remove what was made here
 #
 # PYTHON=/path/to/python3 and CXX=/path/to/compiler choose those; see tools/check.sh.
+# files=N says how many files of each format fuzz reads, seed=N which ones.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint race address plain arm spills format clean
+.PHONY: demo test lint fuzz race address plain arm spills format clean
 
 venv := .venv
 bin := $(venv)/bin
@@ -32,6 +34,10 @@ lint: $(venv)/.development
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 	@$(bin)/clang-format --dry-run --Werror $(cxx_sources)
+
+files := 20000
+fuzz: $(venv)/.development
+	@$(bin)/python tests/fuzz/run.py --files $(files) $(if $(seed),--seed $(seed))
 
 rounds := 20
 race: kind := thread

@@ -70,8 +70,8 @@ def work_of(clock: Clock, picture: np.ndarray, maps: np.ndarray) -> dict[str, Ca
         return kernels.Buffer(shape, dtype)
 
     image, there = (kernels.to_device(array, stream=stream) for array in (picture, maps))
-    search, limits = room((kernels.percentiles_workspace(),)), room((4,), "float64")
-    kernels.percentiles(image, *model.percentiles, stream=stream, workspace=search, out=limits)
+    search, limits = room((kernels.limits_workspace(),)), room((6,), "float64")
+    kernels.limits(image, *model.percentiles, stream=stream, workspace=search, out=limits)
     normal, tile = room((height, width, 3)), room((1, height, width, 3))
     origins, cores = np.array([[0, 0]]), np.array([[0, 0, height, width]])
     cells, found = room((1, height // 2, width // 2, 8)), room((height, width, 2))
@@ -80,7 +80,7 @@ def work_of(clock: Clock, picture: np.ndarray, maps: np.ndarray) -> dict[str, Ca
     workspace = room((kernels.label_workspace(height, width),))
     count = room((1,), "int32")
     return {
-        "percentiles": lambda: kernels.percentiles(
+        "limits": lambda: kernels.limits(
             image, *model.percentiles, stream=stream, workspace=search, out=limits
         ),
         "normalize": lambda: kernels.normalize(image, limits=limits, stream=stream, out=normal),

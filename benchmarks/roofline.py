@@ -150,7 +150,7 @@ def steps(network: Network) -> Iterator[Step]:
     """What happens to an RGB uint8 image of one tile, from host memory to labels there."""
     label = sum(every + NUCLEUS * nucleus for every, nucleus in LABEL_PASSES.values())
     yield Step("upload", 1, 3, linked=True)
-    yield Step("percentiles", 3, 3)
+    yield Step("limits", 7, 6)
     yield Step("normalize", 1, 3 + 3)
     yield Step("gather", 1, 3 + 3)
     yield Step("network, int8", *network)

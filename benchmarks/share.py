@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     image = picture(options.size)
     segmenter = Segmenter(threads=options.threads)
-    steps = ("percentiles", "normalize", "gather", "infer", "assemble", "mask", "label")
+    steps = ("limits", "normalize", "gather", "infer", "assemble", "mask", "label")
     split = Split(parts=dict.fromkeys(steps, 0.0))
     segmenter._backend = Watched(segmenter._backend, split, {step: step for step in steps})
     print(f"{options.size} x {options.size} RGB uint8, {segmenter.threads} threads, medians of ms")

@@ -19,12 +19,14 @@ PYBIND11_MODULE(_native, module) {
   register_csv(cpu);
   register_features(cpu);
   register_label(cpu);
+  register_label_bands(cpu);
   register_mask(cpu);
   register_measure(cpu);
   register_network(cpu);
   register_normalize(cpu);
   register_outline(cpu);
   register_png(cpu);
+  register_resize(cpu);
   register_tiles(cpu);
 #if defined(NUCLEISEG_WITH_CUDA)
   auto cuda = module.def_submodule("cuda", "The kernels on a GPU: arrays in its memory.");

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images, outputs
+from nucleiseg.limits import Limits
 from nucleiseg.outputs.outlines import Outlines
 from nucleiseg.outputs.result import RING, Result
 from nucleiseg.outputs.table import Table
@@ -27,11 +28,14 @@ class Analysis:
         What is written to files.
     scale : float
         How far the network saw the image shrunk.
+    limits : Limits
+        The intensities that became 0 and 255; ``limits.doubt`` says why they may not be right.
     """
 
-    def __init__(self, result: Result, scale: float) -> None:
+    def __init__(self, result: Result, scale: float, limits: Limits) -> None:
         self.result = result
         self.scale = scale
+        self.limits = limits
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -116,7 +120,7 @@ def analyze(
     if isinstance(image, str | Path):
         name, plane = Path(image).name, next(images.open(image))
         image, known = plane.array, mpp or plane.mpp
-    mask, labels, maps, scale = segmenter.segment_all(image, mpp=mpp, **size)
-    pixels = segmenter.pixels(image)
-    result = Result(pixels, mask, labels, known, maps, name, int(ring), segmenter.threads)
-    return Analysis(result, scale)
+    found = segmenter.segment_all(image, mpp=mpp, **size)
+    pixels, threads = segmenter.pixels(image), segmenter.threads
+    result = Result(pixels, found.mask, found.labels, known, found.maps, name, int(ring), threads)
+    return Analysis(result, found.scale, found.limits)

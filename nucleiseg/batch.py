@@ -15,10 +15,12 @@ from queue import SimpleQueue
 from threading import Event, Lock, Semaphore
 from typing import Any
 
-from nucleiseg import images, records
+from nucleiseg import images, records, walk
+from nucleiseg.names import printable
 from nucleiseg.outputs import Format, Result
 from nucleiseg.outputs.report import Report
 from nucleiseg.outputs.result import beside
+from nucleiseg.readers import versions
 from nucleiseg.records import Records, Source
 from nucleiseg.segmenter import Segmenter
 
@@ -46,7 +48,8 @@ class Outcome:
 
     ``nuclei`` and ``pixels`` are 0 if it failed for the reason given. ``pixels`` are those of this
     run: planes that an earlier one did are not segmented again, and ``before`` says that this is so
-    of all of them. ``full`` says that there was no room left for its files.
+    of all of them. ``doubt`` says why its limits may not be right. ``full`` says that there was no
+    room left for its files.
     """
 
     image: Path
@@ -55,6 +58,7 @@ class Outcome:
     before: bool = False
     failure: str = ""
     full: bool = False
+    doubt: str = ""
 
 
 class _Slots:
@@ -188,6 +192,7 @@ def settings(
         **{name: value for name, value in size.items() if value is not None},
         "channel": selection.channel,
         "axes": selection.axes,
+        "decoders": versions(),
     }
 
 
@@ -247,11 +252,11 @@ class _SoFar:
             return False
         if report and done.entry:
             report.restore(f"{self.job.image}{suffix}", done.entry)
-        self.add(Outcome(self.job.image, done.nuclei, before=True))
+        self.add(Outcome(self.job.image, done.nuclei, before=True, doubt=done.doubt))
         return True
 
     def add(self, plane: Outcome) -> None:
-        """Take in a plane; the first failure is the image's."""
+        """Take in a plane; the first failure and the first doubt are the image's."""
         self.outcome = Outcome(
             self.job.image,
             self.outcome.nuclei + plane.nuclei,
@@ -259,6 +264,7 @@ class _SoFar:
             self.outcome.before and plane.before,
             self.outcome.failure or plane.failure,
             self.outcome.full or plane.full,
+            self.outcome.doubt or plane.doubt,
         )
 
 
@@ -285,7 +291,7 @@ def _read_next(
 
 def _do_plane(shared: _Run, job: Job, plane: images.Plane, source: Source | None) -> Outcome:
     try:
-        result = _segmented(shared, job, plane, source)
+        result, doubt = _segmented(shared, job, plane, source)
     except Exception as error:
         outcome = _failed(job, error, plane.suffix and f"{plane.suffix[1:]}: ")
         if outcome.full:
@@ -293,26 +299,35 @@ def _do_plane(shared: _Run, job: Job, plane: images.Plane, source: Source | None
         return outcome
     finally:
         shared.slots.release()
-    return Outcome(job.image, result.nuclei, result.mask.size)
+    if doubt and plane.suffix:
+        doubt = f"{plane.suffix[1:]}: {doubt}"
+    return Outcome(job.image, result.nuclei, result.mask.size, doubt=doubt)
 
 
-def _segmented(shared: _Run, job: Job, plane: images.Plane, source: Source | None) -> Result:
+def _segmented(
+    shared: _Run, job: Job, plane: images.Plane, source: Source | None
+) -> tuple[Result, str]:
+    """Segment a plane and save it; with why its limits may not be right."""
     stem = _stem(shared, job, plane.suffix)
     size = _size(shared.size, plane)
     mpp = size.get("mpp") or plane.mpp
-    maps, scale = None, 1.0
-    if shared.report or any(each.maps for each in shared.formats):
-        mask, labels, maps, scale = shared.segmenter.segment_all(plane.array, **size)
-    else:
-        mask, labels = shared.segmenter.segment_both(plane.array, **size)
+    with_maps = bool(shared.report) or any(each.maps for each in shared.formats)
+    found = shared.segmenter.segment_all(plane.array, **size, with_maps=with_maps)
     threads = shared.slots.share(shared.segmenter.threads)
-    result = Result(plane.array, mask, labels, mpp, maps, job.image.name, threads=threads)
-    _save(shared, stem, result, source, f"{job.image}{plane.suffix}", scale)
-    return result
+    name, doubt = job.image.name, found.limits.doubt or ""
+    result = Result(plane.array, found.mask, found.labels, mpp, found.maps, name, threads=threads)
+    _save(shared, stem, result, source, f"{job.image}{plane.suffix}", found.scale, doubt)
+    return result, doubt
 
 
 def _save(
-    shared: _Run, stem: Path, result: Result, source: Source | None, name: str, scale: float
+    shared: _Run,
+    stem: Path,
+    result: Result,
+    source: Source | None,
+    name: str,
+    scale: float,
+    doubt: str,
 ) -> None:
     """Write all files of a plane, and last that they are there."""
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -325,7 +340,7 @@ def _save(
             name, result.image, result.labels, result.maps, result.mpp, scale, table
         ).kept()
     if shared.records:
-        shared.records.finish(record, stem, files, result.nuclei, entry)
+        shared.records.finish(record, stem, files, result.nuclei, entry, doubt)
 
 
 def _stem(shared: _Run, job: Job, suffix: str) -> Path:
@@ -333,11 +348,13 @@ def _stem(shared: _Run, job: Job, suffix: str) -> Path:
     stem = beside(job.stem, suffix)
     other = shared.stems.setdefault(stem, job.image)
     if other != job.image:
-        raise ValueError(f"its outputs would have the names of those of {other}: {stem}")
+        theirs = printable(f"those of {other}: {stem}")
+        raise ValueError(f"its outputs would have the names of {theirs}")
     endings = [ending for each in shared.formats for ending in each.endings] if suffix else []
     for output in (beside(stem, ending) for ending in endings):
         if os.path.realpath(output) in shared.inputs:
-            raise ValueError(f"{output} is one of the images and would be overwritten")
+            name = printable(str(output))
+            raise ValueError(f"{name} is one of the images and would be overwritten")
     return stem
 
 
@@ -360,4 +377,6 @@ def _reason(image: Path, error: Exception) -> str:
         named = error.filename and str(error.filename) != str(image)
         return f"{error.strerror}: {error.filename}" if named else error.strerror
     message = (str(error) or type(error).__name__).removeprefix(f"{image}: ")
-    return message.splitlines()[0]
+    kind = walk.UNREAD.get(image.suffix.lower())
+    advice = f"; {kind} are not read: {walk.EXPORT}" if kind else ""
+    return message.splitlines()[0] + advice

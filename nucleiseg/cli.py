@@ -5,10 +5,11 @@ Exit codes: 0 all is done, 1 some images failed, 2 the command could not start, 
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nucleiseg.benchmark.command import benchmark
+from nucleiseg.names import printable
 
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome
@@ -44,6 +46,7 @@ class Device(str, Enum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+    gpu = "gpu"
 
 
 class Precision(str, Enum):
@@ -58,6 +61,9 @@ def main() -> None:
     """Run the command line."""
     # Job schedulers stop a job with SIGTERM: leave as orderly as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Names of files may hold what the terminal cannot show: it is escaped, as it is on stderr.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="nucleiseg")
 
 
@@ -87,8 +93,8 @@ def segment(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Image files (PNG, JPEG, TIFF, OME-TIFF, BMP, WebP, .npy), Zarr folders, "
-            "folders or quoted patterns.",
+            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy), Zarr folders, "
+            "folders or quoted patterns. Results of earlier runs are left out.",
         ),
     ],
     output: Annotated[
@@ -129,7 +135,8 @@ def segment(
     channel: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|INDEX", help="Channel with the nuclei, where there are several; from 0."
+            metavar="NAME|INDEX",
+            help="Channel with the nuclei, where there are several; digits are its number, from 0.",
         ),
     ] = None,
     z: Annotated[
@@ -203,13 +210,15 @@ def segment(
     records = Records(output, batch.settings(segmenter, size, selection), resume)
     running = batch.run(segmenter, todo, formats, size, selection, report, records, at_once)
     outcomes = _watched(running, len(todo), output)
-    summary = _summary(outcomes, time.perf_counter() - begin)
-    failures = _failures(outcomes, todo)
+    seconds = time.perf_counter() - begin
+    for line in _lines(todo, {each.image: each.doubt for each in outcomes if each.doubt}):
+        _say(f"doubtful intensities in {line}")
+    failures = _lines(todo, {each.image: each.failure for each in outcomes if each.failure})
     if report:
         failures += _write(report, output / "report.html", segmenter, formats, size)
     for line in failures:
         print(line, file=sys.stderr)
-    print(f"{summary}, {_listed(formats)} in {output}")
+    print(printable(_summary(outcomes, seconds, f"{_listed(formats)} in {output}")))
     if len(outcomes) < len(todo):
         left = _counted(len(todo) - len(outcomes), "image")
         _say(f"the disk is full, {left} not begun; {GO_ON}")
@@ -297,8 +306,14 @@ def _cannot_start(prefix: str = "") -> Iterator[None]:
     try:
         yield
     except (ImportError, OSError, ValueError, RuntimeError) as error:
-        _say(f"{prefix}{error}")
+        _say(f"{prefix}{_reason(error)}")
         raise typer.Exit(CANNOT_START) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:
@@ -321,17 +336,19 @@ def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:
 
 def _plan(paths: list[str], output: Path, save: str) -> tuple[list[Format], list[Job]]:
     """Find out all that can be wrong before the work begins."""
-    from nucleiseg import images, outputs, records
+    from nucleiseg import outputs, walk
     from nucleiseg.batch import Job
 
     with _cannot_start("--save: "):
         formats = outputs.formats(save)
     with _cannot_start():
-        found = images.find(paths, records.outputs_below(output))
+        found = walk.find(paths)
     with _cannot_start("--output: "):
-        stems = outputs.stems(found, output, formats)
+        stems = outputs.stems(found.images, output, formats)
         outputs.prepare(output)
-    return formats, [Job(image, stem) for image, stem in zip(found, stems, strict=True)]
+    for note in found.notes:
+        _say(note)
+    return formats, [Job(image, stem) for image, stem in zip(found.images, stems, strict=True)]
 
 
 def _size(
@@ -401,25 +418,19 @@ def _write(
 
 
 def _say(message: str) -> None:
-    print(f"nucleiseg: {_printable(message)}", file=sys.stderr)
+    print(f"nucleiseg: {printable(message)}", file=sys.stderr)
 
 
-def _printable(text: str) -> str:
-    """Keep a message on one line, whatever a file's name holds."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
-def _failures(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[str]:
-    """One line an image that failed, in the order of the jobs."""
-    reasons = {outcome.image: outcome.failure for outcome in outcomes if outcome.failure}
+def _lines(jobs: Sequence[Job], reasons: Mapping[Path, str]) -> list[str]:
+    """Return a line for each image that there is a reason to name, in the order of the jobs."""
     lines = (f"{job.image}: {reasons[job.image]}" for job in jobs if job.image in reasons)
-    return [_printable(line) for line in lines]
+    return [printable(line) for line in lines]
 
 
-def _summary(outcomes: Sequence[Outcome], seconds: float) -> str:
+def _summary(outcomes: Sequence[Outcome], seconds: float, saved: str) -> str:
     done = [outcome for outcome in outcomes if not outcome.failure]
+    if not done:
+        return f"{_counted(len(outcomes), 'image')} failed"
     before = sum(outcome.before for outcome in done)
     nuclei = sum(outcome.nuclei for outcome in done)
     pixels = sum(outcome.pixels for outcome in done)
@@ -427,7 +438,7 @@ def _summary(outcomes: Sequence[Outcome], seconds: float) -> str:
     notes = [f"{before:,} done before"] if before else []
     notes += [f"{len(outcomes) - len(done):,} failed"] if len(done) < len(outcomes) else []
     images = _counted(len(done), "image") + (f" ({', '.join(notes)})" if notes else "")
-    return f"{images}, {_counted(nuclei, 'nucleus', 'nuclei')}{speed}"
+    return f"{images}, {_counted(nuclei, 'nucleus', 'nuclei')}{speed}, {saved}"
 
 
 def _counted(count: int, one: str, many: str = "") -> str:

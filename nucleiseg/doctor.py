@@ -94,7 +94,7 @@ def _network() -> str:
 
 def _openvino() -> str:
     try:
-        import openvino
+        from nucleiseg.engines.openvino_library import openvino
     except ImportError as error:
         return f"does not load ({error}); install the package again."
     devices = openvino.Core().available_devices

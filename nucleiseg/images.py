@@ -1,4 +1,4 @@
-"""Reading, finding and writing image files.
+"""Reading and writing image files.
 
 Pixels come and go exactly as they are stored: no resampling, no rounding, and no EXIF rotation, so
 that a mask always lies on the pixels of its file. Colours are in RGB order.
@@ -7,13 +7,10 @@ that a mask always lies on the pixels of its file. Colours are in RGB order.
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
 import logging
-import os
-import re
 import uuid
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -26,12 +23,10 @@ from nucleiseg.readers import UnacceptedError, dtypes
 from nucleiseg.readers.selection import Plane, Selection, selection
 from nucleiseg.readers.selection import planes as selected
 from nucleiseg.readers.stack import Image
-from nucleiseg.readers.zarr_folder import is_zarr
 
 __all__ = [
     "Plane",
     "Selection",
-    "find",
     "hush",
     "open",
     "planes",
@@ -41,10 +36,6 @@ __all__ = [
     "write_png",
     "writing",
 ]
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-"""What is looked for in folders, beside Zarr folders. Not ``.npy``, in which other programs keep
-what is no image; a pattern that ends so finds it."""
 
 PART = r"\.[0-9a-f]{32}\.part"
 """What the temporary names of files look like, as a regular expression; see `writing`."""
@@ -153,39 +144,6 @@ def _planes(
         raise FileNotFoundError(f"{path}: no such file") from None
 
 
-def find(paths: Iterable[str | Path], but: Container[str] = ()) -> list[Path]:
-    """List the image files that paths stand for.
-
-    Parameters
-    ----------
-    paths
-        Files, folders and patterns such as ``"plates/**/*.tif"``. A folder stands for the images in
-        it and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``);
-        links to folders are not followed. A Zarr folder is one image. A file given by name is taken
-        whatever its suffix.
-    but
-        Real paths of files that are left out where a folder or a pattern would find them.
-
-    Returns
-    -------
-    list of Path
-        In the order given, each file once. A sub-folder that may not be read stands for itself, so
-        that reading it says so.
-
-    Raises
-    ------
-    FileNotFoundError
-        A path does not exist.
-    ValueError
-        There is no image in a folder, or none matches a pattern.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        for image in _expand(Path(path), but):
-            found.setdefault(_real(image), image)
-    return list(found.values())
-
-
 def write(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all; see `writing`.
 
@@ -246,59 +204,3 @@ def hush() -> None:
     """Keep the decoders from writing to stderr in this process: `read` raises what they know."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-
-
-def _real(path: Path) -> str:
-    # Path.resolve gives up at links that run in a ring, which is for the reader to say.
-    return os.path.realpath(path)
-
-
-def _expand(path: Path, but: Container[str]) -> list[Path]:
-    if path.is_dir():
-        images = _walk(path, SUFFIXES)
-    elif path.exists() or path.is_symlink():
-        return [path]
-    elif glob.has_magic(str(path)):
-        suffixes = (*SUFFIXES, ".npy") if path.suffix == ".npy" else SUFFIXES
-        matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute patterns)
-        images = _sorted(image for match in matches for image in _walk(match, suffixes))
-    else:
-        raise FileNotFoundError(f"{path}: no such file or folder")
-    images = [image for image in images if _real(image) not in but] if but else images
-    if not images:
-        raise ValueError(
-            f"{path}: no images there; the suffixes looked for are {_suffixes()}, and Zarr folders"
-        )
-    return images
-
-
-def _walk(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Images at or below a path, without hidden files and folders."""
-    if not path.is_dir():
-        return [path] if path.suffix.lower() in suffixes else []
-    images: list[Path] = []
-
-    def unreadable(error: OSError) -> None:
-        images.append(Path(error.filename))
-
-    for folder, below, names in os.walk(path, onerror=unreadable):
-        if is_zarr(Path(folder)):
-            images.append(Path(folder))
-            below.clear()
-            continue
-        below[:] = [name for name in below if not name.startswith(".")]
-        files = (Path(folder, name) for name in names if not name.startswith("."))
-        images.extend(file for file in files if file.suffix.lower() in suffixes)
-    return _sorted(images)
-
-
-def _sorted(paths: Iterable[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: [_natural(part) for part in path.parts])
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(digits or -1), text) for digits, text in re.findall(r"(\d+)|(\D+)", name)]
-
-
-def _suffixes() -> str:
-    return f"{', '.join(SUFFIXES[:-1])} and {SUFFIXES[-1]}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +27,17 @@ within them that stand out by more than its own prominence."""
 SURE_PEAK = 175
 """Least peak of nuclei that are no noise: magnified several times, noise is as large as nuclei."""
 
+_LONGEST_TEXT = 1000
+_LARGEST_DESCRIPTION = 2**20
+"""Bytes of the JSON file: 400 times the shipped one's."""
+
 Look = Literal["small", "sure"]
 """What a look for the size of nuclei is after: all nuclei, however small, or only those that are
 whole and no noise."""
 
 PERCENTILES = (1.0, 99.8)
-"""Intensities between these percentiles of the image are stretched to 0..255 before the network.
-Nuclei can be a few thousandths of a sparse fluorescence field, so the upper one is near the end."""
+"""The limits of a field full of nuclei, which become 0 and 255: ``csrc/kernels/limits.h``. Nuclei
+can be a few thousandths of a fluorescence field, so the upper one is near the end."""
 
 
 class ModelError(ValueError):
@@ -61,7 +67,7 @@ class Model:
         The maps of a stride-aligned cell depend on this many pixels around it, a multiple of
         the stride.
     percentiles : tuple of float
-        Intensities between these percentiles are stretched to 0..255.
+        Of a field full of nuclei, which become 0 and 255.
     mpp : float
         Micrometres a pixel at which it is at its best.
     diameter : float
@@ -118,32 +124,30 @@ class Model:
         """
         file = DEFAULT_PATH if path is None else Path(path)
         checksum = _checksum(file)
-        metadata = _metadata(file.with_suffix(".json"))
-        try:
-            model = cls(
-                path=file,
-                name=str(metadata["name"]),
-                version=str(metadata["version"]),
-                licence=str(metadata["licence"]),
-                data=[str(entry) for entry in metadata["data"]],
-                checksum=str(metadata["sha256"]),
-                stride=int(metadata["input"]["stride"]),
-                halo=int(metadata["input"]["halo"]),
-                percentiles=_pair(metadata["input"]["percentiles"]),
-                mpp=float(metadata["input"]["mpp"]),
-                diameter=float(metadata["input"]["diameter"]),
-                good_diameters=_pair(metadata["input"]["good_diameters"]),
-                nucleus_threshold=int(metadata["decoding"]["nucleus_threshold"]),
-                marker_threshold=int(metadata["decoding"]["marker_threshold"]),
-                prominence=int(metadata["decoding"]["prominence"]),
-                min_area=int(metadata["decoding"]["min_area"]),
-                min_peak=int(metadata["decoding"]["min_peak"]),
-                metadata=metadata,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"model: {file.with_suffix('.json')} lacks or misstates an entry ({error!r})"
-            ) from error
+        description = file.with_suffix(".json")
+        metadata = _metadata(description)
+        entries = _Entries(description, metadata)
+        stride = entries.whole("input.stride", 2, 256)
+        model = cls(
+            path=file,
+            name=entries.text("name"),
+            version=entries.text("version"),
+            licence=entries.text("licence"),
+            data=entries.texts("data"),
+            checksum=entries.text("sha256", "[0-9a-f]{64}"),
+            stride=stride,
+            halo=entries.whole("input.halo", 0, 512, stride),
+            percentiles=entries.pair("input.percentiles", 0, 100),
+            mpp=entries.number("input.mpp", 0.001, 1000),
+            diameter=entries.number("input.diameter", 1, 1000),
+            good_diameters=entries.pair("input.good_diameters", 1, 1000),
+            nucleus_threshold=entries.whole("decoding.nucleus_threshold", 0, 255),
+            marker_threshold=entries.whole("decoding.marker_threshold", 0, 255),
+            prominence=entries.whole("decoding.prominence", 0, 255),
+            min_area=entries.whole("decoding.min_area", 0, 2**20),
+            min_peak=entries.whole("decoding.min_peak", 0, 255),
+            metadata=metadata,
+        )
         if model.checksum != checksum:
             raise ModelError(
                 f"model: {file} has SHA-256 {checksum}, but {file.with_suffix('.json').name} "
@@ -191,19 +195,87 @@ def _checksum(file: Path) -> str:
 
 def _metadata(file: Path) -> dict[str, Any]:
     try:
+        size = file.stat().st_size
+        if size > _LARGEST_DESCRIPTION:
+            raise ModelError(
+                f"model: {file} has {size:,} bytes; accepted are up to {_LARGEST_DESCRIPTION:,}"
+            )
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(
             f"model: cannot read {file} ({error.strerror}); "
             "a model is an ONNX file with a JSON file of the same stem beside it"
         ) from error
-    except ValueError as error:
+    except ModelError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"model: {file} is not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise ModelError(f"model: {file} holds a {type(content).__name__}; expected an object")
     return content
 
 
-def _pair(values: Any) -> tuple[float, float]:
-    low, high = values
-    return float(low), float(high)
+class _Entries:
+    """The entries of a description by their path, such as ``"input.stride"``, each checked."""
+
+    def __init__(self, file: Path, content: dict[str, Any]) -> None:
+        self._file = file
+        self._content = content
+
+    def text(self, path: str, pattern: str = ".*") -> str:
+        return self._checked_text(path, self._entry(path), pattern)
+
+    def texts(self, path: str) -> list[str]:
+        return [self._checked_text(path, one) for one in self._list(path)]
+
+    def whole(self, path: str, least: int, most: int, multiple: int = 1) -> int:
+        value = self._entry(path)
+        if type(value) is not int or not least <= value <= most or value % multiple:
+            what = f"a multiple of {multiple}" if multiple > 1 else "a whole number"
+            raise self._error(path, value, f"{what} from {least} to {most}")
+        return value
+
+    def number(self, path: str, least: float, most: float) -> float:
+        return self._checked_number(path, self._entry(path), least, most)
+
+    def pair(self, path: str, least: float, most: float) -> tuple[float, float]:
+        values = self._list(path)
+        if len(values) != 2:
+            raise self._error(path, values, "two numbers")
+        low, high = (self._checked_number(path, value, least, most) for value in values)
+        if low >= high:
+            raise self._error(path, values, "two numbers, the lower first")
+        return low, high
+
+    def _entry(self, path: str) -> Any:
+        found: Any = self._content
+        for key in path.split("."):
+            if not isinstance(found, dict) or key not in found:
+                raise ModelError(f"model: {self._file} lacks the entry {path}")
+            found = found[key]
+        return found
+
+    def _list(self, path: str) -> list[Any]:
+        values = self._entry(path)
+        if not isinstance(values, list):
+            raise self._error(path, values, "a list")
+        return values
+
+    def _checked_text(self, path: str, value: Any, pattern: str = ".*") -> str:
+        is_text = isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable()
+        if not is_text or not re.fullmatch(pattern, value):
+            what = "SHA-256 in hexadecimal" if pattern != ".*" else "printable text"
+            raise self._error(path, value, what)
+        return str(value)
+
+    def _checked_number(self, path: str, value: Any, least: float, most: float) -> float:
+        is_number = type(value) in (int, float) and math.isfinite(value)
+        if not is_number or not least <= value <= most:
+            raise self._error(path, value, f"a number from {least:g} to {most:g}")
+        return float(value)
+
+    def _error(self, path: str, value: Any, accepted: str) -> ModelError:
+        got = ascii(value)
+        if len(got) > 80:
+            got = f"{got[:80]}..."
+        return ModelError(f"model: {self._file}: {path}: got {got}; accepted is {accepted}")

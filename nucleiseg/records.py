@@ -53,10 +53,13 @@ class Done:
     nuclei : int
     entry : dict or None
         Of the report, as `nucleiseg.outputs.report.collect.Entry.kept` gave it.
+    doubt : str
+        Why the image's limits may not be right; empty where they are.
     """
 
     nuclei: int
     entry: dict[str, Any] | None
+    doubt: str
 
 
 class Records:
@@ -107,7 +110,7 @@ class Records:
         if entry and not found.get("entry"):
             return None
         if all(_made(each, stem, found["files"]) for each in formats):
-            return Done(found["nuclei"], found.get("entry"))
+            return Done(found["nuclei"], found.get("entry"), found.get("doubt", ""))
         return None
 
     def begin(self, stem: Path, source: Source | None, formats: Sequence[Format]) -> dict[str, Any]:
@@ -132,6 +135,7 @@ class Records:
         files: Sequence[Path],
         nuclei: int,
         entry: Mapping[str, Any] | None,
+        doubt: str = "",
     ) -> None:
         """Say that a plane is done.
 
@@ -145,6 +149,8 @@ class Records:
         nuclei : int
         entry : mapping or None
             Of the report.
+        doubt : str
+            Why the image's limits may not be right.
         """
         made = {path.name: _sums(stem, path.name) for path in files}
         known = {**record["files"], **made}
@@ -154,6 +160,7 @@ class Records:
             if sums or stem.with_name(name).exists()
         }
         record["nuclei"] = nuclei
+        record["doubt"] = doubt
         record["entry"] = entry or record.get("entry")
         _write(self._path(stem), record)
         self._log.done(stem.relative_to(self.output))
@@ -227,18 +234,47 @@ def source(image: Path) -> Source | None:
     return {"bytes": sum(each.st_size for each in found), "modified_ns": newest}
 
 
-def outputs_below(output: Path) -> set[str]:
-    """Give the real paths of all files that earlier runs made below a folder for outputs."""
-    folder = output / FOLDER
-    made = set()
-    for path in folder.rglob(f"*{ENDING}"):
-        beside_it = os.path.realpath(output / path.parent.relative_to(folder))
-        made |= {f"{beside_it}/{name}" for name in _read(path).get("files", {})}
-    for path in folder.glob(f"*{LOG_ENDING}"):
-        for stem, names in _begun(path):
-            beside_it = os.path.realpath((output / stem).parent)
-            made |= {f"{beside_it}/{name}" for name in names}
-    return made
+class Made:
+    """The files that runs made anywhere, as the records at or above their folders name them.
+
+    ``path in Made()`` takes absolute paths. Records are read a folder at a time, when asked for.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, set[str]] = {}
+        self._outputs: dict[Path, list[Path]] = {}
+        self._logs: dict[Path, list[tuple[Path, list[str]]]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        """Whether a record, or the log of a run, names the file."""
+        folder, name = os.path.split(path)
+        if folder not in self._names:
+            self._names[folder] = set(self._made_in(Path(folder)))
+        return name in self._names[folder]
+
+    def _made_in(self, folder: Path) -> Iterator[str]:
+        for output in self._outputs_at(folder):
+            below = folder.relative_to(output)
+            for record in (output / FOLDER / below).glob(f"*{ENDING}"):
+                yield from _read(record).get("files", {})
+            for stem, names in self._begun_in(output):
+                if stem.parent == below:
+                    yield from names
+
+    def _outputs_at(self, folder: Path) -> list[Path]:
+        """List the folders for outputs that a folder is, or lies in."""
+        if folder not in self._outputs:
+            above = self._outputs_at(folder.parent) if folder != folder.parent else []
+            here = os.path.isdir(folder / FOLDER)  # noqa: PTH112 (it may be hidden from us)
+            self._outputs[folder] = [folder, *above] if here else above
+        return self._outputs[folder]
+
+    def _begun_in(self, output: Path) -> list[tuple[Path, list[str]]]:
+        """List the stems and the names that the logs of a folder for outputs hold."""
+        if output not in self._logs:
+            logs = (output / FOLDER).glob(f"*{LOG_ENDING}")
+            self._logs[output] = [begun for log in logs for begun in _begun(log)]
+        return self._logs[output]
 
 
 @contextlib.contextmanager
@@ -290,7 +326,7 @@ def _begun(log: Path) -> Iterator[tuple[Path, list[str]]]:
         for line in log.read_bytes().splitlines():
             with contextlib.suppress(ValueError, TypeError):
                 stem, names = json.loads(line)
-                yield Path(stem), names
+                yield Path(stem), [str(name) for name in names]
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ from nucleiseg._native import cpu
 from nucleiseg.model import Model
 
 Scale = float | Literal["auto"]
+
+
+class Size(TypedDict, total=False):
+    """How large nuclei are: one of these, as `nucleiseg.Segmenter.segment` takes them."""
+
+    scale: Scale
+    mpp: float | None
+    diameter: float | None
+
 
 LARGEST, SMALLEST = 32.0, 1 / 4
 """Limits of a scale: the image is shrunk at most 32 times a side, or magnified four times."""
@@ -302,29 +311,56 @@ def _starts(length: int, side: int) -> range:
     return range(0, max(1, length - side + 1), side)
 
 
-def resized(image: NDArray[Any], scale: float) -> NDArray[Any]:
-    """Give an image as the network shall see it.
+class Resized:
+    """An image as the network sees it, of which any part can be computed by itself.
+
+    ``resized[rows, columns]`` takes two slices and returns an array of the image's dtype: shrunk by
+    averaging, magnified by cubics.
 
     Parameters
     ----------
     image : ndarray, (H, W) or (H, W, C)
     scale : float
+    threads : int
 
-    Returns
-    -------
-    ndarray, (H / scale, W / scale[, C])
-        Of the same dtype. Shrunk by averaging, magnified by cubics.
+    Attributes
+    ----------
+    shape : tuple of int
+        (H / scale, W / scale[, C])
     """
-    if scale == 1:
-        return image
-    import cv2
 
-    height, width = size(image.shape, scale)
-    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
-    # OpenCV takes the bytes of another machine's order for its own.
-    native = image.astype(image.dtype.newbyteorder("="), copy=False)
-    out = cv2.resize(native, (width, height), interpolation=method)
-    return out.reshape(height, width, *image.shape[2:])
+    def __init__(self, image: NDArray[Any], scale: float, threads: int = 1) -> None:
+        self._image = image
+        self._threads = threads
+        self.shape = (*size(image.shape, scale), *image.shape[2:])
+
+    def __getitem__(self, part: tuple[slice, slice]) -> NDArray[Any]:
+        """Compute a part."""
+        height, width = self.shape[:2]
+        (top, bottom, _), (left, right, _) = part[0].indices(height), part[1].indices(width)
+        first, last = self._sources(top, bottom)
+        # Only what is needed, since another machine's order of bytes is changed in a copy.
+        return cpu.resize(
+            self._image[first:last],
+            height,
+            width,
+            rows=(top, bottom),
+            columns=(left, right),
+            above=first,
+            below=self._image.shape[0] - last,
+            threads=self._threads,
+        )
+
+    def _sources(self, top: int, bottom: int) -> tuple[int, int]:
+        """Return the range of the image's rows that some rows are computed from, or a wider one."""
+        step, reach = self._image.shape[0] / self.shape[0], 3
+        first = max(0, int(top * step) - reach)
+        return first, min(self._image.shape[0], int(bottom * step) + reach)
+
+
+def resized(image: NDArray[Any], scale: float) -> NDArray[Any]:
+    """Return the whole of an image as the network sees it; see `Resized`."""
+    return image if scale == 1 else Resized(image, scale)[:, :]
 
 
 def size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
@@ -344,10 +380,7 @@ def restored(array: NDArray[Any], shape: tuple[int, int], smooth: bool) -> NDArr
     return np.ascontiguousarray(cv2.resize(array, shape[::-1], interpolation=method))
 
 
-def renumbered(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Close the gaps that nuclei leave which vanished, keeping raster order of first pixels."""
-    ids, first = np.unique(labels, return_index=True)
-    order = np.argsort(first[ids > 0])
-    table = np.zeros(int(ids.max(initial=0)) + 1, np.int32)
-    table[ids[ids > 0][order]] = np.arange(1, len(order) + 1, dtype=np.int32)
-    return table[labels]
+def nearest(length: int, seen: int) -> NDArray[np.int64]:
+    """Return which of an axis's ``seen`` pixels holds the centre of each of ``length`` pixels."""
+    centres: NDArray[np.int64] = (2 * np.arange(length, dtype=np.int64) + 1) * seen
+    return centres // (2 * length)

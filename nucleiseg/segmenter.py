@@ -1,4 +1,4 @@
-"""The driver: an image in, a mask or labels out, whatever the device."""
+"""What is used from Python: an image in, a mask or labels out."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import backends, scaling, tiling
-from nucleiseg.backends import Array, Backend, Levels, Steps
-from nucleiseg.model import Model
-from nucleiseg.scaling import Scale, Seen
+from nucleiseg import backends, scaling
+from nucleiseg.backends import Array, Backend
+from nucleiseg.driver import OUTPUTS, Driver, Output
+from nucleiseg.limits import Limits
+from nucleiseg.model import Model, ModelError
+from nucleiseg.scaling import Scale, Size
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from nucleiseg.analysis import Analysis
 
 Image = Any
 """An array on the host or on a GPU, or the path of an image file."""
 
-Output = Literal["mask", "labels", "maps"]
+Mask = NDArray[np.bool_]
+Labels = NDArray[np.int32]
+Maps = NDArray[np.uint8]
 
-OUTPUTS: tuple[Output, ...] = ("mask", "labels", "maps")
-
-WHOLE = 3072 * 3072
-"""Pixels up to which the first look at an image takes in all of it: where nothing needs resizing
-that look is the answer. Of larger images a few windows are looked at, under 5 % of the area."""
-
-LOOKS = 3
-"""Scales that "auto" tries before it takes the last."""
+_Result = TypeVar("_Result")
+_Home = Literal[True]
 
 IN_FLIGHT = 4
 """Images that `Segmenter.map` works on at once: two in the network, on a thread each or one after
@@ -47,21 +46,26 @@ class Everything(NamedTuple):
     ----------
     mask : ndarray, (H, W) bool
     labels : ndarray, (H, W) int32
-    maps : ndarray, (H, W, 2) uint8
+    maps : ndarray, (H, W, 2) uint8, or None
+        None where they were not asked for.
     scale : float
         How far the network saw the image shrunk.
+    limits : Limits
+        The intensities that became 0 and 255, and whether they are doubtful.
     """
 
-    mask: NDArray[np.bool_]
-    labels: NDArray[np.int32]
-    maps: NDArray[np.uint8]
+    mask: Mask
+    labels: Labels
+    maps: Maps | None
     scale: float
+    limits: Limits
 
 
-class Segmenter:
+class Segmenter(Driver):
     """Find nuclei, with a model that is loaded and compiled once.
 
-    It may be called from several threads at once.
+    It may be called from several threads at once. Pickled, as for other processes, it keeps its
+    settings and loads its model again.
 
     Parameters
     ----------
@@ -97,27 +101,52 @@ class Segmenter:
         tile: int | None = None,
         batch: int | None = None,
     ) -> None:
-        self.model = model if isinstance(model, Model) else Model.load(model)
+        model = model if isinstance(model, Model) else Model.load(model)
+        self._settings = {"device": device, "threads": threads, "tile": tile, "batch": batch}
         if tile is not None:
-            _check_tile(tile, self.model)
-        if batch is not None:
-            _check_range("batch", batch, None)
-        self._backend = backends.choose(device, self.model, threads)
-        self.tile = self._backend.tile if tile is None else tile
-        self.batch = self._backend.batch if batch is None else batch
-        _check_range("tile", self.tile, self._backend.largest_tile)
-        _check_range("batch", self.batch, self._backend.largest_batch)
+            _check_tile(tile, model)
+        if batch is not None and batch < 1:
+            raise ValueError(f"batch: got {batch}; accepted is 1 or more")
+        backend = backends.choose(device, model, threads, tile, batch)
+        super().__init__(
+            model,
+            backend,
+            backend.tile if tile is None else tile,
+            backend.batch if batch is None else batch,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings and where the model is; elsewhere the model is loaded again."""
+        if not isinstance(self._settings["device"], str):
+            raise TypeError("device: a Segmenter with a Backend of its own cannot be pickled")
+        return _load, (self.model.path.absolute(), self.model.checksum, self._settings)
 
     @property
     def backend_name(self) -> str:
         """The backend that was chosen: "cpu" or "cuda"."""
         return self._backend.name
 
-    @property
-    def threads(self) -> int:
-        """Processor threads in use."""
-        return self._backend.threads
-
+    @overload
+    def segment(
+        self,
+        image: Image,
+        output: Literal["mask"] = ...,
+        *,
+        to_host: _Home = ...,
+        **size: Unpack[Size],
+    ) -> Mask: ...
+    @overload
+    def segment(
+        self, image: Image, output: Literal["labels"], *, to_host: _Home = ..., **size: Unpack[Size]
+    ) -> Labels: ...
+    @overload
+    def segment(
+        self, image: Image, output: Literal["maps"], *, to_host: _Home = ..., **size: Unpack[Size]
+    ) -> Maps: ...
+    @overload
+    def segment(
+        self, image: Image, output: Output = ..., *, to_host: bool = ..., **size: Unpack[Size]
+    ) -> Array: ...
     def segment(
         self,
         image: Image,
@@ -156,8 +185,11 @@ class Segmenter:
         -------
         ndarray or Buffer
             Always of the image's own size.
-            "mask": (H, W) bool, True where nucleus.
-            "labels": (H, W) int32, 0 background, 1..n in raster order of first pixels.
+            "mask": (H, W) bool, True where the probability of a nucleus reaches the model's
+            threshold.
+            "labels": (H, W) int32, 0 background, 1..n in raster order of first pixels. A label is
+            one piece, by 8 neighbours, and lies within the mask. The mask also has what is too
+            small or too faint to be counted: ``labels > 0`` is the mask without it.
             "maps": (H, W, 2) uint8, nucleus probability and centre distance, 0..255 for 0..1.
 
         Raises
@@ -170,11 +202,21 @@ class Segmenter:
             the CPU.
         FileNotFoundError
             There is no such file.
+        MemoryError
+            The outputs of so large an image do not fit into the memory that is free.
         """
         _check_output(output, OUTPUTS)
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        return self._segment(image, (output,), wanted, to_host)[1][0]
+        return self._run(_read(image), (output,), wanted, to_host).outputs[0]
 
+    @overload
+    def segment_both(
+        self, image: Image, *, to_host: _Home = ..., **size: Unpack[Size]
+    ) -> tuple[Mask, Labels]: ...
+    @overload
+    def segment_both(
+        self, image: Image, *, to_host: bool = ..., **size: Unpack[Size]
+    ) -> tuple[Array, Array]: ...
     def segment_both(
         self,
         image: Image,
@@ -184,9 +226,9 @@ class Segmenter:
         diameter: float | None = None,
         to_host: bool = True,
     ) -> tuple[Array, Array]:
-        """Give mask and labels of one image in one go; see `segment`."""
+        """Return the mask and the labels of one image; see `segment`."""
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        _, (mask, labels) = self._segment(image, ("mask", "labels"), wanted, to_host)
+        mask, labels = self._run(_read(image), ("mask", "labels"), wanted, to_host).outputs
         return mask, labels
 
     def segment_all(
@@ -196,11 +238,17 @@ class Segmenter:
         scale: Scale = "auto",
         mpp: float | None = None,
         diameter: float | None = None,
+        with_maps: bool = True,
     ) -> Everything:
-        """Give mask, labels, maps and scale of one image in one go; see `segment`."""
+        """Return all that there is to know of one image in one go; see `segment`.
+
+        Maps take time and memory on the way from a GPU and where the image is resized.
+        """
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        found, (mask, labels, maps) = self._segment(image, OUTPUTS, wanted, to_host=True)
-        return Everything(mask, labels, maps, found)
+        outputs = OUTPUTS if with_maps else OUTPUTS[:2]
+        found = self._run(_read(image), outputs, wanted, to_host=True)
+        mask, labels, maps = (*found.outputs, None)[: len(OUTPUTS)]
+        return Everything(mask, labels, maps, found.scale, found.limits)
 
     def analyze(
         self,
@@ -266,8 +314,51 @@ class Segmenter:
 
     __call__ = segment
 
+    @overload
     def map(
-        self, images: Iterable[Image], output: Output = "mask", *, to_host: bool = True
+        self,
+        images: Iterable[Image],
+        output: Literal["mask"] = ...,
+        *,
+        to_host: _Home = ...,
+        **size: Unpack[Size],
+    ) -> Iterator[Mask]: ...
+    @overload
+    def map(
+        self,
+        images: Iterable[Image],
+        output: Literal["labels"],
+        *,
+        to_host: _Home = ...,
+        **size: Unpack[Size],
+    ) -> Iterator[Labels]: ...
+    @overload
+    def map(
+        self,
+        images: Iterable[Image],
+        output: Literal["maps"],
+        *,
+        to_host: _Home = ...,
+        **size: Unpack[Size],
+    ) -> Iterator[Maps]: ...
+    @overload
+    def map(
+        self,
+        images: Iterable[Image],
+        output: Output = ...,
+        *,
+        to_host: bool = ...,
+        **size: Unpack[Size],
+    ) -> Iterator[Array]: ...
+    def map(
+        self,
+        images: Iterable[Image],
+        output: Output = "mask",
+        *,
+        scale: Scale = "auto",
+        mpp: float | None = None,
+        diameter: float | None = None,
+        to_host: bool = True,
     ) -> Iterator[Array]:
         """Find the nuclei of many images, in their order.
 
@@ -280,8 +371,10 @@ class Segmenter:
         images : iterable
             Whatever `segment` takes. One on a GPU must not change before its result is there.
         output : {"mask", "labels", "maps"}
+        scale : "auto" or float
+        mpp, diameter : float, optional
         to_host : bool
-            As `segment` takes it.
+            As `segment` takes them; they hold for every image.
 
         Yields
         ------
@@ -289,11 +382,14 @@ class Segmenter:
             As `segment` gives it. An image that fails raises its error here, in its turn.
         """
         _check_output(output, OUTPUTS)
-        return self._map(images, partial(self.segment, output=output, to_host=to_host))
+        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        return self._map(
+            images, lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0]
+        )
 
-    def _map(self, images: Iterable[Image], do: Callable[[Image], Array]) -> Iterator[Array]:
+    def _map(self, images: Iterable[Image], do: Callable[[Image], _Result]) -> Iterator[_Result]:
         with ThreadPoolExecutor(IN_FLIGHT, "nucleiseg") as pool:
-            waiting: deque[Future[Array]] = deque()
+            waiting: deque[Future[_Result]] = deque()
             try:
                 for image in images:
                     waiting.append(pool.submit(do, image))
@@ -305,6 +401,23 @@ class Segmenter:
                 for future in waiting:
                     future.cancel()
 
+    @overload
+    def decode(
+        self,
+        maps: Array,
+        output: Literal["mask"] = ...,
+        *,
+        scale: float = ...,
+        to_host: _Home = ...,
+    ) -> Mask: ...
+    @overload
+    def decode(
+        self, maps: Array, output: Literal["labels"], *, scale: float = ..., to_host: _Home = ...
+    ) -> Labels: ...
+    @overload
+    def decode(
+        self, maps: Array, output: Output = ..., *, scale: float = ..., to_host: bool = ...
+    ) -> Array: ...
     def decode(
         self, maps: Array, output: Output = "mask", *, scale: float = 1.0, to_host: bool = True
     ) -> Array:
@@ -329,195 +442,34 @@ class Segmenter:
             maps = steps.array(maps, "maps")
             return steps.finish(None, (self._decode(steps, maps, output, scale),))[0]
 
-    def _segment(
-        self, image: Image, outputs: tuple[Output, ...], wanted: float | None, to_host: bool
-    ) -> tuple[float, tuple[Array, ...]]:
-        """Give the scale and the outputs."""
-        image = _read(image)  # before the session, which holds threads or a GPU's memory
-        with self._backend.session(to_host) as steps:
-            array = steps.array(image, "image")
-            if wanted == 1:
-                work = partial(self._everything, steps, outputs)
-                return 1.0, steps.finish(*steps.repeat(self._key(*outputs), array, work))
-            if wanted is None:
-                levels, scale, maps = self._look(steps, array)
-            else:
-                levels, scale, maps = steps.percentiles(array), wanted, None
-            results = self._at_scale(steps, array, levels, scale, maps, outputs)
-            return scale, steps.finish(levels, results)
 
-    def _key(self, *what: str) -> tuple[Any, ...]:
-        """Name work that is the same for all images of one shape."""
-        return (*what, self.tile, self.batch)
-
-    def _everything(
-        self, steps: Steps, outputs: tuple[Output, ...], image: Array
-    ) -> tuple[Levels, tuple[Array, ...]]:
-        """Do all there is to do for an image that is taken as it is."""
-        levels = steps.percentiles(image)
-        return levels, self._as_it_is(steps, image, levels, outputs)
-
-    def _as_it_is(
-        self, steps: Steps, image: Array, levels: Levels, outputs: tuple[Output, ...]
-    ) -> tuple[Array, ...]:
-        if outputs == ("mask",):
-            return (self._mask(steps, levels, image),)
-        return self._outputs(steps, outputs, self._maps(steps, levels, image))
-
-    def _outputs(self, steps: Steps, outputs: tuple[Output, ...], maps: Array) -> tuple[Array, ...]:
-        return tuple(self._decode(steps, maps, output) for output in outputs)
-
-    def _at_scale(
-        self,
-        steps: Steps,
-        image: Array,
-        levels: Levels,
-        scale: float,
-        maps: Array | None,
-        outputs: tuple[Output, ...],
-    ) -> tuple[Array, ...]:
-        """Make the outputs at the image's own size, with maps at that scale if there are some."""
-        if scale == 1 and maps is None:
-            return self._as_it_is(steps, image, levels, outputs)
-        if scale == 1:
-            work = partial(self._outputs, steps, outputs)
-            results: tuple[Array, ...] = steps.repeat(self._key("decode", *outputs), maps, work)
-            return results
-        if maps is None:
-            maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
-        shape = image.shape[:2]
-        return tuple(self._own_size(steps, maps, output, scale, shape) for output in outputs)
-
-    def _own_size(
-        self, steps: Steps, maps: Array, output: Output, scale: float, shape: tuple[int, int]
-    ) -> Array:
-        """Make an output, at the image's own size, of maps at the network's.
-
-        The host resizes, on a GPU too: OpenCV's rules are part of the answer.
-        """
-        if scale < 1 and output != "maps":
-            # Small nuclei that touch would run into one if their maps were shrunk.
-            decoded = self._decode(steps, maps, output)
-            same = decoded.shape[:2] == shape
-            return decoded if same else _shrunk(steps.host(decoded)[0], shape)
-        if maps.shape[:2] != shape:
-            maps = scaling.restored(steps.host(maps)[0], shape, smooth=True)
-        return self._decode(steps, maps, output, scale)
-
-    def _decode(self, steps: Steps, maps: Array, output: Output, scale: float = 1.0) -> Array:
-        if output == "maps":
-            return maps
-        if output == "labels":
-            return steps.label(maps, scale)
-        mask = steps.empty("mask", maps.shape[:2], np.bool_)
-        steps.mask(maps, mask)
-        return mask
-
-    def _look(self, steps: Steps, image: Array) -> tuple[Levels, float, Array | None]:
-        """Find the scale; with the whole image's maps at that scale if they were looked at."""
-        whole, scale, maps = image.shape[0] * image.shape[1] <= WHOLE, 1.0, None
-        if whole:
-            levels, maps = steps.repeat(self._key("look"), image, partial(self._first_look, steps))
-        else:
-            levels = steps.percentiles(image)
-        low, high = steps.known(levels)
-        if high <= low:
-            return levels, scale, maps
-        for look in range(LOOKS):
-            if whole and look:
-                maps = self._maps_at(steps, levels, steps.host(image)[0], scale)
-            seen = (
-                self._seen_in_windows(steps, maps)
-                if whole
-                else self._seen_in_parts(steps, levels, image, scale)
-            )
-            better = scaling.better(scale, seen, self.model)
-            if better >= scale and seen.is_doubtful:
-                elsewhere = {
-                    other: self._seen_in_parts(steps, levels, image, other)
-                    for other in scaling.others(scale)
-                }
-                surest = scaling.surest(scale, seen, elsewhere, self.model)
-                if surest != scale:
-                    return levels, surest, None
-                maps = None  # on a GPU the other looks have taken its memory
-            if better == scale:
-                return levels, scale, maps
-            scale = better
-        return levels, scale, None
-
-    def _first_look(self, steps: Steps, image: Array) -> tuple[Levels, Array]:
-        levels = steps.percentiles(image)
-        return levels, self._maps(steps, levels, image)
-
-    def _seen_in_windows(self, steps: Steps, maps: Array) -> Seen:
-        windows = scaling.windows(steps.host(maps)[0][..., 0])
-        return self._seen(steps, (maps[window] for window in windows))
-
-    def _seen_in_parts(self, steps: Steps, levels: Levels, image: Array, scale: float) -> Seen:
-        parts = scaling.parts(steps.host(image)[0], scale)
-        return self._seen(steps, (self._maps_at(steps, levels, part, scale) for part in parts))
-
-    def _seen(self, steps: Steps, several: Iterable[Array]) -> Seen:
-        """Label small ones too, and then only those that are whole and no noise."""
-        small, sure, pixels = [], [], 0
-        for number, maps in enumerate(several):
-            small.append(steps.label(maps, scaling.SPECKS, f"seen {number}", look="small"))
-            sure.append(steps.label(maps, scaling.SPECKS, f"seen whole {number}", look="sure"))
-            pixels += maps.shape[0] * maps.shape[1]
-        labels = steps.host(*small, *sure)
-        middle = len(small)
-        return Seen(scaling.diameters(labels[:middle]), scaling.diameters(labels[middle:]), pixels)
-
-    def _maps_at(self, steps: Steps, levels: Levels, image: NDArray[Any], scale: float) -> Array:
-        work = partial(self._maps, steps, levels)
-        return steps.repeat(self._key("maps"), scaling.resized(image, scale), work)
-
-    def _maps(self, steps: Steps, levels: Levels, image: Array) -> Array:
-        shape = (*image.shape[:2], 2)
-        if steps.is_blank(levels):
-            return steps.zeros("maps", shape, np.uint8)
-        maps = steps.empty("maps", shape, np.uint8)
-        for band in self._plan(image).bands:
-            self._fill(steps, levels, image, band, maps[slice(*band.kept)])
-        return maps
-
-    def _mask(self, steps: Steps, levels: Levels, image: Array) -> Array:
-        """Make the mask without maps of the whole image."""
-        shape = image.shape[:2]
-        if steps.is_blank(levels):
-            return steps.zeros("mask", shape, np.bool_)
-        mask = steps.empty("mask", shape, np.bool_)
-        for band in self._plan(image).bands:
-            top, bottom = band.kept
-            maps = steps.empty("band", (bottom - top, shape[1], 2), np.uint8)
-            self._fill(steps, levels, image, band, maps)
-            steps.mask(maps, mask[top:bottom])
-        return mask
-
-    def _plan(self, image: Array) -> tiling.Plan:
-        height, width = image.shape[:2]
-        return tiling.plan(height, width, self.tile, self.model.halo, self.model.stride)
-
-    def _fill(
-        self, steps: Steps, levels: Levels, image: Array, band: tiling.Band, maps: Array
-    ) -> None:
-        """Run the network on one row of tiles and write what they keep of their maps."""
-        rows = image[slice(*band.rows)]
-        for first in range(0, len(band.sources), self.batch):
-            some = slice(first, first + self.batch)
-            # Of a wide image only what these tiles see is stretched at once, to save memory.
-            columns, sources = tiling.seen(band.sources[some], band.size[1], rows.shape[1])
-            picture = steps.normalize(rows[:, columns], levels)
-            tiles = steps.gather(picture, sources, *band.size)
-            cells = steps.infer(tiles)
-            steps.assemble(cells, band.targets[some], band.cores[some], maps)
+def _load(path: Path, checksum: str, settings: dict[str, Any]) -> Segmenter:
+    model = Model.load(path)
+    if model.checksum != checksum:
+        raise ModelError(f"model: {path} is not the file of the Segmenter that was pickled")
+    return Segmenter(model, **settings)
 
 
 _default: Segmenter | None = None
 _default_lock = threading.Lock()
 
 
+@overload
+def segment(
+    image: Image, output: Literal["mask"] = ..., *, to_host: _Home = ..., **size: Unpack[Size]
+) -> Mask: ...
+@overload
+def segment(
+    image: Image, output: Literal["labels"], *, to_host: _Home = ..., **size: Unpack[Size]
+) -> Labels: ...
+@overload
+def segment(
+    image: Image, output: Literal["maps"], *, to_host: _Home = ..., **size: Unpack[Size]
+) -> Maps: ...
+@overload
+def segment(
+    image: Image, output: Output = ..., *, to_host: bool = ..., **size: Unpack[Size]
+) -> Array: ...
 def segment(
     image: Image,
     output: Output = "mask",
@@ -560,12 +512,6 @@ def _read(image: Image) -> Any:
     return image
 
 
-def _shrunk(decoded: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    if decoded.dtype == np.bool_:
-        return scaling.restored(decoded.view(np.uint8), shape, smooth=False).view(np.bool_)
-    return scaling.renumbered(scaling.restored(decoded, shape, smooth=False))
-
-
 def _check_output(output: str, accepted: tuple[str, ...]) -> None:
     if output not in accepted:
         raise ValueError(f"output: got {output!r}; accepted are {', '.join(map(repr, accepted))}")
@@ -577,9 +523,3 @@ def _check_tile(tile: int, model: Model) -> None:
         raise ValueError(
             f"tile: got {tile}; accepted are multiples of {model.stride} from {smallest} pixels up"
         )
-
-
-def _check_range(name: str, value: int, largest: int | None) -> None:
-    if value < 1 or (largest is not None and value > largest):
-        limit = "or more" if largest is None else f"to {largest}, which the engine was built for"
-        raise ValueError(f"{name}: got {value}; accepted is 1 {limit}")

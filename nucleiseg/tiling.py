@@ -97,7 +97,9 @@ def _table(*columns: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @lru_cache(PLANS)
-def plan(height: int, width: int, tile: int, halo: int, stride: int) -> Plan:
+def plan(
+    height: int, width: int, tile: int, halo: int, stride: int, tall: int | None = None
+) -> Plan:
     """Cut an image into the fewest tiles of at most ``tile`` pixels a side.
 
     An image that fits is one tile, padded only to the next multiple of ``stride``. Otherwise
@@ -114,8 +116,10 @@ def plan(height: int, width: int, tile: int, halo: int, stride: int) -> Plan:
         Margin that is thrown away where tiles meet, a multiple of ``stride``.
     stride : int
         Of the model.
+    tall : int, optional
+        Largest height of a tile, if it is not ``tile`` too.
     """
-    return Plan(_span(height, tile, halo, stride), _span(width, tile, halo, stride))
+    return Plan(_span(height, tall or tile, halo, stride), _span(width, tile, halo, stride))
 
 
 def _span(length: int, tile: int, halo: int, stride: int) -> Span:

@@ -40,7 +40,7 @@ class Sample:
     picture : ndarray, (H, W) or (H, W, C)
         As it was read.
     image : ndarray, (H, W, 3) uint8
-        RGB, stretched between the percentiles that the package uses at run time.
+        RGB, stretched between the limits that the package finds at run time.
     labels : ndarray, (H, W) int32
         0 is background, 1..n one nucleus each.
     modality : str
@@ -179,8 +179,8 @@ def normalized(picture: NDArray[np.generic]) -> NDArray[np.uint8]:
     """
     from nucleiseg._native import cpu
 
-    low, high = cpu.percentiles(picture, low=PERCENTILES[0], high=PERCENTILES[1])
-    return cpu.normalize(picture, low=low, high=high)
+    low, high, ceiling, _ = cpu.limits(picture, *PERCENTILES)
+    return cpu.normalize(picture, low, high, ceiling)
 
 
 def find_pairs(folder: Path) -> Iterator[Pair]:

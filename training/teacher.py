@@ -12,9 +12,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
+from nucleiseg.engines.openvino_library import openvino as ov
 from training.topology import CELL, STRIDE
 
 SHARE = 0.5

@@ -21,12 +21,18 @@ std::string type_text(py::handle value) {
   return py::str(py::type::handle_of(value).attr("__name__")).cast<std::string>();
 }
 
-// Up to this side a nucleus's sums of squared coordinates fit 64 bits.
-constexpr py::ssize_t kMaxSide = py::ssize_t{1} << 17;
-
 // A row is made for every label up to the greatest, so that one must be no mistake: more nuclei
 // than any slide has, or than the image has pixels.
-constexpr int64_t kMaxLabel = int64_t{1} << 22;
+constexpr int64_t kMaxLabel = int64_t{1} << 21;
+
+constexpr py::ssize_t kMaxChannels = 1024;
+
+constexpr int64_t kMaxBytes = int64_t{1} << 32;  // of one result that no input bounds
+
+// Values up to which a view may repeat its memory as it likes, and how often each above that: grey
+// as four channels.
+constexpr py::ssize_t kFewValues = py::ssize_t{1} << 20;
+constexpr double kMostRepeats = 4;
 
 struct NamedType {
   char kind;
@@ -79,7 +85,9 @@ std::string shape_text(const py::array& array) {
 }
 
 void check_threads(int threads) {
-  if (threads < 1) fail_value("threads", std::to_string(threads), "is 1 or more");
+  if (threads < 1 || threads > kMostThreads) {
+    fail_value("threads", std::to_string(threads), "is 1 to " + std::to_string(kMostThreads));
+  }
 }
 
 void check_percentages(double low, double high) {
@@ -95,6 +103,11 @@ float limit_argument(double value, const char* name) {
     fail_value(name, std::to_string(value), "is a finite number in the range of float32");
   }
   return rounded;
+}
+
+float ceiling_argument(double value) {
+  if (std::isnan(value)) fail_value("ceiling", "nan", "is a number, or infinity for none");
+  return static_cast<float>(value);
 }
 
 uint8_t byte_argument(int value, const char* name) {
@@ -129,6 +142,20 @@ void check_not_empty(const py::array& array, const char* name) {
   }
 }
 
+void check_memory(const py::array& array, const char* name) {
+  if (array.size() <= kFewValues) return;
+  const auto item = static_cast<double>(array.itemsize());
+  double extent = item;
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    const auto steps = static_cast<double>(array.shape(axis) - 1);
+    extent += steps * std::fabs(static_cast<double>(array.strides(axis)));
+  }
+  if (static_cast<double>(array.size()) * item > kMostRepeats * extent) {
+    fail_value(name, shape_text(array) + ", a view that repeats its memory",
+               "is an array with memory of its own for each value");
+  }
+}
+
 void check_apart(const py::array& out, const py::array& input, const char* input_name) {
   const auto numpy = py::module_::import("numpy");
   if (numpy.attr("may_share_memory")(out, input).cast<bool>()) {
@@ -152,6 +179,9 @@ cpu::ImageView channels_view(const py::array& image, const char* name) {
     fail_value(name, shape_text(image), "are (H, W) and (H, W, C)");
   }
   check_not_empty(image, name);
+  if (image.ndim() == 3 && image.shape(2) > kMaxChannels) {
+    fail_value(name, shape_text(image), "are up to " + std::to_string(kMaxChannels) + " channels");
+  }
   return view_of(image, type, image.ndim() == 3 ? image.shape(2) : 1);
 }
 
@@ -190,6 +220,7 @@ py::array labels_argument(py::handle value) {
     fail_value("labels", shape_text(labels),
                "are fewer than 2**31 pixels, no side of more than 2**17");
   }
+  check_memory(labels, "labels");
   // C-contiguous and aligned.
   return py::module_::import("numpy").attr("require")(labels, py::none(), "CA");
 }
@@ -207,6 +238,26 @@ int32_t label_count(const cpu::LabelView& labels, int threads) {
                "are 0 to " + std::to_string(most));
   }
   return range.greatest;
+}
+
+void check_bytes(const std::vector<int64_t>& sizes, const char* name) {
+  int64_t bytes = 1;
+  for (const int64_t size : sizes) {
+    if (size > 0 && bytes > kMaxBytes / size) {
+      fail_value(name, "sizes that need more than " + std::to_string(kMaxBytes) + " bytes",
+                 "is a result of up to " + std::to_string(kMaxBytes) + " bytes");
+    }
+    bytes *= size;
+  }
+}
+
+std::vector<float> floats_argument(py::handle value, const char* name) {
+  const py::array array = array_argument(value, name, "float32");
+  if (array.ndim() != 1) fail_value(name, shape_text(array), "is (n,)");
+  check_memory(array, name);
+  const auto dense = DenseArray<float>::ensure(array);
+  if (!dense) throw py::error_already_set();
+  return {dense.data(), dense.data() + dense.size()};
 }
 
 bool is_dense_from(const py::array& array, py::ssize_t axis) {
@@ -227,7 +278,8 @@ std::vector<int64_t> integer_table(py::handle value, const char* name, py::ssize
   if (array.ndim() != 2 || array.shape(1) != columns) {
     fail_value(name, shape_text(array), "is (N, " + std::to_string(columns) + ")");
   }
-  const auto table = py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(array);
+  check_memory(array, name);
+  const auto table = DenseArray<int64_t>::ensure(array);
   if (!table) throw py::error_already_set();
   return {table.data(), table.data() + table.size()};
 }

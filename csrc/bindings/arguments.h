@@ -15,14 +15,25 @@ namespace nucleiseg::bindings {
 
 namespace py = pybind11;
 
+// Row after row, each value at a multiple of its size: what C++ may read as an array of T. The
+// method `ensure` copies what lies otherwise.
+template <class T>
+using DenseArray = py::array_t<T, py::array::c_style | py::array::forcecast |
+                                      py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
+
 [[noreturn]] void fail_value(const std::string& name, const std::string& got,
                              const std::string& accepted);
 
 std::string shape_text(const py::array& array);
 
+// Pixels of a side. Up to here a nucleus's sums of squared coordinates fit 64 bits.
+constexpr int64_t kMaxSide = int64_t{1} << 17;
+
+constexpr int kMostThreads = 1024;  // of one call; each is a thread of the system
 void check_threads(int threads);
 void check_percentages(double low, double high);
 float limit_argument(double value, const char* name);
+float ceiling_argument(double value);
 uint8_t byte_argument(int value, const char* name);
 
 // The array in the machine's byte order (copied only where that differs); TypeError for what is no
@@ -36,12 +47,16 @@ py::array array_argument(py::handle value, const char* name, const char* dtype);
 py::array output_argument(py::handle value, const char* name, const char* dtype);
 
 void check_not_empty(const py::array& array, const char* name);
+// Refuses a large view that repeats its memory, such as one that was broadcast: whatever is made of
+// it could exceed any memory and take any time.
+void check_memory(const py::array& array, const char* name);
+
 void check_apart(const py::array& out, const py::array& input, const char* input_name);
 
 // A grey or colour image; alpha is left out of the view.
 cpu::ImageView image_view(const py::array& image, const char* name);
 
-// An image of any number of channels, all in the view: (H, W) or (H, W, C).
+// An image of up to 1024 channels, all in the view: (H, W) or (H, W, C).
 cpu::ImageView channels_view(const py::array& image, const char* name);
 
 // (H, W, 2) uint8: nucleus probability and centre distance.
@@ -58,6 +73,12 @@ cpu::LabelView labels_view(const py::array& labels);
 
 // The greatest label; refuses negative ones, and ids out of all proportion to the image.
 int32_t label_count(const cpu::LabelView& labels, int threads);
+
+// Refuses more than 2**32 bytes, and a product that overflows.
+void check_bytes(const std::vector<int64_t>& sizes, const char* name);
+
+// (n,) of exactly this dtype, as a C++ vector of the same values.
+std::vector<float> floats_argument(py::handle value, const char* name);
 
 // Do the bytes of the last axes, from `axis` on, lie side by side?
 bool is_dense_from(const py::array& array, py::ssize_t axis);

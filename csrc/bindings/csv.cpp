@@ -37,12 +37,12 @@ ValueError
 py::array dense(const py::array& column) {
   switch (column.dtype().kind()) {
     case 'b':
-      return py::array_t<bool, py::array::c_style>::ensure(column);
+      return DenseArray<uint8_t>::ensure(column);
     case 'i':
-      return py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(column);
+      return DenseArray<int64_t>::ensure(column);
     case 'f':
       if (column.itemsize() <= static_cast<py::ssize_t>(sizeof(double))) {
-        return py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(column);
+        return DenseArray<double>::ensure(column);
       }
   }
   throw py::type_error("columns: got " + py::str(column.dtype()).cast<std::string>() +
@@ -51,23 +51,30 @@ py::array dense(const py::array& column) {
 
 cpu::CsvColumn view(const py::array& column) {
   const char kind = column.dtype().kind();
-  if (kind == 'b') return static_cast<const bool*>(column.data());
+  if (kind == 'u') return static_cast<const uint8_t*>(column.data());
   if (kind == 'i') return static_cast<const int64_t*>(column.data());
   return static_cast<const double*>(column.data());
 }
 
-py::bytes csv_rows(const std::vector<py::array>& columns) {
+py::bytes csv_rows(const py::sequence& columns) {
   // A line of one empty field would be an empty line, which readers skip.
-  if (columns.size() < 2) {
-    fail_value("columns", std::to_string(columns.size()) + " of them", "is two or more");
+  constexpr size_t kMostColumns = 10000;
+  if (columns.size() < 2 || columns.size() > kMostColumns) {
+    fail_value("columns", std::to_string(columns.size()) + " of them",
+               "are 2 to " + std::to_string(kMostColumns));
   }
-  const py::ssize_t rows = columns[0].ndim() == 1 ? columns[0].size() : 0;
+  const py::array first = array_argument(columns[0], "columns");
+  const py::ssize_t rows = first.ndim() == 1 ? first.size() : 0;
+  constexpr int64_t kBytesANumber = 20;
+  check_bytes({static_cast<int64_t>(columns.size()), rows, kBytesANumber}, "columns");
   std::vector<py::array> arrays;
   std::vector<cpu::CsvColumn> views;
-  for (const py::array& column : columns) {
+  for (const py::object one : columns) {  // which a sequence may make anew
+    const py::array column = array_argument(one, "columns");
     if (column.ndim() != 1 || column.size() != rows) {
       fail_value("columns", shape_text(column), "is (n,), of one n");
     }
+    check_memory(column, "columns");
     arrays.push_back(dense(column));
     views.push_back(view(arrays.back()));
   }

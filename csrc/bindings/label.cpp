@@ -34,7 +34,7 @@ min_area : int
 min_peak : int
     0..255; nuclei with a lower peak are dropped.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
@@ -71,6 +71,7 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int marker_thresh
       label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak);
   check_threads(threads);
   check_pixel_count(array);
+  check_memory(array, "maps");
   // numpy.zeros leaves the zeroing to the system, page by page.
   const auto numpy = py::module_::import("numpy");
   auto labels = numpy.attr("zeros")(py::make_tuple(array.shape(0), array.shape(1)), "int32")

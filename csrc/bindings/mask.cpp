@@ -16,7 +16,7 @@ maps : numpy.ndarray
 threshold : int
     0..255; a pixel is nucleus where ``maps[..., 0] >= threshold``.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 out : numpy.ndarray, optional
     (H, W) bool, writable, contiguous in its last axis, to write into.
 
@@ -57,6 +57,7 @@ py::array mask_output(const py::object& out, const py::array& maps) {
 
 py::array mask(const py::object& maps, int threshold, int threads, const py::object& out) {
   const py::array array = maps_argument(maps);
+  check_memory(array, "maps");
   const uint8_t level = byte_argument(threshold, "threshold");
   check_threads(threads);
   py::array result = mask_output(out, array);

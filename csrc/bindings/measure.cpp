@@ -1,5 +1,6 @@
 #include "cpu/measure.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "bindings/arguments.h"
@@ -21,9 +22,9 @@ image : numpy.ndarray, optional
 maps : numpy.ndarray, optional
     (H, W, 2) uint8 with any strides: nucleus probability first, 255 is 1.
 ring : int
-    How far the ring around a nucleus goes, in pixels of chessboard distance; 0 or more.
+    How far the ring around a nucleus goes, in pixels of chessboard distance; 0 to 131072.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
@@ -107,6 +108,8 @@ ValueError
     If they are empty, not (H, W), negative, too many or too large.
 )";
 
+constexpr int64_t kMaxValues = int64_t{1} << 22;  // labels times channels
+
 using cpu::Intensity;
 using cpu::Shape;
 
@@ -178,6 +181,18 @@ void check_same_size(const py::array& array, const char* name, const py::array& 
   fail_value(name, shape_text(array), "has the labels' height and width: " + shape_text(labels));
 }
 
+// A table of more values than the image's is made of labels that are out of all proportion to it.
+void check_table(const cpu::MeasureInputs& inputs) {
+  if (inputs.image == nullptr) return;
+  const int64_t pixels = inputs.labels.height * inputs.labels.width;
+  const int64_t values = inputs.image->channels * inputs.count;
+  if (values <= std::max(kMaxValues, pixels * inputs.image->channels)) return;
+  fail_value("labels",
+             "the label " + std::to_string(inputs.count) + " for " +
+                 std::to_string(inputs.image->channels) + " channels",
+             "are up to " + std::to_string(kMaxValues / inputs.image->channels));
+}
+
 py::dict measure(const py::object& labels, const py::object& image, const py::object& maps,
                  int64_t ring, int threads) {
   const py::array label_array = labels_argument(labels);
@@ -190,17 +205,22 @@ py::dict measure(const py::object& labels, const py::object& image, const py::ob
     image_array = array_argument(image, "image");
     image_pixels = channels_view(*image_array, "image");
     check_same_size(*image_array, "image", label_array);
+    check_memory(*image_array, "image");
     inputs.image = &image_pixels;
   }
   if (!maps.is_none()) {
     maps_array = maps_argument(maps);
     maps_pixels = maps_view(*maps_array);
     check_same_size(*maps_array, "maps", label_array);
+    check_memory(*maps_array, "maps");
     inputs.maps = &maps_pixels;
   }
-  if (ring < 0) fail_value("ring", std::to_string(ring), "is 0 or more pixels");
+  if (ring < 0 || ring > kMaxSide) {
+    fail_value("ring", std::to_string(ring), "is 0 to " + std::to_string(kMaxSide) + " pixels");
+  }
   check_threads(threads);
   inputs.count = label_count(inputs.labels, threads);
+  check_table(inputs);
   cpu::Measures found;
   {
     const GilReleased release;

@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
@@ -74,7 +76,7 @@ Parameters
 tiles : numpy.ndarray
     (N, h, w, 3) uint8, C-contiguous; h and w are multiples of ``stride``.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
@@ -106,18 +108,34 @@ cpu::Kernel stem_argument(const py::array& kernel) {
   return kernel_argument(kernel, false, large ? 6 : 3);
 }
 
+cpu::Rounding rounding_argument(const py::object& factors, const py::object& offsets) {
+  return {floats_argument(factors, "factors"), floats_argument(offsets, "offsets")};
+}
+
 py::array int8_argument(const py::object& value) { return array_argument(value, "kernel", "int8"); }
 
-int convolution(cpu::Network& network, const std::vector<int>& sources,
-                const std::vector<py::object>& kernels, const std::vector<float>& factors,
-                const std::vector<float>& offsets) {
+std::vector<int> tensors_argument(const py::sequence& sources) {
+  try {
+    return sources.cast<std::vector<int>>();
+  } catch (const py::cast_error&) {
+    throw py::type_error("sources: accepted are numbers of tensors");
+  }
+}
+
+int convolution(cpu::Network& network, const py::sequence& sources, const py::sequence& kernels,
+                const py::object& factors, const py::object& offsets) {
+  constexpr size_t kMost = 2;
+  if (sources.size() > kMost || kernels.size() > kMost) {
+    fail_value("sources, kernels", std::to_string(std::max(sources.size(), kernels.size())),
+               "are one or two of each");
+  }
   std::vector<py::array> arrays;
   std::vector<cpu::Kernel> views;
-  for (const py::object& kernel : kernels) {
-    arrays.push_back(int8_argument(kernel));
+  for (const py::object kernel : kernels) {  // which a sequence may make anew
+    arrays.push_back(array_argument(kernel, "kernel", "int8"));
     views.push_back(kernel_argument(arrays.back(), false, 3));
   }
-  return network.convolution(sources, views, {factors, offsets});
+  return network.convolution(tensors_argument(sources), views, rounding_argument(factors, offsets));
 }
 
 py::array run(const cpu::Network& network, const py::object& tiles, int threads) {
@@ -149,14 +167,14 @@ std::vector<std::string> convolution_levels() {
 
 void register_network(py::module_& module) {
   using cpu::Network;
-  using Floats = const std::vector<float>&;
+  using Floats = const py::object&;
   py::class_<Network>(module, "Network", kNetwork)
       .def(py::init<const std::string&>(), py::arg("level") = "")
       .def(
           "stem",
           [](Network& network, const py::object& kernel, Floats factors, Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.stem(stem_argument(array), {factors, offsets});
+            return network.stem(stem_argument(array), rounding_argument(factors, offsets));
           },
           py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kStem)
       .def("convolution", convolution, py::arg("sources"), py::arg("kernels"), py::arg("factors"),
@@ -166,7 +184,8 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.grow(source, kernel_argument(array, true, 2), {factors, offsets});
+            return network.grow(source, kernel_argument(array, true, 2),
+                                rounding_argument(factors, offsets));
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kGrow)
       .def("pool", &Network::pool, py::arg("source"), "The largest of each 2 x 2 pixels.")
@@ -175,7 +194,8 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            network.cells(source, kernel_argument(array, false, 3), {factors, offsets});
+            network.cells(source, kernel_argument(array, false, 3),
+                          rounding_argument(factors, offsets));
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kCells)
       .def_property_readonly("stride", &Network::stride)

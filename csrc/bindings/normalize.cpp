@@ -1,5 +1,7 @@
 #include "cpu/normalize.h"
 
+#include <limits>
+
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
@@ -7,7 +9,12 @@
 namespace nucleiseg::bindings {
 namespace {
 
-constexpr const char* kPercentiles = R"(Two percentiles of all colour values together.
+constexpr const char* kLimits = R"(Return the two intensities that become 0 and 255.
+
+They are percentiles of all colour values together, with three corrections that leave a field full
+of nuclei as it is: values far beyond the others (no data, hot pixels, debris) are set apart; in an
+almost empty field the percentiles are those of the nuclei instead of the noise; and an image in
+which nothing stands out from the noise is blank.
 
 Parameters
 ----------
@@ -17,12 +24,16 @@ image : numpy.ndarray
 low, high : float
     Percentages, 0 <= low <= high <= 100.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
-tuple of float
-    The order statistics of NumPy's ``method="lower"``: values that occur in the image.
+low, high : float
+    The limits, values that occur in the image. A blank image has two equal limits.
+ceiling : float
+    Values above it would be set apart; infinite where no values are, above or below.
+apart : float
+    The part of the values that is set apart, 0 to 1.
 
 Raises
 ------
@@ -33,10 +44,12 @@ ValueError
 
 Notes
 -----
-A histogram of all values; floats by the order of their bits (Herf, "Radix Tricks", 2001).
+``csrc/kernels/limits.h`` defines the rule. A histogram of all values; floats by the order of their
+bits (Herf, "Radix Tricks", 2001).
 )";
 
-constexpr const char* kNormalize = R"(Map low..high to 0..255 and give three channels.
+constexpr const char* kNormalize =
+    R"(Return an image with low..high mapped to 0..255, in three channels.
 
 Parameters
 ----------
@@ -45,8 +58,10 @@ image : numpy.ndarray
     strides. Grey is repeated in all three channels, alpha is dropped.
 low, high : float
     The values that become 0 and 255. Where high <= low the output is all 0.
+ceiling : float
+    Values above it are no intensities and become 0.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 out : numpy.ndarray, optional
     (H, W, 3) uint8, writable and C-contiguous, to write into.
 
@@ -54,7 +69,7 @@ Returns
 -------
 numpy.ndarray
     (H, W, 3) uint8: ``floor((image - low) * (255 / (high - low)) + 0.5)`` limited to 0..255, each
-    step rounded to float32. NaN becomes 0. This is `out` where that was given.
+    step rounded to float32. NaN and values above the ceiling become 0. This is `out` where that was given.
 
 Raises
 ------
@@ -64,7 +79,7 @@ ValueError
     If the image is empty, a shape is wrong, a limit is not finite, or `out` cannot be written.
 )";
 
-constexpr const char* kCheckImage = R"(Raise what `percentiles` would of an image's dtype and shape.
+constexpr const char* kCheckImage = R"(Raise what `limits` would of an image's dtype and shape.
 
 Its values are not read: for images that go elsewhere.
 
@@ -75,17 +90,18 @@ image : numpy.ndarray
 
 void check_image(const py::object& image) { image_view(array_argument(image, "image"), "image"); }
 
-py::tuple percentiles(const py::object& image, double low, double high, int threads) {
+py::tuple limits(const py::object& image, double low, double high, int threads) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
+  check_memory(array, "image");
   check_threads(threads);
   check_percentages(low, high);
-  std::pair<double, double> found;
+  cpu::Limits found;
   {
     const GilReleased release;
-    found = cpu::percentiles(view, low, high, threads);
+    found = cpu::limits(view, low, high, threads);
   }
-  return py::make_tuple(found.first, found.second);
+  return py::make_tuple(found.low, found.high, found.ceiling, found.apart);
 }
 
 py::array rgb_output(const py::object& out, const py::array& image, const cpu::ImageView& view) {
@@ -102,17 +118,19 @@ py::array rgb_output(const py::object& out, const py::array& image, const cpu::I
   return array;
 }
 
-py::array normalize(const py::object& image, double low, double high, int threads,
+py::array normalize(const py::object& image, double low, double high, double ceiling, int threads,
                     const py::object& out) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
+  check_memory(array, "image");
   check_threads(threads);
   const float low_limit = limit_argument(low, "low");
   const float high_limit = limit_argument(high, "high");
+  const float ceiling_limit = ceiling_argument(ceiling);
   py::array result = rgb_output(out, array, view);
   auto* bytes = static_cast<uint8_t*>(result.mutable_data());
   const GilReleased release;
-  cpu::normalize(view, low_limit, high_limit, bytes, threads);
+  cpu::normalize(view, low_limit, high_limit, ceiling_limit, bytes, threads);
   return result;
 }
 
@@ -120,9 +138,10 @@ py::array normalize(const py::object& image, double low, double high, int thread
 
 void register_normalize(py::module_& module) {
   module.def("check_image", check_image, py::arg("image"), kCheckImage);
-  module.def("percentiles", percentiles, py::arg("image"), py::arg("low"), py::arg("high"),
-             py::arg("threads") = 1, kPercentiles);
+  module.def("limits", limits, py::arg("image"), py::arg("low"), py::arg("high"),
+             py::arg("threads") = 1, kLimits);
   module.def("normalize", normalize, py::arg("image"), py::arg("low"), py::arg("high"),
+             py::arg("ceiling") = std::numeric_limits<double>::infinity(),
              py::arg("threads") = 1, py::arg("out") = py::none(), kNormalize);
 }
 

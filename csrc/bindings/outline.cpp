@@ -22,7 +22,7 @@ tolerance : float
     0 for exact outlines. Above, in pixels: points are dropped where the outline keeps within this
     distance of what remains.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------

@@ -48,9 +48,10 @@ py::bytes png(const py::object& image) {
   }
   if (array.ndim() != 2) fail_value("image", shape_text(array), "is (H, W)");
   check_not_empty(array, "image");
+  check_memory(array, "image");
   if (!is_dense_from(array, 1)) {
-    array = is_wide ? py::array(py::array_t<uint16_t, py::array::c_style>::ensure(array))
-                    : py::array(py::array_t<uint8_t, py::array::c_style>::ensure(array));
+    array = is_wide ? py::array(DenseArray<uint16_t>::ensure(array))
+                    : py::array(DenseArray<uint8_t>::ensure(array));
   }
   const cpu::ImageView view = image_view(array, "image");
   std::string file;

@@ -25,6 +25,7 @@ py::array rgb_argument(py::handle value) {
     fail_value("image", shape_text(image), "is (H, W, 3)");
   }
   check_not_empty(image, "image");
+  check_memory(image, "image");
   if (!is_dense_from(image, 1)) {
     fail_value("image", "an array with gaps in its rows", "is one contiguous in its last two axes");
   }
@@ -48,8 +49,10 @@ Plane<uint8_t> maps_output(const py::array& out) {
           out.strides(0)};
 }
 
-void check_size(int64_t value, const char* name) {
-  if (value < 1) fail_value(name, std::to_string(value), "is 1 or more");
+void check_side(int64_t value, const char* name) {
+  if (value < 1 || value > kMaxSide) {
+    fail_value(name, std::to_string(value), "is 1 to " + std::to_string(kMaxSide));
+  }
 }
 
 std::vector<Point> points_argument(py::handle value, const char* name) {

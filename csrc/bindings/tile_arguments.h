@@ -17,7 +17,8 @@ py::array tile_cells_argument(py::handle value);
 // Maps to write into: (H, W, 2), contiguous in its last two axes.
 kernels::Plane<uint8_t> maps_output(const py::array& out);
 
-void check_size(int64_t value, const char* name);
+// Is it a side that a tile may have?
+void check_side(int64_t value, const char* name);
 
 std::vector<kernels::Point> points_argument(py::handle value, const char* name);
 std::vector<kernels::Rectangle> rectangles_argument(py::handle value, const char* name);

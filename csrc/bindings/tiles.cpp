@@ -20,7 +20,7 @@ origins : numpy.ndarray
 height, width : int
     Pixels of a tile.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 out : numpy.ndarray, optional
     (N, height, width, 3) uint8, writable and C-contiguous, to write into.
 
@@ -55,7 +55,7 @@ out : numpy.ndarray
     (H, W, 2) uint8, writable, contiguous in its last two axes. Pixels in no core stay as they are;
     where cores overlap, the later tile counts.
 threads : int
-    How many threads work, 1 or more. The result does not depend on it.
+    How many threads work, 1 to 1024. The result does not depend on it.
 
 Returns
 -------
@@ -89,9 +89,11 @@ py::array gather(const py::object& image, const py::object& origins, int64_t hei
                  int threads, const py::object& out) {
   const py::array array = rgb_argument(image);
   const std::vector<cpu::Point> corners = points_argument(origins, "origins");
-  check_size(height, "height");
-  check_size(width, "width");
+  check_side(height, "height");
+  check_side(width, "width");
   check_threads(threads);
+  check_bytes({static_cast<int64_t>(corners.size()), height, width, cpu::kImageChannels},
+              "height, width");
   py::array tiles = tiles_output(out, array, static_cast<int64_t>(corners.size()), height, width);
   auto* bytes = static_cast<uint8_t*>(tiles.mutable_data());
   const cpu::Plane<const uint8_t> source = {static_cast<const uint8_t*>(array.data()),
@@ -103,8 +105,9 @@ py::array gather(const py::object& image, const py::object& origins, int64_t hei
 
 py::array dense_cells(const py::object& value) {
   py::array cells = tile_cells_argument(value);
+  check_memory(cells, "cells");
   if (is_dense_from(cells, 2)) return cells;
-  return py::array_t<uint8_t, py::array::c_style>::ensure(cells);
+  return DenseArray<uint8_t>::ensure(cells);
 }
 
 py::array assemble(const py::object& cells, const py::object& origins, const py::object& cores,

@@ -15,7 +15,7 @@ constexpr int kGreatestPoint = 16;
 constexpr int kMostDigits = 17;  // of the shortest decimals of a double
 constexpr size_t kMostCharacters = 32;
 
-void write(std::string& text, bool value) { text += value ? "True" : "False"; }
+void write(std::string& text, uint8_t value) { text += value != 0 ? "True" : "False"; }
 
 void write(std::string& text, int64_t value) {
   char buffer[kMostCharacters];

@@ -15,7 +15,8 @@
 #if defined(NUCLEISEG_HAS_CSV)
 namespace nucleiseg::cpu {
 
-using CsvColumn = std::variant<const bool*, const int64_t*, const double*>;
+// Bytes are booleans: of NumPy's any but 0 may be true, which no bool of C++ may be.
+using CsvColumn = std::variant<const uint8_t*, const int64_t*, const double*>;
 
 // Lines that end with "\r\n" (RFC 4180). What is nan is left empty.
 std::string csv_rows(const std::vector<CsvColumn>& columns, int64_t rows);

@@ -19,6 +19,7 @@ constexpr int kSide = 3;        // of a convolution's kernel
 constexpr int kGrowth = 2;      // of a transposed one's
 constexpr int kCellPixels = 2;  // pixels of the last tensor that its layer answers for at once
 
+constexpr int kMostHalvings = 8;      // of the image's sides
 constexpr int kMostInputs = 512;      // channels of two sources
 constexpr int kMostLevels = 1 << 30;  // that a sum may be, before it is cut to its range
 
@@ -27,6 +28,12 @@ constexpr int64_t kWidths[] = {16, 32, 64, 96, 128, 160, 256};
 
 void check(bool good, const std::string& message) {
   if (!good) throw std::invalid_argument(message);
+}
+
+void check_width(const Kernel& kernel) {
+  check(std::find(std::begin(kWidths), std::end(kWidths), kernel.outputs) != std::end(kWidths),
+        "kernel: got " + std::to_string(kernel.outputs) +
+            " output channels; accepted are 16, 32, 64, 96, 128, 160 and 256");
 }
 
 void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding) {
@@ -75,9 +82,8 @@ const Network::Tensor& Network::tensor(int id) const {
 
 int Network::add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, bool is_signed) {
   check(!is_complete(), "network: it is complete");
-  check(std::find(std::begin(kWidths), std::end(kWidths), channels) != std::end(kWidths),
-        "kernel: got " + std::to_string(channels) +
-            " output channels; accepted are 16, 32, 64, 96, 128, 160 and 256");
+  check(shrink <= kMostHalvings, "source: accepted is one of at most " +
+                                     std::to_string(kMostHalvings) + " times halved sides");
   tensors_.push_back({channels, shrink, is_signed ? kSignedZero : uint8_t{0}});
   layer->target = static_cast<int>(tensors_.size()) - 1;
   layers_.push_back(std::move(layer));
@@ -96,6 +102,7 @@ void Network::Layer::round(const Rounding& rounding) {
 
 int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   check_kernel(kernel, kernels::kImageChannels, rounding);
+  check_width(kernel);
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::stem;
   // Its pixels are two of the image's apart, and see the bytes of a row's three or six as one
@@ -118,6 +125,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
   for (size_t i = 0; i < sources.size(); ++i) {
     const Tensor& source = tensor(sources[i]);
     check_kernel(kernels[i], source.channels, rounding);
+    check_width(kernels[i]);
     check(source.channels == first.channels && source.shrink == first.shrink,
           "sources: accepted are tensors of one size");
   }
@@ -146,6 +154,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
 int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& below = tensor(source);
   check_kernel(kernel, below.channels, rounding);
+  check_width(kernel);
   check(below.zero == 0 && below.shrink > 1, "source: accepted is a tensor that can grow");
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::grow;

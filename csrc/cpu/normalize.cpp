@@ -27,7 +27,7 @@ class NormalizeValues {
     if constexpr (std::is_same_v<T, uint8_t>) {
       look_up_ = look_up();
       for (int value = 0; look_up_ && value < kValues; ++value) {
-        table_[value] = kernels::normalize(static_cast<float>(value), map.low, map.factor);
+        table_[value] = kernels::normalize(static_cast<float>(value), map);
       }
     }
   }
@@ -36,7 +36,7 @@ class NormalizeValues {
     if constexpr (std::is_same_v<T, uint8_t>) {
       if (look_up_) return look_up_(table_, values, count, out);
     }
-    compute_(values, count, map_.low, map_.factor, out);
+    compute_(values, count, map_, out);
   }
 
  private:
@@ -49,8 +49,9 @@ class NormalizeValues {
 
 }  // namespace
 
-void normalize(const ImageView& image, float low, float high, uint8_t* out, int threads) {
-  const kernels::Affine map = kernels::affine(low, high);
+void normalize(const ImageView& image, float low, float high, float ceiling, uint8_t* out,
+               int threads) {
+  const kernels::Affine map = kernels::affine(low, high, ceiling);
   const Rows& table = rows();
   const auto count = static_cast<size_t>(image.values_per_row());
   const bool grey = image.channels == 1;

@@ -134,20 +134,28 @@ void test_normalize(Random& random, Results& results, ValueType type, Size size,
   const ImageView image = view_of(values, type, size, channels);
   const double low = static_cast<double>(random.pick(0, 50));
   const double high = static_cast<double>(random.pick(50, 100));
-  const std::pair<double, double> limits = percentiles(image, low, high, threads);
-  results.add<double>("percentiles", {limits.first, limits.second},
-                      {reference::percentile(values, low), reference::percentile(values, high)});
+  const Limits limits = cpu::limits(image, low, high, threads);
+  const Limits expected_limits = reference::limits(image, values, low, high);
+  const auto count_above = [&](double ceiling) {
+    const auto above = [&](T value) { return static_cast<float>(value) > ceiling; };
+    return static_cast<double>(std::count_if(values.begin(), values.end(), above));
+  };
+  results.add<double>("limits",
+                      {limits.low, limits.high, count_above(limits.ceiling), limits.apart},
+                      {expected_limits.low, expected_limits.high,
+                       count_above(expected_limits.ceiling), expected_limits.apart});
   if constexpr (std::is_floating_point_v<T>) {
     const auto last = static_cast<int64_t>(values.size()) - 1;
     values[static_cast<size_t>(random.pick(0, last))] = std::numeric_limits<T>::quiet_NaN();
     values[static_cast<size_t>(random.pick(0, last))] = std::numeric_limits<T>::infinity();
     values[static_cast<size_t>(random.pick(0, last))] = -std::numeric_limits<T>::infinity();
   }
-  const auto first = static_cast<float>(limits.first);
-  const auto second = static_cast<float>(limits.second);
+  const auto first = static_cast<float>(limits.low);
+  const auto second = static_cast<float>(limits.high);
+  const auto ceiling = static_cast<float>(limits.ceiling);
   Bytes found(static_cast<size_t>(size.height * size.width * 3));
-  normalize(image, first, second, found.data(), threads);
-  const Bytes once = reference::normalize(values, first, second);
+  normalize(image, first, second, ceiling, found.data(), threads);
+  const Bytes once = reference::normalize(values, first, second, ceiling);
   Bytes expected;
   for (size_t i = 0; i < found.size(); ++i) expected.push_back(once[channels == 1 ? i / 3 : i]);
   results.add("normalize", found, expected);

@@ -9,26 +9,33 @@
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 
-// What percentiles() finds, in device memory. The limits mean nothing where one of the counts is
+// What csrc/kernels/limits.h defines, in device memory. It means nothing where one of the counts is
 // not 0.
 struct Limits {
   double low;
   double high;
+  double ceiling;
+  double apart;
   double not_finite;  // how many values are not
   double beyond;      // how many are finite, but not as float32
 };
 
-size_t percentiles_workspace();
+size_t limits_workspace();
 
-// The values that `low` and `high` per cent of all values of all channels lie at or below. Does not
-// wait. `workspace` is as large as percentiles_workspace() says and is free again when the stream
-// has come past.
-void percentiles(const ImageView& image, double low, double high, Limits* found, void* workspace,
-                 cudaStream_t stream);
+// `low` and `high` are percentages. Does not wait. `workspace` is as large as limits_workspace()
+// says and is free again when the stream has come past.
+void limits_of(const ImageView& image, double low, double high, Limits* found, void* workspace,
+               cudaStream_t stream);
+
+struct Range {
+  float low;
+  float high;
+  float ceiling;
+};
 
 // Writes (height, width, 3) bytes. The image has one channel or three. The limits are those in
-// device memory, or `low` and `high` where that is null. Does not wait.
-void normalize(const ImageView& image, const Limits* limits, float low, float high, uint8_t* out,
+// device memory, or `range` where that is null. Does not wait.
+void normalize(const ImageView& image, const Limits* limits, Range range, uint8_t* out,
                cudaStream_t stream);
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

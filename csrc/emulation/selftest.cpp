@@ -157,20 +157,21 @@ void test_normalize(Random& random, const Stream& stream, ValueType type, int64_
   const ImageView image = view_of(values.data(), type, height, width, channels, size);
   const double low = static_cast<double>(pick(random, 0, 50));
   const double high = static_cast<double>(pick(random, 50, 100));
-  const std::pair<double, double> limits = cpu::percentiles(image, low, high, 1);
+  const cpu::Limits limits = cpu::limits(image, low, high, 1);
   std::vector<uint8_t> expected(static_cast<size_t>(height * width * 3));
-  cpu::normalize(image, static_cast<float>(limits.first), static_cast<float>(limits.second),
-                 expected.data(), 1);
+  cpu::normalize(image, static_cast<float>(limits.low), static_cast<float>(limits.high),
+                 static_cast<float>(limits.ceiling), expected.data(), 1);
   const OnDevice<T> input(values, stream);
   const ImageView view = view_of(input.data(), type, height, width, channels, size);
-  const DeviceMemory workspace(percentiles_workspace());
+  const DeviceMemory workspace(limits_workspace());
   const OnDevice<Limits> found_limits(1, stream);
   const OnDevice<uint8_t> found(expected.size(), stream);
-  percentiles(view, low, high, found_limits.data(), workspace.data(), stream.handle());
-  normalize(view, found_limits.data(), 0, 0, found.data(), stream.handle());
+  limits_of(view, low, high, found_limits.data(), workspace.data(), stream.handle());
+  normalize(view, found_limits.data(), {}, found.data(), stream.handle());
   const Limits seen = found_limits.read()[0];
-  expect(seen.low == limits.first && seen.high == limits.second, "percentiles", height, width,
-         round);
+  expect(seen.low == limits.low && seen.high == limits.high && seen.ceiling == limits.ceiling &&
+             seen.apart == limits.apart,
+         "limits", height, width, round);
   expect(found.read() == expected, "normalize", height, width, round);
 }
 

@@ -1,4 +1,5 @@
-// Intensities to bytes: byte = floor((value - low) * 255 / (high - low) + 1/2), kept in 0..255.
+// Intensities to bytes: byte = floor((value - low) * 255 / (high - low) + 1/2), kept in 0..255; 0 for
+// values above a ceiling.
 //
 // Every step is one single-precision operation (no fused multiply-add), so every device gives the
 // same bits. The order keys rank numbers as unsigned integers, which lets a histogram find an order
@@ -17,16 +18,18 @@ constexpr float kByteMax = 255.0f;
 struct Affine {
   float low;
   float factor;
+  float ceiling;  // what lies above is no intensity and becomes 0
 };
 
 // A range without extent has nothing in it: factor 0 makes every byte 0.
-NUCLEISEG_HOST_DEVICE Affine affine(float low, float high) {
-  return {low, high > low ? kByteMax / (high - low) : 0.0f};
+NUCLEISEG_HOST_DEVICE Affine affine(float low, float high, float ceiling) {
+  return {low, high > low ? kByteMax / (high - low) : 0.0f, ceiling};
 }
 
-NUCLEISEG_HOST_DEVICE uint8_t normalize(float value, float low, float factor) {
-  float scaled = (value - low) * factor;
+NUCLEISEG_HOST_DEVICE uint8_t normalize(float value, const Affine& map) {
+  float scaled = (value - map.low) * map.factor;
   scaled = scaled > 0.0f ? scaled : 0.0f;  // NaN becomes 0 here
+  scaled = value > map.ceiling ? 0.0f : scaled;
   scaled = scaled < kByteMax ? scaled : kByteMax;
   return static_cast<uint8_t>(static_cast<int32_t>(scaled + 0.5f));
 }

@@ -1,8 +1,10 @@
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+_T = TypeVar("_T", bound=np.generic)
 
 class _Features(TypedDict):
     architecture: str
@@ -52,13 +54,14 @@ class Network:
 
 def check_image(image: NDArray[Any]) -> None: ...
 def check_maps(maps: NDArray[np.uint8]) -> None: ...
-def percentiles(
+def limits(
     image: NDArray[Any], low: float, high: float, threads: int = 1
-) -> tuple[float, float]: ...
+) -> tuple[float, float, float, float]: ...
 def normalize(
     image: NDArray[Any],
     low: float,
     high: float,
+    ceiling: float = ...,
     threads: int = 1,
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]: ...
@@ -92,6 +95,37 @@ def label(
     min_peak: int = 0,
     threads: int = 1,
 ) -> tuple[NDArray[np.int32], int]: ...
+def keep_largest_pieces(labels: NDArray[np.int32]) -> int: ...
+def resize(
+    image: NDArray[_T],
+    height: int,
+    width: int,
+    rows: tuple[int, int] | None = None,
+    columns: tuple[int, int] | None = None,
+    above: int = 0,
+    below: int = 0,
+    threads: int = 1,
+) -> NDArray[_T]: ...
+
+class LabelBands:
+    margin: int
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        nucleus_threshold: int,
+        marker_threshold: int,
+        prominence: int,
+        min_area: int,
+        min_peak: int = 0,
+    ) -> None: ...
+    @property
+    def next(self) -> int: ...
+    def add(self, maps: NDArray[np.uint8], above: int, end: int, threads: int = 1) -> None: ...
+    def finish(self, threads: int = 1) -> NDArray[np.int32]: ...
+
 def measure(
     labels: NDArray[np.int32],
     image: NDArray[Any] | None = None,

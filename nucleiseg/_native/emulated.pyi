@@ -21,11 +21,11 @@ from .cuda import fill as fill
 from .cuda import gather as gather
 from .cuda import label as label
 from .cuda import label_workspace as label_workspace
+from .cuda import limits as limits
+from .cuda import limits_workspace as limits_workspace
 from .cuda import mask as mask
 from .cuda import memory as memory
 from .cuda import normalize as normalize
-from .cuda import percentiles as percentiles
-from .cuda import percentiles_workspace as percentiles_workspace
 from .cuda import runtime_version as runtime_version
 from .cuda import set_device as set_device
 from .cuda import to_device as to_device

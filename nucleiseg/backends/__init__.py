@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nucleiseg.backends import parts
+from nucleiseg.limits import Limits
 from nucleiseg.model import Look, Model
 
 logger = logging.getLogger("nucleiseg")
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "gpu")
 
 Array = Any
 """NumPy's on the CPU, a `_native.cuda.Buffer` on a GPU. The driver asks for ``shape`` and
 ``dtype``, takes slices, and passes them on."""
 
-Levels = Any
-"""Two intensities of an image: floats on the CPU; on a GPU they may not be known yet."""
+AnyLimits = Any
+"""`Limits` on the CPU; on a GPU an array, whose values may not be known yet."""
 
 
 class Steps(Protocol):
@@ -48,20 +49,20 @@ class Steps(Protocol):
         """As `empty`, filled with 0."""
         ...
 
-    def percentiles(self, image: Array) -> Levels:
-        """Find the intensities at the model's two percentiles."""
+    def limits(self, image: Array) -> AnyLimits:
+        """Find the two intensities that become 0 and 255."""
         ...
 
-    def known(self, levels: Levels) -> tuple[float, float]:
-        """Give the two intensities; ValueError if the image has values that are not finite."""
+    def known(self, limits: AnyLimits) -> Limits:
+        """Return the limits; ValueError if the image has values that are not finite."""
         ...
 
-    def is_blank(self, levels: Levels) -> bool:
-        """Say whether the image is known to be constant: there is nothing in it."""
+    def is_blank(self, limits: AnyLimits) -> bool:
+        """Return whether nothing in the image is known to stand out from its noise."""
         ...
 
-    def normalize(self, image: Array, levels: Levels) -> Array:
-        """Stretch the range between the levels to 0..255: (H, W, 3) uint8."""
+    def normalize(self, image: Array, limits: AnyLimits) -> Array:
+        """Stretch the range between the limits to 0..255: (H, W, 3) uint8."""
         ...
 
     def gather(self, image: Array, origins: NDArray[np.int64], height: int, width: int) -> Array:
@@ -106,8 +107,8 @@ class Steps(Protocol):
         """
         ...
 
-    def finish(self, levels: Levels | None, results: tuple[Array, ...]) -> tuple[Any, ...]:
-        """Give results to keep, once they are there. Those of a constant image are all 0."""
+    def finish(self, limits: AnyLimits | None, results: tuple[Array, ...]) -> tuple[Any, ...]:
+        """Return results to keep, once they are there. Those of a blank image are all 0."""
         ...
 
 
@@ -126,25 +127,40 @@ class Backend(Protocol):
         ...
 
 
-def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
+def choose(
+    device: str | Backend,
+    model: Model,
+    threads: int | None,
+    tile: int | None = None,
+    batch: int | None = None,
+) -> Backend:
     """Make the backend for a device.
 
     Parameters
     ----------
-    device : {"auto", "cpu", "cuda"} or Backend
+    device : {"auto", "cpu", "cuda", "gpu"} or Backend
+        "gpu" is another name of "cuda".
     model : Model
     threads : int or None
         Processor threads; all that this process may use when None.
+    tile, batch : int, optional
+        What the backend is to take. "auto" passes over a GPU whose engine does not.
 
     Raises
     ------
     ValueError
-        An unknown device, or fewer than one thread.
+        An unknown device, fewer than one thread, or a tile or batch that the backend does not take.
     RuntimeError
-        ``device="cuda"`` where no GPU can be used; it says what is missing.
+        ``device="cuda"`` or "gpu" where no GPU can be used; it says what is missing.
     """
-    if not isinstance(device, str):
-        return device
+    backend = _named(device, model, threads, tile, batch) if isinstance(device, str) else device
+    check_sizes(backend, tile, batch)
+    return backend
+
+
+def _named(
+    device: str, model: Model, threads: int | None, tile: int | None, batch: int | None
+) -> Backend:
     if device not in DEVICES:
         raise ValueError(f"device: got {device!r}; accepted are {', '.join(map(repr, DEVICES))}")
     if threads is not None and threads < 1:
@@ -152,16 +168,34 @@ def choose(device: str | Backend, model: Model, threads: int | None) -> Backend:
     threads = available_threads() if threads is None else threads
     if device == "cpu":
         return _on_the_cpu(model, threads, unused="")
-    found = parts.find()
-    lacking = parts.lacking(found)
-    if not lacking:
-        try:
-            return _on_the_gpu(model, threads)
-        except (ImportError, RuntimeError) as error:
-            lacking = str(error)
-    if device == "cuda":
-        raise RuntimeError(f"device: 'cuda' was asked for, but {lacking}")
-    return _on_the_cpu(model, threads, unused=lacking if found[0].there else "")
+    there = True
+    try:
+        found = parts.find()
+        there, lacking = found[0].there, parts.lacking(found)
+        if not lacking:
+            backend = _on_the_gpu(model, threads)
+            if device == "auto":
+                check_sizes(backend, tile, batch)
+            return backend
+    # Whatever keeps a GPU from being used, the processor will do.
+    except Exception as error:
+        lacking = " ".join(str(error).split()) or type(error).__name__
+        if device != "auto":
+            raise RuntimeError(f"device: {device!r} was asked for, but {lacking}") from error
+    if device != "auto":
+        raise RuntimeError(f"device: {device!r} was asked for, but {lacking}")
+    return _on_the_cpu(model, threads, unused=lacking if there else "")
+
+
+def check_sizes(backend: Backend, tile: int | None, batch: int | None) -> None:
+    """Refuse a tile or a batch that is larger than the backend takes, or not above 0."""
+    sizes = (("tile", tile, backend.largest_tile), ("batch", batch, backend.largest_batch))
+    for name, value, largest in sizes:
+        if value is not None and (value < 1 or (largest is not None and value > largest)):
+            limit = (
+                "or more" if largest is None else f"to {largest}, which the engine was built for"
+            )
+            raise ValueError(f"{name}: got {value}; accepted is 1 {limit}")
 
 
 def _on_the_gpu(model: Model, threads: int) -> Backend:

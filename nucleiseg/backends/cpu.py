@@ -13,10 +13,10 @@ from nucleiseg._native import cpu as kernels
 from nucleiseg.backends.arrays import on_host
 from nucleiseg.backends.shares import Shares
 from nucleiseg.engines.cpu import CpuEngine, engine
+from nucleiseg.limits import Limits
 from nucleiseg.model import Look, Model
 
 Array = NDArray[Any]
-Levels = tuple[float, float]
 
 TILE = 3072
 """Largest side of a tile in pixels. The package's own kernels take about 150 MB for one of this
@@ -61,24 +61,23 @@ class CpuSteps:
         """Give new memory, filled with 0."""
         return np.zeros(shape, dtype)
 
-    def percentiles(self, image: Array) -> Levels:
-        """Find the intensities at the model's two percentiles."""
-        low, high = self._model.percentiles
-        return kernels.percentiles(image, low=low, high=high, threads=self.threads)
+    def limits(self, image: Array) -> Limits:
+        """Find the two intensities that become 0 and 255."""
+        return Limits(*kernels.limits(image, *self._model.percentiles, threads=self.threads))
 
-    def known(self, levels: Levels) -> Levels:
-        """Give the intensities."""
-        return levels
+    def known(self, limits: Limits) -> Limits:
+        """Return the limits."""
+        return limits
 
-    def is_blank(self, levels: Levels) -> bool:
-        """Say whether the image is constant."""
-        low, high = levels
-        return high <= low
+    def is_blank(self, limits: Limits) -> bool:
+        """Return whether nothing in the image stands out from its noise."""
+        return limits.is_blank
 
-    def normalize(self, image: Array, levels: Levels) -> NDArray[np.uint8]:
-        """Stretch the range between the levels to 0..255: (H, W, 3) uint8."""
-        low, high = levels
-        return kernels.normalize(image, low=low, high=high, threads=self.threads)
+    def normalize(self, image: Array, limits: Limits) -> NDArray[np.uint8]:
+        """Stretch the range between the limits to 0..255: (H, W, 3) uint8."""
+        return kernels.normalize(
+            image, limits.low, limits.high, limits.ceiling, threads=self.threads
+        )
 
     def gather(
         self, image: NDArray[np.uint8], origins: NDArray[np.int64], height: int, width: int
@@ -124,7 +123,7 @@ class CpuSteps:
         """Do the work."""
         return work(image)
 
-    def finish(self, levels: Levels | None, results: tuple[Array, ...]) -> tuple[Array, ...]:
+    def finish(self, limits: Limits | None, results: tuple[Array, ...]) -> tuple[Array, ...]:
         """Give the results as they are."""
         return results
 

@@ -80,7 +80,7 @@ class CudaBackend:
         ``_native.cuda`` or ``_native.emulated``.
     engine : Engine
     threads : int
-        Processor threads, which nothing here needs.
+        Processor threads, for what the host resizes and decodes.
     """
 
     name = "cuda"

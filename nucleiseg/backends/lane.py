@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from nucleiseg.backends import arrays, devices
 from nucleiseg.backends.memory import Memory
 from nucleiseg.backends.replays import Replay, Replays
+from nucleiseg.limits import Limits
 from nucleiseg.model import Look, Model
 
 # What the host never reads, which is in the device's own memory even where both share it.
@@ -72,7 +73,7 @@ class Lane:
     def _forget_image(self) -> None:
         self._image: Any = None
         self._source: NDArray[Any] | None = None
-        self._levels: tuple[float, float] | None = None
+        self._limits: Limits | None = None
         self._staged: set[str] = set()
 
     @contextmanager
@@ -100,8 +101,11 @@ class Lane:
         return self._image
 
     def host(self, *values: Any) -> list[NDArray[Any]]:
-        """Download arrays, to be read until the next step."""
-        found = [self._downloaded(value, f"host {i}") for i, value in enumerate(values)]
+        """Download arrays, to be read until the next step; the image's own, until its end."""
+        names = (
+            "source" if value is self._image else f"host {i}" for i, value in enumerate(values)
+        )
+        found = [self._downloaded(*each) for each in zip(values, names, strict=True)]
         self._last.synchronize()
         return found
 
@@ -113,33 +117,32 @@ class Lane:
         """As `empty`, filled with 0."""
         return self._kernels.fill(self.empty(name, shape, dtype), 0, stream=self._on(self._work))
 
-    def percentiles(self, image: Any) -> Any:
-        """Find the intensities at the model's two percentiles; `known` tells them."""
-        self._levels = None
+    def limits(self, image: Any) -> Any:
+        """Find the two intensities that become 0 and 255; `known` tells them."""
+        self._limits = None
         stream = self._on(self._work)
         low, high = self._device.model.percentiles
-        search = self.empty("search", (self._kernels.percentiles_workspace(),), np.uint8)
-        limits = self.empty("limits", (4,), np.float64)
-        return self._kernels.percentiles(
-            image, low, high, stream=stream, workspace=search, out=limits
-        )
+        search = self.empty("search", (self._kernels.limits_workspace(),), np.uint8)
+        limits = self.empty("limits", (6,), np.float64)
+        return self._kernels.limits(image, low, high, stream=stream, workspace=search, out=limits)
 
-    def known(self, levels: Any) -> tuple[float, float]:
-        """Wait for the intensities; ValueError if the image has values that are not finite."""
-        if self._levels is None:
-            self._learn(self.host(levels)[0])
-        assert self._levels is not None
-        return self._levels
+    def known(self, limits: Any) -> Limits:
+        """Wait for the limits; ValueError if the image has values that are not finite."""
+        if self._limits is None:
+            self._learn(self.host(limits)[0])
+        assert self._limits is not None
+        return self._limits
 
-    def is_blank(self, levels: Any) -> bool:
-        """Say whether the image is known to be constant."""
-        return self._levels is not None and self._levels[1] <= self._levels[0]
+    def is_blank(self, limits: Any) -> bool:
+        """Return whether nothing in the image is known to stand out from its noise."""
+        return self._limits is not None and self._limits.is_blank
 
-    def normalize(self, image: Any, levels: Any) -> Any:
-        """Stretch the range between the levels to 0..255: (H, W, 3) uint8."""
+    def normalize(self, image: Any, limits: Any) -> Any:
+        """Stretch the range between the limits to 0..255: (H, W, 3) uint8."""
+        image = self._there(image, "resized")
         stream = self._on(self._work)
         picture = self.empty("picture", (*image.shape[:2], 3), np.uint8)
-        return self._kernels.normalize(image, limits=levels, stream=stream, out=picture)
+        return self._kernels.normalize(image, limits=limits, stream=stream, out=picture)
 
     def gather(self, image: Any, origins: NDArray[np.int64], height: int, width: int) -> Any:
         """Cut tiles, mirrored beyond the image, as the engine takes them."""
@@ -216,7 +219,7 @@ class Lane:
         stream = self._on(replay.stream)
         if image.ptr != replay.image.ptr:
             self._kernels.copy(replay.image, image, stream=stream)
-        self._levels = None
+        self._limits = None
         if replay.graph is None:
             return self._recorded(replay, work)
         replay.graph.launch(stream)
@@ -234,20 +237,24 @@ class Lane:
             self._work = self._compute
         return result
 
-    def finish(self, levels: Any | None, results: tuple[Any, ...]) -> tuple[Any, ...]:
+    def finish(self, limits: Any | None, results: tuple[Any, ...]) -> tuple[Any, ...]:
         """Wait, and give results to keep; ValueError if the image was not finite."""
         give = self._taken_home if self._to_host else self._given_away
         given = [give(result, f"result {index}") for index, result in enumerate(results)]
-        limits = None
-        if levels is not None and self._levels is None:
-            limits = self._downloaded(levels, "known")
+        found = None
+        if limits is not None and self._limits is None:
+            found = self._downloaded(limits, "known")
         self._last.synchronize()
-        if limits is not None:
-            self._learn(limits)
-        blank = levels is not None and self.is_blank(levels)
+        if found is not None:
+            self._learn(found)
+        blank = limits is not None and self.is_blank(limits)
         if not self._to_host:
             return tuple(self._cleared(array) if blank else array for array in given)
-        return tuple(np.zeros_like(array) if blank else array.copy() for array in given)
+        if blank:
+            return tuple(np.zeros_like(array) for array in given)
+        # What the host made is its own already.
+        pairs = zip(given, results, strict=True)
+        return tuple(array if array is result else array.copy() for array, result in pairs)
 
     def _taken_home(self, result: Any, name: str) -> NDArray[Any]:
         return self._downloaded(result, name)
@@ -269,7 +276,7 @@ class Lane:
         shape = self._image.shape
         channels = 1 if len(shape) == 2 else min(shape[2], 3)
         values = shape[0] * shape[1] * channels
-        self._levels = self._kernels.check_limits(limits, values)
+        self._limits = Limits(*self._kernels.check_limits(limits, values))
 
     def _on(self, stream: Any) -> Any:
         """Let a stream go on after all work so far."""

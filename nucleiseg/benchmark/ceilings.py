@@ -17,7 +17,7 @@ from nucleiseg.benchmark.timing import best
 from nucleiseg.model import Model
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from nucleiseg.engines.openvino_library import openvino as ov
 
 CPUS = Path("/sys/devices/system/cpu")
 
@@ -119,10 +119,9 @@ def int8_speed(channels: int, side: int, threads: int, seconds: float) -> float:
 
 def compile_int8(channels: int, side: int, threads: int) -> ov.CompiledModel:
     """Compile a chain of convolutions of bytes with int8 weights."""
-    import openvino as ov
-    from openvino import opset13 as ops
-    from openvino import properties
+    from nucleiseg.engines.openvino_library import openvino as ov
 
+    ops, properties = ov.opset13, ov.properties
     rng = np.random.default_rng(0)
     pixels = ops.parameter([threads, channels, side, side], np.uint8)
     flow = _rounded(ops.convert(pixels, "f32"), 0, 255, 256)
@@ -138,15 +137,15 @@ def compile_int8(channels: int, side: int, threads: int) -> ov.CompiledModel:
 
 def _rounded(values: ov.Node, low: float, high: float, levels: int) -> ov.Node:
     """Say that values have so many levels, which lets OpenVINO compute in bytes."""
-    from openvino import opset13 as ops
+    from nucleiseg.engines.openvino_library import openvino as ov
 
     ends = [np.float32(low), np.float32(high)]
-    return ops.fake_quantize(values, *ends, *ends, levels)
+    return ov.opset13.fake_quantize(values, *ends, *ends, levels)
 
 
 def multiply_adds(model: Model) -> float:
     """Count the multiply-adds of a model's convolutions, for each pixel of its input."""
-    import openvino as ov
+    from nucleiseg.engines.openvino_library import openvino as ov
 
     graph = ov.Core().read_model(model.path)
     side = 8 * model.stride

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nucleiseg.names import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -39,7 +41,7 @@ def benchmark(
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda,...", help="Where to run.")
+        str, typer.Option(metavar="auto|cpu|cuda|gpu,...", help="Where to run.")
     ] = "auto",
     threads: Annotated[
         str | None,
@@ -159,7 +161,7 @@ def _cannot_start(prefix: str = "") -> Iterator[None]:
 
 
 def _say(message: str) -> None:
-    print(f"nucleiseg: {message}", file=sys.stderr)
+    print(f"nucleiseg: {printable(message)}", file=sys.stderr)
 
 
 def _sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:

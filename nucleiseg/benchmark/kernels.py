@@ -56,16 +56,16 @@ def kernels(size: int, threads: int, model: Model) -> Iterator[Kernel]:
         "float32": lambda: image.astype(np.float32),
     }
     for name, source in sources.items():
-        yield _percentiles(name, source(), threads, model)
+        yield _limits(name, source(), threads, model)
         yield _normalize(name, source(), threads)
     yield from _tiles(image, threads)
     yield from _decoding(pictures.maps(size, size), threads, model)
 
 
-def _percentiles(name: str, image: NDArray[np.generic], threads: int, model: Model) -> Kernel:
+def _limits(name: str, image: NDArray[np.generic], threads: int, model: Model) -> Kernel:
     return Kernel(
-        f"percentiles {name}",
-        lambda: cpu.percentiles(image, *model.percentiles, threads=threads),
+        f"limits {name}",
+        lambda: cpu.limits(image, *model.percentiles, threads=threads),
         image.nbytes,
     )
 

@@ -142,9 +142,8 @@ def _machine() -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    import openvino
-
     from nucleiseg import __version__
+    from nucleiseg.engines.openvino_library import openvino
 
     return {
         "nucleiseg": __version__,

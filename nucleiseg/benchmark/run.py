@@ -254,9 +254,9 @@ def _inputs(settings: Settings, files: Images) -> dict[str, Callable[[], Images]
 
 
 def _read(folder: Path) -> dict[Path, NDArray[Any]]:
-    from nucleiseg import images
+    from nucleiseg import images, walk
 
-    return {path: images.read(path) for path in images.find([folder])}
+    return {path: images.read(path) for path in walk.find([folder]).images}
 
 
 def _check(files: dict[Path, NDArray[Any]], segmenter: Segmenter) -> None:

@@ -15,7 +15,7 @@ from nucleiseg.segmenter import Segmenter
 
 PARTS = {
     "upload": ("array",),
-    "prepare": ("percentiles", "normalize", "gather"),
+    "prepare": ("limits", "normalize", "gather"),
     "infer": ("infer",),
     "assemble": ("assemble",),
     "decode": ("mask", "label"),

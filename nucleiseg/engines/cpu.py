@@ -29,7 +29,8 @@ def engine(model: Model, threads: int) -> CpuEngine:
 
     The package's own kernels are about twice as fast as OpenVINO where the CPU has
     AVX-512 VNNI (``docs/performance.md``), start in a tenth of its time, and give the same bytes
-    everywhere. Elsewhere, and for other networks, it is OpenVINO.
+    everywhere. Elsewhere it is OpenVINO, which is given only what these kernels can run: its
+    reader of ONNX does not survive every damaged file.
 
     Parameters
     ----------
@@ -39,13 +40,11 @@ def engine(model: Model, threads: int) -> CpuEngine:
     Raises
     ------
     ModelError
-        Neither can run the model.
+        The file is damaged, or holds another network than the int8 U-Net of `training.export`.
     """
+    own = native.Engine(model, threads)
     if native.level():
-        try:
-            return native.Engine(model, threads)
-        except native.OtherNetworkError:
-            pass
+        return own
     from nucleiseg.engines import openvino
 
     return openvino.Engine(model, threads)

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from nucleiseg._native import cpu
 from nucleiseg.engines import onnx_file
 from nucleiseg.engines.onnx_file import Graph, Node
-from nucleiseg.model import Model
+from nucleiseg.model import Model, ModelError
 
 LOGIT_STEPS = 128
 """Steps of a unit to which logits are rounded: ``kLogitSteps`` in csrc/kernels/network.h."""
 
-STEM_PADS = {(3, 3): [0, 0, 1, 1], (6, 6): [2, 2, 2, 2]}
-"""Of the image's convolution, by its size: rows and columns of zeros before, then after."""
+STEM_PADS = {3: [0, 0, 1, 1], 6: [2, 2, 2, 2]}
+"""Of the image's convolution, by its side: rows and columns of zeros before, then after."""
 
 LARGE = 1024 * 1024
 """Pixels above which a tile is large. Its threads hardly wait for each other, and as it takes much
@@ -25,10 +25,6 @@ memory (about 16 bytes a pixel) there is only one at a time."""
 
 SLOWER_THAN_OPENVINO = ("portable",)
 """Levels of the kernels that are for tests and not for speed."""
-
-
-class OtherNetworkError(ValueError):
-    """A model that is not the int8 U-Net of `training.export`, which these kernels run."""
 
 
 class Engine:
@@ -48,8 +44,8 @@ class Engine:
 
     Raises
     ------
-    OtherNetworkError
-        The file holds another network.
+    ModelError
+        The file holds another network than the int8 U-Net of `training.export`.
     """
 
     def __init__(self, model: Model, threads: int, level: str = "") -> None:
@@ -57,6 +53,11 @@ class Engine:
         self._lock = threading.Lock()
         self._network = cpu.Network(level)
         add_layers(model, self._network)
+        if model.stride % self._network.stride:
+            raise ModelError(
+                f"model: {model.path} takes sides that are multiples of {self._network.stride} "
+                f"pixels, its description says {model.stride}"
+            )
 
     @property
     def name(self) -> str:
@@ -96,8 +97,8 @@ def add_layers(model: Model, network: cpu.Network) -> None:
 
     Raises
     ------
-    OtherNetworkError
-        The file holds another network.
+    ModelError
+        The file holds another network, or values that do not fit each other.
     """
     _Builder(model, network).build()
 
@@ -109,7 +110,7 @@ class _Builder:
         try:
             self.graph: Graph = onnx_file.read(model.path.read_bytes())
         except ValueError as error:
-            raise OtherNetworkError(f"model: {model.path} has {error}") from error
+            raise ModelError(f"model: {model.path} has {error}") from error
         self.path = model.path
         self.makers = {name: node for node in self.graph.nodes for name in node.outputs}
         self.tensors: dict[str, tuple[int, float]] = {}
@@ -118,10 +119,10 @@ class _Builder:
     def build(self) -> None:
         try:
             self._cells()
-        except OtherNetworkError:
+        except ModelError:
             raise
-        except (KeyError, IndexError, ValueError, TypeError) as error:
-            raise OtherNetworkError(f"model: {self.path} is another network ({error})") from error
+        except (KeyError, IndexError, ValueError, TypeError, RecursionError) as error:
+            raise ModelError(f"model: {self.path} is another network ({error})") from error
 
     def _cells(self) -> None:
         (output,) = self.graph.outputs
@@ -147,9 +148,7 @@ class _Builder:
             source, value = self._tensor(node.inputs[0])
             return self.network.pool(source), value
         rounded = self._made(node.inputs[0], "QuantizeLinear")
-        value = float(self.graph.constants[rounded.inputs[1]])
-        if self.graph.constants[rounded.inputs[2]].dtype != np.int8:
-            raise OtherNetworkError(f"model: {self.path} has levels that are not signed")
+        value = self._levels(rounded, node, np.int8)
         made = self._made(rounded.inputs[0], "Relu", "ConvTranspose")
         if made.operator == "ConvTranspose":
             return self._grown(made, value), value
@@ -161,6 +160,27 @@ class _Builder:
             return self._stem(before, value), value
         return self._convolution(convolutions, value), value
 
+    def _levels(self, rounded: Node, node: Node, dtype: type[np.integer[Any]]) -> float:
+        """Return the value of one level of a pair of nodes that round."""
+        scale, zero = (self.graph.constants[name] for name in rounded.inputs[1:])
+        if rounded.inputs[1:] != node.inputs[1:]:
+            raise ModelError(f"model: {self.path} reads levels otherwise than it writes them")
+        if zero.dtype != dtype or zero.any():
+            raise ModelError(
+                f"model: {self.path} has {zero.dtype} levels with zero point {zero.tolist()}; "
+                f"expected are {dtype.__name__} and 0"
+            )
+        return float(self._finite(scale, 0))
+
+    def _finite(self, values: NDArray[Any], above: float = -np.inf) -> NDArray[np.float64]:
+        """Check that constants are float32, finite and above a bound."""
+        if values.dtype != np.float32 or not np.all(np.isfinite(values) & (values > above)):
+            raise ModelError(
+                f"model: {self.path} has constants that are not finite numbers of float32 "
+                f"above {above:g}"
+            )
+        return values.astype(np.float64)
+
     def _is_image(self, name: str) -> bool:
         maker = self.makers[name]
         rounded = self.makers.get(maker.inputs[0])
@@ -168,9 +188,13 @@ class _Builder:
 
     def _stem(self, node: Node, value: float) -> int:
         kernel, steps = self._kernel(node)
-        self._expect(node, [2, 2], STEM_PADS.get(kernel.shape[2:], []))
+        pads = STEM_PADS[6 if kernel.shape[2:] == (6, 6) else 3]
+        self._expect(node, [2, 2], pads)
         image = self._made(node.inputs[0], "DequantizeLinear")
-        scale = float(self.graph.constants[image.inputs[1]])
+        rounded = self._made(image.inputs[0], "QuantizeLinear")
+        scale = self._levels(rounded, image, np.uint8)
+        if scale != 1:
+            raise ModelError(f"model: {self.path} rounds its input to steps of {scale:g}, not 1")
         return self.network.stem(kernel, *_rounding(scale * steps, self._bias(node), value))
 
     def _convolution(self, nodes: list[Node], value: float) -> int:
@@ -185,7 +209,7 @@ class _Builder:
             products.append(scale * steps)
             bias = bias + self._bias(node)
         if any(not np.array_equal(one, products[0]) for one in products):
-            raise OtherNetworkError(f"model: {self.path} adds up sums of different scales")
+            raise ModelError(f"model: {self.path} adds up sums of different scales")
         return self.network.convolution(sources, kernels, *_rounding(products[0], bias, value))
 
     def _grown(self, node: Node, value: float) -> int:
@@ -197,20 +221,26 @@ class _Builder:
     def _kernel(self, node: Node) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         """Give a convolution's weights, and the value of one level of each output channel."""
         weights = self._made(node.inputs[1], "DequantizeLinear")
-        kernel, scale = (self.graph.constants[name] for name in weights.inputs[:2])
-        if kernel.dtype != np.int8 or kernel.min() < -127:
-            raise OtherNetworkError(f"model: {self.path} has weights that are not -127 to 127")
-        return kernel, scale.astype(np.float64)
+        kernel, scale, zero = (self.graph.constants[name] for name in weights.inputs)
+        axis = 1 if node.operator == "ConvTranspose" else 0
+        is_rounded = kernel.dtype == zero.dtype == np.int8 and kernel.ndim == 4
+        if not is_rounded or zero.any() or weights.attributes.get("axis", 1) != axis:
+            raise ModelError(f"model: {self.path} has weights that are not rounded as expected")
+        if kernel.size == 0 or kernel.min() < -127 or scale.shape != (kernel.shape[axis],):
+            raise ModelError(
+                f"model: {self.path} has weights that are not -127 to 127, each scaled"
+            )
+        return kernel, self._finite(scale, 0)
 
     def _bias(self, node: Node) -> NDArray[np.float64]:
         if len(node.inputs) < 3:
             return np.zeros(1)
-        return self.graph.constants[node.inputs[2]].astype(np.float64)
+        return self._finite(self.graph.constants[node.inputs[2]])
 
     def _made(self, name: str, *operators: str) -> Node:
         node = self.makers.get(name)
         if node is None or node.operator not in operators:
-            raise OtherNetworkError(
+            raise ModelError(
                 f"model: {self.path} has {node.operator if node else 'nothing'} where "
                 f"{' or '.join(operators)} is expected"
             )
@@ -220,7 +250,7 @@ class _Builder:
         plain: dict[str, Any] = {"dilations": [1, 1], "group": 1, "strides": strides, "pads": pads}
         for name, value in plain.items():
             if node.attributes.get(name, value) != value:
-                raise OtherNetworkError(
+                raise ModelError(
                     f"model: {self.path} has a {node.operator} with {name} of "
                     f"{node.attributes[name]}"
                 )
@@ -230,5 +260,6 @@ def _rounding(
     products: NDArray[np.float64], bias: NDArray[np.float64], value: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Give factor and offset from a sum of products to levels of a value each."""
-    offsets = np.broadcast_to(bias / value, products.shape)
-    return (products / value).astype(np.float32), offsets.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is not finite is refused with what is too large
+        offsets = np.broadcast_to(bias / value, products.shape)
+        return (products / value).astype(np.float32), offsets.astype(np.float32)

@@ -6,6 +6,7 @@ and so neither the onnx package nor OpenVINO has to be loaded to run the network
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,11 @@ VALUE_NAME = 1
 DTYPES = {1: "<f4", 2: "|u1", 3: "|i1"}
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+VARINT_BYTES = 10
+"""Of the longest number that a protocol buffer holds, one of 64 bits."""
+LONGEST_NAME = 1000
+LARGEST_RANK = 4
+"""Axes of a constant: those of a convolution's weights."""
 
 
 @dataclass(frozen=True)
@@ -60,35 +66,48 @@ def read(content: bytes) -> Graph:
         It is no ONNX file, or holds a constant of a kind that `training.export` does not write.
     """
     try:
-        model = _fields(memoryview(content))
-        graph = _fields(model[GRAPH][0])
-        return Graph(
-            [_node(one) for one in graph.get(NODES, [])],
-            dict(map(_constant, graph.get(CONSTANTS, []))),
-            [_text(_fields(one)[VALUE_NAME][0]) for one in graph.get(INPUTS, [])],
-            [_text(_fields(one)[VALUE_NAME][0]) for one in graph.get(OUTPUTS, [])],
+        graph = _fields(_only(_fields(memoryview(content)), GRAPH))
+        found = Graph(
+            [_node(one) for one in _messages(graph, NODES)],
+            dict(map(_constant, _messages(graph, CONSTANTS))),
+            [_text(_only(_fields(one), VALUE_NAME)) for one in _messages(graph, INPUTS)],
+            [_text(_only(_fields(one), VALUE_NAME)) for one in _messages(graph, OUTPUTS)],
         )
-    except (KeyError, IndexError, TypeError, UnicodeDecodeError) as error:
+    except (KeyError, UnicodeDecodeError) as error:
         raise ValueError(f"no ONNX graph that can be read ({error!r})") from error
+    _check_names(found)
+    return found
 
 
-def _fields(message: memoryview) -> dict[int, list[Any]]:
-    """Give a message's values by field number: numbers, and views of bytes."""
-    found: dict[int, list[Any]] = {}
+def _check_names(graph: Graph) -> None:
+    """Refuse a name that is computed twice, or read before: in order, no graph has a ring."""
+    known = {*graph.inputs, *graph.constants}
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name not in known:
+                raise ValueError(f"a node that reads {name!r} before it is computed")
+        for name in node.outputs:
+            if name in known:
+                raise ValueError(f"two values of the name {name!r}")
+            known.add(name)
+
+
+def _fields(message: memoryview) -> dict[int, list[int | memoryview]]:
+    """Return a message's values by field number: numbers, and views of bytes."""
+    found: dict[int, list[int | memoryview]] = {}
     at = 0
     while at < len(message):
         key, at = _number(message, at)
         kind = key & 7
-        value: Any
+        value: int | memoryview
         if kind == VARINT:
             value, at = _number(message, at)
-        elif kind == BYTES:
-            size, at = _number(message, at)
+        elif kind in (BYTES, FIXED32, FIXED64):
+            size = 4 if kind == FIXED32 else 8
+            if kind == BYTES:
+                size, at = _number(message, at)
             if at + size > len(message):
                 raise ValueError("a message that is cut off")
-            value, at = message[at : at + size], at + size
-        elif kind in (FIXED32, FIXED64):
-            size = 4 if kind == FIXED32 else 8
             value, at = message[at : at + size], at + size
         else:
             raise ValueError(f"a field of kind {kind}, which no ONNX file has")
@@ -96,19 +115,32 @@ def _fields(message: memoryview) -> dict[int, list[Any]]:
     return found
 
 
+def _messages(fields: dict[int, list[int | memoryview]], number: int) -> list[memoryview]:
+    """Return what a field holds, which must be bytes."""
+    found = [one for one in fields.get(number, []) if isinstance(one, memoryview)]
+    if len(found) < len(fields.get(number, [])):
+        raise ValueError(f"a number in field {number}, where no ONNX file has one")
+    return found
+
+
+def _only(fields: dict[int, list[int | memoryview]], number: int) -> memoryview:
+    found = _messages(fields, number)
+    if len(found) != 1:
+        raise ValueError(f"no ONNX graph that can be read ({len(found)} times field {number})")
+    return found[0]
+
+
 def _number(message: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 127) << shift
-        shift += 7
+    value = 0
+    for place, byte in enumerate(message[at : at + VARINT_BYTES]):
+        value |= (byte & 127) << (7 * place)
         if byte < 128:
-            return value, at
+            return value, at + place + 1
+    raise ValueError("a number that is cut off, or of more than 64 bits")
 
 
-def _numbers(values: list[Any]) -> Iterator[int]:
-    """Give numbers that stand one by one, or packed into bytes."""
+def _numbers(values: list[int | memoryview]) -> Iterator[int]:
+    """Yield numbers that stand one by one, or packed into bytes."""
     for value in values:
         if isinstance(value, int):
             yield value
@@ -120,22 +152,24 @@ def _numbers(values: list[Any]) -> Iterator[int]:
 
 
 def _text(value: memoryview) -> str:
+    if len(value) > LONGEST_NAME:
+        raise ValueError(f"a name of {len(value):,} bytes; accepted are up to {LONGEST_NAME:,}")
     return bytes(value).decode()
 
 
 def _node(message: memoryview) -> Node:
     fields = _fields(message)
     return Node(
-        _text(fields[OPERATOR][0]),
-        [_text(one) for one in fields.get(NODE_INPUT, [])],
-        [_text(one) for one in fields.get(NODE_OUTPUT, [])],
-        dict(map(_attribute, fields.get(ATTRIBUTE, []))),
+        _text(_only(fields, OPERATOR)),
+        [_text(one) for one in _messages(fields, NODE_INPUT)],
+        [_text(one) for one in _messages(fields, NODE_OUTPUT)],
+        dict(map(_attribute, _messages(fields, ATTRIBUTE))),
     )
 
 
 def _attribute(message: memoryview) -> tuple[str, Any]:
     fields = _fields(message)
-    name = _text(fields[ATTRIBUTE_NAME][0])
+    name = _text(_only(fields, ATTRIBUTE_NAME))
     if INTEGERS in fields:
         return name, list(_numbers(fields[INTEGERS]))
     return name, fields.get(INTEGER, [None])[0]
@@ -143,9 +177,12 @@ def _attribute(message: memoryview) -> tuple[str, Any]:
 
 def _constant(message: memoryview) -> tuple[str, NDArray[Any]]:
     fields = _fields(message)
-    name = _text(fields[TENSOR_NAME][0])
+    name = _text(_only(fields, TENSOR_NAME))
     kind = fields[ELEMENT_TYPE][0]
     if kind not in DTYPES or RAW_DATA not in fields:
         raise ValueError(f"constant {name!r} of element type {kind}")
     shape = list(_numbers(fields.get(DIMENSIONS, [])))
-    return name, np.frombuffer(fields[RAW_DATA][0], DTYPES[kind]).reshape(shape)
+    raw, dtype = _only(fields, RAW_DATA), np.dtype(DTYPES[kind])
+    if len(shape) > LARGEST_RANK or math.prod(shape) * dtype.itemsize != len(raw):
+        raise ValueError(f"constant {name!r} of shape {shape[:LARGEST_RANK]} in {len(raw):,} bytes")
+    return name, np.frombuffer(raw, dtype).reshape(shape)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nucleiseg.model import Model, ModelError
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from nucleiseg.engines.openvino_library import openvino as ov
 
 
 class Engine:
@@ -35,16 +35,18 @@ class Engine:
     name = "OpenVINO"
 
     def __init__(self, model: Model, threads: int) -> None:
-        import openvino as ov
-        from openvino import properties
+        from nucleiseg.engines.openvino_library import openvino as ov
 
         core = ov.Core()
         network = _with_bytes(core, model)
-        self._compiled = core.compile_model(
-            network,
-            "CPU",
-            {properties.inference_num_threads: threads, properties.num_streams: 1},
-        )
+        settings = {
+            ov.properties.inference_num_threads: threads,
+            ov.properties.num_streams: 1,
+        }
+        try:
+            self._compiled = core.compile_model(network, "CPU", settings)
+        except RuntimeError as error:
+            raise ModelError(f"model: OpenVINO cannot run {model.path}: {_last(error)}") from error
         self._idle: list[ov.InferRequest] = []
         self._lock = threading.Lock()
 
@@ -64,7 +66,7 @@ class Engine:
             Cells: nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels in
             raster order.
         """
-        import openvino as ov
+        from nucleiseg.engines.openvino_library import openvino as ov
 
         count, height, width, _ = tiles.shape
         cells = np.empty((count, height // 2, width // 2, 8), np.uint8)
@@ -80,25 +82,27 @@ class Engine:
 
 def _with_bytes(core: ov.Core, model: Model) -> ov.Model:
     """Read the ONNX graph and let it take and give bytes, channels last."""
-    import openvino as ov
-    from openvino import opset13, preprocess
+    from nucleiseg.engines.openvino_library import openvino as ov
 
     try:
         graph = core.read_model(model.path)
-        steps = preprocess.PrePostProcessor(graph)
+        steps = ov.preprocess.PrePostProcessor(graph)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ModelError(f"model: OpenVINO cannot read {model.path}: {reason}") from error
+        raise ModelError(f"model: OpenVINO cannot read {model.path}: {_last(error)}") from error
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
     graph = steps.build()
     cells = graph.outputs[0].get_node().input_value(0)
     # Conversion truncates, so half is added first; 255.5 still converts to 255.
-    levels = opset13.add(
-        opset13.multiply(cells, opset13.constant(np.float32(255))),
-        opset13.constant(np.float32(0.5)),
+    ops = ov.opset13
+    levels = ops.add(
+        ops.multiply(cells, ops.constant(np.float32(255))), ops.constant(np.float32(0.5))
     )
-    levels = opset13.transpose(opset13.convert(levels, "u8"), opset13.constant([0, 2, 3, 1]))
+    levels = ops.transpose(ops.convert(levels, "u8"), ops.constant([0, 2, 3, 1]))
     graph = ov.Model([levels], graph.get_parameters(), model.name)
     graph.reshape([-1, -1, -1, 3])
     return graph
+
+
+def _last(error: RuntimeError) -> str:
+    return (str(error).strip().splitlines() or [repr(error)])[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections import Counter
@@ -24,6 +25,13 @@ from nucleiseg.outputs import (
 from nucleiseg.outputs.result import Result, beside
 
 __all__ = ["FORMATS", "Format", "Result", "formats", "prepare", "stems"]
+
+
+LONGEST = 200
+"""Bytes of a stem's name. File systems take 255, of which planes and formats need some:
+``_z000000_t000000_nuclei.parquet``."""
+
+_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -107,24 +115,48 @@ def stems(images: Sequence[Path], folder: Path, chosen: Iterable[Format]) -> lis
 
     Images keep their names and the folders between them and the deepest folder that all of them
     share: ``plate/a/1.png`` and ``plate/b/1.png`` become ``a/1`` and ``b/1``. Where two would share
-    a name, they keep their suffixes: ``1.png`` and ``1.jpg``.
+    a name, they keep their suffixes: ``1.png`` and ``1.jpg``. A name of more than `LONGEST` bytes
+    is cut, and ends in a hash of the whole.
 
     Raises
     ------
     ValueError
         An output would overwrite one of the images.
     """
-    absolute = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100 (keeps symlinks)
+    absolute = [_absolute(image) for image in images]
     shared_folder = os.path.commonpath([image.parent for image in absolute])
     full_names = [image.relative_to(shared_folder) for image in absolute]
-    names = [name.with_suffix("") for name in full_names]
+    names = [_without_suffix(name) for name in full_names]
     while twice := {name for name, count in Counter(names).items() if count > 1}:
         names = [
             full if name in twice else name for name, full in zip(names, full_names, strict=True)
         ]
-    stems = [folder / name for name in names]
+    stems = [folder / _short_enough(name) for name in names]
     _check_inputs_survive(images, stems, chosen)
     return stems
+
+
+def _absolute(path: Path) -> Path:
+    """Make a path absolute and keep its links, except where ``..`` leads out of one."""
+    if ".." in path.parts:
+        return Path(os.path.realpath(path.parent), path.name)
+    return Path(os.path.abspath(path))  # noqa: PTH100 (keeps links)
+
+
+def _without_suffix(path: Path) -> Path:
+    stem = path.name.removesuffix(path.suffix)
+    # Of "..png" dots alone would be left, which name folders.
+    return path.with_name(stem) if stem.strip(".") else path
+
+
+def _short_enough(path: Path) -> Path:
+    name = os.fsencode(path.name)
+    if len(name) <= LONGEST:
+        return path
+    digest = hashlib.sha256(name).hexdigest()[:_DIGITS]
+    # A character that is cut in the middle is left out.
+    begin = name[: LONGEST - 1 - _DIGITS].decode("utf-8", "ignore")
+    return path.with_name(f"{begin}~{digest}")
 
 
 def _check_inputs_survive(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ def save(stem: Path, result: Result) -> Path:
     """
     path = beside(stem, ENDINGS[0])
     height, width = result.labels.shape
-    image = {"id": 1, "file_name": result.name or stem.name, "width": width, "height": height}
+    # The bytes of the name, whatever the locale; what is no UTF-8 is escaped as Python does it.
+    name = os.fsencode(result.name or stem.name).decode("utf-8", "surrogateescape")
+    image = {"id": 1, "file_name": name, "width": width, "height": height}
     head = f'{{"images":{json.dumps([image])},"categories":{json.dumps([CATEGORY])},"annotations":['
     with images.writing(path) as file:
         file.write(head.encode())

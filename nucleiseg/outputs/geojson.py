@@ -7,6 +7,7 @@ and read them since 0.4.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import uuid
@@ -51,13 +52,20 @@ def features(name: str, result: Result) -> Iterator[dict[str, Any]]:
         yield {
             "type": "Feature",
             # The same nucleus has the same id in every run, so that outputs can be compared.
-            "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {geometry['coordinates']}")),
+            "id": _id(f"{name} {geometry['coordinates']}"),
             "geometry": geometry,
             "properties": {
                 "objectType": "detection",
                 "measurements": {k: v for k, v in measurements.items() if math.isfinite(v)},
             },
         }
+
+
+def _id(name: str) -> str:
+    """Hash a name, which may hold bytes that are no UTF-8, as `uuid.uuid5` does others."""
+    data = uuid.NAMESPACE_OID.bytes + name.encode("utf-8", "surrogateescape")
+    digest = hashlib.sha1(data, usedforsecurity=False).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
 def _geometry(outline: Outline) -> dict[str, Any]:

@@ -82,5 +82,5 @@ def rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
     if image.ndim == 3 and image.shape[2] >= 3 and image.dtype == np.uint8:
         colours: NDArray[np.uint8] = image[..., :3].copy()
         return colours
-    low, high = cpu.percentiles(image, *PERCENTILES)
-    return cpu.normalize(image, low, high)
+    low, high, ceiling, _ = cpu.limits(image, *PERCENTILES)
+    return cpu.normalize(image, low, high, ceiling)

@@ -11,15 +11,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from importlib import metadata
 from pathlib import Path
 
 from nucleiseg.readers import npy, pictures, tiff, zarr_folder
 from nucleiseg.readers.stack import Stack, UnacceptedError
 
-__all__ = ["Stack", "UnacceptedError", "opened"]
+__all__ = ["Stack", "UnacceptedError", "opened", "versions"]
 
 Opener = Callable[[Path], AbstractContextManager[Stack]]
+
+REVISION = 2
+"""Of the readers: raised whenever some file gives other pixels than it did before."""
+
+_DECODERS = ("opencv-python-headless", "opencv-python", "tifffile", "imagecodecs", "zarr")
 
 _OPENERS: dict[bytes, Opener] = {
     signature: opener
@@ -30,6 +36,22 @@ _OPENERS: dict[bytes, Opener] = {
     )
     for signature in signatures
 }
+
+
+def versions() -> dict[str, str]:
+    """Return what the pixels of a file depend on beside the file.
+
+    Returns
+    -------
+    dict of str to str
+        The revision of the readers, and the versions of the packages that decode, as far as they
+        are installed. Results of a run that had others are not those of this one.
+    """
+    found = {"readers": str(REVISION)}
+    for package in _DECODERS:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def opened(path: Path) -> AbstractContextManager[Stack]:

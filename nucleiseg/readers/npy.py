@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -22,7 +24,11 @@ from nucleiseg.readers.stack import (
 
 SIGNATURES = (npy.MAGIC_PREFIX,)
 
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_HEADERS = {(1, 0): (npy.read_array_header_1_0, 2), (2, 0): (npy.read_array_header_2_0, 4)}
+"""How a version's header is parsed, and how many bytes hold its length."""
+
+_LONGEST_HEADER = 10_000
+"""Bytes of a header, as NumPy accepts them: it is parsed as Python's literals."""
 
 
 @contextmanager
@@ -34,21 +40,45 @@ def opened(path: Path) -> Iterator[Stack]:
     UnacceptedError
         The file is truncated or damaged, or holds Python objects: nothing is unpickled.
     """
+    size = path.stat().st_size
     with path.open("rb") as stream:
-        with damage():
-            version = npy.read_magic(stream)
-            if version not in _HEADERS:
-                raise UnacceptedError(f"is of .npy version {version}; accepted are 1.0 and 2.0")
-            shape, columns_first, dtype = _HEADERS[version](stream)
-        if dtype.hasobject:
-            raise UnacceptedError("holds Python objects, not numbers; accepted are numbers")
-        offset = stream.tell()
-    size, needed = path.stat().st_size, offset + math.prod(shape) * dtype.itemsize
+        head = stream.read(npy.MAGIC_LEN + 4 + _LONGEST_HEADER)
+    shape, columns_first, dtype, offset = _header(head, size)
+    if dtype.hasobject:
+        raise UnacceptedError("holds Python objects, not numbers; accepted are numbers")
+    needed = offset + math.prod(shape) * dtype.itemsize
     if size < needed:
         raise truncated(size, needed)
 
     def load(index: Index) -> Image:
-        mapped = np.memmap(path, dtype, "r", offset, shape, "F" if columns_first else "C")
-        return np.array(mapped[index])
+        with damage():
+            mapped = np.memmap(path, dtype, "r", offset, shape, "F" if columns_first else "C")
+            return np.array(mapped[index])
 
     yield Stack(axes_of_array(shape), shape, dtype, load)
+
+
+def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return shape, order, dtype and the offset of the values; lengths are checked beforehand."""
+    with damage():
+        version = npy.read_magic(io.BytesIO(head))
+    if version not in _HEADERS:
+        raise UnacceptedError(f"is of .npy version {version}; accepted are 1.0 and 2.0")
+    parse, digits = _HEADERS[version]
+    begin = npy.MAGIC_LEN + digits
+    length = int.from_bytes(head[npy.MAGIC_LEN : begin], "little")
+    offset = begin + length
+    if size < offset:
+        raise truncated(size, offset)
+    if length > _LONGEST_HEADER:
+        raise UnacceptedError(
+            f"has a header of {length:,} bytes; accepted are up to {_LONGEST_HEADER:,}"
+        )
+    try:
+        with damage():
+            shape, columns_first, dtype = parse(io.BytesIO(head[npy.MAGIC_LEN : offset]))
+    except MemoryError:  # how Python's parser says that brackets are nested too deeply
+        raise UnacceptedError("is damaged: its header cannot be parsed") from None
+    if any(isinstance(length, bool) or length < 0 for length in shape):
+        raise UnacceptedError(f"is damaged: it has the shape {shape}")
+    return shape, columns_first, dtype, offset

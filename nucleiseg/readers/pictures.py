@@ -7,19 +7,21 @@ its end mark, and its size against the limits, before a decoder sees it.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 
+from nucleiseg.readers import png
 from nucleiseg.readers.stack import (
     Image,
     Stack,
     UnacceptedError,
     check_bytes,
+    check_promise,
     check_size,
     truncated,
 )
@@ -27,11 +29,22 @@ from nucleiseg.readers.stack import (
 ACCEPTED = "accepted are PNG, JPEG, TIFF, BMP, WebP, NumPy .npy and Zarr"
 NO_IMAGE = f"is not an image of a known format; {ACCEPTED}"
 
-SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"RIFF")
+SIGNATURES = (png.SIGNATURE, b"\xff\xd8\xff", b"BM", b"RIFF")
 
 _TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 # Marks that begin a JPEG frame, with its size (ITU-T T.81, table B.1).
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_SCAN = b"\xff\xda"
+
+_JPEG_PIXELS_A_BYTE = 512
+"""A block of 8 x 8 pixels takes one bit at least, of Huffman's code for its mean."""
+_JPEG_USUAL_SCANS = 10
+"""Of a progressive file as libjpeg writes it; files of more scans take more bytes a pixel."""
+_BMP_PIXELS_A_BYTE = 128
+"""A run of 255 pixels takes two bytes."""
+_WEBP_PIXELS_A_BYTE = 4096
+"""No bound of the format, in which an empty image of any size takes some 50 bytes: 2 to 4 times
+what images of one colour hold that libwebp compresses with loss."""
 
 
 @contextmanager
@@ -67,40 +80,28 @@ def decode(data: bytes) -> Image:
     raise UnacceptedError(NO_IMAGE)
 
 
-def _png(data: bytes) -> Image:
-    for kind, begin, end in _png_chunks(data):
-        if zlib.crc32(data[begin - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise UnacceptedError(f"is damaged: wrong checksum in its {kind!r} chunk")
-        if kind == b"IHDR" and end - begin >= 8:
-            width, height = struct.unpack_from(">II", data, begin)
-            check_size(height, width)
-    return _opencv(data)
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    position, kind = 8, b""
-    while kind != b"IEND":
-        begin = position + 8
-        if len(data) < begin:
-            raise UnacceptedError("is truncated: it ends before its end mark")
-        length, kind = struct.unpack_from(">I4s", data, position)
-        position = begin + length + 4
-        if len(data) < position:
-            raise truncated(len(data), position)
-        yield kind, begin, begin + length
-
-
 def _jpeg(data: bytes) -> Image:
     # The end mark counts behind the first scan's begin only: a thumbnail in the header has its own.
     # Within a scan a stored 0xff is followed by 0 or a restart mark (ITU-T T.81, B.1.1.5).
-    if data.find(b"\xff\xd9", _jpeg_scan(data)) < 0:
+    begin, pixels = _jpeg_scan(data)
+    if data.find(b"\xff\xd9", begin) < 0:
         raise UnacceptedError("is truncated: it ends before its end mark")
-    return _opencv(data)
+    check_promise(pixels, len(data), _JPEG_PIXELS_A_BYTE)
+    scans = 1 + data.count(_JPEG_SCAN, begin)
+    check_promise(scans * pixels, len(data), _JPEG_PIXELS_A_BYTE * _JPEG_USUAL_SCANS)
+    try:
+        # Unlike OpenCV's, this reader of JPEG writes no warnings to stderr.
+        image: Image = imagecodecs.jpeg8_decode(data)
+    except (imagecodecs.Jpeg8Error, ValueError) as error:
+        raise UnacceptedError(f"is damaged: {error}") from None
+    if image.ndim == 3 and image.shape[2] == 4:
+        raise UnacceptedError("has the colours CMYK; accepted are grey and RGB")
+    return image
 
 
-def _jpeg_scan(data: bytes) -> int:
-    """Offset of the first scan's data; the frame's size, which stands before it, is checked."""
-    position = 2
+def _jpeg_scan(data: bytes) -> tuple[int, int]:
+    """Return the offset of the first scan's data, and the pixels that the frame before it has."""
+    position, pixels = 2, 0
     while position + 4 <= len(data):
         marker, kind = data[position : position + 2]
         if marker != 0xFF:
@@ -109,10 +110,12 @@ def _jpeg_scan(data: bytes) -> int:
             position += 1
             continue
         if kind in _JPEG_FRAMES and position + 9 <= len(data):
-            check_size(*struct.unpack_from(">HH", data, position + 5))
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            check_size(height, width)
+            pixels = height * width
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        if kind == 0xDA:
-            return position
+        if kind == _JPEG_SCAN[1]:
+            return position, pixels
     raise UnacceptedError("is truncated: it ends within its header")
 
 
@@ -122,6 +125,7 @@ def _bmp(data: bytes) -> Image:
     old = data[14] == 12  # the header of OS/2 1.x
     width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
     check_size(abs(height), width)
+    check_promise(abs(height) * width, len(data), _BMP_PIXELS_A_BYTE)
     return _opencv(data)
 
 
@@ -131,11 +135,25 @@ def _webp(data: bytes) -> Image:
     needed = 8 + int.from_bytes(data[4:8], "little")
     if len(data) < needed:
         raise truncated(len(data), needed)
-    # The two plain kinds hold up to 16,383 pixels a side, which is always accepted.
-    if data[12:16] == b"VP8X" and len(data) >= 30:
-        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
-        check_size(height, width)
+    if len(data) < 30:
+        raise truncated(len(data), 30)
+    height, width = _webp_size(data)
+    check_size(height, width)
+    check_promise(height * width, len(data), _WEBP_PIXELS_A_BYTE)
     return _opencv(data)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return height and width as the first chunk's header has them (RFC 9649 and RFC 6386)."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        height, width = (1 + int.from_bytes(data[at : at + 3], "little") for at in (27, 24))
+        return height, width
+    if kind == b"VP8L":
+        sides = int.from_bytes(data[21:25], "little")
+        return 1 + (sides >> 14 & 0x3FFF), 1 + (sides & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return height & 0x3FFF, width & 0x3FFF
 
 
 def _opencv(data: bytes) -> Image:
@@ -149,5 +167,5 @@ def _opencv(data: bytes) -> Image:
 
 
 _DECODERS: tuple[tuple[bytes, Callable[[bytes], Image]], ...] = tuple(
-    zip(SIGNATURES, (_png, _jpeg, _bmp, _webp), strict=True)
+    zip(SIGNATURES, (png.decode, _jpeg, _bmp, _webp), strict=True)
 )

@@ -61,9 +61,21 @@ def selection(
     ValueError
         An argument is out of its range.
     """
-    if channel == "" or (isinstance(channel, int | np.integer) and channel < 0):
+    return Selection(
+        _named_or_numbered(channel), _which("z", z), _which("frame", frame), _letters(axes)
+    )
+
+
+def _named_or_numbered(channel: int | str | None) -> int | str | None:
+    # Digits are a number, also as text, so that the command line and Python mean the same.
+    if isinstance(channel, str) and channel.isdecimal():
+        return int(channel)
+    if channel is None or (isinstance(channel, str) and channel):
+        return channel
+    number = isinstance(channel, int | np.integer) and not isinstance(channel, bool)
+    if not number or int(channel) < 0:
         raise ValueError(f"channel: got {channel!r}; accepted are a name and numbers from 0 up")
-    return Selection(channel, _which("z", z), _which("frame", frame), _letters(axes))
+    return int(channel)
 
 
 def _which(name: str, value: int | str | None) -> Which:
@@ -172,17 +184,21 @@ def _channel(stack: Stack, wanted: int | str | None) -> dict[str, int]:
 
 
 def _number(wanted: int | str, names: Sequence[str], count: int) -> int:
-    if isinstance(wanted, str):
-        for known, key in (
-            (list(names), wanted),
-            ([name.casefold() for name in names], wanted.casefold()),
-        ):
-            if key in known:
-                return known.index(key)
-    number = int(wanted) if str(wanted).isdecimal() else count
-    if number >= count:
+    if not isinstance(wanted, str):
+        places = [wanted] if wanted < count else []
+    else:
+        folded = wanted.casefold()
+        places = [place for place, name in enumerate(names) if name == wanted] or [
+            place for place, name in enumerate(names) if name.casefold() == folded
+        ]
+    if not places:
         raise UnacceptedError(f"has no channel {wanted!r}: it has {_listed(names, count)}")
-    return number
+    if len(places) > 1:
+        raise UnacceptedError(
+            f"has {len(places)} channels of the name {wanted!r} among its {_listed(names, count)}; "
+            f"choose one by its number, such as --channel {places[0]}"
+        )
+    return places[0]
 
 
 def _listed(names: Sequence[str], count: int) -> str:

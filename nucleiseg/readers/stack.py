@@ -74,6 +74,25 @@ def check_bytes(size: int) -> None:
         raise UnacceptedError(f"needs {size:,} bytes of memory; accepted are {LARGEST_BYTES:,}")
 
 
+def check_promise(pixels: int, size: int, most: int) -> None:
+    """Refuse more pixels than a file of so many bytes can hold, before memory is taken for them.
+
+    Parameters
+    ----------
+    pixels
+        As the header says, times the passes over them that decoding takes.
+    size
+        Bytes of the file.
+    most
+        Pixels that a byte of this format holds at most; up to 2**24 in all are always accepted.
+    """
+    if pixels > max(2**24, size * most):
+        raise UnacceptedError(
+            f"is damaged or truncated: it promises {pixels:,} pixels in {size:,} bytes; accepted "
+            f"are {most:,} a byte"
+        )
+
+
 def axes_of_array(shape: Sequence[int]) -> str:
     """Name the axes of an array that says nothing of them, as `nucleiseg.segment` takes arrays."""
     if len(shape) < 2:

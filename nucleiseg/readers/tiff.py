@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
-import cv2
 import numpy as np
 import tifffile
 
-from nucleiseg.readers import tiff_metadata, tiff_structure
+from nucleiseg.readers import ome, tiff_metadata, tiff_pixels, tiff_structure
 from nucleiseg.readers.stack import (
     Image,
     Index,
     Stack,
     UnacceptedError,
     check_bytes,
-    check_size,
     damage,
     truncated,
 )
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_PAGE_AXES = ("YX", "YXS", "SYX")
-_GREY = ("MINISWHITE", "MINISBLACK")
-_COLOURS = (*_GREY, "RGB", "PALETTE", "YCBCR")
-_TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
+_GREY = (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.MINISBLACK)
 # Reduced copies and transparency masks stand beside an image (TIFF 6.0, NewSubfileType).
 _BESIDE = 1 | 4
 
@@ -38,46 +36,63 @@ _BESIDE = 1 | 4
 def opened(path: Path) -> Iterator[Stack]:
     """Open a TIFF file; pixels are read page by page.
 
-    Values of 1 to 64 bits, whole or float; uncompressed, deflate, and what OpenCV or the package
-    imagecodecs decode (LZW, JPEG and others). Axes come from OME-XML, ImageJ's or tifffile's
+    Values of 1 to 64 bits, whole or float, in the methods of compression that
+    `nucleiseg.readers.tiff_pixels.DECODED` lists. Axes come from OME-XML, ImageJ's or tifffile's
     description or the colours of the page; samples that are no colours are channels. Palettes
-    become uint8 RGB, one-bit images uint8 0 and 255, and zero is always black.
+    become uint8 RGB, one-bit images uint8 0 and 255, and zero is always black. Rows and columns
+    are as stored: the Orientation tag is left aside, as ImageJ and QuPath do.
 
     Raises
     ------
     UnacceptedError
-        The file is truncated, damaged or too large, its colours are no grey or RGB, or it holds
-        images of several sizes.
+        The file is truncated, damaged or too large, its compression is none that is read exactly,
+        its colours are no grey or RGB, or it holds images of several sizes.
     """
-    with path.open("rb") as stream, _file(stream) as file:
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
         with damage():
-            stack = _stack(file, path)
-        yield stack
+            directories = tiff_structure.check(stream, size)
+            stream.seek(0)
+            # Not the other files of a set: they are images of their own, wherever they may lie.
+            file = tifffile.TiffFile(stream, _multifile=False)
+        with file:
+            with damage():
+                stack = _stack(file, stream, size, directories)
+            yield stack
 
 
-@contextmanager
-def _file(stream: object) -> Iterator[tifffile.TiffFile]:
-    with damage():
-        # Not the other files of a set: they are images of their own, wherever they may lie.
-        file = tifffile.TiffFile(stream, _multifile=False)  # type: ignore[arg-type]
-    with file:
-        yield file
-
-
-def _stack(file: tifffile.TiffFile, path: Path) -> Stack:
-    tiff_structure.check(file)
+def _stack(
+    file: tifffile.TiffFile, stream: BinaryIO, size: int, directories: tiff_structure.Directories
+) -> Stack:
+    described = _described(file, stream, directories)
     series = _only_series(file)
+    _check_promise(file, directories)
     page = series.keyframe
-    photometric = _check_page(page)
+    tiff_pixels.check(page)
     axes, shape, dtype = series.axes, series.shape, series.dtype
-    if photometric in _GREY and "S" in axes:
+    if page.photometric in _GREY and "S" in axes:
         axes = axes.replace("S", "Q" if "C" in axes else "C")
-    if photometric == "PALETTE":
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         axes, shape, dtype = axes + "S", (*shape, 3), np.dtype(np.uint8)
     if dtype == np.bool_:
         dtype = np.dtype(np.uint8)
-    channels, mpp = tiff_metadata.read(file, page)
-    return Stack(axes, shape, dtype, _loader(file, series, path), channels, mpp)
+    channels = described.channels if described else ()
+    mpp = described.mpp if described else tiff_metadata.mpp(file, page)
+    return Stack(axes, shape, dtype, _loader(series, stream, size), channels, mpp)
+
+
+def _described(
+    file: tifffile.TiffFile, stream: BinaryIO, directories: tiff_structure.Directories
+) -> ome.Description | None:
+    """Return what OME-XML says; have tifffile arrange the pages by it only where it fits them."""
+    if not file.is_ome:
+        return None
+    page = file.pages.first
+    size = (page.imagelength, page.imagewidth)
+    described = ome.read(page.description, Path(stream.name).name, size, directories)
+    if described is None or described.of_set:
+        file.is_ome = False
+    return described
 
 
 def _only_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
@@ -97,30 +112,32 @@ def _only_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     return series[0]
 
 
-def _check_page(page: tifffile.TiffPage) -> str:
-    check_size(page.imagelength, page.imagewidth)
-    check_bytes(page.nbytes)
-    if page.axes not in _PAGE_AXES:
-        raise UnacceptedError(f"has the axes {page.axes}; accepted are {', '.join(_PAGE_AXES)}")
-    colours = tifffile.PHOTOMETRIC(page.photometric).name
-    if colours not in _COLOURS:
-        raise UnacceptedError(f"has {colours} colours; accepted are {', '.join(_COLOURS)}")
-    if colours == "PALETTE" and page.colormap is None:
-        raise UnacceptedError("is damaged: its palette is missing")
-    return colours
+def _check_promise(file: tifffile.TiffFile, directories: tiff_structure.Directories) -> None:
+    """Refuse other numbers of planes in ImageJ's or tifffile's description than there are pages.
+
+    One page is enough where the planes follow each other behind it (ImageJ over 4 GB).
+    """
+    series = [one for top in file.series for one in top.levels if not one.keyframe.is_subifd]
+    planes = sum(1 if one.is_truncated else one.size // one.keyframe.size for one in series)
+    described = series[0].kind in ("shaped", "imagej")
+    if described and directories.pages > 1 and planes != directories.pages:
+        raise UnacceptedError(
+            f"is truncated or damaged: its description promises {planes:,} planes, and it holds "
+            f"{directories.pages:,}"
+        )
 
 
 def _loader(
-    file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path
+    series: tifffile.TiffPageSeries, stream: BinaryIO, size: int
 ) -> Callable[[Index], Image]:
     page = series.keyframe
     depth = len(series.shape) - len(page.shape)
     paged = series.shape[depth:] == page.shape and len(series) == math.prod(series.shape[:depth])
     if paged and series.transform is None:
-        return _Pages(series, depth, path, file.filehandle.size)
+        return _Pages(series, depth, stream, size)
     if series.dataoffset is None or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         raise UnacceptedError("does not keep whole planes in its pages; store it as OME-TIFF")
-    return _Contiguous(file, series, path)
+    return _Contiguous(series, stream, size)
 
 
 @dataclass(frozen=True)
@@ -129,7 +146,7 @@ class _Pages:
 
     series: tifffile.TiffPageSeries
     depth: int
-    path: Path
+    stream: BinaryIO
     size: int
 
     def __call__(self, index: Index) -> Image:
@@ -145,60 +162,42 @@ class _Pages:
             return self._page(number)[rest]
 
     def _page(self, number: int) -> Image:
-        page = self.series[number]
+        page, keyframe = self.series[number], self.series.keyframe
         if page is None:
             raise UnacceptedError(f"is truncated: its page {number} is missing")
-        tiff_structure.check_segments(page, self.series.keyframe, self.size)
-        try:
-            image = page.asarray()
-        except Exception as error:
-            # Without the package imagecodecs tifffile knows deflate alone; OpenCV's libtiff knows
-            # LZW, PackBits and JPEG, and sees to colours itself.
-            if "imagecodecs" not in str(error):
-                raise
-            return _page_by_opencv(self.path, self.series.keyframe, page.index)
-        return _finished(self.series.keyframe, image)
+        if page.is_frame and page.offset > 0:
+            self._check_layout(page, keyframe)
+        reader = tiff_pixels.PageReader(self.stream.fileno(), self.size)
+        return reader.read(page, keyframe)
+
+    @cached_property
+    def _layout(self) -> dict[int, tuple[int, ...]]:
+        return tiff_structure.layout(self.stream, self.size, self.series.keyframe.offset)
+
+    def _check_layout(self, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> None:
+        one, other = self._layout, tiff_structure.layout(self.stream, self.size, page.offset)
+        if one != other:
+            tags = (code for code in {**one, **other} if one.get(code) != other.get(code))
+            names = ", ".join(tifffile.TIFF.TAGS[code] for code in tags)
+            raise UnacceptedError(
+                f"holds images of different kinds: page {page.index} differs from page "
+                f"{keyframe.index} in {names}"
+            )
 
 
 @dataclass(frozen=True)
 class _Contiguous:
     """Load from a file with one page, behind whose plane the others follow (ImageJ over 4 GB)."""
 
-    file: tifffile.TiffFile
     series: tifffile.TiffPageSeries
-    path: Path
+    stream: BinaryIO
+    size: int
 
     def __call__(self, index: Index) -> Image:
+        page = self.series.keyframe
         offset = int(self.series.dataoffset or 0)
-        needed, size = offset + self.series.nbytes, self.file.filehandle.size
-        if needed > size:
-            raise truncated(size, needed)
-        dtype = self.series.dtype.newbyteorder(self.file.byteorder)
-        mapped = np.memmap(self.path, dtype, "r", offset, self.series.shape)
-        return _finished(self.series.keyframe, np.array(mapped[index]))
-
-
-def _page_by_opencv(path: Path, page: tifffile.TiffPage, number: int) -> Image:
-    _, images = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_UNCHANGED)
-    if not images or images[0].shape[:2] != (page.imagelength, page.imagewidth):
-        method = tifffile.COMPRESSION(page.compression).name
-        raise UnacceptedError(
-            f"is damaged, or compressed with {method} in a way which needs the package imagecodecs "
-            "(pip install imagecodecs)"
-        )
-    image: Image = images[0]
-    if image.ndim == 3 and image.shape[2] in _TO_RGB:
-        image = cv2.cvtColor(image, _TO_RGB[image.shape[2]])
-    return np.moveaxis(image, -1, 0) if page.axes == "SYX" else image
-
-
-def _finished(page: tifffile.TiffPage, image: Image) -> Image:
-    """Turn stored values into intensities: palettes, bits, and a zero that is white."""
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        palette = (np.asarray(page.colormap) >> 8).astype(np.uint8)
-        return np.ascontiguousarray(palette.T)[image]
-    if image.dtype == np.bool_:
-        image = image.astype(np.uint8) * np.uint8(255)
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and image.dtype.kind == "u":
-        return np.invert(image)
-    return image
+        if offset + self.series.nbytes > self.size:
+            raise truncated(self.size, offset + self.series.nbytes)
+        dtype = tiff_pixels.stored_dtype(page)
+        mapped = np.memmap(self.stream, dtype, "r", offset, self.series.shape)
+        return tiff_pixels.finished(page, page, np.array(mapped[index]))

@@ -1,61 +1,32 @@
-"""Names of channels and the size of pixels, from the description in a TIFF file."""
+"""The size of pixels, as ImageJ and Aperio describe it; `nucleiseg.readers.ome` reads OME-XML."""
 
 from __future__ import annotations
 
 import re
-from xml.etree import ElementTree
 
 import tifffile
 
 from nucleiseg.readers.units import MICROMETRES, pixel_size
 
-Metadata = tuple[tuple[str, ...], float | None]
 
-
-def read(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Metadata:
-    """Give the channels' names, and micrometres a pixel, as far as the file says them.
+def mpp(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+    """Return micrometres a pixel as ImageJ or Aperio give them, None where they do not.
 
     The resolution of a TIFF file without ImageJ's unit is left aside: most programs write that of
     a printer there.
     """
-    if file.is_ome and file.ome_metadata:
-        return _ome(file.ome_metadata, page)
     if file.is_imagej:
-        return (), _imagej(file, page)
-    if file.is_svs:
-        return (), _aperio(page)
-    return (), None
+        return _imagej(file, page)
+    return _aperio(page) if file.is_svs else None
 
 
 def _aperio(page: tifffile.TiffPage) -> float | None:
     found = re.search(r"\|MPP = ([\d.]+)", page.description)
     try:
-        mpp = float(found[1]) if found else 0.0
+        size = float(found[1]) if found else 0.0
     except ValueError:
         return None
-    return pixel_size(mpp, mpp)
-
-
-def _ome(xml: str, page: tifffile.TiffPage) -> Metadata:
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError:
-        return (), None
-    size = (str(page.imagewidth), str(page.imagelength))
-    for pixels in root.iterfind("{*}Image/{*}Pixels"):
-        if (pixels.get("SizeX"), pixels.get("SizeY")) == size:
-            names = tuple(channel.get("Name", "") for channel in pixels.iterfind("{*}Channel"))
-            return names, pixel_size(_ome_length(pixels, "X"), _ome_length(pixels, "Y"))
-    return (), None
-
-
-def _ome_length(pixels: ElementTree.Element, axis: str) -> float:
-    """Micrometres a pixel along an axis, 0 where unknown."""
-    unit = MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"), 0.0)
-    try:
-        return float(pixels.get(f"PhysicalSize{axis}", "0")) * unit
-    except ValueError:
-        return 0.0
+    return pixel_size(size, size)
 
 
 def _imagej(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,9 @@ from nucleiseg.readers.units import MICROMETRES, pixel_size
 
 _ARRAYS = (".zarray", "zarr.json")
 _MARKS = (*_ARRAYS, ".zgroup")
+_FEW_CHUNKS = 4096
+"""Chunks of a plane that are always accepted: each takes about 0.1 ms even if it is not there."""
+_CHUNKS_A_FILE = 256
 _CODECS = ("compressor", "filters", "codecs")
 _LETTERS = {"t": "T", "time": "T", "z": "Z", "c": "C", "channel": "C", "y": "Y", "x": "X"}
 
@@ -55,10 +61,9 @@ def opened(path: Path) -> Iterator[Stack]:
 
 
 def _plain(path: Path, attributes: dict[str, Any]) -> Stack:
-    array = _array(path)
     names = attributes.get("_ARRAY_DIMENSIONS") or _json(path / "zarr.json").get("dimension_names")
-    axes = _axes(names) if names and all(names) else axes_of_array(array.shape)
-    return _stack(array, axes)
+    axes = _axes(names) if names and all(names) else ""
+    return _stack(path, axes)
 
 
 def _ome(path: Path, image: dict[str, Any], attributes: dict[str, Any]) -> Stack:
@@ -71,23 +76,48 @@ def _ome(path: Path, image: dict[str, Any], attributes: dict[str, Any]) -> Stack
     names = tuple(
         str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
     )
-    return _stack(
-        _array(folder), _axes([axis["name"] for axis in axes]), names, _mpp(axes, image, level)
-    )
+    return _stack(folder, _axes([axis["name"] for axis in axes]), names, _mpp(axes, image, level))
 
 
 def _stack(
-    array: Any, axes: str, channels: tuple[str, ...] = (), mpp: float | None = None
+    folder: Path, axes: str, channels: tuple[str, ...] = (), mpp: float | None = None
 ) -> Stack:
+    array = _array(folder)
+    axes = axes or axes_of_array(array.shape)
     if len(axes) != len(array.shape):
         raise UnacceptedError(f"is damaged: it names {len(axes)} axes for {len(array.shape)}")
     check_bytes(math.prod(array.chunks) * array.dtype.itemsize)
 
+    files = functools.cache(functools.partial(_files, folder))
+
     def load(index: Index) -> Image:
         with damage():
+            _check_chunks(array, index, files)
             return np.asarray(array[index])
 
     return Stack(axes, tuple(array.shape), array.dtype, load, channels, mpp)
+
+
+def _check_chunks(array: Any, index: Index, files: Callable[[int], int]) -> None:
+    """Refuse a plane of many chunks of which hardly any are there: each takes time all the same."""
+    sizes = getattr(array, "shards", None) or array.chunks
+    chunks = math.prod(
+        -(-length // size)
+        for length, size, place in zip(array.shape, sizes, index, strict=True)
+        if isinstance(place, slice)
+    )
+    needed = chunks // _CHUNKS_A_FILE
+    if chunks > _FEW_CHUNKS and needed > files(needed):
+        raise UnacceptedError(
+            f"is damaged or nearly empty: a plane has {chunks:,} chunks, and there are fewer than "
+            f"{needed:,} files; accepted are up to {_CHUNKS_A_FILE} chunks a file"
+        )
+
+
+def _files(folder: Path, most: int) -> int:
+    """Count the files of a folder, up to as many as matter."""
+    names = (name for _, _, inside in os.walk(folder) for name in inside)
+    return sum(1 for _ in itertools.islice(names, most))
 
 
 def _axes(names: Sequence[str]) -> str:

@@ -226,7 +226,6 @@ def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path):
 def test_a_ring_of_links_is_named(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "b.png")
     (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
-    assert images.find([tmp_path]) == [tmp_path / "a.png", tmp_path / "b.png"]
     with pytest.raises(OSError, match=r"Too many levels of symbolic links: .*a\.png"):
         images.read(tmp_path / "a.png")
 
@@ -239,77 +238,6 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_folder_is_no_image(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"):
         images.read(tmp_path)
-
-
-@pytest.fixture
-def plate(tmp_path):
-    names = (
-        "a10.png",
-        "a2.png",
-        "notes.txt",
-        "B.TIF",
-        "below/c.jpg",
-        ".hidden.png",
-        ".cache/d.png",
-    )
-    for name in names:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    return tmp_path
-
-
-def names_below(folder, found):
-    return [path.relative_to(folder).as_posix() for path in found]
-
-
-def test_a_folder_stands_for_its_images_in_natural_order(plate):
-    found = images.find([plate])
-    assert names_below(plate, found) == ["B.TIF", "a2.png", "a10.png", "below/c.jpg"]
-
-
-def test_patterns_files_and_folders_come_in_the_order_given_and_once(plate):
-    found = images.find([plate / "below", plate / "notes.txt", plate / "a*.png", plate])
-    assert names_below(plate, found) == ["below/c.jpg", "notes.txt", "a2.png", "a10.png", "B.TIF"]
-
-
-def test_a_pattern_reaches_sub_folders(plate):
-    assert names_below(plate, images.find([plate / "**" / "*.jpg"])) == ["below/c.jpg"]
-
-
-def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path):
-    path = tmp_path / "well[1].png"
-    path.touch()
-    assert images.find([path]) == [path]
-
-
-def test_arrays_are_found_by_name_and_pattern_only(plate):
-    np.save(plate / "array.npy", np.zeros((2, 2)))
-    assert plate / "array.npy" not in images.find([plate])
-    assert images.find([plate / "*.npy"]) == images.find([plate / "array.npy"])
-
-
-def test_a_zarr_folder_is_one_image(tmp_path):
-    (tmp_path / "a.zarr" / "0").mkdir(parents=True)
-    (tmp_path / "a.zarr" / ".zgroup").write_text("{}")
-    (tmp_path / "a.zarr" / "0" / "thumbnail.png").touch()
-    (tmp_path / "b.png").touch()
-    expected = [tmp_path / "a.zarr", tmp_path / "b.png"]
-    assert images.find([tmp_path]) == expected
-    assert images.find([tmp_path / "a.zarr"]) == expected[:1]
-
-
-def test_a_folder_or_pattern_without_images_is_an_error(plate):
-    (plate / "empty").mkdir()
-    for path in (plate / "empty", plate / "*.webp"):
-        with pytest.raises(ValueError, match=re.escape(f"{path}: no images there")) as caught:
-            images.find([path])
-        assert all(suffix in str(caught.value) for suffix in images.SUFFIXES)
-
-
-def test_a_path_that_does_not_exist_is_an_error(plate):
-    with pytest.raises(FileNotFoundError, match="none: no such file or folder"):
-        images.find([plate, plate / "none"])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -137,6 +137,21 @@ def test_outputs_keep_folders_and_never_share_a_name(names, expected):
     assert stems(names) == expected
 
 
+@pytest.mark.parametrize("name", ["..png", "...png", ".png", "a.", "..."])
+def test_dots_never_become_the_name_of_a_folder(name):
+    (stem,) = stems([name])
+    assert stem == f"out/{name}"
+
+
+def test_two_images_of_one_name_that_a_link_keeps_apart_keep_their_folders(tmp_path):
+    for name in ("real/below", "in"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "real" / "below")
+    found = [tmp_path / "in" / "b.png", tmp_path / "in" / "link" / ".." / "b.png"]
+    named = outputs.stems(found, tmp_path / "out", [])
+    assert named == [tmp_path / "out" / "in" / "b", tmp_path / "out" / "real" / "b"]
+
+
 def test_an_output_never_overwrites_an_image(tmp_path):
     found = [tmp_path / "a.png", tmp_path / "a_mask.png"]
     with pytest.raises(ValueError, match=r"a_mask\.png is one of the images"):

@@ -217,7 +217,7 @@ def test_tiny_images_can_be_shrunk(segmenter, shape):
 def test_a_large_image_is_looked_at_in_few_windows(segmenter, monkeypatch):
     image, _ = example("fluorescence_wide.png")
     wide = np.tile(magnified(image, 3), (3, 3))
-    monkeypatch.setattr("nucleiseg.segmenter.WHOLE", 1_000_000)
+    monkeypatch.setattr("nucleiseg.driver.WHOLE", 1_000_000)
     parts = scaling.parts(wide, 1.0)
     assert sum(part.size for part in parts) <= scaling.WINDOWS * scaling.WINDOW**2
     whole, few = segmenter.find_scale(magnified(image, 3)), segmenter.find_scale(wide)

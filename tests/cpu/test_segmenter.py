@@ -1,11 +1,15 @@
+import hashlib
 import itertools
 import json
+import multiprocessing
+import pickle
 import shutil
 import subprocess
 import sys
 import threading
 import tracemalloc
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +151,22 @@ def test_map_gives_what_segment_gives_in_order(segmenter):
         np.testing.assert_array_equal(labels, segmenter.segment(path, "labels"))
 
 
+@pytest.mark.parametrize("size", [{"scale": 1.5}, {"mpp": 0.2}, {"diameter": 50}, {}])
+def test_map_takes_a_size_that_holds_for_every_image(segmenter, size):
+    found = list(segmenter.map(EXAMPLES[:3], "labels", **size))
+    for path, labels in zip(EXAMPLES, found, strict=False):
+        np.testing.assert_array_equal(labels, segmenter.segment(path, "labels", **size))
+
+
+def test_map_refuses_a_wrong_size_before_the_first_image(segmenter):
+    for size, message in (
+        ({"mpp": -1}, "mpp: got -1; accepted are numbers above 0"),
+        ({"scale": 2, "diameter": 30}, "diameter and scale: got both"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            segmenter.map(iter(()), **size)
+
+
 def test_map_takes_an_endless_stream_and_reads_only_a_little_ahead(segmenter):
     image = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     taken = []
@@ -250,6 +270,42 @@ def test_a_model_may_lie_anywhere(copied_model, segmenter):
     np.testing.assert_array_equal(copied, segmenter.segment(EXAMPLES[0], "maps"))
 
 
+def test_it_can_be_pickled_and_keeps_its_settings(copied_model, tissue):
+    segmenter = Segmenter(copied_model, device="cpu", threads=1, tile=512, batch=2)
+    again = pickle.loads(pickle.dumps(segmenter))
+    assert again.model == segmenter.model
+    for name in ("backend_name", "threads", "tile", "batch"):
+        assert getattr(again, name) == getattr(segmenter, name)
+    expected = segmenter.segment(tissue, "labels")
+    np.testing.assert_array_equal(again.segment(tissue, "labels"), expected)
+
+
+def test_processes_may_share_one(segmenter):
+    """Processes that are started afresh, as those of dask are."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context) as pool:
+        found = list(pool.map(segmenter.segment, EXAMPLES[:2]))
+    for path, mask in zip(EXAMPLES, found, strict=False):
+        np.testing.assert_array_equal(mask, segmenter.segment(path))
+
+
+def test_one_that_was_pickled_with_another_model_is_refused(copied_model):
+    pickled = pickle.dumps(Segmenter(copied_model, device="cpu"))
+    description = copied_model.with_suffix(".json")
+    copied_model.write_bytes(copied_model.read_bytes() + b"\0")
+    checksum = hashlib.sha256(copied_model.read_bytes()).hexdigest()
+    content = json.loads(description.read_text()) | {"sha256": checksum}
+    description.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"model: .* is not the file of the Segmenter that was"):
+        pickle.loads(pickled)
+
+
+def test_one_with_a_backend_of_its_own_cannot_be_pickled(segmenter):
+    own = Segmenter(device=segmenter._backend)
+    with pytest.raises(TypeError, match="device: a Segmenter with a Backend of its own cannot be"):
+        pickle.dumps(own)
+
+
 def test_a_corrupted_model_is_refused_by_its_checksum(copied_model):
     content = bytearray(copied_model.read_bytes())
     content[len(content) // 2] ^= 1
@@ -271,18 +327,58 @@ def test_a_file_that_is_no_network_is_refused_even_with_a_right_checksum(copied_
     description = json.loads(copied_model.with_suffix(".json").read_text())
     description["sha256"] = hashlib.sha256(b"not a network").hexdigest()
     copied_model.with_suffix(".json").write_text(json.dumps(description))
-    with pytest.raises(ModelError, match="model: OpenVINO cannot read"):
+    with pytest.raises(ModelError, match=r"model: .*nuclei\.onnx has a field of kind 6"):
         Segmenter(copied_model)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot read"), ("{", "not valid JSON"), ("[]", "holds a list"), ("{}", "lacks")],
+    [
+        (None, "cannot read"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        (" " * 2**21, r"has 2,097,152 bytes; accepted are up to 1,048,576"),
+        ("[]", "holds a list"),
+        ("{}", "lacks the entry"),
+    ],
 )
 def test_a_model_without_its_description_is_refused(copied_model, content, message):
     description = copied_model.with_suffix(".json")
     description.unlink() if content is None else description.write_text(content)
     with pytest.raises(ModelError, match=f"model: .*{message}"):
+        Segmenter(copied_model)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "accepted"),
+    [
+        ("name", 7, "printable text"),
+        ("name", "\ud800", "printable text"),
+        ("data", "all", "a list"),
+        ("sha256", "abc", "SHA-256 in hexadecimal"),
+        ("input.stride", 0, "a whole number from 2 to 256"),
+        ("input.stride", 32.0, "a whole number from 2 to 256"),
+        ("input.stride", True, "a whole number from 2 to 256"),
+        ("input.halo", 161, "a multiple of 32 from 0 to 512"),
+        ("input.halo", 10**30, "a multiple of 32 from 0 to 512"),
+        ("input.percentiles", [1, 2, 3], "two numbers"),
+        ("input.percentiles", [99, 1], "two numbers, the lower first"),
+        ("input.mpp", float("nan"), "a number from 0.001 to 1000"),
+        ("input.diameter", "30", "a number from 1 to 1000"),
+        ("decoding.nucleus_threshold", 256, "a whole number from 0 to 255"),
+        ("decoding.min_area", None, "a whole number from 0 to 1048576"),
+    ],
+)
+def test_a_wrong_entry_of_a_description_is_named(copied_model, entry, value, accepted):
+    path = copied_model.with_suffix(".json")
+    description = json.loads(path.read_text())
+    *folders, key = entry.split(".")
+    place = description
+    for folder in folders:
+        place = place[folder]
+    place[key] = value
+    path.write_text(json.dumps(description))
+    with pytest.raises(ModelError, match=rf"nuclei\.json: {entry}: got .*; accepted is {accepted}"):
         Segmenter(copied_model)
 
 

@@ -137,43 +137,6 @@ def test_pages_of_a_tiff_are_planes_once_their_axis_is_named(tmp_path, options):
     np.testing.assert_array_equal(only(tmp_path / "a.tif", axes="TYX", frame=3).array, stack[3])
 
 
-def test_a_jpeg_compressed_tiff_is_close_and_in_rgb_order(tmp_path):
-    image = images.read(SKIMAGE / "ihc.png")[:128, :128]
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, image, photometric="rgb", compression="jpeg", tile=(64, 64))
-    with tifffile.TiffFile(path) as file:
-        assert file.pages.first.photometric == tifffile.PHOTOMETRIC.YCBCR
-    # The mean error was 1.6 levels; swapped channels are off by 40.
-    assert np.abs(only(path).array.astype(int) - image).mean() < 5
-
-
-def test_without_imagecodecs_opencv_decodes_each_page(tmp_path):
-    stack = ramp(3, 24, 20)
-    options = {"photometric": "minisblack", "compression": "lzw", "metadata": {"axes": "ZYX"}}
-    tifffile.imwrite(tmp_path / "lzw.tif", stack, **options)
-    tifffile.imwrite(tmp_path / "lerc.tif", stack, **{**options, "compression": "lerc"})
-    colours = images.read(SKIMAGE / "ihc.png")[:128, :128]
-    jpeg = {"photometric": "rgb", "compression": "jpeg", "tile": (64, 64)}
-    tifffile.imwrite(tmp_path / "jpeg.tif", colours, **jpeg)
-    code = (
-        "import sys; sys.modules['imagecodecs'] = None\n"
-        "import numpy as np; from nucleiseg import images\n"
-        "images.hush(); lzw, lerc, jpeg, out = sys.argv[1:]\n"
-        "pages = [plane.array for plane in images.open(lzw, z='all')]\n"
-        "np.savez(out, pages=pages, colours=images.read(jpeg))\n"
-        "try: next(images.open(lerc, z=0))\n"
-        "except ValueError as error: print(error)\n"
-    )
-    names = [tmp_path / name for name in ("lzw.tif", "lerc.tif", "jpeg.tif", "out.npz")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True
-    )
-    decoded = np.load(tmp_path / "out.npz")
-    np.testing.assert_array_equal(decoded["pages"], stack)
-    assert np.abs(decoded["colours"].astype(int) - colours).mean() < 5
-    assert "needs the package imagecodecs (pip install imagecodecs)" in done.stdout
-
-
 def test_an_ome_tiff_gives_channels_by_name_and_its_pixel_size(tmp_path):
     stack = ramp(2, 2, 3, 24, 32)
     ome_tiff(tmp_path / "a.ome.tif", stack)
@@ -358,9 +321,39 @@ def test_a_channel_is_a_name_or_a_number_and_what_there_is_is_listed(tmp_path):
         np.testing.assert_array_equal(found.array, stack[0, index, 0])
     with pytest.raises(ValueError, match=r"has 2 channels \(0 'DAPI', 1 '1'\); choose the one"):
         planes(path)
-    for channel in ("Cy5", 2, "7"):
-        with pytest.raises(ValueError, match=f"has no channel {channel!r}: it has 2 channels"):
+    for channel, shown in (("Cy5", "'Cy5'"), (2, "2"), ("7", "7")):
+        with pytest.raises(ValueError, match=f"has no channel {shown}: it has 2 channels"):
             planes(path, channel=channel)
+
+
+def test_a_number_is_a_number_however_channels_are_named(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    stack = ramp(1, 2, 1, 24, 32)
+    ome_tiff(path, stack, ("1", "0"))
+    for channel in (1, "1", np.int64(1)):
+        np.testing.assert_array_equal(only(path, channel=channel).array, stack[0, 1, 0])
+
+
+def test_two_channels_of_one_name_ask_which(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    stack = ramp(1, 3, 1, 24, 32)
+    ome_tiff(path, stack, ("DAPI", "GFP", "DAPI"))
+    for channel in ("DAPI", "dapi"):
+        with pytest.raises(ValueError, match=f"has 2 channels of the name '{channel}'") as caught:
+            planes(path, channel=channel)
+        assert "(0 'DAPI', 1 'GFP', 2 'DAPI')" in str(caught.value)
+        assert "by its number, such as --channel 0" in str(caught.value)
+    np.testing.assert_array_equal(only(path, channel=2).array, stack[0, 2, 0])
+    ome_tiff(path, stack, ("DAPI", "GFP", "dapi"))
+    np.testing.assert_array_equal(only(path, channel="dapi").array, stack[0, 2, 0])
+    with pytest.raises(ValueError, match="has 2 channels of the name 'Dapi'"):
+        planes(path, channel="Dapi")
+
+
+@pytest.mark.parametrize("channel", [True, 1.0, -1, ""])
+def test_what_is_neither_a_name_nor_a_number_of_a_channel_is_an_error(channel):
+    with pytest.raises(ValueError, match=r"channel: got .*; accepted are a name and numbers"):
+        images.selection(channel=channel)
 
 
 def test_a_colour_is_a_channel_too():
@@ -470,6 +463,34 @@ def test_arrays_that_are_no_images_are_errors(tmp_path, array, words):
         planes(tmp_path / "a.npy")
 
 
+def npy(header, version=b"\1\0"):
+    """Bytes of a .npy file with any header and no values."""
+    size = len(header).to_bytes(2 if version[0] == 1 else 4, "little")
+    return b"\x93NUMPY" + version + size + header
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (npy(b"", b"\2\0")[:8] + b"\xff\xff\xff\xff", r"is truncated: 12 bytes of at least 4,294"),
+        (npy(b" " * 20_000, b"\2\0"), "has a header of 20,000 bytes; accepted are up to 10,000"),
+        (npy(b"(" * 9_000), "is damaged: its header cannot be parsed|is truncated or damaged"),
+        (
+            npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-2, -3)}"),
+            r"the shape \(-2, -3",
+        ),
+        (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (True, 3)}"), "the shape"),
+        (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9, 9, 10**9)}"), "damaged"),
+        (npy(b"{'descr': '<f4', 'fortran_order': 0, 'shape': (9, 9)}"), "damaged"),
+        (npy(b"{1: 2, 'shape': (9, 9)}"), "damaged"),
+    ],
+)
+def test_headers_of_arrays_are_checked_before_anything_is_allocated(tmp_path, data, words):
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(ValueError, match=rf"a\.npy: .*({words})"):
+        planes(tmp_path / "a.npy")
+
+
 def sixty_thousand_squared(kind):
     """Bytes of a small file whose header promises 60,000 x 60,000 pixels."""
     side = 60_000
@@ -529,6 +550,15 @@ def test_absurd_arrays_are_refused(tmp_path):
         planes(tmp_path / "b.zarr")
 
 
+def test_planes_of_chunks_that_are_hardly_there_are_refused(tmp_path):
+    options = {"mode": "w", "dtype": "u1", "fill_value": 3}
+    empty = zarr.open_array(str(tmp_path / "a.zarr"), shape=(300, 300), chunks=(4, 4), **options)
+    with pytest.raises(ValueError, match="a plane has 5,625 chunks, and there are fewer than 21"):
+        planes(tmp_path / "a.zarr")
+    empty[:40, :40] = 5
+    assert only(tmp_path / "a.zarr").array.sum() == 3 * 300**2 + 2 * 40**2
+
+
 STACKS = {
     "pages": lambda path, stack: tifffile.imwrite(
         path, stack, photometric="minisblack", metadata={"axes": "ZYX"}
@@ -584,7 +614,7 @@ def test_a_tiff_that_lacks_tiles_is_an_error_and_not_black_there(tmp_path):
     data = bytearray((tmp_path / "a.tif").read_bytes())
     data[tag.valueoffset] = 96
     (tmp_path / "a.tif").write_bytes(data)
-    with pytest.raises(ValueError, match="is damaged: it has 4 of 6 strips or tiles"):
+    with pytest.raises(ValueError, match="is damaged: page 0 has 4 tiles, and its size asks for 6"):
         planes(tmp_path / "a.tif")
 
 

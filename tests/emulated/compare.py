@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from driver_machines import BACKENDS
 
-from nucleiseg import Segmenter, images
+from nucleiseg import Segmenter, images, walk
 
 OUTPUTS = ("mask", "labels")
 
 
 def differences(folder: Path, device: Segmenter, cpu: Segmenter) -> Iterator[tuple[Path, str]]:
     """Give each image, and which outputs differ: "" where none does."""
-    for path in images.find([str(folder)]):
+    for path in walk.find([str(folder)]).images:
         image = images.read(path)
         pairs = zip(device.segment_both(image), cpu.segment_both(image), strict=True)
         equal = [np.array_equal(one, other) for one, other in pairs]

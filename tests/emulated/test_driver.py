@@ -138,7 +138,7 @@ class TestAnswers:
             check(machine, image)
 
     def test_images_too_large_to_be_looked_at_as_a_whole(self, machine, monkeypatch):
-        monkeypatch.setattr("nucleiseg.segmenter.WHOLE", 20_000)
+        monkeypatch.setattr("nucleiseg.driver.WHOLE", 20_000)
         monkeypatch.setattr("nucleiseg.scaling.WINDOW", 64)
         image = example("fluorescence_wide")[:180, :260]
         large = np.kron(image[:80, :100], np.ones((3, 3), np.uint8))
@@ -148,6 +148,18 @@ class TestAnswers:
             mirrored = np.ascontiguousarray(picture[:, ::-1])
             found = machine.segmenter.segment(machine.put(picture)[:, ::-1], "labels")
             np.testing.assert_array_equal(found, machine.reference.segment(mirrored, "labels"))
+
+    @pytest.mark.parametrize("scale", [0.3, 0.6, 1.4])
+    def test_images_that_are_resized_part_by_part(self, machine, monkeypatch, scale):
+        image = example("hematoxylin_eosin")[:150, :170]
+        expected = [machine.expected(image, output, scale=scale) for output in OUTPUTS]
+        monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
+        mirrored = machine.put(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
+        small = machine.new(tile=352, batch=2)
+        for given in (image, machine.put(image), mirrored):
+            for output, answer in zip(OUTPUTS, expected, strict=True):
+                found = small.segment(given, output, scale=scale)
+                np.testing.assert_array_equal(found, answer)
 
     @pytest.mark.parametrize("batch", [1, 3])
     def test_images_larger_than_a_tile(self, machine, batch):
@@ -334,6 +346,17 @@ class TestSharedMemory:
                     for _ in range(3):
                         found = device.segment(image, output, scale=scale)
                         np.testing.assert_array_equal(found, expected)
+
+    def test_images_that_are_resized_part_by_part(self, monkeypatch):
+        device, cpu = Segmenter(device=emulated_backend(), tile=352), Segmenter(device="cpu")
+        image = example("hematoxylin_eosin")[:150, :170]
+        for scale in (0.3, 1.4):
+            expected = cpu.segment_both(image, scale=scale)
+            with monkeypatch.context() as changed:
+                changed.setattr("nucleiseg.driver.WHOLE", 0)
+                found = device.segment_both(image, scale=scale)
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, other)
 
     def test_nothing_is_copied_between_host_and_device(self, monkeypatch):
         backend = emulated_backend()

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -242,6 +243,61 @@ def test_results_beside_the_images_are_never_taken_for_images(tmp_path):
     assert (tmp_path / "a_mask.png").read_bytes() == before
 
 
+def test_results_in_another_folder_are_never_taken_for_images(tmp_path):
+    shutil.copy(GREY, tmp_path / "a.png")
+    for day in ("monday", "tuesday", "tuesday/again"):
+        for path in (tmp_path, tmp_path / "*", tmp_path / "**" / "*.png"):
+            done = segment(path, "-o", tmp_path / day, "--save", ",".join(FORMATS))
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout.startswith("1 image, ")
+    done = segment(tmp_path / "monday", "-o", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    words = "no images there, only results of earlier runs"
+    assert done.stderr == f"nucleiseg: {tmp_path / 'monday'}: {words}\n"
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    shutil.copy(GREY, tmp_path / "a.png")
+    (tmp_path / "b.mrxs").touch()
+    done = segment(tmp_path, "-o", tmp_path, "--save", "mask")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "nucleiseg: left out 1 .mrxs (MIRAX slides), which are not read; "
+        "export them as OME-TIFF or PNG, for example with QuPath or Fiji\n"
+    )
+    done = segment(*tmp_path.glob("*.png"), "-o", tmp_path / "out", "--save", "mask")
+    assert done.returncode == 0
+    assert done.stderr == "nucleiseg: left out 1 of the files named: results of earlier runs\n"
+    assert files_below(tmp_path / "out") == ["a_mask.png"]
+
+
+def test_a_slide_that_cannot_be_read_is_told_what_to_do(tmp_path):
+    (tmp_path / "b.mrxs").write_text("not an image")
+    done = segment(tmp_path / "b.mrxs", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{tmp_path / 'b.mrxs'}: is not an image of a known format; ")
+    assert "; MIRAX slides are not read: export them as OME-TIFF" in done.stderr
+
+
+def test_a_run_of_which_all_failed_does_not_speak_of_results(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    for arguments, words in (([tmp_path], "2 images"), ([tmp_path / "a.png"], "1 image")):
+        done = segment(*arguments, "-o", tmp_path / "out")
+        assert (done.returncode, done.stdout) == (1, f"{words} failed\n")
+
+
+def test_a_gpu_is_asked_for_by_either_name(tmp_path):
+    asked = [segment(GREY, "-o", tmp_path, "--device", name) for name in ("cuda", "gpu")]
+    assert asked[0].returncode == asked[1].returncode
+    if asked[0].returncode:
+        assert asked[1].stderr.startswith("nucleiseg: device: 'gpu' was asked for, but ")
+        assert asked[0].stderr == asked[1].stderr.replace("'gpu'", "'cuda'")
+        for name in ("cuda", "gpu"):
+            with pytest.raises(RuntimeError, match=f"device: '{name}' was asked for, but"):
+                nucleiseg.Segmenter(device=name)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_whole_files_and_no_traceback(tmp_path, stop):
     (tmp_path / "in").mkdir()
@@ -300,3 +356,19 @@ def test_help_names_every_command_and_loads_no_engine():
     shown = run("--help").stdout
     assert "segment" in shown
     assert "doctor" in shown
+
+
+def test_images_whose_limits_are_doubtful_are_named_also_when_they_were_done_before(tmp_path):
+    image = images.read(EXAMPLES / "fluorescence_small.png")
+    blank = np.random.default_rng(0).normal(243, 2, (99, 99, 3)).round().astype(np.uint8)
+    spoilt = image.astype(np.uint16) * 8
+    spoilt[:9, :9] = 65535
+    for name, array in (("blank", blank), ("plain", image), ("spoilt", spoilt)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), array)
+    for options in ([], ["--resume"]):
+        done = run("segment", str(tmp_path), "--output", str(tmp_path / "out"), *options)
+        assert done.returncode == 0
+        blank_line, spoilt_line = done.stderr.strip().splitlines()
+        named = f"nucleiseg: doubtful intensities in {tmp_path}"
+        assert blank_line == f"{named}/blank.png: nothing in it stands out from its noise"
+        assert spoilt_line.startswith(f"{named}/spoilt.png: 0.12% of its values are far beyond")

@@ -11,7 +11,7 @@ import pytest
 
 import nucleiseg
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter, backends
+from nucleiseg import Model, ModelError, Segmenter, backends
 from nucleiseg.backends import parts
 from nucleiseg.engines.cpu import engine
 
@@ -158,15 +158,60 @@ class TestLog:
             "TensorRT: not installed (pip install tensorrt)"
         )
 
-    def test_with_an_engine_that_fails(self, caplog, monkeypatch):
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (RuntimeError("CUDA: out of memory"), "CUDA: out of memory"),
+            (
+                ImportError("libnvinfer.so.10: cannot open\nshared object"),
+                "cannot open shared object",
+            ),
+            (ModelError("model: TensorRT cannot take it: a warning"), "cannot take it: a warning"),
+            (ValueError("compute capability: got 6.1; accepted are"), "capability: got 6.1"),
+            (PermissionError(13, "Permission denied", "/cache"), "Permission denied"),
+            (AttributeError("module 'tensorrt' has no attribute 'Logger'"), "no attribute"),
+            (AssertionError(), "AssertionError"),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_with_an_engine_that_fails(self, caplog, monkeypatch, error, words):
+        """Whatever keeps the GPU from being used, the CPU is, and the log says why in one line."""
+
         def fail(model, threads):
-            raise RuntimeError("the engine cannot be built")
+            raise error
 
         monkeypatch.setattr(backends, "_on_the_gpu", fail)
         line = self.chosen(caplog, monkeypatch, parts.Part("GPU", True, "RTX", ""))
-        assert line.endswith("; the GPU is not used: the engine cannot be built")
-        with pytest.raises(RuntimeError, match="the engine cannot be built"):
+        assert "; the GPU is not used: " in line
+        assert words in line
+        assert "\n" not in line
+        with pytest.raises(RuntimeError, match=f"^device: 'cuda' was asked for, but .*{words}"):
             Segmenter(device="cuda")
+
+    def test_with_parts_that_cannot_be_looked_for(self, caplog, monkeypatch):
+        def fail():
+            raise ValueError("tensorrt.__spec__ is None")
+
+        monkeypatch.setattr(parts, "find", fail)
+        with caplog.at_level(logging.INFO, "nucleiseg"):
+            assert Segmenter(threads=2).backend_name == "cpu"
+        assert caplog.records[0].getMessage().endswith("not used: tensorrt.__spec__ is None")
+
+    def test_with_an_engine_for_smaller_tiles(self, caplog, monkeypatch):
+        """Which "auto" passes over, as the CPU takes the tile; "cuda" names what it accepts."""
+
+        class Small:
+            name, largest_tile, largest_batch, tile, batch = "cuda", 2048, 4, 2048, 4
+
+        monkeypatch.setattr(parts, "find", lambda: [parts.Part("GPU", True, "RTX", "")])
+        monkeypatch.setattr(backends, "_on_the_gpu", lambda model, threads: Small())
+        accepted = "tile: got 3072; accepted is 1 to 2048, which the engine was built for"
+        with caplog.at_level(logging.INFO, "nucleiseg"):
+            assert Segmenter(tile=3072).backend_name == "cpu"
+        assert caplog.records[0].getMessage().endswith(f"; the GPU is not used: {accepted}")
+        with pytest.raises(ValueError, match=accepted):
+            Segmenter(device="cuda", tile=3072)
+        assert Segmenter(tile=1024).backend_name == "cuda"
 
 
 class TestOnTheCpu:

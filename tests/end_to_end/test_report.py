@@ -396,7 +396,7 @@ def noisy(image, sigma):
 
 
 def stood_out(segmenter, model, image):
-    _, labels, maps, scale = segmenter.segment_all(image)
+    _, labels, maps, scale, _ = segmenter.segment_all(image)
     nuclei = measure(image, labels, maps)
     return [flag.name for flag in flags(nuclei, edge_blur(image, labels), scale, model)]
 

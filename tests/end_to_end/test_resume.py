@@ -220,6 +220,30 @@ def test_other_settings_are_other_work(done, change, left):
     assert counted_before(segment(*options, *change, "--resume")) == 3
 
 
+@pytest.mark.parametrize(
+    "decoder", ["readers", "tifffile", "imagecodecs", "opencv-python-headless"]
+)
+def test_what_another_decoder_read_is_done_again(done, decoder):
+    folder, options = done
+    for name in ("a", "b"):
+        path = folder / "out" / ".nucleiseg" / f"{name}.json"
+        record = json.loads(path.read_text())
+        assert record["settings"]["decoders"][decoder]
+        record["settings"]["decoders"][decoder] = "0.1"
+        path.write_text(json.dumps(record))
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 1
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 3
+
+
+def test_what_a_version_without_decoders_in_its_settings_read_is_done_again(done):
+    folder, options = done
+    path = folder / "out" / ".nucleiseg" / "a.json"
+    record = json.loads(path.read_text())
+    del record["settings"]["decoders"]
+    path.write_text(json.dumps(record))
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 2
+
+
 def test_formats_of_several_runs_are_known_together(done):
     _, options = done
     assert counted_before(segment(*options, "--save", "labels")) == 0

@@ -42,7 +42,7 @@ def tiles(model):
     made = {}
     for name in NAMES:
         image = images.read(DATA / "images" / f"{name}.png")
-        picture = cpu.normalize(image, *cpu.percentiles(image, *model.percentiles))
+        picture = cpu.normalize(image, *cpu.limits(image, *model.percentiles)[:3])
         sides = [-(-side // model.stride) * model.stride for side in picture.shape[:2]]
         made[name] = cpu.gather(picture, np.array([[0, 0]]), *sides)
     return made

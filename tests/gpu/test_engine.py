@@ -70,7 +70,7 @@ def tiles(model):
     made = []
     for path in IMAGES:
         image = images.read(path)
-        picture = cpu.normalize(image, *cpu.percentiles(image, *model.percentiles))
+        picture = cpu.normalize(image, *cpu.limits(image, *model.percentiles)[:3])
         sides = [-(-side // model.stride) * model.stride for side in picture.shape[:2]]
         made.append(cpu.gather(picture, np.array([[0, 0]]), *sides))
     return made

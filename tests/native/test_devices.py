@@ -75,7 +75,7 @@ class TestBuffer:
         expected = array.reshape(-1)[8:].view(np.int32)[:6].reshape(2, 3)
         np.testing.assert_array_equal(machine.get(view), expected)
         for shape, offset in [([33], 0), ([1], 32), ([1], -1), ([-1], 0)]:
-            with pytest.raises(ValueError, match=r"view: got .*; accepted is what lies inside the"):
+            with pytest.raises(ValueError, match=r"(view|shape): got .*; accepted is "):
                 buffer.view(shape, offset=offset)
         with pytest.raises(ValueError, match="view: got an array with gaps"):
             buffer[:, ::2].view([4])
@@ -253,19 +253,19 @@ class TestStreams:
 
 class TestGraphs:
     def chain(self, machine: Machine, image: object, kept: list[object]) -> object:
-        """Percentiles, stretch, tiles: all into memory that is there before."""
+        """Limits, stretch, tiles: all into memory that is there before."""
         kernels, stream = machine.kernels, machine.stream
         limits, stretched, workspace, tiles = kept
-        kernels.percentiles(image, 1, 99, stream=stream, workspace=workspace, out=limits)
+        kernels.limits(image, 1, 99, stream=stream, workspace=workspace, out=limits)
         kernels.normalize(image, limits=limits, stream=stream, out=stretched)
         return kernels.gather(stretched, np.array([[-3, -5]]), 32, 32, stream=stream, out=tiles)
 
     def memory(self, machine: Machine, shape: tuple[int, int, int]) -> list[object]:
         kernels = machine.kernels
         return [
-            kernels.Buffer([4], "float64"),
+            kernels.Buffer([6], "float64"),
             kernels.Buffer(shape),
-            kernels.Buffer([kernels.percentiles_workspace()]),
+            kernels.Buffer([kernels.limits_workspace()]),
             kernels.Buffer([1, 32, 32, 3]),
         ]
 
@@ -278,7 +278,7 @@ class TestGraphs:
             values = random_bytes(rng, *shape)
             machine.kernels.copy(image, pinned(machine, values), stream=machine.stream)
             graph.launch(machine.stream)
-            stretched = cpu.normalize(values, *cpu.percentiles(values, 1, 99))
+            stretched = cpu.normalize(values, *cpu.limits(values, 1, 99)[:3])
             expected = cpu.gather(stretched, np.array([[-3, -5]]), 32, 32)
             np.testing.assert_array_equal(machine.get(tiles), expected)
 

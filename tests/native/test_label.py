@@ -194,7 +194,7 @@ class TestArguments:
             cpu.label(maps, 1, 1, 1, 0, 256)
         with pytest.raises(ValueError, match="min_area: got -1; accepted is 0 or more"):
             cpu.label(maps, 1, 1, 1, -1)
-        with pytest.raises(ValueError, match="threads: got 0; accepted is 1 or more"):
+        with pytest.raises(ValueError, match="threads: got 0; accepted is 1 to 1024"):
             cpu.label(maps, 1, 1, 1, 0, threads=0)
 
     def test_too_many_pixels_are_refused(self):

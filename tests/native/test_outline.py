@@ -243,5 +243,5 @@ class TestArguments:
         for tolerance in (-1.0, np.nan, np.inf):
             with pytest.raises(ValueError, match=r"tolerance: got .* accepted is 0 or more pixels"):
                 cpu.outline(labels, tolerance=tolerance)
-        with pytest.raises(ValueError, match="threads: got 0; accepted is 1 or more"):
+        with pytest.raises(ValueError, match="threads: got 0; accepted is 1 to 1024"):
             cpu.outline(labels, threads=0)

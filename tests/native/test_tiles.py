@@ -94,7 +94,7 @@ class TestGather:
             cpu.gather(image, origins.astype(float), 2, 2)
         with pytest.raises(ValueError, match=r"origins: got shape \(2,\); accepted is \(N, 2\)"):
             cpu.gather(image, origins[0], 2, 2)
-        with pytest.raises(ValueError, match="width: got 0; accepted is 1 or more"):
+        with pytest.raises(ValueError, match="width: got 0; accepted is 1 to 131072"):
             cpu.gather(image, origins, 2, 0)
         with pytest.raises(ValueError, match="threads: got 0"):
             cpu.gather(image, origins, 2, 2, threads=0)
@@ -319,7 +319,7 @@ class TestOnDevices:
             kernels.gather(image, origins, 2, 2, stream=stream, scale=float("nan"))
         with pytest.raises(ValueError, match="image: got an array with gaps in its rows"):
             kernels.gather(image[:, ::2], origins, 2, 2, stream=stream)
-        with pytest.raises(ValueError, match="width: got 0; accepted is 1 or more"):
+        with pytest.raises(ValueError, match="width: got 0; accepted is 1 to 131072"):
             kernels.gather(image, origins, 2, 0, stream=stream)
         cells = machine.put(np.zeros((1, 2, 2, 8), np.uint8))
         out = kernels.Buffer([6, 6, 2])

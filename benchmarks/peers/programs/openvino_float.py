@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import openvino
+
+from nucleiseg.engines.openvino_library import openvino
 
 from . import seconds
 

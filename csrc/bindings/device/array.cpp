@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* kInterface = "__cuda_array_interface__";
 constexpr size_t kWorkspaceAlignment = 16;
+constexpr py::ssize_t kMostBytes = py::ssize_t{1} << 46;
 
 void follow(const py::dict& interface, const device::Stream& stream) {
   if (!interface.contains("stream") || py::object(interface["stream"]).is_none()) return;
@@ -82,10 +83,20 @@ Sizes dense_strides(const Sizes& shape, py::ssize_t itemsize) {
   return strides;
 }
 
-BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype) {
+void check_shape(const Sizes& shape, const py::dtype& dtype) {
+  py::ssize_t bytes = std::max<py::ssize_t>(1, dtype.itemsize());
   for (const py::ssize_t length : shape) {
     if (length < 0) fail_value("shape", sizes_text(shape), "is no negative length");
+    if (length > 0 && bytes > kMostBytes / length) {
+      fail_value("shape", sizes_text(shape) + " of " + py::str(dtype).cast<std::string>(),
+                 "are up to " + std::to_string(kMostBytes) + " bytes");
+    }
+    bytes *= std::max<py::ssize_t>(1, length);
   }
+}
+
+BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype) {
+  check_shape(shape, dtype);
   auto buffer = std::make_shared<Buffer>(
       Buffer{{nullptr, nullptr, dtype, shape, dense_strides(shape, dtype.itemsize())}, nullptr});
   const auto memory = std::make_shared<device::DeviceMemory>(buffer->bytes());

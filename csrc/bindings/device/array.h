@@ -45,6 +45,9 @@ struct PinnedBuffer : Array {
 
 using BufferPointer = std::shared_ptr<Buffer>;
 
+// Refuses negative lengths, and more bytes than any device has.
+void check_shape(const Sizes& shape, const py::dtype& dtype);
+
 Sizes dense_strides(const Sizes& shape, py::ssize_t itemsize);
 
 // Allocates, which does not belong between the kernels of a frame.

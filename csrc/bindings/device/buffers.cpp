@@ -90,9 +90,7 @@ BufferPointer as_buffer(const py::object& value, const std::string& name,
 }
 
 PinnedBuffer make_pinned(const Sizes& shape, const py::dtype& dtype, bool mapped) {
-  for (const py::ssize_t length : shape) {
-    if (length < 0) fail_value("shape", std::to_string(length), "is no negative length");
-  }
+  check_shape(shape, dtype);
   PinnedBuffer buffer = {{nullptr, nullptr, dtype, shape, dense_strides(shape, dtype.itemsize())}};
   const auto memory = std::make_shared<device::PinnedMemory>(buffer.bytes(), mapped);
   buffer.data = memory->data();
@@ -130,11 +128,11 @@ Kind view(const Kind& buffer, const Sizes& shape, const py::object& dtype, py::s
   if (!buffer.is_dense()) fail_value("view", "an array with gaps", "is a C-contiguous one");
   Kind found = buffer;
   if (!dtype.is_none()) found.dtype = py::dtype::from_args(dtype);
+  check_shape(shape, found.dtype);
   found.shape = shape;
   found.strides = dense_strides(shape, found.dtype.itemsize());
-  const bool negative = std::any_of(shape.begin(), shape.end(), [](auto n) { return n < 0; });
   const auto room = static_cast<py::ssize_t>(buffer.bytes()) - offset;
-  if (negative || offset < 0 || room < static_cast<py::ssize_t>(found.bytes())) {
+  if (offset < 0 || room < static_cast<py::ssize_t>(found.bytes())) {
     fail_value("view",
                py::str(py::cast(shape)).cast<std::string>() + " at byte " + std::to_string(offset),
                "is what lies inside the " + std::to_string(buffer.bytes()) + " bytes");

@@ -81,6 +81,7 @@ BufferPointer take(const ShelfPointer& shelf, const Sizes& shape, const py::obje
                    const StreamPointer& stream) {
   BufferPointer buffer = std::make_shared<Buffer>();
   buffer->dtype = py::dtype::from_args(dtype);
+  check_shape(shape, buffer->dtype);
   buffer->shape = shape;
   buffer->strides = dense_strides(shape, buffer->dtype.itemsize());
   const size_t bytes = buffer->bytes();

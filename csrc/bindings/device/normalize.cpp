@@ -1,5 +1,7 @@
 #include "cuda/normalize.h"
 
+#include <limits>
+
 #include "bindings/arguments.h"
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
@@ -9,50 +11,52 @@
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
 
-constexpr const char* kPercentiles = R"(Two percentiles of all colour values together.
+constexpr const char* kLimits = R"(Return the two intensities that become 0 and 255, on the device.
 
-As ``cpu.percentiles``, on the device. Does not wait, so the values are not known yet: `normalize`
-takes them as they are, and `check_limits` reads them.
+As ``cpu.limits``. Does not wait, so the values are not known yet: `normalize` takes them as they are,
+and `check_limits` reads them.
 
 Parameters
 ----------
 image : Buffer or anything with ``__cuda_array_interface__``
-    Shapes and dtypes as ``cpu.percentiles`` takes them, with any strides.
+    Shapes and dtypes as ``cpu.limits`` takes them, with any strides.
 low, high : float
     Percentages, 0 <= low <= high <= 100.
 stream : Stream
 workspace : Buffer or anything with ``__cuda_array_interface__``
-    At least ``percentiles_workspace()`` bytes, used until the stream has come past.
+    At least ``limits_workspace()`` bytes, used until the stream has come past.
 out : Buffer or anything with ``__cuda_array_interface__``, optional
-    (4,) float64; a new one where it is not given.
+    (6,) float64; a new one where it is not given.
 
 Returns
 -------
 Buffer
-    (4,) float64: the two values, how many values are not finite, and how many are beyond float32.
+    (6,) float64: what ``cpu.limits`` returns, how many values are not finite, and how many are
+    beyond float32.
 )";
 
-constexpr const char* kCheckLimits = R"(Read what `percentiles` found, once it is on the host.
+constexpr const char* kCheckLimits = R"(Return what `limits` found, once it is on the host.
 
 Parameters
 ----------
 limits : numpy.ndarray
-    (4,) float64.
+    (6,) float64.
 values : int
     How many colour values the image has.
 
 Returns
 -------
-tuple of float
-    The two values, as ``cpu.percentiles`` gives them.
+low, high, ceiling, apart : float
+    As ``cpu.limits`` returns them.
 
 Raises
 ------
 ValueError
-    As ``cpu.percentiles`` where values are not finite.
+    As ``cpu.limits`` where values are not finite.
 )";
 
-constexpr const char* kNormalize = R"(Map low..high to 0..255 and give three channels.
+constexpr const char* kNormalize =
+    R"(Return an image with low..high mapped to 0..255, in three channels.
 
 As ``cpu.normalize``, on the device. Does not wait.
 
@@ -62,9 +66,11 @@ image : Buffer or anything with ``__cuda_array_interface__``
     Shapes and dtypes as ``cpu.normalize`` takes them, with any strides.
 low, high : float, optional
     The values that become 0 and 255.
+ceiling : float
+    Values above it become 0.
 stream : Stream
 limits : Buffer or anything with ``__cuda_array_interface__``, optional
-    (4,) float64, what `percentiles` gave; instead of `low` and `high`.
+    (6,) float64, what `limits` returned; instead of `low`, `high` and `ceiling`.
 out : Buffer or anything with ``__cuda_array_interface__``, optional
     (H, W, 3) uint8, C-contiguous; a new one where it is not given.
 
@@ -74,38 +80,35 @@ Buffer
     (H, W, 3) uint8.
 )";
 
-constexpr const char* kPercentilesWorkspace =
-    "Bytes of workspace that `percentiles` needs for any image.";
+constexpr const char* kLimitsWorkspace = "Bytes of workspace that `limits` needs for any image.";
 
-static_assert(sizeof(device::Limits) == 4 * sizeof(double), "it is seen as (4,) float64");
-const Sizes kLimitsShape = {4};
+static_assert(sizeof(device::Limits) == 6 * sizeof(double), "it is seen as (6,) float64");
+const Sizes kLimitsShape = {6};
 
-BufferPointer percentiles(const py::object& image, double low, double high,
-                          const StreamPointer& stream, const py::object& workspace,
-                          const py::object& out) {
+BufferPointer limits(const py::object& image, double low, double high, const StreamPointer& stream,
+                     const py::object& workspace, const py::object& out) {
   const BufferPointer input = buffer_argument(image, "image", *stream);
   const ImageView view = image_view(outline(*input), "image");
   check_percentages(low, high);
-  const BufferPointer scratch =
-      workspace_argument(workspace, device::percentiles_workspace(), *stream);
+  const BufferPointer scratch = workspace_argument(workspace, device::limits_workspace(), *stream);
   const BufferPointer found = output_buffer(out, "out", kLimitsShape, "float64", 0, *stream);
   check_apart(*found, *scratch, "workspace");
   found->writer = stream;
   const GilReleased release;
-  device::percentiles(view, low, high, static_cast<device::Limits*>(found->data), scratch->data,
-                      stream->handle());
+  device::limits_of(view, low, high, static_cast<device::Limits*>(found->data), scratch->data,
+                    stream->handle());
   return found;
 }
 
 py::tuple check_limits(const py::object& limits, uint64_t values) {
   const py::array array = array_argument(limits, "limits", "float64");
-  if (array.ndim() != 1 || array.shape(0) != 4) fail_value("limits", shape_text(array), "is (4,)");
-  const auto dense = py::array_t<double, py::array::c_style>::ensure(array);
+  if (array.ndim() != 1 || array.shape(0) != 6) fail_value("limits", shape_text(array), "is (6,)");
+  const auto dense = DenseArray<double>::ensure(array);
   const double* const found = dense.data();
-  if (found[2] > 0 || found[3] > 0) {
-    cpu::fail_not_finite(static_cast<uint64_t>(found[2]), static_cast<uint64_t>(found[3]), values);
+  if (found[4] > 0 || found[5] > 0) {
+    cpu::fail_not_finite(static_cast<uint64_t>(found[4]), static_cast<uint64_t>(found[5]), values);
   }
-  return py::make_tuple(found[0], found[1]);
+  return py::make_tuple(found[0], found[1], found[2], found[3]);
 }
 
 float given_limit(const py::object& value, const char* name) {
@@ -114,15 +117,15 @@ float given_limit(const py::object& value, const char* name) {
 }
 
 BufferPointer normalize(const py::object& image, const py::object& low, const py::object& high,
-                        const StreamPointer& stream, const py::object& limits,
+                        double ceiling, const StreamPointer& stream, const py::object& limits,
                         const py::object& out) {
   const BufferPointer input = buffer_argument(image, "image", *stream);
   const ImageView view = image_view(outline(*input), "image");
   BufferPointer found;
-  float range[2] = {};
+  device::Range range = {0, 0, ceiling_argument(ceiling)};
   if (limits.is_none()) {
-    range[0] = given_limit(low, "low");
-    range[1] = given_limit(high, "high");
+    range.low = given_limit(low, "low");
+    range.high = given_limit(high, "high");
   } else {
     if (!low.is_none() || !high.is_none()) {
       fail_value("limits", "low or high beside them", "is one or the other");
@@ -135,22 +138,23 @@ BufferPointer normalize(const py::object& image, const py::object& low, const py
   result->writer = stream;
   const auto* const known = found ? static_cast<const device::Limits*>(found->data) : nullptr;
   const GilReleased release;
-  device::normalize(view, known, range[0], range[1], static_cast<uint8_t*>(result->data),
-                    stream->handle());
+  device::normalize(view, known, range, static_cast<uint8_t*>(result->data), stream->handle());
   return result;
 }
 
 }  // namespace
 
 void register_normalize(py::module_& module) {
-  module.def("percentiles_workspace", device::percentiles_workspace, kPercentilesWorkspace);
-  module.def("percentiles", percentiles, py::arg("image"), py::arg("low"), py::arg("high"),
-             py::kw_only(), py::arg("stream").none(false), py::arg("workspace"),
-             py::arg("out") = py::none(), kPercentiles);
+  module.def("limits_workspace", device::limits_workspace, kLimitsWorkspace);
+  module.def("limits", limits, py::arg("image"), py::arg("low"), py::arg("high"), py::kw_only(),
+             py::arg("stream").none(false), py::arg("workspace"), py::arg("out") = py::none(),
+             kLimits);
   module.def("check_limits", check_limits, py::arg("limits"), py::arg("values"), kCheckLimits);
   module.def("normalize", normalize, py::arg("image"), py::arg("low") = py::none(),
-             py::arg("high") = py::none(), py::kw_only(), py::arg("stream").none(false),
-             py::arg("limits") = py::none(), py::arg("out") = py::none(), kNormalize);
+             py::arg("high") = py::none(),
+             py::arg("ceiling") = std::numeric_limits<double>::infinity(), py::kw_only(),
+             py::arg("stream").none(false), py::arg("limits") = py::none(),
+             py::arg("out") = py::none(), kNormalize);
 }
 
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -95,11 +95,13 @@ BufferPointer gather(const py::object& image, const py::object& origins, int64_t
   const BufferPointer input = buffer_argument(image, "image", *stream);
   const py::array array = rgb_argument(outline(*input));
   const std::vector<kernels::Point> corners = points_argument(origins, "origins");
-  check_size(height, "height");
-  check_size(width, "width");
+  check_side(height, "height");
+  check_side(width, "width");
   const NamedType& type = tile_type(layout, dtype);
   const float factor = scale_argument(scale);
   const auto count = static_cast<py::ssize_t>(corners.size());
+  constexpr int64_t kLargestValue = 4;  // bytes of float32
+  check_bytes({count, height, width, kernels::kImageChannels, kLargestValue}, "height, width");
   const Sizes shape = type.type == device::TileType::kBytes ? Sizes{count, height, width, 3}
                                                             : Sizes{count, 3, height, width};
   const BufferPointer tiles = output_buffer(out, "out", shape, type.dtype, 0, *stream);

@@ -18,10 +18,10 @@ namespace nucleiseg::cpu::NUCLEISEG_LEVEL {
 namespace {
 
 template <class T>
-void normalize(const T* __restrict values, size_t count, float low, float factor,
+void normalize(const T* __restrict values, size_t count, kernels::Affine map,
                uint8_t* __restrict out) {
   for (size_t i = 0; i < count; ++i) {
-    out[i] = kernels::normalize(static_cast<float>(values[i]), low, factor);
+    out[i] = kernels::normalize(static_cast<float>(values[i]), map);
   }
 }
 

@@ -10,11 +10,12 @@
 #include <vector>
 
 #include "kernels/measure.h"
+#include "kernels/normalize.h"
 
 namespace nucleiseg::cpu {
 
 template <class T>
-using NormalizeRow = void (*)(const T* values, size_t count, float low, float factor, uint8_t* out);
+using NormalizeRow = void (*)(const T* values, size_t count, kernels::Affine map, uint8_t* out);
 
 // Keys of rings, which csrc/kernels/measure.h explains.
 template <class Key>

@@ -1,0 +1,123 @@
+"""Images that the network sees magnified: in bands, and back at their own size."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nucleiseg import Segmenter, images, scaling
+from nucleiseg.magnified import OwnSize, band_rows
+
+DATA = Path(__file__).parents[1] / "data" / "images"
+OUTPUTS = ("mask", "labels", "maps")
+EXAMPLES = sorted(DATA.glob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    return images.read(DATA / "purple_on_violet.png")[:230, :190]
+
+
+def outputs(segmenter: Segmenter, image: np.ndarray, scale: float) -> list[np.ndarray]:
+    found = segmenter.segment_all(image, scale=scale)
+    return [found.mask, found.labels, found.maps]
+
+
+def check_alike(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for name, one, other in zip(OUTPUTS, found, expected, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True, err_msg=name)
+
+
+@pytest.mark.parametrize("scale", [0.26, 0.5, 0.601, 0.93, 1.3, 2, 5.7])
+@pytest.mark.parametrize("tile", [352, 512])
+def test_bands_and_tiles_do_not_show(monkeypatch, segmenter, tissue, scale, tile):
+    expected = outputs(segmenter, tissue, scale)
+    assert expected[1].max() > 5 or scale > 5
+    monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)  # now even small images come in bands
+    check_alike(outputs(Segmenter(device="cpu", tile=tile), tissue, scale), expected)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<i2", ">f4", "f8"])
+def test_bands_of_any_type(monkeypatch, segmenter, tissue, dtype):
+    image = tissue[..., 0].astype(dtype)
+    expected = outputs(segmenter, image, 0.5)
+    monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
+    check_alike(outputs(segmenter, np.asfortranarray(image), 0.5), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 90), (90, 1), (5, 7), (3, 2000)])
+def test_bands_of_any_size(monkeypatch, segmenter, shape):
+    image = np.random.default_rng(5).integers(0, 256, shape, np.uint8)
+    for scale in (0.25, 0.9):
+        expected = outputs(segmenter, image, scale)
+        assert [one.shape[:2] for one in expected] == [shape] * 3
+        monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
+        check_alike(outputs(segmenter, image, scale), expected)
+        monkeypatch.undo()
+
+
+def test_a_constant_image_has_nothing_in_it(monkeypatch, segmenter):
+    monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
+    for one in outputs(segmenter, np.full((70, 90), 7, np.uint8), 0.5):
+        assert not one.any()
+
+
+@pytest.mark.parametrize("scale", [0.4, 0.6, 0.85, 1, 1.7, "auto"])
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_label_is_one_piece_and_lies_in_the_mask(segmenter, path, scale):
+    mask, labels = segmenter.segment_both(path, scale=scale)
+    assert labels.any()
+    assert mask[labels > 0].all()
+    for label, box in enumerate(ndimage.find_objects(labels), 1):
+        assert ndimage.label(labels[box] == label, np.ones((3, 3)))[1] == 1, label
+    _, first = np.unique(labels[labels > 0], return_index=True)
+    assert (np.diff(first) > 0).all()
+    assert len(first) == labels.max()
+
+
+def test_what_the_mask_has_beside_the_labels_is_not_counted_as_nuclei(segmenter):
+    """It is smaller than the model's least nucleus or fainter than its faintest."""
+    model = segmenter.model
+    for path in EXAMPLES:
+        found = segmenter.segment_all(path, scale=1)
+        pieces, count = ndimage.label(found.mask, np.ones((3, 3)))
+        labelled = np.unique(pieces[found.labels > 0])
+        for piece in set(range(1, count + 1)) - set(labelled.tolist()):
+            there = pieces == piece
+            peak = found.maps[..., 1][there].max()
+            assert there.sum() < model.min_area or peak < 1.3 * model.min_peak
+
+
+def test_maps_may_come_in_rows_of_any_number(segmenter, tissue):
+    seen = scaling.size(tissue.shape, 0.4)
+    maps = segmenter.segment(scaling.resized(tissue, 0.4), "maps", scale=1)
+    results = []
+    for rows in (1, 7, 100, seen[0]):
+        own = OwnSize(OUTPUTS, tissue.shape[:2], seen, segmenter.model, 2)
+        for first in range(0, seen[0], rows):
+            own.add(maps[first : first + rows])
+        results.append(list(own.results()))
+    for result in results[1:]:
+        check_alike(result, results[0])
+
+
+def test_wide_images_have_low_bands():
+    """So that a band takes no more memory than the image's other arrays."""
+    for shape in ((10_000, 10_000), (2_000, 50_000)):
+        seen = scaling.size(shape, 0.25)
+        band = 2 * band_rows(shape, seen) * seen[1]
+        assert band < 4.2 * shape[0] * shape[1]
+
+
+def test_centres_lie_in_the_pixels_that_are_taken():
+    np.testing.assert_array_equal(scaling.nearest(4, 4), [0, 1, 2, 3])
+    np.testing.assert_array_equal(scaling.nearest(3, 6), [1, 3, 5])
+    np.testing.assert_array_equal(scaling.nearest(2, 3), [0, 2])
+    large = scaling.nearest(100_000, 400_000)
+    np.testing.assert_array_equal(large, 4 * np.arange(100_000) + 2)
