@@ -14,19 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training import scenes, stains
 from training.data import Sample
 
 if TYPE_CHECKING:
     from training.teacher import Teacher
-
-RGB_FROM_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
-"""Optical density of haematoxylin, eosin and DAB: Ruifrok & Johnston 2001, Anal. Quant. Cytol.
-Histol. 23, 291-299, table 1."""
-
-HED_FROM_RGB = np.linalg.inv(RGB_FROM_HED).astype(np.float32)
-
-DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
-"""Optical density of each level; one is added so that black has one too."""
 
 DIAMETERS = (7.0, 60.0)
 """Median diameters, in pixels, that zoom may lead to: beyond, the package rescales the image."""
@@ -72,11 +64,14 @@ class Settings:
     lighting: float = 0.7
     shading: float = 0.3
     invert: float = 0.02
+    brown: float = 0.08
+    greyed: float = 0.05
+    crowd: float = 0.12
     coarse: float = 0.15
     blur: float = 0.2
     noise: float = 0.3
-    jpeg: float = 0.2
-    blank: float = 0.01
+    jpeg: float = 0.3
+    blank: float = 0.02
     stained: float = 0.0
     dark: float = 0.0
 
@@ -149,9 +144,13 @@ def crop(
         Nucleus, distance, emphasis.
     """
     if rng.random() < settings.blank:
-        return _blank(rng, settings.size)
+        image, maps = scenes.blank(rng, settings.size)
+        return _compressed(image, rng, settings), maps
     zoom = _zoom(material.diameter, rng, settings)
     image, maps = _place(material.image, material.maps, zoom, rng, settings)
+    if material.modality == "fluorescence" and rng.random() < settings.crowd:
+        other = _place(material.image, material.maps, zoom, rng, settings)
+        image, maps = scenes.crowded((image, maps), other, rng)
     _emphasise(maps, material, settings)
     diameter = material.diameter * zoom
     if teacher is not None:
@@ -160,7 +159,12 @@ def crop(
         image = _coarse(image, diameter, rng)
     if not material.grey and len(styles) and rng.random() < settings.restyle:
         image = _restyled(image, styles[rng.integers(len(styles))], rng)
-    return _appearance(image, material.grey, rng, settings), maps
+    grey = material.grey
+    if material.modality == "H&E" and rng.random() < settings.brown:
+        image = stains.browned(image, maps[..., 0], rng)
+    elif not grey and rng.random() < settings.greyed:
+        image, grey = stains.greyed(image, rng), True
+    return _appearance(image, grey, rng, settings), maps
 
 
 def _zoom(diameter: float, rng: np.random.Generator, settings: Settings) -> float:
@@ -218,14 +222,6 @@ def _restyled(
     gain = np.clip(style[1] / np.maximum(deviation, 2.0), 0.4, 2.5) ** share
     lab = (lab - mean) * gain + mean + share * (style[0] - mean)
     return cv2.cvtColor(np.clip(lab + 0.5, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)
-
-
-def _blank(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Give a field without nuclei: even or noisy, of any brightness and tint."""
-    level = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
-    noise = rng.normal(0, rng.choice([0, 3, 20]), (size, size, 3))
-    image = np.clip(level + noise, 0, 255).astype(np.uint8)
-    return image, np.zeros((size, size, 3), np.uint8)
 
 
 def _place(
@@ -292,7 +288,7 @@ def _appearance(
     image: NDArray[np.uint8], grey: bool, rng: np.random.Generator, settings: Settings
 ) -> NDArray[np.uint8]:
     if not grey and rng.random() < settings.stain:
-        image = _jitter_stain(image, rng)
+        image = stains.jittered(image, rng)
     if not grey and rng.random() < settings.swap_channels:
         image = np.ascontiguousarray(image[..., rng.permutation(3)])
     if grey and rng.random() < settings.tint:
@@ -309,23 +305,17 @@ def _appearance(
     if rng.random() < settings.noise:
         changed += _noise(image.shape, grey, rng)
     image = np.clip(changed + 0.5, 0, 255).astype(np.uint8)
+    return _compressed(image, rng, settings)
+
+
+def _compressed(
+    image: NDArray[np.uint8], rng: np.random.Generator, settings: Settings
+) -> NDArray[np.uint8]:
     if rng.random() < settings.jpeg:
         quality = int(rng.integers(30, 95))
         _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         image = cv2.imdecode(code, cv2.IMREAD_COLOR)
     return image
-
-
-def _jitter_stain(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Scale and shift each stain's density: Tellez et al. 2019, doi:10.1016/j.media.2019.101544."""
-    density = DENSITY[image]
-    scale = rng.uniform(0.65, 1.45, 3).astype(np.float32)
-    shift = rng.uniform(-0.08, 0.08, 3).astype(np.float32)
-    # One matrix does the way there, the scaling and the way back.
-    matrix = (HED_FROM_RGB * scale) @ RGB_FROM_HED
-    offset = shift @ RGB_FROM_HED
-    jittered = cv2.transform(density, np.column_stack([matrix.T, offset]))
-    return np.clip(256 * np.exp(-jittered) - 1, 0, 255).astype(np.uint8)
 
 
 def _tinted(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

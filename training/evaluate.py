@@ -101,7 +101,7 @@ def float_labeller(model: Model, path: Path | None) -> Labeller:
         network = weights.load(path)
     except (KeyError, ValueError, OSError) as error:
         raise WeightsError(
-            f"{path} does not hold weights of the network in training/unet.py; give those of "
+            f"{path} does not hold weights of a network in training/topology.py; give those of "
             f"{model.path.name} with --weights"
         ) from error
     decoding = model.metadata["decoding"]

@@ -7,8 +7,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from training import unet
 from training.integers import IntegerNetwork, kernel_scale
+from training.topology import CELL
 
 OPSET = 17
 """Read by OpenVINO, TensorRT 8.6 and later, and ONNX Runtime."""
@@ -45,15 +45,19 @@ class _Writer:
         x = self._level("image", 1.0, np.uint8) if self.rounding else "image"
         x = self._convolution("stem", x)
         skips = []
-        for level in range(len(unet.WIDTHS)):
+        topology = self.network.topology
+        for level in range(len(topology.widths)):
             if level:
                 skips.append(x)
                 x = self._node("MaxPool", f"pool{level}", [x], kernel_shape=[2, 2], strides=[2, 2])
-            for letter in "ab"[: unet.DOWN[level]]:
-                x = self._convolution(f"down{level}{letter}", x)
+            for name in topology.down_names(level):
+                x = self._convolution(name, x)
         for level in reversed(range(len(skips))):
             grown = self._convolution(f"grow{level}", x)
-            x = self._joined(f"up{level}", skips[level], grown)
+            first, *others = topology.up_names(level)
+            x = self._joined(first, skips[level], grown)
+            for name in others:
+                x = self._convolution(name, x)
         x = self._convolution("logits", x)
         self._node("Sigmoid", "cells", [x])
         return self._model()
@@ -64,10 +68,12 @@ class _Writer:
         kernel, scale = self._kernel(name)
         weights = self._weights(name, kernel, scale, axis=1 if transposed else 0)
         inputs = [x, weights, self._constant(f"{name}_bias", layer.bias.numpy())]
-        size = 2 if transposed else 3
+        size = kernel.shape[2]
         strides = [2, 2] if transposed or name == "stem" else [1, 1]
-        # "Same" padding of an even side at stride 2 is one pixel at the end.
-        pads = [0] * 4 if transposed else [0, 0, 1, 1] if name == "stem" else [1] * 4
+        before, after = (1, 1)
+        if name == "stem":
+            before, after = self.network.topology.stem_pads()
+        pads = [0] * 4 if transposed else [before, before, after, after]
         operator = "ConvTranspose" if transposed else "Conv"
         shape = {"kernel_shape": [size, size], "strides": strides, "pads": pads}
         return self._finished(name, self._node(operator, name, inputs, **shape))
@@ -144,7 +150,7 @@ class _Writer:
         return name
 
     def _model(self) -> onnx.ModelProto:
-        cells = 2 * unet.CELL**2
+        cells = 2 * CELL**2
         inputs = [_value("image", 3, "height", "width")]
         outputs = [_value("cells", cells, "rows", "columns")]
         graph = helper.make_graph(self.nodes, "nuclei", inputs, outputs, self.constants)

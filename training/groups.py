@@ -29,8 +29,40 @@ PINK = 0.03
 """A twentieth of an H&E picture is redder than blue by more than this (eosin); other purple stains
 stay below it (measured on the 96 + 50 coloured training pictures: 93 % fall on the right side)."""
 
-NAMED_GROUP = re.compile(r"^(?P<group>.*/\d+)_\d+$")
-"""Names such as ``tnbc/03_2``: the second image of patient 3."""
+NAMED_GROUPS = (
+    re.compile(r"^(?P<group>.*/\d+)_\d+$"),
+    re.compile(r"^(?P<group>nuinsseg/\w+)_\d+$"),
+    re.compile(r"^(?P<group>aitslab/[^_]+_\d+)_\w+$"),
+)
+"""Names such as ``tnbc/03_2``, the second image of patient 3; ``nuinsseg/human_liver_7``, of an
+organ, which is one slide; ``aitslab/MFGTMPcx7_170702090001_A20f02d0``, of a plate."""
+
+NAMED_PARTS = re.compile(r"^(?P<part>kromp/[^_]+)_\d+$")
+"""Names such as ``kromp/normal_7`` tell the kind of sample, of which there are few: look-alike
+groups are made within each."""
+
+HELD_OUT = {
+    "tnbc": ("06", "07"),
+    "nuinsseg": (
+        "human_jejunum",
+        "human_lung",
+        "human_pylorus",
+        "human_testis",
+        "mouse_liver",
+        "mouse_thymus",
+    ),
+    "aitslab": ("MFGTMPcx7_170702000001", "MFGTMPcx7_170803210001"),
+}
+"""Named groups to validate with. Patients 6 and 7 are those of all earlier figures; the organs are
+of several kinds, one of them lymphoid, and the plates about a sixth of their data set."""
+
+LABELLED_IN_PART = (
+    "nuinsseg/human_brain",
+    "nuinsseg/human_epiglottis",
+    "nuinsseg/mouse_muscle_tibia",
+    "nuinsseg/mouse_subscapula",
+)
+"""Groups in which some nuclei are not annotated."""
 
 
 def modality(picture: NDArray[np.generic]) -> str:
@@ -61,11 +93,11 @@ def modality(picture: NDArray[np.generic]) -> str:
 def modalities(names: list[str], pictures: list[NDArray[np.generic]]) -> list[str]:
     """Tell the kind of each picture.
 
-    Where names carry a patient (`NAMED_GROUP`) the data set is one clinical series, and all of its
-    pictures have the kind of most of them: H&E that came out purple is still H&E.
+    Where names carry a group (`NAMED_GROUPS`) the data set is one series, and all of its pictures
+    have the kind of most of them: H&E that came out purple is still H&E.
     """
     kinds = [modality(picture) for picture in pictures]
-    series = [name.split("/")[0] if NAMED_GROUP.match(name) else None for name in names]
+    series = [name.split("/")[0] if named_group(name) else None for name in names]
     votes = {one: Counter() for one in series}
     for one, kind in zip(series, kinds, strict=True):
         votes[one][kind] += 1
@@ -75,22 +107,30 @@ def modalities(names: list[str], pictures: list[NDArray[np.generic]]) -> list[st
     ]
 
 
+def named_group(name: str) -> str | None:
+    """Return the group that an image's name carries, if it does."""
+    matches = (pattern.match(name) for pattern in NAMED_GROUPS)
+    return next((match["group"] for match in matches if match), None)
+
+
 def look_alike_groups(
     names: list[str], pictures: list[NDArray[np.generic]], modalities: list[str]
 ) -> list[str]:
     """Give each image the name of its group: its stratum and a number.
 
-    Names that carry a patient (`NAMED_GROUP`) are grouped by it; the others by average linkage of
-    intensity, colour and texture features within one modality of one data set.
+    Names that carry a group (`NAMED_GROUPS`) are grouped by it; the others by average linkage of
+    intensity, colour and texture features within one modality of one data set, or of one kind of
+    sample (`NAMED_PARTS`).
     """
     result = [""] * len(names)
     strata: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(names):
-        match = NAMED_GROUP.match(name)
-        if match:
-            result[index] = match["group"]
+        named, part = named_group(name), NAMED_PARTS.match(name)
+        if named:
+            result[index] = named
         else:
-            strata[f"{name.split('/')[0]} {modalities[index]}"].append(index)
+            kind = part["part"] if part else name.split("/")[0]
+            strata[f"{kind} {modalities[index]}"].append(index)
     for stratum, members in strata.items():
         numbers = _clusters(np.stack([_features(pictures[i]) for i in members]))
         for index, number in zip(members, numbers, strict=True):
@@ -128,6 +168,9 @@ def _features(picture: NDArray[np.generic]) -> NDArray[np.float32]:
 def split(groups: list[str], fraction: float = 0.12, seed: int = 0) -> NDArray[np.bool_]:
     """Choose the validation images: whole groups, about `fraction` of each stratum.
 
+    The groups of a data set in `HELD_OUT` are chosen there. The choice in one data set does not
+    depend on which others there are.
+
     Parameters
     ----------
     groups : list of str
@@ -138,14 +181,22 @@ def split(groups: list[str], fraction: float = 0.12, seed: int = 0) -> NDArray[n
     ndarray, (n,) bool
         True for validation. No group has members on both sides.
     """
-    rng = np.random.default_rng(seed)
     members: dict[str, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)
+    strata: dict[str, list[str]] = defaultdict(list)
+    for group in sorted(members):
+        strata[group.rsplit("/", 1)[0]].append(group)
+    generators: dict[str, np.random.Generator] = {}
     chosen = np.zeros(len(groups), bool)
-    for stratum in sorted({group.rsplit("/", 1)[0] for group in groups}):
-        mine = sorted(name for name in members if name.rsplit("/", 1)[0] == stratum)
-        for name in _choose(mine, members, fraction, rng):
+    for stratum in sorted(strata):
+        if stratum in HELD_OUT:
+            names = [name for name in strata[stratum] if name.split("/")[1] in HELD_OUT[stratum]]
+        else:
+            dataset = re.split("[ /]", stratum)[0]
+            rng = generators.setdefault(dataset, np.random.default_rng(seed))
+            names = _choose(strata[stratum], members, fraction, rng)
+        for name in names:
             chosen[members[name]] = True
     return chosen
 

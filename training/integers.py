@@ -7,7 +7,6 @@ symmetric and signed, -127 to 127, which is the one form that OpenVINO and Tenso
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from training import unet
+from training.topology import CELL, NETWORKS, Link
 
 LEVELS = 127.0
 """Largest integer; with -128 left out, a weight and its negative have the same rounding."""
@@ -31,33 +30,6 @@ BATCH_NORM_EPSILON = 1e-3
 
 EVENNESS = 0.5
 """How much of the unevenness of channels goes from activations to weights: 1 is all of it."""
-
-
-class Link(NamedTuple):
-    """A tensor between convolutions: who makes it, and who uses it from which channel on."""
-
-    maker: str
-    users: tuple[tuple[str, int], ...]
-    range_name: str
-
-
-def links() -> list[Link]:
-    """List the tensors between the convolutions. Those that are joined share a range, since a
-    joined tensor has one scale."""
-    last = len(unet.WIDTHS) - 1
-    found = [Link("stem", (("down0a", 0),), "stem")]
-    for level in range(last + 1):
-        names = [f"down{level}{letter}" for letter in "ab"[: unet.DOWN[level]]]
-        found += [Link(a, ((b, 0),), a) for a, b in itertools.pairwise(names)]
-        if level < last:
-            up, join = f"up{level}", f"join{level}"
-            found.append(Link(names[-1], ((f"down{level + 1}a", 0), (up, 0)), join))
-            found.append(Link(f"grow{level}", ((up, unet.WIDTHS[level]),), join))
-            after = f"grow{level - 1}" if level else "logits"
-            found.append(Link(up, ((after, 0),), up))
-        else:
-            found.append(Link(names[-1], ((f"grow{level - 1}", 0),), names[-1]))
-    return found
 
 
 class Layer(NamedTuple):
@@ -85,12 +57,13 @@ class IntegerNetwork(tf.Module):
     """
 
     def __init__(self, trained: keras.Model) -> None:
-        super().__init__(name="nuclei")
+        super().__init__(name="integer_network")
+        self.topology = NETWORKS[trained.name]
         self.layers = {
             name: Layer(tf.Variable(kernel, name=f"{name}_kernel"), tf.Variable(bias))
             for name, (kernel, bias) in folded(trained).items()
         }
-        self.log_ranges = {link.range_name: tf.Variable(0.0) for link in links()}
+        self.log_ranges = {link.range_name: tf.Variable(0.0) for link in self.topology.links()}
 
     def __call__(self, image: tf.Tensor, rounding: bool = True) -> tf.Tensor:
         """(N, h, w, 3) float32 in 0..255 -> (N, h, w, 2) float32 in 0..1."""
@@ -99,7 +72,8 @@ class IntegerNetwork(tf.Module):
     def forward(self, image: tf.Tensor, seen: Callable[[tf.Tensor, str], tf.Tensor]) -> tf.Tensor:
         """Run the network, with `seen` between all convolutions; it gets the maker's name."""
         rounding = seen is not _as_it_is
-        ranges = {link.maker: link.range_name for link in links()}
+        topology = self.topology
+        ranges = {link.maker: link.range_name for link in topology.links()}
 
         def run(name: str, x: tf.Tensor) -> tf.Tensor:
             x = self._convolved(name, x, rounding)
@@ -107,16 +81,17 @@ class IntegerNetwork(tf.Module):
 
         x = run("stem", image / 255.0)
         skips = []
-        for level in range(len(unet.WIDTHS)):
+        for level in range(len(topology.widths)):
             if level:
                 skips.append(x)
                 x = tf.nn.max_pool2d(x, 2, 2, "VALID")
-            for letter in "ab"[: unet.DOWN[level]]:
-                x = run(f"down{level}{letter}", x)
+            for name in topology.down_names(level):
+                x = run(name, x)
         for level in reversed(range(len(skips))):
             x = tf.concat([skips[level], run(f"grow{level}", x)], -1)
-            x = run(f"up{level}", x)
-        return tf.sigmoid(tf.nn.depth_to_space(run("logits", x), 2))
+            for name in topology.up_names(level):
+                x = run(name, x)
+        return tf.sigmoid(tf.nn.depth_to_space(run("logits", x), CELL))
 
     def _convolved(self, name: str, x: tf.Tensor, rounding: bool) -> tf.Tensor:
         layer = self.layers[name]
@@ -135,7 +110,8 @@ class IntegerNetwork(tf.Module):
     def scales(self) -> dict[str, float]:
         """Give the value of one level of each link's tensor, by its maker."""
         return {
-            link.maker: float(tf.exp(self.log_ranges[link.range_name])) / LEVELS for link in links()
+            link.maker: float(tf.exp(self.log_ranges[link.range_name])) / LEVELS
+            for link in self.topology.links()
         }
 
 
@@ -164,7 +140,7 @@ def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
             found = np.concatenate([kernel(f"{name}_skip"), kernel(f"{name}_grown")], 2)
         layer.kernel.assign(255 * found if name == "stem" else found)
         layer.bias.assign(values[f"{name}_bias"])
-    for link in links():
+    for link in network.topology.links():
         after = link.maker if link.maker.startswith("grow") else f"{link.maker}_relu"
         network.log_ranges[link.range_name].assign(np.log(values[f"{after}_scale"] * LEVELS))
 
@@ -241,7 +217,7 @@ def _even_out(network: IntegerNetwork, crops: Iterable[NDArray[np.uint8]]) -> No
     channel with a tenth of its neighbours' range no longer lives on a tenth of the levels. The
     factors are those of Xiao et al. 2023, doi:10.48550/arXiv.2211.10438.
     """
-    table = links()
+    table = network.topology.links()
     spans = {link.maker: np.zeros(1, np.float32) for link in table}
     makers = iter(())
 
@@ -250,20 +226,12 @@ def _even_out(network: IntegerNetwork, crops: Iterable[NDArray[np.uint8]]) -> No
         spans[maker] = np.maximum(spans[maker], np.abs(x.numpy()).max((0, 1, 2)))
         return x
 
-    order = _order()
+    order = network.topology.order()
     for crop in crops:
         makers = iter(order)
         network.forward(tf.constant(crop[None], tf.float32), look)
     for link in table:
         _even_out_link(network, link, spans[link.maker])
-
-
-def _order() -> list[str]:
-    """List the links' makers in the order in which `IntegerNetwork.forward` runs them."""
-    last = len(unet.WIDTHS)
-    down = [f"down{level}{letter}" for level in range(last) for letter in "ab"[: unet.DOWN[level]]]
-    up = [f"{kind}{level}" for level in reversed(range(last - 1)) for kind in ("grow", "up")]
-    return ["stem", *down, *up]
 
 
 def _even_out_link(network: IntegerNetwork, link: Link, span: NDArray[np.float32]) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
-from training import metrics, unet
+from training import metrics
 from training.data import Sample
+from training.topology import STRIDE
 
 DECODING = {
     "nucleus_threshold": 160,
@@ -39,7 +40,7 @@ def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         Nucleus probability and centre distance.
     """
     height, width = image.shape[:2]
-    sides = [-(-length // unet.STRIDE) * unet.STRIDE for length in (height, width)]
+    sides = [-(-length // STRIDE) * STRIDE for length in (height, width)]
     tile = cpu.gather(image, np.array([[0, 0]]), *sides)
     values = np.asarray(model(tile.astype(np.float32), training=False))
     return np.rint(255 * values[0, :height, :width]).astype(np.uint8)

@@ -23,12 +23,13 @@ from tqdm import tqdm
 
 from nucleiseg import images
 from nucleiseg.model import PERCENTILES
-from training import batches, data, export, integers, train, unet, weights
+from training import batches, data, export, integers, losses, sampling, train, weights
 from training.augment import Settings
 from training.data import Sample
 from training.integers import IntegerNetwork
 from training.predict import DECODING, SCALING
 from training.teacher import Teacher
+from training.topology import STRIDE, Topology
 
 CALIBRATION_CROPS = 64
 CALIBRATION_SIZE = 256
@@ -85,14 +86,15 @@ def main(arguments: list[str] | None = None) -> None:
         integers.calibrate(network, calibration_crops(training))
     else:
         integers.restore(network, onnx.load(options.start))
-    chances = train.sampling(training, train.dataset_weights(folders))
+    chances = sampling.chances(training, train.dataset_weights(folders))
     learn(network, training, chances, options)
     about = {
         "version": options.version,
         "licence": options.licence,
         "data": options.source or [data.dataset_name(folder.path) for folder in folders],
     }
-    save(export.to_onnx(network), weights.pack(trained), options.output, about)
+    packed = weights.pack(trained)
+    save(export.to_onnx(network), packed, network.topology, options.output, about)
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
 
 
@@ -127,7 +129,7 @@ def learn(
         target = tf.cast(maps, tf.float32) / 255.0
         with tf.GradientTape() as tape:
             objective = tf.reduce_sum(
-                train.loss(network(tf.cast(image, tf.float32)), target, EMPHASIS)
+                losses.of_maps(network(tf.cast(image, tf.float32)), target, EMPHASIS)
             )
         gradients = tape.gradient(objective, learned)
         optimizer.apply_gradients(zip(gradients, learned, strict=True))
@@ -153,7 +155,7 @@ def learn(
 def calibration_crops(samples: list[Sample], seed: int = 0) -> NDArray[np.uint8]:
     """Cut unchanged crops, modalities in the shares of training."""
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(samples), CALIBRATION_CROPS, p=train.sampling(samples))
+    chosen = rng.choice(len(samples), CALIBRATION_CROPS, p=sampling.chances(samples))
     return np.stack([_cut(samples[index].image, rng) for index in chosen])
 
 
@@ -168,6 +170,7 @@ def _cut(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
 def save(
     proto: onnx.ModelProto,
     packed_weights: bytes,
+    topology: Topology,
     path: Path,
     about: dict[str, Any],
 ) -> None:
@@ -182,8 +185,8 @@ def save(
             "layout": "(N, 3, h, w) RGB float32",
             "range": [0, 255],
             "percentiles": list(PERCENTILES),
-            "stride": unet.STRIDE,
-            "halo": unet.halo(),
+            "stride": STRIDE,
+            "halo": topology.halo(),
             **SCALING,
         },
         "output": {"layout": "(N, 8, h / 2, w / 2) float32", "maps": ["nucleus", "distance"]},

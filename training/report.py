@@ -64,8 +64,8 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Group:
-    """Images that share a row of a table: all, all in bright field, those of one modality or of one
-    data set."""
+    """Images that share a row of a table: all, all in bright field, those of one modality, of one
+    data set, or of one patient, organ or plate."""
 
     kind: str
     name: str
@@ -84,7 +84,8 @@ class Group:
 
 def group(samples: Sequence[Sample]) -> list[Group]:
     """Group all images, those in bright field if they are of several modalities, those of each
-    modality and, if there are several, of each data set."""
+    modality and, if there are several, of each data set; then those of each patient, organ or plate
+    that image names tell."""
     datasets = [sample.dataset for sample in samples]
     result = [Group("all", "all", tuple(range(len(samples))))]
     bright = tuple(i for i, sample in enumerate(samples) if sample.modality in groups.BRIGHT_FIELD)
@@ -97,6 +98,10 @@ def group(samples: Sequence[Sample]) -> list[Group]:
     for name in names:
         members = tuple(i for i, other in enumerate(datasets) if other == name)
         result.append(Group("data set", name, members))
+    series = [groups.named_group(sample.name) for sample in samples]
+    for name in sorted({one for one in series if one}):
+        members = tuple(i for i, other in enumerate(series) if other == name)
+        result.append(Group("series", name, members))
     return result
 
 

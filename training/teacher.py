@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.engines.openvino_library import openvino as ov
-from training import unet
+from training.topology import CELL, STRIDE
 
 SHARE = 0.5
 """Of the teacher in what is learned; the rest is the annotation."""
@@ -75,7 +75,7 @@ class Teacher:
         Parameters
         ----------
         image : ndarray, (size, size, 3) uint8
-            Before its colours are changed; the size is a multiple of `unet.STRIDE`.
+            Before its colours are changed; the size is a multiple of `topology.STRIDE`.
         diameter : float
             Median diameter of the nuclei in the crop, in pixels; nan where there are none.
         rng : Generator
@@ -87,7 +87,7 @@ class Teacher:
             Nucleus probability and centre distance, 0..1.
         """
         size = image.shape[0]
-        large = round(size * MAGNIFIED / unet.STRIDE) * unet.STRIDE
+        large = round(size * MAGNIFIED / STRIDE) * STRIDE
         second = size if diameter > LARGE else large
         turns = rng.permutation(8)[: 2 * VIEWS]
         seen = [
@@ -105,7 +105,7 @@ class Teacher:
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
         views = np.stack([_turned(image, turn) for turn in turns])
         cells = self._network(np.ascontiguousarray(views.transpose(0, 3, 1, 2), np.float32))[0]
-        maps = cells.reshape(len(turns), unet.CELL, unet.CELL, 2, size // 2, size // 2)
+        maps = cells.reshape(len(turns), CELL, CELL, 2, size // 2, size // 2)
         maps = maps.transpose(0, 4, 1, 5, 2, 3).reshape(len(turns), size, size, 2)
         back = [_turned_back(one, turn) for one, turn in zip(maps, turns, strict=True)]
         if size == own:

@@ -8,8 +8,10 @@ import hashlib
 import itertools
 import json
 import math
-from collections import Counter
-from contextlib import closing
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +21,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training import batches, data, groups, metrics, plots, predict, unet, weights
+from training import batches, data, groups, metrics, plots, predict, sampling, unet, weights
 from training.data import Sample
+from training.losses import of_maps
 from training.teacher import Teacher
-
-MODALITY_WEIGHTS = {
-    "fluorescence": 0.44,
-    "grey bright-field": 0.06,
-    "purple stain": 0.20,
-    "H&E": 0.30,
-}
-"""Share of the crops of each modality: bright-field is a sixth of the images, but half of the
-uses."""
-
-EMPHASIS = 3.0
-"""Extra weight of a pixel where the target's emphasis is full."""
+from training.topology import FAST, NETWORKS
 
 EMA_MOMENTUM = 0.999
 """Averages the weights over about the last 1,000 steps."""
 
-KEPT_SETTINGS = ("data", "steps", "batch", "rate", "seed", "precision", "teacher")
+KEPT_SETTINGS = ("network", "data", "steps", "batch", "rate", "seed", "precision", "teacher")
 """A run is resumed with the same of these, or it would be neither the old run nor a new one."""
 
 SHOWN_LOSSES = 50
@@ -63,6 +55,12 @@ def parser() -> argparse.ArgumentParser:
         help="annotated folders; weight 2 draws a data set's images twice as often, default 1",
     )
     add("--output", type=Path, required=True, metavar="RUN", help="folder of this run")
+    add(
+        "--network",
+        choices=tuple(NETWORKS),
+        default=FAST.name,
+        help="one of training/topology.py, default %(default)s",
+    )
     add("--steps", type=_count, default=24_000, help="batches to learn from, default %(default)s")
     add("--batch", type=_count, default=8, help="crops a step, default %(default)s")
     add("--rate", type=_positive, default=2e-3, help="highest learning rate, default %(default)s")
@@ -227,12 +225,13 @@ class Run:
         self.validation = validation
         keras.utils.set_random_seed(options.seed)
         keras.config.set_dtype_policy(options.precision)
-        self.model = unet.build()
+        topology = NETWORKS[options.network]
+        self.model = unet.build(topology)
         if options.start:
             _start(self.model, options.start)
         # Half precision roughens the maps: AP@0.5 of the same weights was 0.42, in int8 0.53.
         keras.config.set_dtype_policy("float32")
-        self.averaged = unet.build()
+        self.averaged = unet.build(topology)
         self.optimizer = keras.optimizers.AdamW(
             _schedule(options.rate, options.steps), weight_decay=1e-3, clipnorm=5.0
         )
@@ -258,7 +257,7 @@ class Run:
         if stored_shapes(checkpoint) != [list(weight.shape) for weight in self.average]:
             raise SystemExit(
                 f"--resume: {self.options.output} was started with another network than the one "
-                "in training/unet.py; name another --output"
+                "in training/topology.py; name another --output"
             )
         self.state.restore(checkpoint).expect_partial()
         _keep_rows(self.options.output / "history.csv", int(self.step))
@@ -268,7 +267,7 @@ class Run:
         """Train to the last step or until validation has stopped to improve."""
         options = self.options
         first, last = int(self.step), min(options.steps, options.stop_after or options.steps)
-        chances = sampling(self.training, dataset_weights(options.data))
+        chances = sampling.chances(self.training, dataset_weights(options.data))
         source = batches.endless(
             self.training,
             chances,
@@ -279,15 +278,18 @@ class Run:
         )
         losses: list[NDArray[np.float32]] = []
         bar = tqdm(total=options.steps, initial=first, unit="step", mininterval=5)
-        with closing(source), closing(bar):
-            while int(self.step) < last and not self._has_stalled():
+        with closing(source), closing(bar), _interruptible() as interrupted:
+            while int(self.step) < last and not self._has_stalled() and not interrupted.is_set():
                 losses.append(self.train_step(*next(source)).numpy())
                 shown = np.mean(losses[-SHOWN_LOSSES:], axis=0).sum()
                 bar.set_postfix_str(f"loss {shown:.3f}", refresh=False)
                 bar.update()
-                if int(self.step) % options.validate_every == 0 or int(self.step) == last:
+                due = int(self.step) % options.validate_every == 0 or int(self.step) == last
+                if due or interrupted.is_set():
                     self._validate(np.mean(losses, axis=0))
                     losses.clear()
+        if interrupted.is_set() and int(self.step) < last:
+            print(f"interrupted and saved at step {int(self.step)}; go on with --resume")
         if self._has_stalled():
             print(f"stopped: no better AP@0.5 in the last {int(self.stale)} validations")
         print(f"best AP@0.5 {float(self.best):.3f}: {options.output / 'best.weights.h5'}")
@@ -301,7 +303,7 @@ class Run:
         target = tf.cast(maps, tf.float32) / 255.0
         with tf.GradientTape() as tape:
             predicted = self.model(tf.cast(image, tf.float32), training=True)
-            losses = loss(predicted, target)
+            losses = of_maps(predicted, target)
             objective = tf.add_n(tf.unstack(losses))
         gradients = tape.gradient(objective, self.model.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
@@ -337,12 +339,29 @@ class Run:
         tqdm.write(json.dumps(row))
 
 
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or request to end into an event; the second ends the process."""
+    asked = threading.Event()
+
+    def ask(number: int, _: object) -> None:
+        asked.set()
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _start(model: keras.Model, path: Path) -> None:
     try:
         weights.fill(model, path)
     except (ValueError, KeyError, OSError) as error:
         raise SystemExit(
-            f"--start: {path} does not hold weights of the network in training/unet.py"
+            f"--start: {path} does not hold weights of --network {model.name}"
         ) from error
 
 
@@ -378,71 +397,6 @@ def _columns(scores: list[metrics.Score], samples: list[Sample]) -> dict[str, fl
             row[f"dice {kind}"] = round(one.mean_dice, 5)
             row[f"ap50 {kind}"] = round(float(one.ap[0]), 5)
     return row
-
-
-def loss(predicted: tf.Tensor, target: tf.Tensor, extra: float = EMPHASIS) -> tf.Tensor:
-    """Give the losses of the two maps.
-
-    Parameters
-    ----------
-    predicted : Tensor, (N, h, w, 2) float32
-    target : Tensor, (N, h, w, 3) float32
-        Nucleus, distance and emphasis, 0..1.
-    extra : float
-        Extra weight of a pixel where the emphasis is full.
-
-    Returns
-    -------
-    Tensor, (2,) float32
-        Cross-entropy and Dice of the nucleus map; cross-entropy of the distance map, less its
-        smallest possible value, so that it is zero for a perfect map.
-    """
-    predicted = tf.clip_by_value(predicted, 1e-6, 1 - 1e-6)
-    nucleus, distance, emphasis = (target[..., i] for i in range(3))
-    weight = 1 + extra * emphasis
-    entropy = weight * _cross_entropy(nucleus, predicted[..., 0])
-    both = tf.reduce_sum(nucleus * predicted[..., 0])
-    dice = 1 - (2 * both + 1) / (tf.reduce_sum(nucleus) + tf.reduce_sum(predicted[..., 0]) + 1)
-    clipped = tf.clip_by_value(distance, 1e-6, 1 - 1e-6)
-    excess = _cross_entropy(distance, predicted[..., 1]) - _cross_entropy(distance, clipped)
-    return tf.stack([tf.reduce_mean(entropy) + 0.5 * dice, 2 * tf.reduce_mean(weight * excess)])
-
-
-def _cross_entropy(target: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-    return -(target * tf.math.log(predicted) + (1 - target) * tf.math.log(1 - predicted))
-
-
-def sampling(samples: list[Sample], weights: dict[str, float] | None = None) -> NDArray[np.float64]:
-    """Give each image's chance of being drawn.
-
-    Modalities get their share of `MODALITY_WEIGHTS`; within one, a group counts by the square root
-    of its pixels, so that large series do not drown small ones, and an image of the group by its
-    pixels. Then each chance is multiplied by its
-    data set's weight, and all are divided by their sum: between two images of different data sets
-    the ratio of chances changes by the ratio of weights, whatever their modalities, so a modality
-    that is mostly of a heavy data set gets a larger share.
-
-    Parameters
-    ----------
-    samples : list of Sample
-    weights : dict, optional
-        By `Sample.dataset`; 1 for those that are not named.
-
-    Returns
-    -------
-    ndarray, (len(samples),) float64
-        Their sum is 1.
-    """
-    pixels: Counter[str] = Counter()
-    for sample in samples:
-        pixels[sample.group] += sample.labels.size
-    raw = np.array([sample.labels.size * pixels[sample.group] ** -0.5 for sample in samples])
-    kinds = np.array([sample.modality for sample in samples])
-    for kind, weight in MODALITY_WEIGHTS.items():
-        if (kinds == kind).any():
-            raw[kinds == kind] *= weight / raw[kinds == kind].sum()
-    raw *= [(weights or {}).get(sample.dataset, 1.0) for sample in samples]
-    return raw / raw.sum()
 
 
 def _append(path: Path, row: dict[str, float]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from training import unet
+from training.topology import NETWORKS
 
 SHIPPED = Path(__file__).parent / "weights" / "nuclei.npz"
 """The float weights that the shipped int8 model was made from."""
@@ -26,11 +28,26 @@ def pack(model: keras.Model) -> bytes:
 
 
 def load(path: Path, size: int | None = None) -> keras.Model:
-    """Build the U-Net in float32 with the weights of a file that `fill` takes."""
+    """Build the network in float32 that fits the weights of a file that `fill` takes.
+
+    Raises
+    ------
+    KeyError, ValueError
+        They fit none of `topology.NETWORKS`.
+    """
     keras.config.set_dtype_policy("float32")
-    model = unet.build(size=size)
-    fill(model, path)
-    return model
+    reasons = []
+    for topology in NETWORKS.values():
+        model = unet.build(topology, size)
+        try:
+            with warnings.catch_warnings():  # Keras warns of each layer before it fails
+                warnings.simplefilter("ignore", UserWarning)
+                fill(model, path)
+        except (KeyError, ValueError) as error:
+            reasons.append(error)
+        else:
+            return model
+    raise reasons[-1]
 
 
 def fill(model: keras.Model, path: Path) -> None:

@@ -23,12 +23,13 @@ level : str, optional
     One of ``convolution_levels()``; the best when empty.
 )";
 
-constexpr const char* kStem = R"(The image's 3 x 3 convolution at stride 2, then ReLU.
+constexpr const char* kStem = R"(The image's convolution at stride 2, then ReLU.
 
 Parameters
 ----------
 kernel : numpy.ndarray
-    (outputs, 3, 3, 3) int8, as ONNX has it.
+    (outputs, 3, 3, 3) int8, as ONNX has it, padded by one pixel at the end; or (outputs, 3, 6, 6),
+    padded by two on each side.
 factors, offsets : numpy.ndarray
     (outputs,) float32: a sum's level is ``round(sum * factor + offset)``, from 0 to 127.
 )";
@@ -90,8 +91,7 @@ ValueError
     If the shape is another.
 )";
 
-cpu::Kernel kernel_argument(const py::array& kernel, bool transposed) {
-  const py::ssize_t side = transposed ? 2 : 3;
+cpu::Kernel kernel_argument(const py::array& kernel, bool transposed, int side) {
   const bool fits = kernel.ndim() == 4 && kernel.shape(2) == side && kernel.shape(3) == side;
   if (!fits || !is_dense_from(kernel, 0)) {
     fail_value(
@@ -99,7 +99,13 @@ cpu::Kernel kernel_argument(const py::array& kernel, bool transposed) {
         "is C-contiguous and ends with " + std::to_string(side) + " x " + std::to_string(side));
   }
   return {static_cast<const int8_t*>(kernel.data()), kernel.shape(transposed ? 0 : 1),
-          kernel.shape(transposed ? 1 : 0)};
+          kernel.shape(transposed ? 1 : 0), side};
+}
+
+// 6 x 6 if it is that, or else 3 x 3.
+cpu::Kernel stem_argument(const py::array& kernel) {
+  const bool large = kernel.ndim() == 4 && kernel.shape(3) == 6;
+  return kernel_argument(kernel, false, large ? 6 : 3);
 }
 
 cpu::Rounding rounding_argument(const py::object& factors, const py::object& offsets) {
@@ -127,7 +133,7 @@ int convolution(cpu::Network& network, const py::sequence& sources, const py::se
   std::vector<cpu::Kernel> views;
   for (const py::object kernel : kernels) {  // which a sequence may make anew
     arrays.push_back(array_argument(kernel, "kernel", "int8"));
-    views.push_back(kernel_argument(arrays.back(), false));
+    views.push_back(kernel_argument(arrays.back(), false, 3));
   }
   return network.convolution(tensors_argument(sources), views, rounding_argument(factors, offsets));
 }
@@ -168,7 +174,7 @@ void register_network(py::module_& module) {
           "stem",
           [](Network& network, const py::object& kernel, Floats factors, Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.stem(kernel_argument(array, false), rounding_argument(factors, offsets));
+            return network.stem(stem_argument(array), rounding_argument(factors, offsets));
           },
           py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kStem)
       .def("convolution", convolution, py::arg("sources"), py::arg("kernels"), py::arg("factors"),
@@ -178,7 +184,7 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            return network.grow(source, kernel_argument(array, true),
+            return network.grow(source, kernel_argument(array, true, 2),
                                 rounding_argument(factors, offsets));
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kGrow)
@@ -188,7 +194,7 @@ void register_network(py::module_& module) {
           [](Network& network, int source, const py::object& kernel, Floats factors,
              Floats offsets) {
             const py::array array = int8_argument(kernel);
-            network.cells(source, kernel_argument(array, false),
+            network.cells(source, kernel_argument(array, false, 3),
                           rounding_argument(factors, offsets));
           },
           py::arg("source"), py::arg("kernel"), py::arg("factors"), py::arg("offsets"), kCells)

@@ -24,7 +24,7 @@ constexpr int kMostInputs = 512;      // channels of two sources
 constexpr int kMostLevels = 1 << 30;  // that a sum may be, before it is cut to its range
 
 // Pixel strides that the inner loop is compiled for, in channels.
-constexpr int64_t kWidths[] = {16, 32, 64, 128, 256};
+constexpr int64_t kWidths[] = {16, 32, 64, 96, 128, 160, 256};
 
 void check(bool good, const std::string& message) {
   if (!good) throw std::invalid_argument(message);
@@ -33,7 +33,7 @@ void check(bool good, const std::string& message) {
 void check_width(const Kernel& kernel) {
   check(std::find(std::begin(kWidths), std::end(kWidths), kernel.outputs) != std::end(kWidths),
         "kernel: got " + std::to_string(kernel.outputs) +
-            " output channels; accepted are 16, 32, 64, 128 and 256");
+            " output channels; accepted are 16, 32, 64, 96, 128, 160 and 256");
 }
 
 void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding) {
@@ -53,7 +53,8 @@ void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding
 }
 
 int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int row, int column) {
-  return kernel.weights[((output * kernel.inputs + input) * kSide + row) * kSide + column];
+  return kernel
+      .weights[((output * kernel.inputs + input) * kernel.side + row) * kernel.side + column];
 }
 
 const Convolution* find(const std::string& level) {
@@ -104,10 +105,11 @@ int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   check_width(kernel);
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::stem;
-  // Its pixels are two of the image's apart, and see the nine bytes of three as one column.
+  // Its pixels are two of the image's apart, and see the bytes of a row's three or six as one
+  // column.
   layer->column_stride = 2 * kernels::kImageChannels;
-  layer->pack(kSide, 1, kSide * kernels::kImageChannels, static_cast<int>(kernel.outputs),
-              [&](int row, int, int byte, int output) {
+  layer->pack(kernel.side, 1, kernel.side * kernels::kImageChannels,
+              static_cast<int>(kernel.outputs), [&](int row, int, int byte, int output) {
                 return weight_of(kernel, output, byte % kernels::kImageChannels, row,
                                  byte / kernels::kImageChannels);
               });

@@ -23,11 +23,13 @@ struct Rounding {
   std::vector<float> offsets;
 };
 
-// Weights as ONNX has them: (out, in, 3, 3) of a convolution, (in, out, 2, 2) of a transposed one.
+// Weights as ONNX has them: (out, in, side, side) of a convolution, (in, out, 2, 2) of a transposed
+// one.
 struct Kernel {
   const int8_t* weights;
   int64_t inputs;
   int64_t outputs;
+  int side = 3;
 };
 
 class Network {
@@ -38,7 +40,8 @@ class Network {
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
-  // The image's first layer, 3 x 3 at stride 2, padded at the end alone; then ReLU.
+  // The image's first layer at stride 2; then ReLU. 3 x 3 is padded at the end alone, 6 x 6 by two
+  // pixels on each side.
   int stem(const Kernel& kernel, const Rounding& rounding);
   // The sum of 3 x 3 convolutions, one of each source, with padding; then ReLU.
   int convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,

@@ -200,20 +200,16 @@ void Network::Pass::work(const Layer& layer, int64_t row, int part, int count) c
 
 void Network::Pass::stem(const Layer& layer, int64_t row) const {
   const Place& target = place(layer.target);
-  const int64_t row_bytes = space_.width * kernels::kImageChannels;
+  const int before = (layer.segments - 2) / 2;  // pixels that the image is padded by
   RowOfPixels work = layer.row(0, layer.blocks);
   work.out_stride = layer.blocks * kLanes;
   for (int64_t first = 0; first < target.width; first += kStemPixels) {
-    // The image has no border, so its rows are copied, with zeros beyond the end.
-    uint8_t copies[kRows][kStemPixels * 2 * kernels::kImageChannels + kSlack];
-    const uint8_t* segments[kRows];
-    const int64_t begin = first * layer.column_stride;
-    for (int i = 0; i < kRows; ++i) {
-      const int64_t source = 2 * row + i;
-      const int64_t there = source < space_.height ? row_bytes - begin : 0;
-      const auto size = std::min(static_cast<int64_t>(sizeof(copies[i])), there);
-      std::memcpy(copies[i], image_ + source * row_bytes + begin, static_cast<size_t>(size));
-      std::memset(copies[i] + size, 0, sizeof(copies[i]) - static_cast<size_t>(size));
+    // The image has no border, so its rows are copied, with zeros around them.
+    uint8_t copies[kMostSegments][kStemPixels * 2 * kernels::kImageChannels + kSlack];
+    const uint8_t* segments[kMostSegments];
+    const int64_t begin = first * layer.column_stride - before * kernels::kImageChannels;
+    for (int i = 0; i < layer.segments; ++i) {
+      copy_of_row(2 * row + i - before, begin, copies[i], sizeof(copies[i]));
       segments[i] = copies[i];
     }
     work.segments = segments;
@@ -221,6 +217,17 @@ void Network::Pass::stem(const Layer& layer, int64_t row) const {
     work.out = pixels(layer.target, row) + first * work.out_stride;
     network_.convolution_->convolve(work);
   }
+}
+
+// Bytes of an image row from `begin` on, which may be before it; zeros where there is no image.
+void Network::Pass::copy_of_row(int64_t row, int64_t begin, uint8_t* copy, size_t size) const {
+  std::memset(copy, 0, size);
+  if (row < 0 || row >= space_.height) return;
+  const int64_t row_bytes = space_.width * kernels::kImageChannels;
+  const int64_t from = std::max<int64_t>(begin, 0);
+  const int64_t to = std::min(begin + static_cast<int64_t>(size), row_bytes);
+  std::memcpy(copy + (from - begin), image_ + row * row_bytes + from,
+              static_cast<size_t>(to - from));
 }
 
 void Network::Pass::convolution(const Layer& layer, int64_t row, int first, int blocks) const {

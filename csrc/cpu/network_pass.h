@@ -44,6 +44,7 @@ class Network::Pass {
   int parts(const Layer& layer, int threads) const;
   void work(const Layer& layer, int64_t row, int part, int count) const;
   void stem(const Layer& layer, int64_t row) const;
+  void copy_of_row(int64_t row, int64_t begin, uint8_t* copy, size_t size) const;
   void convolution(const Layer& layer, int64_t row, int first, int blocks) const;
   void grow(const Layer& layer, int64_t row) const;
   void pool(const Layer& layer, int64_t row) const;

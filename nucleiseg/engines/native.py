@@ -16,6 +16,9 @@ from nucleiseg.model import Model, ModelError
 LOGIT_STEPS = 128
 """Steps of a unit to which logits are rounded: ``kLogitSteps`` in csrc/kernels/network.h."""
 
+STEM_PADS = {3: [0, 0, 1, 1], 6: [2, 2, 2, 2]}
+"""Of the image's convolution, by its side: rows and columns of zeros before, then after."""
+
 LARGE = 1024 * 1024
 """Pixels above which a tile is large. Its threads hardly wait for each other, and as it takes much
 memory (about 16 bytes a pixel) there is only one at a time."""
@@ -184,8 +187,9 @@ class _Builder:
         return rounded is not None and rounded.inputs[0] in self.graph.inputs
 
     def _stem(self, node: Node, value: float) -> int:
-        self._expect(node, [2, 2], [0, 0, 1, 1])
         kernel, steps = self._kernel(node)
+        pads = STEM_PADS[6 if kernel.shape[2:] == (6, 6) else 3]
+        self._expect(node, [2, 2], pads)
         image = self._made(node.inputs[0], "DequantizeLinear")
         rounded = self._made(image.inputs[0], "QuantizeLinear")
         scale = self._levels(rounded, image, np.uint8)

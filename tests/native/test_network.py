@@ -31,10 +31,13 @@ def levels(sums: np.ndarray, factors: np.ndarray, offsets: np.ndarray, low: int)
 
 
 def convolved(image: np.ndarray, weights: np.ndarray, stride: int = 1) -> np.ndarray:
-    """(h, w, inputs) by (outputs, inputs, 3, 3); at stride 2 padded at the end alone."""
-    before = 0 if stride == 2 else 1
-    padded = np.pad(image.astype(np.int64), ((before, 1), (before, 1), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
+    """(h, w, inputs) by (outputs, inputs, side, side), padded to the sides over the stride; where
+    that is an odd number of pixels, by one more at the end."""
+    side = weights.shape[2]
+    missing = side - stride
+    pads = (missing // 2, missing - missing // 2)
+    padded = np.pad(image.astype(np.int64), (pads, pads, (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (0, 1))
     return np.einsum("hwirc,oirc->hwo", windows[::stride, ::stride], weights.astype(np.int64))
 
 
@@ -52,11 +55,13 @@ def pooled(image: np.ndarray) -> np.ndarray:
 class Pair:
     """The same small U-Net twice: as the kernels have it, and as NumPy computes it."""
 
-    def __init__(self, rng: np.random.Generator, level: str, widths: tuple[int, int, int]) -> None:
+    def __init__(
+        self, rng: np.random.Generator, level: str, widths: tuple[int, int, int], side: int = 3
+    ) -> None:
         first, second, third = widths
         self.native = cpu.Network(level)
         self.steps: list[Callable[[dict[int, np.ndarray]], np.ndarray]] = []
-        weights, rule = kernel(rng, first, 3, 3, 3), rounding(rng, first, 3)
+        weights, rule = kernel(rng, first, 3, side, side), rounding(rng, first, 3)
         stem = self.native.stem(weights, *rule)
         self.steps.append(self._with(weights, rule, lambda t, w: convolved(t[-1], w, 2)))
         skip = self._convolution(rng, [stem], first, first)
@@ -113,10 +118,19 @@ def network_level(request):
     return request.param
 
 
-@pytest.mark.parametrize("widths", [(16, 32, 64), (32, 16, 16), (64, 128, 32), (16, 256, 16)])
+@pytest.mark.parametrize(
+    "widths", [(16, 32, 64), (32, 16, 16), (64, 128, 32), (16, 256, 16), (32, 96, 160)]
+)
 @pytest.mark.parametrize("shape", [(8, 8), (16, 24), (8, 72), (40, 8)])
 def test_every_layer_is_what_numpy_computes(rng, network_level, widths, shape):
     pair = Pair(rng, network_level, widths)
+    tile = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(pair.native.run(tile[None])[0], pair.expected(tile))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (16, 24), (40, 8), (8, 1032), (8, 1024)])
+def test_a_first_layer_of_six_by_six_is_what_numpy_computes(rng, network_level, shape):
+    pair = Pair(rng, network_level, (32, 16, 16), side=6)
     tile = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     np.testing.assert_array_equal(pair.native.run(tile[None])[0], pair.expected(tile))
 
@@ -172,6 +186,10 @@ def test_layers_that_do_not_fit_are_refused(rng):
         network.pool(7)
     with pytest.raises(ValueError, match="kernel: has 32 input channels, its source has 16"):
         network.convolution([stem], [kernel(rng, 16, 32, 3, 3)], *rounding(rng, 16, 32))
+    with pytest.raises(ValueError, match="ends with 3 x 3"):
+        network.stem(kernel(rng, 16, 3, 5, 5), *rounding(rng, 16, 3))
+    with pytest.raises(ValueError, match="ends with 6 x 6"):
+        network.stem(kernel(rng, 16, 3, 3, 6), *rounding(rng, 16, 3))
     one = kernel(rng, 16, 16, 3, 3)
     for sources, kernels in (([], []), ([stem], [one, one]), ([stem] * 3, [one] * 3)):
         with pytest.raises(

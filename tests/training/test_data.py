@@ -120,6 +120,45 @@ def test_patients_are_groups():
     assert found == ["tnbc/01", "tnbc/01", "tnbc/02"]
 
 
+def test_names_tell_organs_plates_and_kinds_of_samples():
+    names = ["nuinsseg/human_liver_7", "nuinsseg/human_liver_12", "nuinsseg/mouse_muscle_tibia_1"]
+    names += ["aitslab/MFGTMPcx7_170702090001_A20f02d0", "aitslab/MFGTMPcx7_170731090001_I12f05d0"]
+    names += ["kromp/Neuroblastoma_1", "kromp/normal_1"]
+    pictures = [np.full((8, 8), 20, np.uint8)] * len(names)
+    found = groups.look_alike_groups(names, pictures, ["fluorescence"] * len(names))
+    assert found == [
+        "nuinsseg/human_liver",
+        "nuinsseg/human_liver",
+        "nuinsseg/mouse_muscle_tibia",
+        "aitslab/MFGTMPcx7_170702090001",
+        "aitslab/MFGTMPcx7_170731090001",
+        "kromp/Neuroblastoma fluorescence/1",
+        "kromp/normal fluorescence/1",
+    ]
+
+
+def test_a_slide_that_came_out_purple_is_of_the_kind_of_its_series():
+    pink, violet = (
+        np.full((8, 8, 3), colour, np.uint8) for colour in ((230, 180, 190), (150, 140, 190))
+    )
+    names = [f"nuinsseg/human_liver_{number}" for number in range(3)]
+    assert groups.modalities(names, [pink, violet, pink]) == ["H&E"] * 3
+    assert groups.modalities(["other/a", "other/b"], [pink, violet]) == ["H&E", "purple stain"]
+
+
+def test_organs_plates_and_patients_that_are_held_out_are_named():
+    names = [f"{dataset}/{name}" for dataset, out in groups.HELD_OUT.items() for name in out]
+    others = ["tnbc/01", "nuinsseg/human_liver", "aitslab/MFGTMPcx7_170702090001"]
+    assert groups.split(names + others).tolist() == [True] * len(names) + [False] * len(others)
+
+
+def test_what_is_held_out_of_one_data_set_does_not_depend_on_the_others():
+    one, other = ([f"{name} kind/{n}" for n in range(40)] for name in ("one", "two"))
+    alone, both = groups.split(one), groups.split(other + one)
+    assert alone.any()
+    np.testing.assert_array_equal(both[len(other) :], alone)
+
+
 UNCHANGED = augment.Settings(
     restyle=0,
     stain=0,
@@ -128,6 +167,9 @@ UNCHANGED = augment.Settings(
     lighting=0,
     shading=0,
     invert=0,
+    brown=0,
+    greyed=0,
+    crowd=0,
     coarse=0,
     blur=0,
     noise=0,
@@ -166,6 +208,9 @@ def test_every_change_of_appearance_leaves_a_picture(samples):
         stain=1,
         swap_channels=1,
         tint=1,
+        brown=0.5,
+        greyed=0.5,
+        crowd=0.5,
         blank=0,
     )
     rng = np.random.default_rng(0)

@@ -187,7 +187,7 @@ def test_weights_of_another_network_are_refused(folders, tmp_path, suffix):
     path = tmp_path / f"other{suffix}"
     with path.open("wb") as file:
         np.savez(file, something=np.zeros(3))
-    with pytest.raises(SystemExit, match="does not hold weights of the network in training/unet"):
+    with pytest.raises(SystemExit, match="does not hold weights of a network in training/top"):
         evaluate.main(["--data", str(folders[0]), "--all", "--weights", str(path)])
 
 
@@ -264,6 +264,21 @@ def test_groups_are_all_then_modalities_then_data_sets():
         ("modality", "H&E", (0,)),
         ("data set", "a", (1,)),
         ("data set", "b", (0, 2)),
+    ]
+
+
+def test_patients_organs_and_plates_have_rows_of_their_own():
+    names = [
+        "nuinsseg/human_lung_1",
+        "tnbc/06_1",
+        "nuinsseg/mouse_liver_1",
+        "nuinsseg/human_lung_2",
+    ]
+    series = [one for one in report.group([sample(name) for name in names]) if one.kind == "series"]
+    assert [(one.name, one.members) for one in series] == [
+        ("nuinsseg/human_lung", (0, 3)),
+        ("nuinsseg/mouse_liver", (2,)),
+        ("tnbc/06", (1,)),
     ]
 
 

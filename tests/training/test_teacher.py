@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nucleiseg import Model
-from training import augment, batches, data, teacher, train
+from training import augment, batches, data, sampling, teacher, train
 from training.teacher import Teacher
 
 TURNS = np.arange(8)
@@ -85,7 +85,7 @@ def test_batches_with_a_teacher_show_the_same_crops_and_do_not_depend_on_where_o
     shipped, request
 ):
     samples = data.load([request.path.parents[1] / "data"])
-    chances = train.sampling(samples)
+    chances = sampling.chances(samples)
 
     def batch(first, count, taught):
         source = batches.endless(samples, chances, 2, 0, first, teacher=taught)

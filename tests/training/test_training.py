@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,16 @@ import onnxruntime
 import pytest
 
 from nucleiseg import Model, Segmenter, images
-from training import export, integers, metrics, predict, quantize, train, unet, weights
+from training import export, integers, metrics, predict, quantize, sampling, train, unet, weights
 from training.data import Sample
 from training.integers import IntegerNetwork
+from training.topology import ACCURATE, FAST, NETWORKS, STRIDE, Topology
 
 numpy = unet.keras.ops.convert_to_numpy
 
 DATA = Path(__file__).parents[1] / "data"
 STEPS = 360
+TINY = Topology("tiny", widths=(8, 16), down=(1, 1), up=(1,), stem=3)
 PLAIN_OPERATORS = {"Conv", "Relu", "ConvTranspose", "MaxPool", "Add", "Sigmoid"}
 
 
@@ -98,6 +101,29 @@ def test_a_run_stops_after_validations_without_gain_and_stays_stopped(
     assert [int(row["step"]) for row in history(tmp_path)] == list(range(1, 10))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_end_saves_first_and_is_resumed(
+    number, without_learning, monkeypatch, tmp_path, capsys
+):
+    count = train.Run.train_step
+
+    def interrupted(run, image, maps):
+        losses = count(run, image, maps)
+        if run.step == 2:
+            signal.raise_signal(number)
+        return losses
+
+    monkeypatch.setattr(train.Run, "train_step", interrupted)
+    before = signal.getsignal(number)
+    arguments = ["--data", str(DATA), "--output", str(tmp_path), "--batch", "1", "--steps", "6"]
+    arguments += ["--validate-every", "3"]
+    train.main(arguments)
+    assert "interrupted and saved at step 2" in capsys.readouterr().out
+    train.main([*arguments, "--resume"])
+    assert [row["step"] for row in history(tmp_path)] == ["2", "3", "6"]
+    assert signal.getsignal(number) == before
+
+
 def test_a_run_may_begin_with_the_weights_of_another(without_learning, run, tmp_path):
     start = run / "best.weights.h5"
     arguments = ["--data", str(DATA), "--output", str(tmp_path), "--batch", "1", "--steps", "1"]
@@ -109,8 +135,8 @@ def test_a_run_may_begin_with_the_weights_of_another(without_learning, run, tmp_
 
 def test_weights_that_do_not_fit_are_no_start(tmp_path):
     other = tmp_path / "other.weights.h5"
-    unet.build((8, 16)).save_weights(other)
-    with pytest.raises(SystemExit, match=r"--start: .* does not hold weights of the network"):
+    unet.build(TINY).save_weights(other)
+    with pytest.raises(SystemExit, match=r"--start: .* does not hold weights of --network nuclei-"):
         train.main(["--data", str(DATA), "--output", str(tmp_path / "run"), f"--start={other}"])
 
 
@@ -152,8 +178,8 @@ def test_a_run_is_not_resumed_with_other_images(run, tmp_path):
 
 def test_a_run_is_not_resumed_with_another_network(run, monkeypatch):
     build = unet.build
-    monkeypatch.setattr(unet, "build", lambda: build((8, 16)))
-    with pytest.raises(SystemExit, match=r"another network than the one in training/unet\.py"):
+    monkeypatch.setattr(unet, "build", lambda _: build(TINY))
+    with pytest.raises(SystemExit, match=r"another network than the one in training/topology\.py"):
         resume(run)
 
 
@@ -211,7 +237,7 @@ def test_a_weight_multiplies_the_chances_of_its_data_sets_images():
     samples = [stub(f"plates/{i}", "fluorescence", f"plates/{i % 3}") for i in range(12)]
     samples += [stub(f"slides/{i}", "H&E", f"slides/{i}") for i in range(4)]
     samples += [stub(f"clinic/{i}", "H&E", "clinic/1") for i in range(4)]
-    plain, weighted = train.sampling(samples), train.sampling(samples, {"slides": 3.0})
+    plain, weighted = sampling.chances(samples), sampling.chances(samples, {"slides": 3.0})
     assert plain.sum() == pytest.approx(1)
     assert weighted.sum() == pytest.approx(1)
     names = np.array([sample.dataset for sample in samples])
@@ -222,24 +248,38 @@ def test_a_weight_multiplies_the_chances_of_its_data_sets_images():
     assert ratio["slides"] / ratio["plates"] == pytest.approx(3)
     assert ratio["clinic"] == pytest.approx(ratio["plates"])
     # Without weights, modalities have their shares, whatever the data sets.
-    h_and_e = train.MODALITY_WEIGHTS["H&E"] / (
-        train.MODALITY_WEIGHTS["H&E"] + train.MODALITY_WEIGHTS["fluorescence"]
+    h_and_e = sampling.MODALITY_WEIGHTS["H&E"] / (
+        sampling.MODALITY_WEIGHTS["H&E"] + sampling.MODALITY_WEIGHTS["fluorescence"]
     )
     assert plain[names != "plates"].sum() == pytest.approx(h_and_e)
-    # Four images of one group count as much as two groups of one image each.
-    assert shares["clinic"][0] == pytest.approx(shares["slides"][0] / 2)
+    # Four images of one group count as much as two groups of one image each, and a data set by the
+    # square root of its groups.
+    assert shares["clinic"][0] == pytest.approx(shares["slides"][0] / np.sqrt(2))
 
 
 def test_an_image_counts_by_its_pixels_and_a_group_by_their_square_root():
     samples = [stub(f"a/{i}", "H&E", "one of 4 pixels") for i in range(4)]
-    samples += [stub(f"b/{n}", "H&E", "one of 16 pixels", pixels=n) for n in (7, 9)]
+    samples += [stub(f"a/{n}", "H&E", "one of 16 pixels", pixels=n) for n in (7, 9)]
     expected = [2 / 4] * 4 + [4 * 7 / 16, 4 * 9 / 16]
-    np.testing.assert_allclose(train.sampling(samples), np.array(expected) / (2 + 4))
+    np.testing.assert_allclose(sampling.chances(samples), np.array(expected) / (2 + 4))
+
+
+def test_a_data_set_counts_by_the_square_root_of_its_groups():
+    samples = [stub(f"many/{i}", "H&E", f"many/{i}") for i in range(9)]
+    samples += [stub(f"few/{i}", "H&E", f"few/{i}") for i in range(4)]
+    chances = sampling.chances(samples)
+    assert chances[:9].sum() == pytest.approx(3 / 5)
+
+
+def test_images_that_are_annotated_in_part_are_drawn_less_often():
+    organs = ("nuinsseg/human_brain", "nuinsseg/human_liver")
+    partly, whole = sampling.chances([stub(f"{organ}_1", "H&E", organ) for organ in organs])
+    assert partly / whole == pytest.approx(sampling.PARTLY)
 
 
 def test_equal_weights_are_no_weights():
     samples = [stub(f"{name}/{i}", "H&E", f"{name}/{i}") for name in "ab" for i in range(3)]
-    np.testing.assert_allclose(train.sampling(samples, {"a": 5.0, "b": 5.0}), [1 / 6] * 6)
+    np.testing.assert_allclose(sampling.chances(samples, {"a": 5.0, "b": 5.0}), [1 / 6] * 6)
 
 
 def test_a_trained_file_finds_nuclei_through_the_package(model):
@@ -281,9 +321,8 @@ def test_the_int8_file_quantises_every_convolution_with_explicit_nodes(model):
     graph = onnx.load(model).graph
     producers = {output: node for node in graph.node for output in node.output}
     convolutions = [node for node in graph.node if "Conv" in node.op_type]
-    levels = len(unet.WIDTHS)
     # The stem, those on the way down, three for each level on the way up, and the last.
-    assert len(convolutions) == 1 + sum(unet.DOWN) + 3 * (levels - 1) + 1
+    assert len(convolutions) == 1 + sum(FAST.down) + 3 * len(FAST.up) + 1
 
     def is_dequantised(name):
         node = producers[name]
@@ -344,36 +383,37 @@ def test_packed_weights_come_back(run):
         np.testing.assert_allclose(numpy(before), numpy(after), rtol=1e-3, atol=1e-6)
 
 
-def test_the_network_costs_what_its_page_says():
-    assert unet.multiply_adds_per_pixel(unet.build(size=64)) < 15_000
+@pytest.mark.parametrize(("topology", "most"), [(FAST, 10_000), (ACCURATE, 60_000)])
+def test_a_network_costs_no_more_than_it_may(topology, most):
+    assert unet.multiply_adds_per_pixel(unet.build(topology, size=64)) < most
 
 
+@pytest.mark.parametrize("topology", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("axis", [1, 2])
-def test_the_halo_is_the_networks_field_of_view(axis):
-    """A change outside a cell's halo leaves its maps, one just inside the halo does not."""
-    network = unet.build()
+def test_the_halo_is_the_networks_field_of_view(topology, axis):
+    """Infinite light outside a cell's halo leaves its maps, just inside the halo it does not."""
+    network = unet.build(topology)
     rng = np.random.default_rng(0)
     for weight in network.weights:
         if "kernel" in weight.path:  # all positive: nothing cancels or dies on the way
-            weight.assign(np.abs(rng.normal(0, 0.2, weight.shape)).astype(np.float32))
-    # The maps before the sigmoid, which would flatten such large values.
+            weight.assign(np.abs(rng.normal(0, 0.01, weight.shape)).astype(np.float32))
+    # The maps before the sigmoid, which would flatten them.
     pixels = unet.keras.Model(network.input, network.get_layer("pixels").output)
-    image = np.moveaxis(rng.uniform(0, 255, (1, 640, unet.STRIDE, 3)), 1, axis).astype(np.float32)
-    cell = slice(256, 256 + unet.STRIDE)
-    near, far = cell.start - unet.halo(), cell.stop + unet.halo()
+    image = np.moveaxis(rng.uniform(0, 255, (1, 736, STRIDE, 3)), 1, axis).astype(np.float32)
+    cell = slice(352, 352 + STRIDE)
+    near, far = cell.start - topology.halo(), cell.stop + topology.halo()
 
-    def maps(*dark):
+    def maps(*bright):
         changed = image.copy()
-        for part in dark:
-            np.moveaxis(changed, axis, 1)[:, part] = 0
+        for part in bright:
+            np.moveaxis(changed, axis, 1)[:, part] = np.inf
         return np.moveaxis(numpy(pixels(changed)), axis, 1)[:, cell]
 
-    plain = maps()
-    assert plain.shape == (1, unet.STRIDE, unet.STRIDE, 2)
-    np.testing.assert_array_equal(maps(slice(None, near), slice(far, None)), plain)
+    assert maps().shape == (1, STRIDE, STRIDE, 2)
+    assert np.isfinite(maps(slice(None, near), slice(far, None))).all()
     reaches = [
-        (maps(part) != plain).any(axis=(0, 1, 2))
-        for part in (slice(near, near + unet.STRIDE), slice(far - unet.STRIDE, far))
+        (~np.isfinite(maps(part))).any(axis=(0, 1, 2))
+        for part in (slice(near, near + STRIDE), slice(far - STRIDE, far))
     ]
     # A multiple of the stride: the field of view need not fill its last step on both sides.
     assert np.any(reaches, axis=0).all()

@@ -196,8 +196,12 @@ void convolve_vnni(const RowOfPixels& row) {
       return convolve<32>(row);
     case 64:
       return convolve<64>(row);
+    case 96:
+      return convolve<96>(row);
     case 128:
       return convolve<128>(row);
+    case 160:
+      return convolve<160>(row);
     case 256:
       return convolve<256>(row);
     default:
