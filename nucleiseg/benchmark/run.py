@@ -123,7 +123,7 @@ class Run:
         for place in self._places():
             segmenter = self.segmenter(*place)
         if settings.folder is not None:
-            _check(self._files, segmenter)
+            _check(self._files, segmenter, settings.scale)
         self.report = Report.begin(self._model, self._described())
 
     def _places(self) -> Iterator[tuple[str, int | None]]:
@@ -191,10 +191,11 @@ class Run:
         images = self._inputs[name]()
         peak = Peak()
         segmenter = self.segmenter(device, threads)
-        calls = make_calls(segmenter, images, batch, output)
+        scale = self._settings.scale
+        calls = make_calls(segmenter, images, batch, output, scale)
         times = repeat(calls, self._settings.pace, self._settings.seconds)
         memory = peak.megabytes
-        singles = make_calls(segmenter, images, 1, output)
+        singles = make_calls(segmenter, images, 1, output, scale)
         parts = split.measure(segmenter, singles, self._settings.seconds / 10)
         pixels = _mean_pixels(images, batch * len(calls))
         speed = batch / float(times.seconds.mean())
@@ -224,11 +225,8 @@ class Run:
         )
 
     def segmenter(self, device: str, threads: int | None) -> Segmenter:
-        """Give a Segmenter whose calls are at the scale of the settings."""
-        segmenter = Segmenter(self._model, device=device, threads=threads)
-        # `Segmenter.map` has no scale of its own, but calls `segment`.
-        vars(segmenter)["segment"] = partial(segmenter.segment, scale=self._settings.scale)
-        return segmenter
+        """Return a Segmenter of the settings' model."""
+        return Segmenter(self._model, device=device, threads=threads)
 
     def _engine_speed(self, parts: split.Split | None) -> float | None:
         """Give 10^9 multiply-adds a second; None if the network was not seen at work."""
@@ -259,11 +257,11 @@ def _read(folder: Path) -> dict[Path, NDArray[Any]]:
     return {path: images.read(path) for path in walk.find([folder]).images}
 
 
-def _check(files: dict[Path, NDArray[Any]], segmenter: Segmenter) -> None:
+def _check(files: dict[Path, NDArray[Any]], segmenter: Segmenter, scale: Scale) -> None:
     """Find out before the work which file cannot be segmented."""
     for path, image in files.items():
         try:
-            segmenter.segment(image)
+            segmenter.segment(image, scale=scale)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -281,14 +279,22 @@ def _drawn(kind: str, height: int, width: int) -> Images:
 
 
 def make_calls(
-    segmenter: Segmenter, images: Images, batch: int, output: Literal["mask", "labels"]
+    segmenter: Segmenter,
+    images: Images,
+    batch: int,
+    output: Literal["mask", "labels"],
+    scale: Scale,
 ) -> list[Callable[[], object]]:
-    """Give one pass: the fewest calls of ``batch`` images each in which all images come."""
+    """Return one pass: the fewest calls of ``batch`` images each in which all images come."""
     if batch == 1:
-        return [partial(segmenter.segment, image, output) for image in images]
+        return [partial(segmenter.segment, image, output, scale=scale) for image in images]
     endless = itertools.cycle(images)
     chunks = [list(itertools.islice(endless, batch)) for _ in range(-(-len(images) // batch))]
-    return [lambda chunk=chunk: deque(segmenter.map(chunk, output), 0) for chunk in chunks]  # type: ignore[misc]
+
+    def call(chunk: Images) -> None:
+        deque(segmenter.map(chunk, output, scale=scale), 0)
+
+    return [partial(call, chunk) for chunk in chunks]
 
 
 def _mean_pixels(images: Images, count: int) -> float:

@@ -289,7 +289,7 @@ def test_the_network_sees_an_image_once_at_scale_1_and_again_where_auto_resizes(
         segmenter = run.segmenter("cpu", 1)
         watched = split.Split()
         segmenter._backend = split.Watched(segmenter._backend, watched)
-        for call in make_calls(segmenter, [small_nuclei], batch, "mask"):
+        for call in make_calls(segmenter, [small_nuclei], batch, "mask", scale):
             call()
         seen[scale] = watched.pixels
     assert seen[1.0] == batch * 160 * 160
