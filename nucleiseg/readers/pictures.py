@@ -110,9 +110,9 @@ def _jpeg_scan(data: bytes) -> tuple[int, int]:
         if kind == 0xFF:
             position += 1
             continue
-        if kind in _JPEG_FRAMES and position + 9 <= len(data):
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            check_size(height, width)
+        if kind in _JPEG_FRAMES and position + 10 <= len(data):
+            height, width, colours = struct.unpack_from(">HHB", data, position + 5)
+            check_size(height, width, 3 if colours > 1 else 1)
             pixels = height * width
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if kind == _JPEG_SCAN[1]:

@@ -104,7 +104,7 @@ def _check_header(header: bytes) -> None:
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(
         ">IIBBBBB", header
     )
-    check_size(height, width)
+    check_size(height, width, 3 if colour == _PALETTE else _CHANNELS.get(colour, 1) * depth // 8)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace not in _PASSES:
         raise UnacceptedError(
             f"is damaged: its header has colour type {colour}, bit depth {depth}, compression "

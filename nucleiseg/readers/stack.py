@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg import memory
+
 Image = NDArray[Any]
 Index = tuple[int | slice, ...]
 
@@ -18,6 +20,9 @@ LARGEST_PIXELS = 2**30
 
 LARGEST_BYTES = 2**33
 """Bytes that may have to be in memory for one plane: the above, of eight bytes each."""
+
+CHECKED_BYTES = 2**26
+"""From here on it is asked how much memory is free, which takes 0.1 ms."""
 
 
 class UnacceptedError(ValueError):
@@ -69,9 +74,12 @@ def check_size(height: int, width: int, bytes_a_pixel: int = 1) -> None:
 
 
 def check_bytes(size: int) -> None:
-    """Refuse what takes more memory than a plane may."""
+    """Refuse what takes more memory than a plane may, or than the machine has free."""
     if size > LARGEST_BYTES:
         raise UnacceptedError(f"needs {size:,} bytes of memory; accepted are {LARGEST_BYTES:,}")
+    there = memory.free() if size >= CHECKED_BYTES else None
+    if there is not None and size > there:
+        raise UnacceptedError(f"needs {size:,} bytes of memory, and {there:,} are free")
 
 
 def check_promise(pixels: int, size: int, most: int) -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nucleiseg import images
+from nucleiseg import images, memory
 
 COLOUR = Path(__file__).parents[1] / "data" / "images" / "hematoxylin_eosin.png"
 
@@ -178,3 +178,19 @@ def test_a_jpeg_for_printers_is_an_error(tmp_path):
     Image.new("CMYK", (32, 24)).save(tmp_path / "a.jpg")
     with pytest.raises(ValueError, match="has the colours CMYK; accepted are grey and RGB"):
         images.read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".npy"])
+def test_a_file_for_which_there_is_no_memory_is_refused_before_it_is_decoded(
+    tmp_path, monkeypatch, suffix
+):
+    image, path = np.zeros((5000, 5000, 3), np.uint8), tmp_path / f"large{suffix}"
+    if suffix == ".npy":
+        np.save(path, image)
+    else:
+        cv2.imwrite(str(path), image)
+    monkeypatch.setattr(memory, "free", lambda: 70_000_000)
+    with pytest.raises(ValueError, match=r"needs 75,000,000 bytes of memory, and 70,000,000 are"):
+        images.read(path)
+    monkeypatch.setattr(memory, "free", lambda: None)
+    assert images.read(path).shape == (5000, 5000, 3)
