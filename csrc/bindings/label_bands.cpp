@@ -1,8 +1,11 @@
 #include "cpu/label_bands.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
@@ -88,14 +91,15 @@ ValueError
     If they are negative, empty, of another shape, or cannot be written.
 )";
 
-std::vector<int64_t> kept_argument(const py::array_t<int64_t>& values, int64_t length,
-                                   const char* name) {
-  if (values.ndim() != 1 || values.size() == 0) {
-    fail_value(name, shape_text(values), "is (n,), not empty");
+std::vector<int64_t> kept_argument(const py::object& values, int64_t length, const char* name) {
+  const py::array array = array_argument(values, name, "int64");
+  if (array.ndim() != 1 || array.size() == 0 || array.size() > length) {
+    fail_value(name, shape_text(array), "is (n,), 1 to " + std::to_string(length) + " numbers");
   }
-  std::vector<int64_t> kept(static_cast<size_t>(values.size()));
-  for (py::ssize_t i = 0; i < values.size(); ++i) kept[static_cast<size_t>(i)] = values.at(i);
-  if (!std::is_sorted(kept.begin(), kept.end()) || kept.front() < 0 || kept.back() >= length) {
+  const auto dense = DenseArray<int64_t>::ensure(array);
+  const std::vector<int64_t> kept(dense.data(), dense.data() + dense.size());
+  const auto falls = std::adjacent_find(kept.begin(), kept.end(), std::greater_equal<>());
+  if (falls != kept.end() || kept.front() < 0 || kept.back() >= length) {
     fail_value(name, "numbers that are not in order or not inside",
                "are ascending ones of 0 to " + std::to_string(length - 1));
   }
@@ -104,15 +108,14 @@ std::vector<int64_t> kept_argument(const py::array_t<int64_t>& values, int64_t l
 
 class Bands {
  public:
-  Bands(int64_t height, int64_t width, const py::array_t<int64_t>& rows,
-        const py::array_t<int64_t>& columns, const kernels::LabelRule& rule)
+  Bands(int64_t height, int64_t width, std::vector<int64_t> rows, std::vector<int64_t> columns,
+        const kernels::LabelRule& rule)
       : height_(height),
         width_(width),
         labels_(py::module_::import("numpy")
                     .attr("zeros")(py::make_tuple(rows.size(), columns.size()), "int32")
                     .cast<py::array_t<int32_t>>()),
-        bands_(height, width, rule, kept_argument(rows, height, "rows"),
-               kept_argument(columns, width, "columns"), labels_.mutable_data()) {}
+        bands_(height, width, rule, std::move(rows), std::move(columns), labels_.mutable_data()) {}
 
   int64_t next() const { return bands_.next(); }
 
@@ -153,8 +156,8 @@ class Bands {
   cpu::LabelBands bands_;
 };
 
-std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::array_t<int64_t>& rows,
-                                  const py::array_t<int64_t>& columns, int nucleus_threshold,
+std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::object& rows,
+                                  const py::object& columns, int nucleus_threshold,
                                   int marker_threshold, int prominence, int64_t min_area,
                                   int min_peak) {
   constexpr int64_t kMostSide = int64_t{1} << 20;
@@ -164,15 +167,17 @@ std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::array
                "are 1 to 2**20 each, and fewer than 2**31 pixels");
   }
   return std::make_unique<Bands>(
-      height, width, rows, columns,
+      height, width, kept_argument(rows, height, "rows"), kept_argument(columns, width, "columns"),
       label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak));
 }
 
 int32_t keep_largest_pieces(const py::object& labels) {
   const py::array array = output_argument(labels, "labels", "int32");
   check_not_empty(array, "labels");
-  if (array.ndim() != 2 || !is_dense_from(array, 0)) {
-    fail_value("labels", shape_text(array), "is (H, W), C-contiguous");
+  const bool is_aligned = reinterpret_cast<uintptr_t>(array.data()) % alignof(int32_t) == 0;
+  if (array.ndim() != 2 || !is_dense_from(array, 0) || !is_aligned) {
+    fail_value("labels", shape_text(array) + (is_aligned ? "" : ", not aligned"),
+               "is (H, W), C-contiguous and aligned");
   }
   label_count(labels_view(array), 1);
   auto* ids = static_cast<int32_t*>(const_cast<void*>(array.data()));
