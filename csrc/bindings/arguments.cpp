@@ -255,7 +255,7 @@ std::vector<float> floats_argument(py::handle value, const char* name) {
   const py::array array = array_argument(value, name, "float32");
   if (array.ndim() != 1) fail_value(name, shape_text(array), "is (n,)");
   check_memory(array, name);
-  const auto dense = DenseArray<float>::ensure(array);
+  const auto dense = dense_array<float>(array);
   if (!dense) throw py::error_already_set();
   return {dense.data(), dense.data() + dense.size()};
 }
@@ -279,7 +279,7 @@ std::vector<int64_t> integer_table(py::handle value, const char* name, py::ssize
     fail_value(name, shape_text(array), "is (N, " + std::to_string(columns) + ")");
   }
   check_memory(array, name);
-  const auto table = DenseArray<int64_t>::ensure(array);
+  const auto table = dense_array<int64_t>(array);
   if (!table) throw py::error_already_set();
   return {table.data(), table.data() + table.size()};
 }

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <new>
 #include <string>
 #include <vector>
 
@@ -15,11 +16,18 @@ namespace nucleiseg::bindings {
 
 namespace py = pybind11;
 
-// Row after row, each value at a multiple of its size: what C++ may read as an array of T. The
-// method `ensure` copies what lies otherwise.
+// Row after row, each value at a multiple of its size: what C++ may read as an array of T.
 template <class T>
 using DenseArray = py::array_t<T, py::array::c_style | py::array::forcecast |
                                       py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
+
+// Copies what lies otherwise; MemoryError where there is no room for that.
+template <class T>
+DenseArray<T> dense_array(const py::array& array) {
+  auto dense = DenseArray<T>::ensure(array);
+  if (!dense) throw std::bad_alloc();
+  return dense;
+}
 
 [[noreturn]] void fail_value(const std::string& name, const std::string& got,
                              const std::string& accepted);

@@ -37,12 +37,12 @@ ValueError
 py::array dense(const py::array& column) {
   switch (column.dtype().kind()) {
     case 'b':
-      return DenseArray<uint8_t>::ensure(column);
+      return dense_array<uint8_t>(column);
     case 'i':
-      return DenseArray<int64_t>::ensure(column);
+      return dense_array<int64_t>(column);
     case 'f':
       if (column.itemsize() <= static_cast<py::ssize_t>(sizeof(double))) {
-        return DenseArray<double>::ensure(column);
+        return dense_array<double>(column);
       }
   }
   throw py::type_error("columns: got " + py::str(column.dtype()).cast<std::string>() +

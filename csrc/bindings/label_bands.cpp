@@ -96,7 +96,7 @@ std::vector<int64_t> kept_argument(const py::object& values, int64_t length, con
   if (array.ndim() != 1 || array.size() == 0 || array.size() > length) {
     fail_value(name, shape_text(array), "is (n,), 1 to " + std::to_string(length) + " numbers");
   }
-  const auto dense = DenseArray<int64_t>::ensure(array);
+  const auto dense = dense_array<int64_t>(array);
   const std::vector<int64_t> kept(dense.data(), dense.data() + dense.size());
   const auto falls = std::adjacent_find(kept.begin(), kept.end(), std::greater_equal<>());
   if (falls != kept.end() || kept.front() < 0 || kept.back() >= length) {

@@ -50,8 +50,8 @@ py::bytes png(const py::object& image) {
   check_not_empty(array, "image");
   check_memory(array, "image");
   if (!is_dense_from(array, 1)) {
-    array = is_wide ? py::array(DenseArray<uint16_t>::ensure(array))
-                    : py::array(DenseArray<uint8_t>::ensure(array));
+    array =
+        is_wide ? py::array(dense_array<uint16_t>(array)) : py::array(dense_array<uint8_t>(array));
   }
   const cpu::ImageView view = image_view(array, "image");
   std::string file;

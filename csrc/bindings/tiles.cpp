@@ -107,7 +107,7 @@ py::array dense_cells(const py::object& value) {
   py::array cells = tile_cells_argument(value);
   check_memory(cells, "cells");
   if (is_dense_from(cells, 2)) return cells;
-  return DenseArray<uint8_t>::ensure(cells);
+  return dense_array<uint8_t>(cells);
 }
 
 py::array assemble(const py::object& cells, const py::object& origins, const py::object& cores,

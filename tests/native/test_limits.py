@@ -6,7 +6,7 @@ from limits_reference import colours, find
 from machines import LAYOUTS, Machine
 from numpy.typing import NDArray
 
-from nucleiseg import images
+from nucleiseg import images, walk
 from nucleiseg._native import cpu
 
 DTYPES = ["uint8", "uint16", "int16", "float32", "float64"]
@@ -83,7 +83,7 @@ def test_the_thread_count_does_not_matter(rng, dtype, threads):
 
 
 def test_a_field_of_nuclei_has_its_percentiles():
-    for path in images.find([EXAMPLES]):
+    for path in walk.find([EXAMPLES]).images:
         image = images.read(path)
         low, high, ceiling, apart = cpu.limits(image, *USUAL)
         expected = np.percentile(colours(image), USUAL, method="lower")

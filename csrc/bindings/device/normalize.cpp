@@ -103,7 +103,7 @@ BufferPointer limits(const py::object& image, double low, double high, const Str
 py::tuple check_limits(const py::object& limits, uint64_t values) {
   const py::array array = array_argument(limits, "limits", "float64");
   if (array.ndim() != 1 || array.shape(0) != 6) fail_value("limits", shape_text(array), "is (6,)");
-  const auto dense = DenseArray<double>::ensure(array);
+  const auto dense = dense_array<double>(array);
   const double* const found = dense.data();
   if (found[4] > 0 || found[5] > 0) {
     cpu::fail_not_finite(static_cast<uint64_t>(found[4]), static_cast<uint64_t>(found[5]), values);
