@@ -72,6 +72,7 @@ class Lane:
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "MALLOC_PERTURB_": fill,
+            "MALLOC_ARENA_MAX": "2",  # each keeps 64 MB of the address space
             "OPENBLAS_NUM_THREADS": "1",
             **options.environment,
         }
