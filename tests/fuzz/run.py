@@ -35,6 +35,8 @@ PATIENCE = 120.0
 """Seconds without a word after which a worker waits for what never comes."""
 FILLS = ("85", "170")
 """Bytes that new memory is filled with: glibc's MALLOC_PERTURB_."""
+SMALL_STACKS = ("sh", "-c", 'ulimit -s 1024 && exec "$@"', "sh")
+"""Begins a program whose threads have stacks of 1 MiB: some calls ask for 256, which are kept."""
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Lane:
         with (
             tempfile.TemporaryFile("w+", errors="replace") as stderr,
             subprocess.Popen(
-                [*self.command, *numbers, *self.options.module],
+                [*SMALL_STACKS, *self.command, *numbers, *self.options.module],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=self.environment,

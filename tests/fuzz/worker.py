@@ -25,7 +25,6 @@ from random import Random
 NATIVE = "native"
 KILLED = 5.0
 MEMORY = 2**30
-STACK = 2**20
 
 Reading = Callable[[int], tuple[str, str]]
 
@@ -70,8 +69,6 @@ def file_reading(name: str, seed: int) -> Reading:
 def limit_memory() -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    # Threads that are kept do not take up the memory: some calls ask for 256.
-    resource.setrlimit(resource.RLIMIT_STACK, (STACK, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 
 
 def main(name: str, seed: str, begin: str, end: str, step: str, module: str = "") -> None:
