@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 DARK = 0.25
 """Fluorescence has a background of less than this part of its brightest values. The lowest among
-679 annotated bright-field images in colour (H&E, purple stain) is 0.35."""
+668 training images in colour (H&E, purple stain) is 0.35."""
 
 SIGNAL = 0.2
 """A channel that rises above the background by less than this part of the strongest one holds no

@@ -34,13 +34,13 @@ constexpr int64_t kSamplePlaces = 32;
 constexpr int64_t kSampleLag = 2;
 
 // The limits of white noise with a standard deviation of 1 are 5.2 apart, and the median difference
-// is 0.95; those of 1,345 annotated images (1 to 99.8 %) are at least 10.9 median differences
-// apart.
+// is 0.95; those of the 1,265 training images (1 to 99.8 %) are at least 10.9 median
+// differences apart.
 constexpr float kNoiseSpan = 7.0f;
 constexpr float kNoiseRise = 6.0f;
 
 // JPEG leaves up to 20 grey levels of patterns where there was noise (standard deviation 5, quality
-// 30 to 95). The limits of the annotated images are at least 24 levels apart, in bright-field 51.
+// 30 to 95). The limits of the training images are at least 24 levels apart, in bright-field 51.
 constexpr float kLeastLevels = 20.0f;
 constexpr float kMostLevels = 40.0f;
 constexpr float kLeastContrast = 1.0f / 6.0f;
