@@ -1,38 +1,73 @@
-"""Batches of changed crops, made while the network learns from the last ones."""
+"""Batches of changed crops, made in other processes while the network learns from the last ones."""
 
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
+import signal
+import tempfile
 from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training import augment
 from training.augment import Material
-from training.data import Sample
-from training.teacher import Teacher
+from training.samples import Sample
 
-AHEAD = 8
-"""Batches made before they are needed; one of 8 crops takes 3 MB."""
+AHEAD = 2
+"""Batches made before they are needed, for each process; one of 8 crops takes 5 MB."""
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Each begins clean: a fork of a process whose libraries have threads may wait for them forever."""
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def endless(
-    samples: list[Sample],
-    chances: NDArray[np.float64],
-    batch: int,
-    seed: int,
-    first: int = 0,
-    settings: augment.Settings | None = None,
-    teacher: Teacher | None = None,
-) -> Generator[Batch, None, None]:
-    """Make batches in threads of their own, until the generator is closed.
+@dataclass
+class Recipe:
+    """How batches are made, and where they are put: `ring` is (slots, 3, batch, size, size, 3).
+
+    The images and the ring are files in memory that all processes share.
+    """
+
+    materials: list[Material]
+    styles: NDArray[np.float32]
+    chances: NDArray[np.float64]
+    settings: augment.Settings
+    seed: int
+    pixels: Path
+    ring: Path
+
+    def open(self) -> Recipe:
+        """Return the recipe with its images, which are sent to no process."""
+        pixels = np.load(self.pixels, mmap_mode="r").view(np.ndarray)
+        materials, begin = [], 0
+        for material in self.materials:
+            height, width = material.shape
+            both = pixels[begin : begin + height * width * 6].reshape(2, height, width, 3)
+            materials.append(replace(material, image=both[0], maps=both[1]))
+            begin += both.size
+        return replace(self, materials=materials)
+
+    def fill(self, number: int, place: NDArray[np.uint8]) -> None:
+        """Make a batch in its place of the ring, (3, batch, size, size, 3)."""
+        rng = np.random.default_rng((self.seed, number))
+        chosen = rng.choice(len(self.materials), place.shape[1], p=self.chances)
+        for at, index in enumerate(chosen):
+            material = self.materials[index]
+            crop = augment.crop(material, self.styles, rng, self.settings)
+            place[0, at], place[1, at], place[2, at] = crop
+
+
+class Source:
+    """Processes that make batches.
 
     Parameters
     ----------
@@ -41,44 +76,85 @@ def endless(
         Each image's chance of being drawn; their sum is 1.
     batch : int
         Crops a batch.
-    seed, first : int
-        Batch number ``first`` comes first. Each depends on the seed and its number alone.
+    seed : int
     settings : augment.Settings, optional
-    teacher : Teacher, optional
-        Gives its opinion of each crop.
-
-    Yields
-    ------
-    images : ndarray, (batch, size, size, 3) uint8
-    maps : ndarray, (batch, size, size, 3) uint8
-        Nucleus, distance, emphasis.
     """
-    settings = settings or augment.Settings()
-    # The network's step keeps the other half of the processor's cores busy.
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
-        materials = list(pool.map(augment.prepare, samples))
+
+    def __init__(
+        self,
+        samples: list[Sample],
+        chances: NDArray[np.float64],
+        batch: int,
+        seed: int,
+        settings: augment.Settings | None = None,
+    ) -> None:
+        settings = settings or augment.Settings()
+        # The network's step keeps the rest of the processor busy.
+        self.processes = max(1, (os.cpu_count() or 1) - 1)
+        self.slots = AHEAD * self.processes
+        self.folder = tempfile.TemporaryDirectory(prefix="nucleiseg-crops-")
+        pixels, ring = (Path(self.folder.name) / name for name in ("pixels.npy", "ring.npy"))
+        with ProcessPoolExecutor(self.processes + 1, PROCESSES, _settle) as pool:
+            materials = list(pool.map(augment.prepare, samples, chunksize=8))
+        np.save(pixels, np.concatenate([x.ravel() for m in materials for x in (m.image, m.maps)]))
+        shape = (self.slots, 3, batch, settings.size, settings.size, 3)
+        self.ring = np.lib.format.open_memmap(ring, "w+", np.uint8, shape)
         styles = np.array([one.style for one in materials if not one.grey], np.float32)
-        make = partial(_make, materials, styles, chances, batch, settings, teacher)
-        coming: deque[Future[Batch]] = deque()
+        light = [one.without_images() for one in materials]
+        self.recipe = Recipe(light, styles, chances, settings, seed, pixels, ring)
+
+    def endless(self, first: int = 0) -> Generator[Batch, None, None]:
+        """Begin to make batches at once, until the generator is closed.
+
+        Parameters
+        ----------
+        first : int
+            Batch number ``first`` comes first. Each depends on the seed and its number alone.
+
+        Yields
+        ------
+        images : ndarray, (batch, size, size, 3) uint8
+        maps : ndarray, (batch, size, size, 3) uint8
+            Nucleus, distance, emphasis.
+        clean : ndarray, (batch, size, size, 3) uint8
+            The images before their colours and sharpness were changed.
+        """
+        pool = ProcessPoolExecutor(self.processes, PROCESSES, _begin, (self.recipe,))
+        coming = deque(pool.submit(_fill, first + ahead) for ahead in range(self.slots))
+        return self._batches(pool, coming, first)
+
+    def _batches(
+        self, pool: ProcessPoolExecutor, coming: deque[Future[None]], first: int
+    ) -> Generator[Batch, None, None]:
         try:
             for number in itertools.count(first):
-                coming.append(pool.submit(make, (seed, number)))
-                if len(coming) == AHEAD:
-                    yield coming.popleft().result()
+                coming.popleft().result()
+                images, maps, clean = self.ring[number % self.slots]
+                batch = images.copy(), maps.copy(), clean.copy()
+                coming.append(pool.submit(_fill, number + self.slots))
+                yield batch
         finally:
             pool.shutdown(cancel_futures=True)
+            self.folder.cleanup()
 
 
-def _make(
-    materials: list[Material],
-    styles: NDArray[np.float32],
-    chances: NDArray[np.float64],
-    batch: int,
-    settings: augment.Settings,
-    teacher: Teacher | None,
-    seed: tuple[int, int],
-) -> Batch:
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(materials), batch, p=chances)
-    crops = [augment.crop(materials[index], styles, rng, settings, teacher) for index in chosen]
-    return np.stack([image for image, _ in crops]), np.stack([maps for _, maps in crops])
+_recipe: Recipe
+_ring: NDArray[np.uint8]
+"""Of a process that makes batches."""
+
+
+def _settle() -> None:
+    cv2.setNumThreads(1)
+    # Ctrl-C reaches all processes; the one that learns saves first, and then ends these.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _begin(recipe: Recipe) -> None:
+    global _recipe, _ring
+    _settle()
+    _recipe = recipe.open()
+    _ring = np.load(recipe.ring, mmap_mode="r+")
+
+
+def _fill(number: int) -> None:
+    _recipe.fill(number, _ring[number % len(_ring)])

@@ -24,46 +24,9 @@ from scipy import ndimage
 from nucleiseg import images
 from nucleiseg.model import PERCENTILES
 from training import groups
-from training.targets import Targets, make_targets
+from training.samples import Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One annotated image.
-
-    Attributes
-    ----------
-    name : str
-        ``<data set>/<stem>``, unique over the folders that were read.
-    picture : ndarray, (H, W) or (H, W, C)
-        As it was read.
-    image : ndarray, (H, W, 3) uint8
-        RGB, stretched between the limits that the package finds at run time.
-    labels : ndarray, (H, W) int32
-        0 is background, 1..n one nucleus each.
-    modality : str
-        One of `groups.MODALITIES`.
-    group : str
-        Images of one slide or experiment share it; a split never cuts through a group.
-    """
-
-    name: str
-    picture: NDArray[np.generic]
-    image: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    modality: str
-    group: str
-
-    @property
-    def dataset(self) -> str:
-        """The data set that the image comes from, as `dataset_name` names it."""
-        return self.name.split("/")[0]
-
-    def targets(self) -> Targets:
-        """Give the maps that the network is trained to give."""
-        return make_targets(self.labels)
 
 
 class WeightedFolder(NamedTuple):
@@ -96,6 +59,11 @@ def parse_folder(text: str) -> WeightedFolder:
             "left out"
         )
     return WeightedFolder(Path(folder), value)
+
+
+def weights_by_name(folders: list[WeightedFolder]) -> dict[str, float]:
+    """Return the weight of each data set by its name."""
+    return {dataset_name(folder.path): folder.weight for folder in folders}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from nucleiseg import Model, Segmenter, images, outputs, scaling
 from training import data, metrics, report, worst
-from training.data import Sample
+from training.samples import Sample
 
 Labeller = Callable[[Sample], NDArray[np.int32]]
 

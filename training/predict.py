@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
-from training import metrics
-from training.data import Sample
+from training import groups, metrics
+from training.samples import Sample
 from training.topology import STRIDE
 
 DECODING = {
@@ -58,3 +58,20 @@ def scores(model: keras.Model, samples: list[Sample]) -> list[metrics.Score]:
     return [
         metrics.score(sample.labels, labels(model, sample.image, DECODING)) for sample in samples
     ]
+
+
+def columns(scores: list[metrics.Score], samples: list[Sample]) -> dict[str, float]:
+    """Lay out the scores of all images and of each modality."""
+    score = metrics.total(scores)
+    row = {
+        "dice": round(score.mean_dice, 5),
+        "ap50": round(float(score.ap[0]), 5),
+        "ap": round(score.mean_ap, 5),
+    }
+    for kind in groups.MODALITIES:
+        mine = [s for s, sample in zip(scores, samples, strict=True) if sample.modality == kind]
+        if mine:
+            one = metrics.total(mine)
+            row[f"dice {kind}"] = round(one.mean_dice, 5)
+            row[f"ap50 {kind}"] = round(float(one.ap[0]), 5)
+    return row

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from training import groups, metrics
-from training.data import Sample
 from training.metrics import Intervals, Score
+from training.samples import Sample
 
 Rows = list[list[str]]
 

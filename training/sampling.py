@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import groups
-from training.data import Sample
+from training.samples import Sample
 
 MODALITY_WEIGHTS = {
     "fluorescence": 0.44,

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from nucleiseg import Segmenter
 from training import data, metrics
-from training.data import Sample
+from training.samples import Sample
 
 FACTORS = (1.0, 0.33, 0.5, 2.0, 3.0, 4.0)
 

@@ -1,40 +1,48 @@
-"""Train the model: ``python -m training.train --data DIR[=WEIGHT] ... --output RUN``."""
+"""Train: ``python -m training.train --data DIR[=WEIGHT] ... --output RUN --networks NAME ...``.
+
+Any backend of Keras runs it: set ``KERAS_BACKEND`` to ``jax`` or ``torch`` where TensorFlow has no
+GPU.
+"""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import itertools
 import json
 import math
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from training import batches, data, groups, metrics, plots, predict, sampling, unet, weights
-from training.data import Sample
-from training.losses import of_maps
-from training.teacher import Teacher
+from training import augment, batches, losses, sampling, unet, weights
+from training.callbacks import Bar, Keep, Pace, Stop, interruptible
+from training.distillation import SideBySide
+from training.samples import Sample, unpack
 from training.topology import FAST, NETWORKS
 
-EMA_MOMENTUM = 0.999
-"""Averages the weights over about the last 1,000 steps."""
+MOMENTUM = 0.999
+"""Averages the weights over about the last 1,000 steps, in short runs over a tenth of them."""
 
-KEPT_SETTINGS = ("network", "data", "steps", "batch", "rate", "seed", "precision", "teacher")
+LONGEST_EPOCH = 100
+"""Steps between two checkpoints, and two looks at the clock and at requests to end."""
+
+KEPT_SETTINGS = (
+    "networks",
+    "data",
+    "steps",
+    "batch",
+    "rate",
+    "seed",
+    "precision",
+    "teacher",
+    "light",
+)
 """A run is resumed with the same of these, or it would be neither the old run nor a new one."""
-
-SHOWN_LOSSES = 50
-"""Steps over which the progress bar averages the loss."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,20 +56,26 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add(
         "--data",
-        type=_folder,
         nargs="+",
         required=True,
         metavar="DIR[=WEIGHT]",
-        help="annotated folders; weight 2 draws a data set's images twice as often, default 1",
+        help="annotated folders, or a file of training.pack; weight 2 draws a data set's images "
+        "twice as often, default 1",
     )
     add("--output", type=Path, required=True, metavar="RUN", help="folder of this run")
     add(
-        "--network",
+        "--networks",
         choices=tuple(NETWORKS),
-        default=FAST.name,
-        help="one of training/topology.py, default %(default)s",
+        nargs="+",
+        default=[FAST.name],
+        help="of training/topology.py, default %(default)s; the first teaches the others",
     )
     add("--steps", type=_count, default=24_000, help="batches to learn from, default %(default)s")
+    add(
+        "--minutes",
+        type=_positive,
+        help="end after this time instead; such a run is not resumed",
+    )
     add("--batch", type=_count, default=8, help="crops a step, default %(default)s")
     add("--rate", type=_positive, default=2e-3, help="highest learning rate, default %(default)s")
     add("--seed", type=_count_or_zero, default=0, help="of first weights and crops")
@@ -83,15 +97,26 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--start",
         type=existing_file,
+        nargs="+",
         metavar="WEIGHTS",
-        help="weights to begin with: another run's best.weights.h5, or what training.quantize "
-        "writes as .npz; random ones if left out",
+        help="a file of weights for each network to begin with; random ones if left out",
     )
     add(
         "--teacher",
         type=existing_file,
-        metavar="ONNX",
-        help="a model of ours whose opinion of each crop counts as much as the annotation",
+        metavar="WEIGHTS",
+        help="those of a network whose opinion of each crop counts as much as the annotation",
+    )
+    add(
+        "--light",
+        action="store_true",
+        help="crops nearer to what users' images are, for the end of training",
+    )
+    add(
+        "--emphasis",
+        type=_positive,
+        default=losses.EMPHASIS,
+        help="extra weight of gaps and small nuclei, default %(default)s",
     )
     add("--stop-after", type=_count, metavar="STEP", help="end this sitting at that step")
     add(
@@ -100,13 +125,6 @@ def parser() -> argparse.ArgumentParser:
         help="go on from the run's last checkpoint, where it has one",
     )
     return made
-
-
-def _folder(text: str) -> data.WeightedFolder:
-    try:
-        return data.parse_folder(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def existing_file(text: str) -> Path:
@@ -138,8 +156,34 @@ def _positive(text: str) -> float:
     return value
 
 
+def load(texts: list[str]) -> tuple[list[Sample], list[Sample], dict[str, float]]:
+    """Read what ``--data`` names.
+
+    Returns
+    -------
+    training, validation : list of Sample
+        A packed file has nothing to validate with.
+    weights : dict
+        By the name of the data set.
+    """
+    if len(texts) == 1 and texts[0].endswith(".npz"):
+        training, weights_by_name = unpack(Path(texts[0]))
+        return training, [], weights_by_name
+    # The package reads and stretches images; packed ones need it no more.
+    from training import data
+
+    folders = [data.parse_folder(text) for text in texts]
+    training, validation = data.load_split([folder.path for folder in folders])
+    if not training or not validation:
+        raise ValueError(
+            f"{len(training)} images to train on and {len(validation)} to validate with; "
+            "at least two that do not look alike are needed"
+        )
+    return training, validation, data.weights_by_name(folders)
+
+
 def train(options: argparse.Namespace) -> Path:
-    """Train and leave ``best.weights.h5``, ``history.csv`` and pictures in the run's folder.
+    """Train, and leave the weights and the history of each network in the run's folder.
 
     Parameters
     ----------
@@ -151,29 +195,100 @@ def train(options: argparse.Namespace) -> Path:
     Path
         The run's folder.
     """
-    if (options.output / "history.csv").exists() and not options.resume:
-        raise SystemExit(f"--output: {options.output} holds a run; add --resume or name another")
+    output: Path = options.output
+    if any(output.glob("*.csv")) and not options.resume:
+        raise SystemExit(f"--output: {output} holds a run; add --resume or name another")
     try:
-        training, validation = data.load_split([folder.path for folder in options.data])
+        training, validation, shares = load(options.data)
     except ValueError as error:
         raise SystemExit(f"--data: {str(error).removeprefix('data: ')}") from None
-    if not training or not validation:
-        raise SystemExit(
-            f"--data: {len(training)} images to train on and {len(validation)} to validate with; "
-            "at least two that do not look alike are needed"
+    _describe(options, training, validation, shares)
+    print(f"{len(training)} images to train on, {len(validation)} to validate with", flush=True)
+    chances = sampling.chances(training, shares)
+    settings = augment.LIGHT if options.light else augment.Settings()
+    source = batches.Source(training, chances, options.batch, options.seed, settings)
+    _fit(options, source, validation)
+    return output
+
+
+def _fit(options: argparse.Namespace, source: batches.Source, validation: list[Sample]) -> None:
+    length = math.gcd(LONGEST_EPOCH, options.validate_every, options.steps)
+    checkpoint = options.output / "checkpoint"
+    first = _epochs_done(checkpoint) if options.resume else 0
+    last = min(options.steps, options.stop_after or options.steps) // length
+    keep = Keep(options.output, validation, options.validate_every // length, length)
+    keep.drop_after(first * length)
+    stop = Stop(keep, options.patience)
+    if stop.is_due():
+        return
+    pace = Pace(options.rate, options.steps // length, options.minutes)
+    callbacks = [pace, keep, stop, Bar(length)]
+    if options.minutes is None:
+        backup = keras.callbacks.BackupAndRestore(checkpoint, delete_checkpoint=False)
+        callbacks.insert(0, backup)
+    crops = source.endless(first * length)
+    with closing(crops), interruptible(stop):
+        _model(options).fit(
+            inputs(crops, clean=options.teacher is not None),
+            epochs=last if options.minutes is None else sys.maxsize,
+            steps_per_epoch=length,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
         )
-    _describe(options, training, validation)
-    print(f"{len(training)} images to train on, {len(validation)} to validate with")
-    Run(options, training, validation).go()
-    return options.output
+
+
+def inputs(crops: Iterable[batches.Batch], clean: bool) -> Iterator[tuple[Any, Any]]:
+    """Give batches the form that `SideBySide` takes: with clean crops if it has a teacher."""
+    for image, maps, unchanged in crops:
+        yield ((image, unchanged) if clean else image), maps
+
+
+def _model(options: argparse.Namespace) -> SideBySide:
+    """Build the networks in the precision of training, and the optimiser."""
+    keras.utils.set_random_seed(options.seed)
+    keras.config.set_dtype_policy(options.precision)
+    networks = [unet.build(NETWORKS[name]) for name in options.networks]
+    for network, path in zip(networks, options.start or (), strict=False):
+        _start(network, path)
+    teacher = options.teacher and weights.load(options.teacher)
+    keras.config.set_dtype_policy("float32")
+    model = SideBySide(networks, teacher, options.emphasis)
+    optimizer = keras.optimizers.AdamW(
+        options.rate,
+        weight_decay=1e-3,
+        clipnorm=5.0,
+        use_ema=True,
+        ema_momentum=min(MOMENTUM, 1 - 10 / (options.steps + 10)),
+    )
+    model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    return model
+
+
+def _start(network: keras.Model, path: Path) -> None:
+    try:
+        weights.fill(network, path)
+    except (ValueError, KeyError, OSError) as error:
+        raise SystemExit(
+            f"--start: {path} does not hold weights of --networks {network.name}"
+        ) from error
+
+
+def _epochs_done(checkpoint: Path) -> int:
+    path = checkpoint / "training_metadata.json"
+    return json.loads(path.read_text())["epoch"] if path.exists() else 0
 
 
 def _describe(
-    options: argparse.Namespace, training: list[Sample], validation: list[Sample]
+    options: argparse.Namespace,
+    training: list[Sample],
+    validation: list[Sample],
+    shares: dict[str, float],
 ) -> None:
     """Write what the run is made of, or check that a resumed run is made of the same."""
     settings = {name: getattr(options, name) for name in KEPT_SETTINGS}
-    settings["data"] = dataset_weights(options.data)
+    settings["networks"] = {name: asdict(NETWORKS[name]) for name in options.networks}
+    settings["data"] = shares
     settings["teacher"] = (
         options.teacher and hashlib.sha256(options.teacher.read_bytes()).hexdigest()
     )
@@ -191,11 +306,14 @@ def _describe(
 
 
 def _check_same(output: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    now = json.loads(json.dumps(now))
     changed = [name for name in now if before.get(name) != now[name]]
     if not changed:
         return
     if "training" in changed or "validation" in changed:
         what = "with other images, or with images that were grouped in another way"
+    elif "networks" in changed:
+        what = "with other --networks, or with another training/topology.py"
     else:
         what = "with " + ", ".join(
             f"--{name} {before.get(name)} (now {now[name]})" for name in changed
@@ -203,216 +321,6 @@ def _check_same(output: Path, before: dict[str, Any], now: dict[str, Any]) -> No
     raise SystemExit(
         f"--resume: {output} was started {what}; give the same, or name another --output"
     )
-
-
-def dataset_weights(folders: list[data.WeightedFolder]) -> dict[str, float]:
-    """Give the weight of each data set by its name."""
-    return {data.dataset_name(folder.path): folder.weight for folder in folders}
-
-
-class Run:
-    """One training: its model, optimiser, averaged weights and checkpoints.
-
-    The crops of a step depend on the seed and the step alone, so a run that was interrupted learns
-    from the same crops as one that was not.
-    """
-
-    def __init__(
-        self, options: argparse.Namespace, training: list[Sample], validation: list[Sample]
-    ) -> None:
-        self.options = options
-        self.training = training
-        self.validation = validation
-        keras.utils.set_random_seed(options.seed)
-        keras.config.set_dtype_policy(options.precision)
-        topology = NETWORKS[options.network]
-        self.model = unet.build(topology)
-        if options.start:
-            _start(self.model, options.start)
-        # Half precision roughens the maps: AP@0.5 of the same weights was 0.42, in int8 0.53.
-        keras.config.set_dtype_policy("float32")
-        self.averaged = unet.build(topology)
-        self.optimizer = keras.optimizers.AdamW(
-            _schedule(options.rate, options.steps), weight_decay=1e-3, clipnorm=5.0
-        )
-        self.optimizer.build(self.model.trainable_variables)
-        self.average = [tf.Variable(v, trainable=False) for v in self.model.weights]
-        self.step = tf.Variable(0, dtype=tf.int64)
-        self.best = tf.Variable(-1.0)
-        self.stale = tf.Variable(0)
-        self.state = tf.train.Checkpoint(
-            model=self.model,
-            optimizer=self.optimizer,
-            step=self.step,
-            best=self.best,
-            stale=self.stale,
-            average=self.average,
-        )
-        folder = options.output / "checkpoints"
-        self.checkpoints = tf.train.CheckpointManager(self.state, str(folder), 2)
-        if options.resume and self.checkpoints.latest_checkpoint:
-            self._restore(self.checkpoints.latest_checkpoint)
-
-    def _restore(self, checkpoint: str) -> None:
-        if stored_shapes(checkpoint) != [list(weight.shape) for weight in self.average]:
-            raise SystemExit(
-                f"--resume: {self.options.output} was started with another network than the one "
-                "in training/topology.py; name another --output"
-            )
-        self.state.restore(checkpoint).expect_partial()
-        _keep_rows(self.options.output / "history.csv", int(self.step))
-        print(f"resumed at step {int(self.step)}")
-
-    def go(self) -> None:
-        """Train to the last step or until validation has stopped to improve."""
-        options = self.options
-        first, last = int(self.step), min(options.steps, options.stop_after or options.steps)
-        chances = sampling.chances(self.training, dataset_weights(options.data))
-        source = batches.endless(
-            self.training,
-            chances,
-            options.batch,
-            options.seed,
-            first,
-            teacher=options.teacher and Teacher(options.teacher),
-        )
-        losses: list[NDArray[np.float32]] = []
-        bar = tqdm(total=options.steps, initial=first, unit="step", mininterval=5)
-        with closing(source), closing(bar), _interruptible() as interrupted:
-            while int(self.step) < last and not self._has_stalled() and not interrupted.is_set():
-                losses.append(self.train_step(*next(source)).numpy())
-                shown = np.mean(losses[-SHOWN_LOSSES:], axis=0).sum()
-                bar.set_postfix_str(f"loss {shown:.3f}", refresh=False)
-                bar.update()
-                due = int(self.step) % options.validate_every == 0 or int(self.step) == last
-                if due or interrupted.is_set():
-                    self._validate(np.mean(losses, axis=0))
-                    losses.clear()
-        if interrupted.is_set() and int(self.step) < last:
-            print(f"interrupted and saved at step {int(self.step)}; go on with --resume")
-        if self._has_stalled():
-            print(f"stopped: no better AP@0.5 in the last {int(self.stale)} validations")
-        print(f"best AP@0.5 {float(self.best):.3f}: {options.output / 'best.weights.h5'}")
-
-    def _has_stalled(self) -> bool:
-        return 0 < self.options.patience <= int(self.stale)
-
-    @tf.function
-    def train_step(self, image: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-        """Take one step; gives the losses of nucleus and distance."""
-        target = tf.cast(maps, tf.float32) / 255.0
-        with tf.GradientTape() as tape:
-            predicted = self.model(tf.cast(image, tf.float32), training=True)
-            losses = of_maps(predicted, target)
-            objective = tf.add_n(tf.unstack(losses))
-        gradients = tape.gradient(objective, self.model.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
-        self.step.assign_add(1)
-        # The average forgets its random start quickly, then grows long.
-        steps = tf.cast(self.step, tf.float32)
-        momentum = tf.minimum(EMA_MOMENTUM, (1 + steps) / (10 + steps))
-        for mean, weight in zip(self.average, self.model.weights, strict=True):
-            mean.assign(momentum * mean + (1 - momentum) * tf.cast(weight, mean.dtype))
-        return losses
-
-    def _validate(self, losses: NDArray[np.float32]) -> None:
-        """Score the averaged weights, keep them if they are the best, and write it all down."""
-        if not np.isfinite(losses).all():
-            raise SystemExit(f"the loss is {losses.sum()} by step {int(self.step)}; lower --rate")
-        for weight, value in zip(self.averaged.weights, self.average, strict=True):
-            weight.assign(value)
-        scores = predict.scores(self.averaged, self.validation)
-        score, best = np.float32(metrics.total(scores).ap[0]), self.best.numpy()
-        self.stale.assign(0 if score > best else self.stale + 1)
-        if score >= best:  # of equals the later, which has seen more
-            self.best.assign(score)
-            self.averaged.save_weights(self.options.output / "best.weights.h5")
-        row = {
-            "step": int(self.step),
-            "loss_nucleus": round(float(losses[0]), 5),
-            "loss_distance": round(float(losses[1]), 5),
-            **_columns(scores, self.validation),
-        }
-        _append(self.options.output / "history.csv", row)
-        plots.curves(self.options.output / "history.csv", self.options.output / "curves.png")
-        self.checkpoints.save()
-        tqdm.write(json.dumps(row))
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or request to end into an event; the second ends the process."""
-    asked = threading.Event()
-
-    def ask(number: int, _: object) -> None:
-        asked.set()
-        signal.signal(number, before[number])
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _start(model: keras.Model, path: Path) -> None:
-    try:
-        weights.fill(model, path)
-    except (ValueError, KeyError, OSError) as error:
-        raise SystemExit(
-            f"--start: {path} does not hold weights of --network {model.name}"
-        ) from error
-
-
-def _schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    return keras.optimizers.schedules.CosineDecay(
-        rate / 50,
-        steps,
-        warmup_target=rate,
-        warmup_steps=max(1, min(300, steps // 10)),
-        alpha=0.002,
-    )
-
-
-def stored_shapes(checkpoint: str) -> list[list[int]]:
-    """Give the shapes of the averaged weights in a checkpoint, in their order."""
-    stored = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
-    names = (f"average/{index}/.ATTRIBUTES/VARIABLE_VALUE" for index in itertools.count())
-    return [stored[name] for name in itertools.takewhile(stored.__contains__, names)]
-
-
-def _columns(scores: list[metrics.Score], samples: list[Sample]) -> dict[str, float]:
-    """Lay out the scores of all images and of each modality."""
-    score = metrics.total(scores)
-    row = {
-        "dice": round(score.mean_dice, 5),
-        "ap50": round(float(score.ap[0]), 5),
-        "ap": round(score.mean_ap, 5),
-    }
-    for kind in groups.MODALITIES:
-        mine = [s for s, sample in zip(scores, samples, strict=True) if sample.modality == kind]
-        if mine:
-            one = metrics.total(mine)
-            row[f"dice {kind}"] = round(one.mean_dice, 5)
-            row[f"ap50 {kind}"] = round(float(one.ap[0]), 5)
-    return row
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _keep_rows(path: Path, step: int) -> None:
-    """Drop the rows of a history that come after the checkpoint which is resumed."""
-    head, *rows = path.read_text().splitlines()
-    kept = [row for row in rows if int(row.split(",")[0]) <= step]
-    path.write_text("\n".join([head, *kept, ""]))
 
 
 if __name__ == "__main__":

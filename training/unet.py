@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
-import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 from training.topology import CELL, FAST, Topology
 
@@ -13,9 +14,18 @@ class SubPixels(layers.Layer):
     """Spread the channels of each position over 2 x 2 pixels (Shi et al. 2016,
     doi:10.1109/CVPR.2016.207), so that no convolution runs at full resolution."""
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """(N, h, w, 8) -> (N, 2h, 2w, 2)."""
-        return tf.nn.depth_to_space(x, CELL)
+        return spread(x)
+
+
+def spread(x: keras.KerasTensor) -> keras.KerasTensor:
+    """(N, h, w, 8) -> (N, 2h, 2w, 2): the channels are 2 x 2 pixels in raster order."""
+    count, height, width, channels = ops.shape(x)
+    depth = channels // CELL**2
+    x = ops.reshape(x, (count, height, width, CELL, CELL, depth))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (count, height * CELL, width * CELL, depth))
 
 
 def build(topology: Topology = FAST, size: int | None = None, rescale: bool = True) -> keras.Model:
@@ -73,6 +83,6 @@ def multiply_adds_per_pixel(model: keras.Model) -> float:
     for layer in model.layers:
         if isinstance(layer, layers.Conv2DTranspose | layers.Conv2D):
             side = layer.input if isinstance(layer, layers.Conv2DTranspose) else layer.output
-            per_position = layer.kernel.shape.num_elements()
+            per_position = math.prod(layer.kernel.shape)
             total += per_position * side.shape[1] * side.shape[2]
     return total / (model.input.shape[1] * model.input.shape[2])

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
-from training.data import Sample
 from training.metrics import Score
+from training.samples import Sample
 
 COUNT = 10
 

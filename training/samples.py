@@ -1,0 +1,111 @@
+"""An annotated image, and many of them in one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.targets import Targets, make_targets
+
+QUALITY = 95
+"""WebP quality of packed images: a third of the size of PNG, and finer than users' JPEG files."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One annotated image.
+
+    Attributes
+    ----------
+    name : str
+        ``<data set>/<stem>``, unique over the folders that were read.
+    picture : ndarray, (H, W) or (H, W, C)
+        As it was read.
+    image : ndarray, (H, W, 3) uint8
+        RGB, stretched between the limits that the package finds at run time.
+    labels : ndarray, (H, W) int32
+        0 is background, 1..n one nucleus each.
+    modality : str
+        One of `groups.MODALITIES`.
+    group : str
+        Images of one slide or experiment share it; a split never cuts through a group.
+    """
+
+    name: str
+    picture: NDArray[np.generic]
+    image: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    modality: str
+    group: str
+
+    @property
+    def dataset(self) -> str:
+        """The data set that the image comes from, as `data.dataset_name` names it."""
+        return self.name.split("/")[0]
+
+    def targets(self) -> Targets:
+        """Return the maps that the network is trained to give."""
+        return make_targets(self.labels)
+
+
+def pack(samples: Sequence[Sample], weights: dict[str, float], path: Path) -> None:
+    """Write samples into one file: images as WebP, labels as 16-bit PNG, and a table.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        With at most 65,535 nuclei each.
+    weights : dict
+        How often data sets are drawn beside others, by their names.
+    path : Path
+        The ``.npz`` to write.
+    """
+    codes = [code for sample in samples for code in (_image_code(sample), _label_code(sample))]
+    table = [[sample.name, sample.modality, sample.group] for sample in samples]
+    np.savez(
+        path,
+        codes=np.frombuffer(b"".join(codes), np.uint8),
+        ends=np.cumsum([len(code) for code in codes]),
+        table=np.array(json.dumps({"samples": table, "weights": weights})),
+    )
+
+
+def unpack(path: Path) -> tuple[list[Sample], dict[str, float]]:
+    """Read the samples and weights that `pack` wrote. A packed sample's picture is its stretched
+    image.
+
+    Raises
+    ------
+    ValueError
+        It is no such file.
+    """
+    try:
+        with np.load(path) as packed:
+            codes, ends, table = packed["codes"], packed["ends"], json.loads(str(packed["table"]))
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"data: {path} is no file of training.pack: {error}") from error
+    parts = iter(np.split(codes, ends[:-1]))
+    return list(_samples(table["samples"], parts)), table["weights"]
+
+
+def _samples(table: list[list[str]], parts: Iterator[NDArray[np.uint8]]) -> Iterator[Sample]:
+    for name, modality, group in table:
+        image = cv2.cvtColor(cv2.imdecode(next(parts), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        labels = cv2.imdecode(next(parts), cv2.IMREAD_UNCHANGED).astype(np.int32)
+        yield Sample(name, image, image, labels, modality, group)
+
+
+def _image_code(sample: Sample) -> bytes:
+    image = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes()
+
+
+def _label_code(sample: Sample) -> bytes:
+    labels = sample.labels.astype(np.uint16)
+    return cv2.imencode(".png", labels, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
