@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import nucleiseg
-from nucleiseg import ModelError, Segmenter, images, model
+from nucleiseg import Model, ModelError, Segmenter, images
 
 DATA = Path(__file__).parents[1] / "data"
 EXAMPLES = sorted((DATA / "images").iterdir())
@@ -260,9 +260,10 @@ def test_cuda_is_refused_where_there_is_none():
 
 @pytest.fixture
 def copied_model(tmp_path):
+    path = Model.load().path
     for suffix in (".onnx", ".json"):
-        shutil.copy(model.DEFAULT_PATH.with_suffix(suffix), tmp_path)
-    return tmp_path / model.DEFAULT_PATH.name
+        shutil.copy(path.with_suffix(suffix), tmp_path)
+    return tmp_path / path.name
 
 
 def test_a_model_may_lie_anywhere(copied_model, segmenter):
@@ -310,7 +311,7 @@ def test_a_corrupted_model_is_refused_by_its_checksum(copied_model):
     content = bytearray(copied_model.read_bytes())
     content[len(content) // 2] ^= 1
     copied_model.write_bytes(content)
-    with pytest.raises(ModelError, match=r"model: .*nuclei\.onnx has SHA-256 .* damaged"):
+    with pytest.raises(ModelError, match=r"model: .*\.onnx has SHA-256 .* damaged"):
         Segmenter(copied_model)
 
 
@@ -327,7 +328,7 @@ def test_a_file_that_is_no_network_is_refused_even_with_a_right_checksum(copied_
     description = json.loads(copied_model.with_suffix(".json").read_text())
     description["sha256"] = hashlib.sha256(b"not a network").hexdigest()
     copied_model.with_suffix(".json").write_text(json.dumps(description))
-    with pytest.raises(ModelError, match=r"model: .*nuclei\.onnx has a field of kind 6"):
+    with pytest.raises(ModelError, match=r"model: .*\.onnx has a field of kind 6"):
         Segmenter(copied_model)
 
 
@@ -378,7 +379,7 @@ def test_a_wrong_entry_of_a_description_is_named(copied_model, entry, value, acc
         place = place[folder]
     place[key] = value
     path.write_text(json.dumps(description))
-    with pytest.raises(ModelError, match=rf"nuclei\.json: {entry}: got .*; accepted is {accepted}"):
+    with pytest.raises(ModelError, match=rf"\.json: {entry}: got .*; accepted is {accepted}"):
         Segmenter(copied_model)
 
 

@@ -99,7 +99,7 @@ def mean_dice(masks):
 def test_masks_are_as_good_as_those_of_the_float_network(model, tiles, cells):
     from training import predict, weights
 
-    network = weights.load(weights.SHIPPED)
+    network = weights.load(weights.shipped(model.name))
     found, trained = {}, {}
     for name in NAMES:
         height, width = images.read(DATA / "labels" / f"{name}.png").shape
