@@ -359,8 +359,9 @@ def test_the_command_builds_for_several_gpus(tmp_path):
     lines = done.stdout.splitlines()
     for line, capability in zip(lines, ("8.6", "8.9"), strict=True):
         assert re.match(
-            rf"{DEFAULT} \S+, fp16, compute capability {re.escape(capability)}, TensorRT for RTX \S+: "
-            rf"\d\.\d MB, built in \d+\.\d s, {re.escape(str(tmp_path))}/{DEFAULT}-fp16-sm8",
+            rf"{DEFAULT} \S+, fp16, compute capability {re.escape(capability)}, "
+            rf"TensorRT for RTX \S+: \d\.\d MB, built in \d+\.\d s, "
+            rf"{re.escape(str(tmp_path))}/{DEFAULT}-fp16-sm8",
             line,
         )
 

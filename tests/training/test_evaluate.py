@@ -189,7 +189,9 @@ def test_int8_alone_is_scored_where_no_float_weights_are_shipped(folders, tmp_pa
     path.with_suffix(".json").write_text(json.dumps({**description, "name": "mine"}))
     evaluate.main([str(path), "--data", str(folders[0]), "--all"])
     printed = capsys.readouterr().out
-    assert re.search(r"float32 is left out: cannot read .*mine\.npz .*weights of mine\.onnx", printed)
+    assert re.search(
+        r"float32 is left out: cannot read .*mine\.npz .*weights of mine\.onnx", printed
+    )
     assert "Dice float32" not in printed
 
 
