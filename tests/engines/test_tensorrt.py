@@ -16,6 +16,7 @@ from nucleiseg import Model, ModelError
 from nucleiseg.engines import tensorrt, tensorrt_build, tensorrt_library
 from nucleiseg.engines.tensorrt_graph import rewrite
 from nucleiseg.model import DEFAULT
+from training.topology import NETWORKS
 
 COMMAND = [sys.executable, "-m", "nucleiseg", "build"]
 
@@ -83,7 +84,7 @@ def test_engines_differ_by_gpu_and_precision(built):
 
 
 @needs.tensorrt_rtx
-def test_the_convolutions_of_the_int8_engine_are_int8(built):
+def test_the_convolutions_of_the_int8_engine_are_int8(built, model):
     """All but the first, which reads bytes, and the transposed ones, for which this library has no
     int8 kernels. It says so itself while it builds."""
     found = layers(built("int8", (8, 9)).log)
@@ -92,7 +93,8 @@ def test_the_convolutions_of_the_int8_engine_are_int8(built):
     for name in integers:
         assert convolutions[name][1][0] == "Int8", f"weights of {name}"
     others = set(convolutions) - set(integers)
-    assert len(integers) == 14
+    network = NETWORKS[model.name]
+    assert len(integers) == sum(network.down) + sum(network.up) + 1
     assert [name.split("_")[0] for name in others] == ["stem"]
     pools = [read + given for kind, read, _, given in found.values() if kind == "maxpool"]
     assert pools == [["Int8", "Int8"]] * 4
