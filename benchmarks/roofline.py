@@ -17,8 +17,10 @@ from typing import NamedTuple
 import onnx
 from onnx import shape_inference
 
-MODEL = Path(__file__).parents[1] / "nucleiseg" / "models" / "nuclei.onnx"
+from nucleiseg import Model
 
+MODEL = "nuclei-fast"
+"""The model for cameras, whose tables docs/gpu.md has."""
 
 QUANTISATIONS = ("QuantizeLinear", "DequantizeLinear")
 
@@ -196,10 +198,10 @@ def print_label_passes() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--model", default=MODEL, help="shipped model or ONNX file")
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024])
     options = parser.parse_args()
-    network = count_network(options.model)
+    network = count_network(Model.load(options.model).path)
     print(
         f"The network: {network.multiply_adds:,.0f} multiply-adds and {network.bytes:.1f} bytes "
         f"a pixel, in {network.launches} launches."

@@ -188,7 +188,7 @@ def settings(
 
     return {
         "nucleiseg": __version__,
-        "model": segmenter.model.checksum,
+        "model": segmenter.model.identity,
         **{name: value for name, value in size.items() if value is not None},
         "channel": selection.channel,
         "axes": selection.axes,

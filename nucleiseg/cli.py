@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nucleiseg.benchmark.command import benchmark
+from nucleiseg.benchmark.command import ModelOption, benchmark
+from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 
 if TYPE_CHECKING:
@@ -162,10 +163,7 @@ def segment(
         int | None,
         typer.Option(metavar="N", help="Processor threads to use.", show_default="all"),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="ONNX model.", show_default="the shipped one"),
-    ] = None,
+    model: ModelOption = DEFAULT,
     with_report: Annotated[
         bool, typer.Option("--report", help="Write DIR/report.html, a page about the run.")
     ] = False,
@@ -258,10 +256,7 @@ def build(
             show_default="the user's folder for engines",
         ),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="ONNX model.", show_default="the shipped one"),
-    ] = None,
+    model: ModelOption = DEFAULT,
 ) -> None:
     """Build the TensorRT engine for a GPU, so that the first image need not wait for it.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nucleiseg import __version__
 from nucleiseg.backends import available_threads, parts
-from nucleiseg.model import Model, ModelError
+from nucleiseg.model import DEFAULT, Model, ModelError, shipped
 
 # Names of the instructions that make a difference, as the kernel of Linux spells them.
 _INSTRUCTIONS = {
@@ -37,7 +37,8 @@ def examine() -> Iterator[str]:
     yield f"kernels: {_kernels()}"
     yield f"network on the CPU: {_network()}"
     yield f"OpenVINO: {_openvino()}"
-    yield f"model: {_model()}"
+    for name in sorted({*shipped(), DEFAULT}):
+        yield f"model {name}: {_model(name)}"
     yield from _gpu()
 
 
@@ -101,9 +102,10 @@ def _openvino() -> str:
     return f"{openvino.__version__.split('-')[0]}, devices {', '.join(devices)}"
 
 
-def _model() -> str:
+def _model(name: str) -> str:
     try:
-        model = Model.load()
+        model = Model.load(name)
     except ModelError as error:
         return str(error).removeprefix("model: ")
-    return f"{model.name} {model.version}, SHA-256 {model.checksum} verified"
+    default = ", the default" if name == DEFAULT else ""
+    return f"{model.version}{default}, SHA-256 {model.checksum} verified"

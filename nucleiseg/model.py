@@ -1,7 +1,8 @@
-"""The model: an ONNX file, and beside it a JSON file that says what it is.
+"""A model: an ONNX file, and beside it a JSON file that says what it is.
 
-``nuclei.onnx`` goes with ``nuclei.json``; the JSON holds the ONNX file's SHA-256, so a damaged
-download or a mixed-up pair is found before anything is computed with it.
+``nuclei-fast.onnx`` goes with ``nuclei-fast.json``; the JSON holds the ONNX file's SHA-256, so a
+damaged download or a mixed-up pair is found before anything is computed with it. The models that
+ship with the package lie in its folder ``models``, and are named by the stems of their files.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-DEFAULT_PATH = Path(__file__).parent / "models" / "nuclei.onnx"
+MODELS = Path(__file__).parent / "models"
+"""The folder of the shipped models."""
+
+DEFAULT = "nuclei-fast"
+"""The shipped model that is used where none is named."""
 
 SMALL_PEAK = 60
 """Least peak of nuclei in a look for small ones: the smaller a nucleus, the more of its peak the
@@ -108,27 +114,29 @@ class Model:
     metadata: dict[str, Any]
 
     @classmethod
-    def load(cls, path: str | Path | None = None) -> Model:
+    def load(cls, model: str | Path = DEFAULT) -> Model:
         """Read and verify a model.
 
         Parameters
         ----------
-        path : str or Path, optional
-            The ONNX file, with its JSON of the same stem beside it. The shipped model when left
-            out.
+        model : str or Path
+            The name of a shipped model, such as "nuclei-fast", or an ONNX file with its JSON of
+            the same stem beside it. Text without a separator and without ".onnx" is a name, even
+            where there is a file that is called so; all else, and every `Path`, is a file.
 
         Raises
         ------
         ModelError
-            The file or its JSON is missing or malformed, or the checksum differs.
+            No model of that name is shipped, the file or its JSON is missing or malformed, or the
+            checksum differs.
         """
-        file = DEFAULT_PATH if path is None else Path(path)
+        file = _file(model)
         checksum = _checksum(file)
         description = file.with_suffix(".json")
         metadata = _metadata(description)
         entries = _Entries(description, metadata)
         stride = entries.whole("input.stride", 2, 256)
-        model = cls(
+        found = cls(
             path=file,
             name=entries.text("name"),
             version=entries.text("version"),
@@ -148,13 +156,18 @@ class Model:
             min_peak=entries.whole("decoding.min_peak", 0, 255),
             metadata=metadata,
         )
-        if model.checksum != checksum:
+        if found.checksum != checksum:
             raise ModelError(
-                f"model: {file} has SHA-256 {checksum}, but {file.with_suffix('.json').name} "
-                f"says {model.checksum}; the file is damaged or not the one described: "
+                f"model: {file} has SHA-256 {checksum}, but {description.name} "
+                f"says {found.checksum}; the file is damaged or not the one described: "
                 "install the package again or restore the file"
             )
-        return model
+        return found
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name, version and SHA-256: which model made an output."""
+        return {"name": self.name, "version": self.version, "sha256": self.checksum}
 
     def label_rule(
         self, scale: float = 1.0, look: Look | None = None
@@ -184,12 +197,31 @@ class Model:
         )
 
 
+def shipped() -> list[str]:
+    """Return the names of the models that ship with the package."""
+    return sorted(file.stem for file in MODELS.glob("*.onnx"))
+
+
+def _file(model: str | Path) -> Path:
+    text = str(model)
+    is_name = Path(text).name == text and not text.endswith(".onnx")
+    if isinstance(model, os.PathLike) or not is_name:
+        return Path(model)
+    if text not in shipped():
+        raise ModelError(f"model: got {model!r}; accepted are {_accepted()}")
+    return MODELS / f"{text}.onnx"
+
+
+def _accepted() -> str:
+    return " and ".join([", ".join(map(repr, shipped())), "the path of an .onnx file"])
+
+
 def _checksum(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise ModelError(
-            f"model: cannot read {file} ({error.strerror}); expected an ONNX file"
+            f"model: cannot read {file} ({error.strerror}); accepted are {_accepted()}"
         ) from error
 
 

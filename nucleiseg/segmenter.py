@@ -16,7 +16,7 @@ from nucleiseg import backends, scaling
 from nucleiseg.backends import Array, Backend
 from nucleiseg.driver import OUTPUTS, Driver, Output
 from nucleiseg.limits import Limits
-from nucleiseg.model import Model, ModelError
+from nucleiseg.model import DEFAULT, Model, ModelError
 from nucleiseg.scaling import Scale, Size
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class Segmenter(Driver):
 
     Parameters
     ----------
-    model : Model, str or Path, optional
-        The model or its ONNX file; the shipped model when left out.
+    model : Model, str or Path
+        The name of a shipped model, an ONNX file, or a model that is loaded: see `Model.load`.
     device : {"auto", "cpu", "cuda"} or Backend
         Where to run. "auto" takes a GPU that can be used, else the CPU.
     threads : int, optional
@@ -85,7 +85,7 @@ class Segmenter(Driver):
     Raises
     ------
     ModelError
-        The model file is missing, damaged or not described.
+        No model of that name is shipped, or the file is missing, damaged or not described.
     ValueError
         An argument out of its range, which the message names.
     RuntimeError
@@ -94,7 +94,7 @@ class Segmenter(Driver):
 
     def __init__(
         self,
-        model: Model | str | Path | None = None,
+        model: Model | str | Path = DEFAULT,
         *,
         device: str | Backend = "auto",
         threads: int | None = None,
@@ -479,7 +479,7 @@ def segment(
     diameter: float | None = None,
     to_host: bool = True,
 ) -> Array:
-    """Find the nuclei of one image with the shipped model.
+    """Find the nuclei of one image with the default model.
 
     The first call loads and compiles the model; later ones reuse it. See `Segmenter.segment` for
     arguments, results and errors, and `Segmenter` for a choice of model, device and threads.

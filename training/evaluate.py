@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nucleiseg import Model, Segmenter, images, outputs, scaling
+from nucleiseg.model import DEFAULT
 from training import data, metrics, report, worst
 from training.samples import Sample
 
@@ -94,8 +95,8 @@ def float_labeller(model: Model, path: Path | None) -> Labeller:
     """
     from training import predict, weights
 
-    path = weights.SHIPPED if path is None else path
-    if path == weights.SHIPPED:
+    if path is None:
+        path = weights.shipped(model.name)
         _check_pair(model, path)
     try:
         network = weights.load(path)
@@ -109,7 +110,13 @@ def float_labeller(model: Model, path: Path | None) -> Labeller:
 
 
 def _check_pair(model: Model, path: Path) -> None:
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            f"cannot read {path} ({error.strerror}); give the weights of {model.path.name} with "
+            "--weights"
+        ) from error
     expected = model.metadata.get("float_weights_sha256")
     if checksum != expected:
         raise WeightsError(
@@ -134,12 +141,14 @@ def _float_labeller_or_reason(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("model", type=Path, nargs="?", help="ONNX file; the shipped one by default")
+    parser.add_argument(
+        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
+    )
     parser.add_argument("--data", type=_folder, nargs="+", required=True, help="annotated folders")
     parser.add_argument(
         "--all", action="store_true", help="every image, not only the held-out ones"
     )
-    parser.add_argument("--weights", type=Path, help="float weights; the shipped ones by default")
+    parser.add_argument("--weights", type=Path, help="float weights; those shipped by default")
     parser.add_argument("--output", type=Path, help="folder for tables and the worst images")
     parser.add_argument(
         "--scale",

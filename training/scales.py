@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nucleiseg import Segmenter
+from nucleiseg.model import DEFAULT
 from training import data, metrics
 from training.samples import Sample
 
@@ -27,7 +28,9 @@ LARGEST_SIDE = 2600
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.scales", description=__doc__)
-    parser.add_argument("model", type=Path, nargs="?", help="ONNX file; the shipped one by default")
+    parser.add_argument(
+        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
     parser.add_argument("--training", action="store_true", help="the images trained on, instead")
     options = parser.parse_args(arguments)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from nucleiseg import Segmenter
 from nucleiseg._native import cpu
+from nucleiseg.model import DEFAULT
 from training import data, metrics
 
 GRID = {
@@ -37,7 +38,9 @@ Labels = NDArray[np.int32]
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.tune", description=__doc__)
-    parser.add_argument("model", type=Path, nargs="?", help="ONNX file; the shipped one by default")
+    parser.add_argument(
+        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
     options = parser.parse_args(arguments)
     _, samples = data.load_split(options.data)

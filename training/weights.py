@@ -12,8 +12,13 @@ import numpy as np
 from training import unet
 from training.topology import NETWORKS
 
-SHIPPED = Path(__file__).parent / "weights" / "nuclei.npz"
-"""The float weights that the shipped int8 model was made from."""
+FOLDER = Path(__file__).parent / "weights"
+"""The float weights that the shipped int8 models were made from."""
+
+
+def shipped(name: str) -> Path:
+    """Return the file of the float weights of a shipped model."""
+    return FOLDER / f"{name}.npz"
 
 
 def pack(model: keras.Model) -> bytes:

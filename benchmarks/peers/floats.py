@@ -9,8 +9,9 @@ from pathlib import Path
 
 from benchmarks.peers.client import ROOT
 from benchmarks.peers.environments import PeerError
+from nucleiseg.model import DEFAULT
 
-WEIGHTS = ROOT / "training" / "weights" / "nuclei.npz"
+WEIGHTS = ROOT / "training" / "weights" / f"{DEFAULT}.npz"
 
 
 def graph(home: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nucleiseg.model import DEFAULT, shipped
 from nucleiseg.names import printable
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from nucleiseg.scaling import Scale
 
 CANNOT_START, INTERRUPTED = 2, 130
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|PATH",
+        help=f"Shipped model ({', '.join(shipped())}), or the path of an .onnx file.",
+    ),
+]
 
 
 def benchmark(
@@ -72,10 +81,7 @@ def benchmark(
     quick: Annotated[
         bool, typer.Option("--quick", help="A rough run of a few seconds: 512 pixels a side.")
     ] = False,
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="ONNX model.", show_default="the shipped one"),
-    ] = None,
+    model: ModelOption = DEFAULT,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the results there.")
     ] = None,

@@ -81,12 +81,7 @@ class Report:
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             machine=_machine(),
             versions=_versions(),
-            model={
-                "name": model.name,
-                "version": model.version,
-                "sha256": model.checksum,
-                "multiply_adds_per_pixel": multiply_adds(model),
-            },
+            model={**model.identity, "multiply_adds_per_pixel": multiply_adds(model)},
             settings=settings,
         )
 

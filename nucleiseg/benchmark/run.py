@@ -21,7 +21,7 @@ from nucleiseg.benchmark.kernels import kernels
 from nucleiseg.benchmark.memory import Peak
 from nucleiseg.benchmark.report import KernelRow, Report, Row
 from nucleiseg.benchmark.timing import QUICK, Pace, best, repeat
-from nucleiseg.model import Model
+from nucleiseg.model import DEFAULT, Model
 from nucleiseg.scaling import Scale
 from nucleiseg.segmenter import Segmenter
 
@@ -64,7 +64,8 @@ class Settings:
         caches.
     ceiling_seconds : float
         Spent on each ceiling.
-    model : Path, optional
+    model : str or Path
+        As `Segmenter` takes it.
     """
 
     sizes: tuple[tuple[int, int], ...] = ((512, 512), (1024, 1024), (2048, 2048))
@@ -78,7 +79,7 @@ class Settings:
     pace: Pace = Pace()  # noqa: RUF009 (it is frozen)
     kernel_size: int = 4096
     ceiling_seconds: float = 1.0
-    model: Path | None = None
+    model: str | Path = DEFAULT
 
     @classmethod
     def quick(cls) -> Settings:

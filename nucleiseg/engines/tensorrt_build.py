@@ -78,7 +78,7 @@ class Recipe:
     def key(self) -> dict[str, str]:
         """Every dependence, as text."""
         return {
-            "model": self.model.checksum,
+            "model": " ".join(self.model.identity.values()),
             "library": self.library.__name__,
             "library version": str(self.library.__version__),
             "system": f"{platform.system()} {platform.machine()}",

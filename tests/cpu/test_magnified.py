@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nucleiseg import Segmenter, images, scaling
+from nucleiseg import Model, Segmenter, images, scaling
 from nucleiseg.magnified import OwnSize, band_rows
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 OUTPUTS = ("mask", "labels", "maps")
 EXAMPLES = sorted(DATA.glob("*.png"))
+SMALLEST_TILE = 2 * Model.load().halo + Model.load().stride
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def check_alike(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("scale", [0.26, 0.5, 0.601, 0.93, 1.3, 2, 5.7])
-@pytest.mark.parametrize("tile", [352, 512])
+@pytest.mark.parametrize("tile", [SMALLEST_TILE, 512])
 def test_bands_and_tiles_do_not_show(monkeypatch, segmenter, tissue, scale, tile):
     expected = outputs(segmenter, tissue, scale)
     assert expected[1].max() > 5 or scale > 5

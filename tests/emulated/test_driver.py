@@ -15,11 +15,12 @@ from compare import differences
 from driver_machines import EVERY_DEVICE, MEMORY, Machine, PlanarEngine, emulated_backend, missing
 
 import nucleiseg._native as native
-from nucleiseg import Segmenter, images
+from nucleiseg import Model, Segmenter, images
 from nucleiseg.benchmark import split
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 OUTPUTS = ("mask", "labels", "maps")
+SMALLEST_TILE = 2 * Model.load().halo + Model.load().stride
 REASON = missing("emulated")
 emulated_only = pytest.mark.skipif(bool(REASON), reason=REASON)
 
@@ -155,7 +156,7 @@ class TestAnswers:
         expected = [machine.expected(image, output, scale=scale) for output in OUTPUTS]
         monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
         mirrored = machine.put(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
-        small = machine.new(tile=352, batch=2)
+        small = machine.new(tile=SMALLEST_TILE, batch=2)
         for given in (image, machine.put(image), mirrored):
             for output, answer in zip(OUTPUTS, expected, strict=True):
                 found = small.segment(given, output, scale=scale)
@@ -163,8 +164,10 @@ class TestAnswers:
 
     @pytest.mark.parametrize("batch", [1, 3])
     def test_images_larger_than_a_tile(self, machine, batch):
-        image = np.tile(example("purple_on_violet"), (2, 2, 1))[:401, :433]
-        small = machine.new(tile=416, batch=batch)
+        image = np.tile(example("purple_on_violet"), (2, 2, 1))[
+            : SMALLEST_TILE + 49, : SMALLEST_TILE + 81
+        ]
+        small = machine.new(tile=SMALLEST_TILE + 64, batch=batch)
         for output in ("mask", "labels"):
             for scale in ("auto", 1, 1):
                 expected = machine.expected(image, output, scale=scale)
@@ -247,14 +250,14 @@ class TestRepetition:
     def test_a_graphs_stream_sees_one_shape(self, rng):
         """An engine's state goes with a stream, and a graph relies on that state."""
         segmenter = Segmenter(device=emulated_backend())
-        pieces = Segmenter(device=segmenter._backend, tile=352, batch=2)
+        pieces = Segmenter(device=segmenter._backend, tile=SMALLEST_TILE, batch=2)
         for size in (40, 80, 120):
             for _ in range(3):
                 for scale in (1, 1.5, "auto"):
                     image = example()[:size, :size].copy()
                     segmenter.segment(image, "labels", scale=scale)
                 # Three tiles: two, and one.
-                pieces.segment(noise(rng, 40, 400), "labels", scale=1)
+                pieces.segment(noise(rng, 40, SMALLEST_TILE + 48), "labels", scale=1)
         (lane,) = segmenter._backend._idle
         seen = segmenter._backend.engine.streams
         replays = lane._replays._found.values()
@@ -348,7 +351,10 @@ class TestSharedMemory:
                         np.testing.assert_array_equal(found, expected)
 
     def test_images_that_are_resized_part_by_part(self, monkeypatch):
-        device, cpu = Segmenter(device=emulated_backend(), tile=352), Segmenter(device="cpu")
+        device, cpu = (
+            Segmenter(device=emulated_backend(), tile=SMALLEST_TILE),
+            Segmenter(device="cpu"),
+        )
         image = example("hematoxylin_eosin")[:150, :170]
         for scale in (0.3, 1.4):
             expected = cpu.segment_both(image, scale=scale)

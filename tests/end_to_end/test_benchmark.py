@@ -200,6 +200,7 @@ def test_the_command_compares(tiny, capsys):
         (["--scale", "big"], "scale: got 'big'; accepted are 'auto' and numbers above 0"),
         (["--seconds", "0"], "seconds: got 0.0; accepted are numbers above 0"),
         (["--model", "{tmp}/none.onnx"], "model: cannot read {tmp}/none.onnx"),
+        (["--model", "nuclei-slow"], "model: got 'nuclei-slow'; accepted are 'nuclei"),
         (["--json", "{tmp}"], "json: {tmp} is a folder; accepted is the name of a file"),
         (["--json", "{tmp}/none/a.json"], "json: {tmp}/none is no folder that can be written to"),
         (["--compare", "{tmp}/none.json"], "compare: cannot read {tmp}/none.json"),
@@ -463,4 +464,4 @@ def test_multiply_adds_are_counted_by_hand_and_of_the_model():
     assert ceilings.node_multiply_adds(smaller) == (4 * 4) * 4 * (3 * 3 * 3)
     assert ceilings.node_multiply_adds(larger) == (4 * 4) * 4 * 2 * (2 * 2)
     assert ceilings.node_multiply_adds(ops.relu(larger)) == 0
-    assert ceilings.multiply_adds(nucleiseg.Model.load()) == 9548
+    assert ceilings.multiply_adds(nucleiseg.Model.load("nuclei-fast")) == 9548

@@ -208,6 +208,7 @@ def test_a_disk_that_is_full_leaves_no_part_of_a_file(tmp_path, name):
         ([GREY, "-o", "{tmp}/out", "--threads", "0"], "threads: got 0; accepted is 1 or more"),
         ([GREY, "-o", "{tmp}/out", "--model", "{tmp}/none.onnx"], "model: cannot read {tmp}/none"),
         ([GREY, "-o", "{tmp}/out", "--model", "{tmp}/file"], "model: "),
+        ([GREY, "-o", "{tmp}/out", "--model", "nuclei-slow"], "model: got 'nuclei-slow'; accepted"),
     ],
 )
 def test_what_cannot_start_is_one_sentence_and_writes_nothing(tmp_path, arguments, words):

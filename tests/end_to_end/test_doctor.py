@@ -7,6 +7,7 @@ import pytest
 
 from nucleiseg import Model, __version__
 from nucleiseg.engines import cpu
+from nucleiseg.model import DEFAULT, shipped
 
 
 def doctor(**environment):
@@ -33,7 +34,7 @@ def test_every_subject_has_one_line(subjects):
         "kernels",
         "network on the CPU",
         "OpenVINO",
-        "model",
+        *(f"model {name}" for name in shipped()),
         "GPU",
         "NVIDIA driver",
         "CUDA kernels",
@@ -49,10 +50,12 @@ def test_the_versions_are_those_in_use(subjects):
     assert re.match(r"\d+\.\d+.*, devices .*CPU", subjects["OpenVINO"])
 
 
-def test_the_model_is_verified(subjects):
-    model = Model.load()
-    expected = f"{model.name} {model.version}, SHA-256 {model.checksum} verified"
-    assert subjects["model"] == expected
+@pytest.mark.parametrize("name", shipped())
+def test_each_shipped_model_is_verified(subjects, name):
+    model = Model.load(name)
+    default = ", the default" if name == DEFAULT else ""
+    expected = f"{model.version}{default}, SHA-256 {model.checksum} verified"
+    assert subjects[f"model {name}"] == expected
 
 
 def test_what_runs_the_network_is_said(subjects):

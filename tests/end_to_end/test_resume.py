@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from nucleiseg import images
+from nucleiseg import Model, images
+from nucleiseg.model import DEFAULT
 from nucleiseg.outputs import FORMATS
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "images"
@@ -242,6 +243,27 @@ def test_what_a_version_without_decoders_in_its_settings_read_is_done_again(done
     del record["settings"]["decoders"]
     path.write_text(json.dumps(record))
     assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 2
+
+
+def test_what_another_model_found_is_done_again(done):
+    folder, options = done
+    model = Model.load()
+    for name in ("a", "b"):
+        path = folder / "out" / ".nucleiseg" / f"{name}.json"
+        record = json.loads(path.read_text())
+        assert record["settings"]["model"] == model.identity
+        record["settings"]["model"]["sha256"] = "0" * 64
+        path.write_text(json.dumps(record))
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 1
+
+
+def test_the_default_model_by_its_name_or_path_is_the_same_work(done):
+    folder, options = done
+    for suffix in (".onnx", ".json"):
+        shutil.copy(Model.load().path.with_suffix(suffix), folder / f"mine{suffix}")
+    for model in (DEFAULT, folder / "mine.onnx"):
+        again = segment(*options, "--save", "mask,csv", "--resume", "--model", model)
+        assert counted_before(again) == 3
 
 
 def test_formats_of_several_runs_are_known_together(done):

@@ -1,6 +1,7 @@
 """Engines on the disk: what is read, what is built again, and what is said of it."""
 
 import contextlib
+import json
 import logging
 import os
 import pickle
@@ -259,6 +260,13 @@ def test_every_setting_has_an_engine_of_its_own(built):
         names.add(type(recipe)(**{**vars(recipe), **change}).filename)
     names.add(type(recipe)(**{**vars(recipe), "compute_capability": (8, 9)}).filename)
     assert len(names) == 5
+
+
+@needs.tensorrt_rtx
+def test_an_engine_says_of_which_model_it_is(built):
+    model = built.recipe.model
+    _, header, *_ = built.path.read_bytes().split(b"\n", 2)
+    assert json.loads(header)["model"] == f"{model.name} {model.version} {model.checksum}"
 
 
 @needs.tensorrt_rtx

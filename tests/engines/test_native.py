@@ -14,10 +14,13 @@ import pytest
 from nucleiseg import Model, ModelError, Segmenter, images
 from nucleiseg._native import cpu as kernels
 from nucleiseg.engines import cpu, native, onnx_file, openvino
-from nucleiseg.model import DEFAULT_PATH
+from nucleiseg.model import shipped
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
 SIDE = 256
+
+NARROW = Model.load("nuclei-fast").path
+"""The model whose file is changed here."""
 
 LEVELS = kernels.convolution_levels()
 
@@ -26,9 +29,9 @@ FAST = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def model():
-    return Model.load()
+@pytest.fixture(scope="module", params=shipped())
+def model(request):
+    return Model.load(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +46,12 @@ def tiles(model):
 
 
 @pytest.fixture(scope="module")
-def expected(tiles):
+def expected(model, tiles):
     """Every node of the file as it stands, one after the other."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
-        DEFAULT_PATH.read_bytes(), options, providers=["CPUExecutionProvider"]
+        model.path.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
     (cells,) = session.run(None, {"image": tiles.transpose(0, 3, 1, 2).astype(np.float32)})
     return 255 * cells.transpose(0, 2, 3, 1)
@@ -62,7 +65,7 @@ def renamed(tmp_path):
         content = graph if isinstance(graph, bytes) else graph.SerializeToString()
         path = tmp_path / "other.onnx"
         path.write_bytes(content)
-        about = json.loads(DEFAULT_PATH.with_suffix(".json").read_text())
+        about = json.loads(NARROW.with_suffix(".json").read_text())
         about["sha256"] = hashlib.sha256(content).hexdigest()
         path.with_suffix(".json").write_text(json.dumps(about))
         return Model.load(path)
@@ -100,7 +103,7 @@ def test_openvino_agrees_within_its_rounding(model, tiles):
 @FAST
 def test_the_kernels_are_what_runs_the_shipped_model(model, caplog):
     with caplog.at_level(logging.INFO, "nucleiseg"):
-        Segmenter(device="cpu")
+        Segmenter(model, device="cpu")
     assert f"runs on the CPU with its own int8 kernels ({LEVELS[-1]})" in caplog.text
     assert cpu.engine(model, 1).name == f"its own int8 kernels ({LEVELS[-1]})"
 
@@ -111,7 +114,7 @@ def test_openvino_runs_where_the_cpu_has_no_fast_kernels(model, monkeypatch):
 
 
 def test_another_network_is_refused(renamed):
-    graph = onnx.load(DEFAULT_PATH)
+    graph = onnx.load(NARROW)
     # The same network, but for a node that these kernels do not know.
     graph.graph.node.append(onnx.helper.make_node("Abs", ["cells"], ["positive"]))
     graph.graph.output[0].name = "positive"
@@ -125,7 +128,7 @@ def test_another_network_is_refused(renamed):
     [("Conv", "strides", [3, 3]), ("Conv", "pads", [0, 0, 0, 0]), ("MaxPool", "strides", [1, 1])],
 )
 def test_layers_of_another_shape_are_another_network(renamed, operator, attribute, value):
-    graph = onnx.load(DEFAULT_PATH)
+    graph = onnx.load(NARROW)
     node = [one for one in graph.graph.node if one.op_type == operator][1]
     changed = next(one for one in node.attribute if one.name == attribute)
     changed.CopyFrom(onnx.helper.make_attribute(attribute, value))
@@ -135,7 +138,7 @@ def test_layers_of_another_shape_are_another_network(renamed, operator, attribut
 
 def changed(name, values):
     """The shipped graph with another constant."""
-    graph = onnx.load(DEFAULT_PATH)
+    graph = onnx.load(NARROW)
     (tensor,) = (one for one in graph.graph.initializer if one.name == name)
     old = onnx.numpy_helper.to_array(tensor)
     tensor.CopyFrom(onnx.numpy_helper.from_array(values(old), name))
@@ -166,7 +169,7 @@ def test_constants_that_do_not_fit_are_refused_when_the_model_is_loaded(
 
 
 def test_a_stride_that_the_network_does_not_have_is_refused(renamed):
-    other = renamed(DEFAULT_PATH.read_bytes())
+    other = renamed(NARROW.read_bytes())
     with pytest.raises(ModelError, match="multiples of 32 pixels, its description says 16"):
         native.Engine(dataclasses.replace(other, stride=16), 1)
 
@@ -200,8 +203,8 @@ def test_what_recurses_or_promises_memory_is_refused_as_a_file(content, words):
 
 
 def test_the_reader_reads_what_the_onnx_package_reads():
-    expected = onnx.load(DEFAULT_PATH).graph
-    found = onnx_file.read(DEFAULT_PATH.read_bytes())
+    expected = onnx.load(NARROW).graph
+    found = onnx_file.read(NARROW.read_bytes())
     assert [node.operator for node in found.nodes] == [node.op_type for node in expected.node]
     for mine, theirs in zip(found.nodes, expected.node, strict=True):
         assert (mine.inputs, mine.outputs) == (list(theirs.input), list(theirs.output))
@@ -213,7 +216,7 @@ def test_the_reader_reads_what_the_onnx_package_reads():
 
 
 def test_what_is_no_onnx_file_is_refused():
-    content = DEFAULT_PATH.read_bytes()
+    content = NARROW.read_bytes()
     for broken in (b"", b"not a model", content[:1000], content[: len(content) // 2]):
         with pytest.raises(ValueError, match=r"no ONNX graph|cut off|which no ONNX file has"):
             onnx_file.read(broken)

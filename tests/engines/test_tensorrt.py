@@ -15,6 +15,8 @@ import pytest
 from nucleiseg import Model, ModelError
 from nucleiseg.engines import tensorrt, tensorrt_build, tensorrt_library
 from nucleiseg.engines.tensorrt_graph import rewrite
+from nucleiseg.model import DEFAULT
+from training.topology import NETWORKS
 
 COMMAND = [sys.executable, "-m", "nucleiseg", "build"]
 
@@ -82,7 +84,7 @@ def test_engines_differ_by_gpu_and_precision(built):
 
 
 @needs.tensorrt_rtx
-def test_the_convolutions_of_the_int8_engine_are_int8(built):
+def test_the_convolutions_of_the_int8_engine_are_int8(built, model):
     """All but the first, which reads bytes, and the transposed ones, for which this library has no
     int8 kernels. It says so itself while it builds."""
     found = layers(built("int8", (8, 9)).log)
@@ -91,7 +93,8 @@ def test_the_convolutions_of_the_int8_engine_are_int8(built):
     for name in integers:
         assert convolutions[name][1][0] == "Int8", f"weights of {name}"
     others = set(convolutions) - set(integers)
-    assert len(integers) == 14
+    network = NETWORKS[model.name]
+    assert len(integers) == sum(network.down) + sum(network.up) + 1
     assert [name.split("_")[0] for name in others] == ["stem"]
     pools = [read + given for kind, read, _, given in found.values() if kind == "maxpool"]
     assert pools == [["Int8", "Int8"]] * 4
@@ -306,7 +309,7 @@ def test_what_the_library_says_of_a_machine_without_a_driver_is_passed_on(
     """As far as running goes here: an engine from the cache, which the runtime cannot load."""
     monkeypatch.setattr(tensorrt, "_compute_capability", lambda: (8, 6))
     tensorrt.build(model, compute_capability=(8, 6), folder=tmp_path)
-    with pytest.raises(RuntimeError, match=r"cannot load .*nuclei-fp16-sm86.*: .*CUDA driver"):
+    with pytest.raises(RuntimeError, match=r"cannot load .*nuclei.*-fp16-sm86.*: .*CUDA driver"):
         tensorrt.Engine(model, folder=tmp_path, library="tensorrt_rtx")
 
 
@@ -358,8 +361,9 @@ def test_the_command_builds_for_several_gpus(tmp_path):
     lines = done.stdout.splitlines()
     for line, capability in zip(lines, ("8.6", "8.9"), strict=True):
         assert re.match(
-            rf"nuclei \S+, fp16, compute capability {re.escape(capability)}, TensorRT for RTX \S+: "
-            rf"\d\.\d MB, built in \d+\.\d s, {re.escape(str(tmp_path))}/nuclei-fp16-sm8",
+            rf"{DEFAULT} \S+, fp16, compute capability {re.escape(capability)}, "
+            rf"TensorRT for RTX \S+: \d\.\d MB, built in \d+\.\d s, "
+            rf"{re.escape(str(tmp_path))}/{DEFAULT}-fp16-sm8",
             line,
         )
 
@@ -383,6 +387,7 @@ def test_the_command_can_be_interrupted(tmp_path):
         (["--compute-capability", "8.6"], "belong together"),
         (["--ahead-of-time", "--compute-capability", "86"], "got '86'; accepted are numbers such"),
         (["--model", "nowhere.onnx"], "cannot read nowhere.onnx"),
+        (["--model", "nowhere"], "model: got 'nowhere'; accepted are 'nuclei"),
     ],
 )
 def test_the_command_refuses_in_one_line(arguments, words):

@@ -26,7 +26,7 @@ import numpy as np
 import tifffile
 
 from nucleiseg import ModelError, Segmenter, images
-from nucleiseg.model import DEFAULT_PATH
+from nucleiseg.model import Model
 
 Files = dict[str, bytes]
 """The files of one input by their names; the first is the one that is read."""
@@ -154,12 +154,13 @@ def small_model() -> tuple[bytes, bytes]:
     """Return the model with few channels, a fortieth of its size, and its JSON."""
     import onnx
 
-    graph = onnx.load(DEFAULT_PATH)
+    path = Model.load("nuclei-fast").path
+    graph = onnx.load(path)
     for tensor in graph.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
         few = values[tuple(slice(CHANNELS) for _ in values.shape)]
         tensor.CopyFrom(onnx.numpy_helper.from_array(few, tensor.name))
-    return graph.SerializeToString(), DEFAULT_PATH.with_suffix(".json").read_bytes()
+    return graph.SerializeToString(), path.with_suffix(".json").read_bytes()
 
 
 def described(content: bytes, about: bytes) -> Files:

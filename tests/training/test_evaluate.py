@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nucleiseg import Model, Segmenter, images
-from nucleiseg.model import DEFAULT_PATH
+from nucleiseg.model import shipped
 from training import data, evaluate, metrics, report, unet, worst
 from training.data import Sample
 
@@ -157,8 +157,9 @@ def test_the_worst_images_come_first_with_both_outlines(output, scores):
             assert not drawn[:, : half - worst.GAP].any()
 
 
-def test_the_shipped_file_scores_as_the_float_weights_it_was_made_from(capsys):
-    evaluate.main(["--data", str(DATA), "--all", "--scale", "none"])
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_file_scores_as_the_float_weights_it_was_made_from(name, capsys):
+    evaluate.main([name, "--data", str(DATA), "--all", "--scale", "none"])
     *_, row = re.findall(r"^all .*", capsys.readouterr().out, re.MULTILINE)
     count, int8, float32, difference, *_ = (float(word) for word in row.split()[1:])
     assert count == 7
@@ -170,8 +171,8 @@ def test_the_shipped_file_scores_as_the_float_weights_it_was_made_from(capsys):
 def test_int8_alone_is_scored_where_the_float_weights_are_of_another_model(
     folders, tmp_path, capsys
 ):
-    path = shutil.copy(DEFAULT_PATH, tmp_path / "other.onnx")
-    description = json.loads(DEFAULT_PATH.with_suffix(".json").read_text())
+    path = shutil.copy(Model.load().path, tmp_path / "other.onnx")
+    description = json.loads(Model.load().path.with_suffix(".json").read_text())
     description["float_weights_sha256"] = "0123"
     path.with_suffix(".json").write_text(json.dumps(description))
     evaluate.main([str(path), "--data", str(folders[0]), "--all"])
@@ -180,6 +181,18 @@ def test_int8_alone_is_scored_where_the_float_weights_are_of_another_model(
     assert re.search(r"float32 is left out: .*but other\.onnx was made from 0123", printed)
     assert "Dice float32" not in printed
     assert not re.search("^dark", printed, re.MULTILINE)  # the only data set is not repeated
+
+
+def test_int8_alone_is_scored_where_no_float_weights_are_shipped(folders, tmp_path, capsys):
+    path = shutil.copy(Model.load().path, tmp_path / "mine.onnx")
+    description = json.loads(Model.load().path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**description, "name": "mine"}))
+    evaluate.main([str(path), "--data", str(folders[0]), "--all"])
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"float32 is left out: cannot read .*mine\.npz .*weights of mine\.onnx", printed
+    )
+    assert "Dice float32" not in printed
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".weights.h5"])
@@ -197,6 +210,7 @@ def test_weights_of_another_network_are_refused(folders, tmp_path, suffix):
         (["--data", "nowhere"], "argument --data: nowhere is not a folder"),
         (["--data", str(DATA / "images")], "none of the accepted layouts"),
         (["nothing.onnx", "--data", str(DATA)], "cannot read nothing.onnx"),
+        (["nothing", "--data", str(DATA)], "model: got 'nothing'; accepted are 'nuclei"),
         (["--data", str(DATA), "--output", __file__], "no files can be written there"),
         (["--data", str(DATA), "--scale", "-1"], "accepted are auto, none and a number above 0"),
         (["--data", str(DATA), "--scale", "1000"], "accepted are scales of 0.25 to 32"),

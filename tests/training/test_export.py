@@ -12,7 +12,7 @@ from nucleiseg._native import cpu
 from nucleiseg.engines import native
 from nucleiseg.engines.openvino import Engine
 from training import data, export, integers, quantize, unet, weights, widen
-from training.topology import ACCURATE, NETWORKS
+from training.topology import ACCURATE, FAST, NETWORKS
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
 SIDE = 256
@@ -28,7 +28,7 @@ def tiles():
 @pytest.fixture(scope="module", params=NETWORKS)
 def trained(request):
     """The network with weights that find nuclei."""
-    shipped = weights.load(weights.SHIPPED)
+    shipped = weights.load(weights.shipped(FAST.name))
     return widen.widened(shipped, ACCURATE) if request.param == ACCURATE.name else shipped
 
 

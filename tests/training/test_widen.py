@@ -11,6 +11,8 @@ from training.topology import ACCURATE, FAST, NETWORKS
 
 PICTURE = Path(__file__).parents[1] / "data" / "images" / "hematoxylin_eosin.png"
 
+SHIPPED = weights.shipped(FAST.name)
+
 numpy = unet.keras.ops.convert_to_numpy
 
 
@@ -20,7 +22,7 @@ def image():
 
 
 def test_it_computes_what_the_narrow_one_does(image):
-    narrow = weights.load(weights.SHIPPED)
+    narrow = weights.load(SHIPPED)
     expected = numpy(narrow(image, training=False))
     assert expected[..., 0].max() > 0.9
     found = numpy(widen.widened(narrow, ACCURATE)(image, training=False))
@@ -29,7 +31,7 @@ def test_it_computes_what_the_narrow_one_does(image):
 
 def test_its_other_channels_can_learn(image):
     """Each group of new channels sees the image, or it would stay what it is for ever."""
-    wide = widen.widened(weights.load(weights.SHIPPED), ACCURATE)
+    wide = widen.widened(weights.load(SHIPPED), ACCURATE)
     for level, (few, many) in enumerate(zip(FAST.widths, ACCURATE.widths, strict=True)):
         layer = wide.get_layer(f"{ACCURATE.down_names(level)[-1]}_relu")
         seen = numpy(unet.keras.Model(wide.input, layer.output)(image))
@@ -38,12 +40,12 @@ def test_its_other_channels_can_learn(image):
 
 def test_a_file_of_wide_weights_is_written(image, tmp_path):
     path = tmp_path / "start.npz"
-    arguments = ["--weights", str(weights.SHIPPED), "--network", "nuclei"]
+    arguments = ["--weights", str(SHIPPED), "--network", "nuclei"]
     widen.main([*arguments, "--output", str(path)])
     wide = weights.load(path)
     assert wide.name == "nuclei"
     # Half precision.
-    expected = numpy(weights.load(weights.SHIPPED)(image, training=False))
+    expected = numpy(weights.load(SHIPPED)(image, training=False))
     np.testing.assert_allclose(numpy(wide(image, training=False)), expected, atol=0.02)
 
 

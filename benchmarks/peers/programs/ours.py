@@ -12,10 +12,14 @@ from . import seconds
 class Program:
     packages = ("nucleiseg", "openvino")
     weights = "trained"
-    about = "segment() at scale=1, with the shipped int8 model"
 
     def __init__(self, threads: int, files: dict[str, str]) -> None:
         self.segmenter = Segmenter(device="cpu", threads=threads)
+        model = self.segmenter.model
+        self.about = (
+            "segment() at scale=1, with the shipped int8 model "
+            f"{model.name} {model.version}, SHA-256 {model.checksum[:12]}"
+        )
 
     def take(self, image: np.ndarray, labels: np.ndarray) -> None:
         self.image = image
