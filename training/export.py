@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from training.integers import IntegerNetwork, kernel_scale
 from training.topology import CELL
+
+numpy = keras.ops.convert_to_numpy
 
 OPSET = 17
 """Read by OpenVINO, TensorRT 8.6 and later, and ONNX Runtime."""
@@ -63,11 +66,11 @@ class _Writer:
         return self._model()
 
     def _convolution(self, name: str, x: str) -> str:
-        layer = self.network.layers[name]
+        layer = self.network.convolutions[name]
         transposed = name.startswith("grow")
         kernel, scale = self._kernel(name)
         weights = self._weights(name, kernel, scale, axis=1 if transposed else 0)
-        inputs = [x, weights, self._constant(f"{name}_bias", layer.bias.numpy())]
+        inputs = [x, weights, self._constant(f"{name}_bias", numpy(layer.bias))]
         size = kernel.shape[2]
         strides = [2, 2] if transposed or name == "stem" else [1, 1]
         before, after = (1, 1)
@@ -84,9 +87,9 @@ class _Writer:
         It is the same sum, but OpenVINO 2026.4 rounds a concatenation of signed tensors wrongly
         (up to 100 of 127 levels), and here neither tensor has to be copied.
         """
-        layer = self.network.layers[name]
+        layer = self.network.convolutions[name]
         kernel, scale = self._kernel(name)
-        bias = self._constant(f"{name}_bias", layer.bias.numpy())
+        bias = self._constant(f"{name}_bias", numpy(layer.bias))
         channels = kernel.shape[1] // 2
         halves = (("skip", skip, kernel[:, :channels]), ("grown", grown, kernel[:, channels:]))
         parts = []
@@ -99,10 +102,10 @@ class _Writer:
 
     def _kernel(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Give a kernel in ONNX's order of axes, and the value of a level for each channel."""
-        layer = self.network.layers[name]
+        layer = self.network.convolutions[name]
         # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
-        kernel = layer.kernel.numpy().transpose(3, 2, 0, 1)
-        scale = kernel_scale(layer, name).numpy().ravel()
+        kernel = numpy(layer.kernel).transpose(3, 2, 0, 1)
+        scale = numpy(kernel_scale(layer, name)).ravel()
         if name == "stem":  # the file takes bytes as they are
             return kernel / 255, scale / 255
         return kernel, scale

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import onnx
-import tensorflow as tf
+from keras import ops
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from training.topology import CELL, NETWORKS, Link
+from training.topology import NETWORKS, Link
+from training.unet import spread
 
 LEVELS = 127.0
 """Largest integer; with -128 left out, a weight and its negative have the same rounding."""
@@ -39,15 +40,15 @@ class Layer(NamedTuple):
     transposed one.
     """
 
-    kernel: tf.Variable
-    bias: tf.Variable
+    kernel: keras.Variable
+    bias: keras.Variable
 
     def output_axis(self, name: str) -> int:
-        """Give the kernel's axis of output channels."""
+        """Return the kernel's axis of output channels."""
         return 2 if name.startswith("grow") else 3
 
 
-class IntegerNetwork(tf.Module):
+class IntegerNetwork(keras.Model):
     """`unet.build`'s network on rounded weights and activations.
 
     Parameters
@@ -57,60 +58,77 @@ class IntegerNetwork(tf.Module):
     """
 
     def __init__(self, trained: keras.Model) -> None:
-        super().__init__(name="integer_network")
+        super().__init__(name=trained.name)
+        self.built = True
         self.topology = NETWORKS[trained.name]
-        self.layers = {
-            name: Layer(tf.Variable(kernel, name=f"{name}_kernel"), tf.Variable(bias))
-            for name, (kernel, bias) in folded(trained).items()
+        self.convolutions = {
+            name: Layer(self._variable(f"{name}_kernel", kernel), self._variable(f"{name}_bias", b))
+            for name, (kernel, b) in folded(trained).items()
         }
-        self.log_ranges = {link.range_name: tf.Variable(0.0) for link in self.topology.links()}
+        self.log_ranges = {
+            name: self._variable(f"{name}_log_range", np.zeros(()))
+            for name in dict.fromkeys(link.range_name for link in self.topology.links())
+        }
 
-    def __call__(self, image: tf.Tensor, rounding: bool = True) -> tf.Tensor:
+    def _variable(self, name: str, value: NDArray[np.generic]) -> keras.Variable:
+        variable = self.add_weight(value.shape, name=name, dtype="float32")
+        variable.assign(value.astype(np.float32))
+        return variable
+
+    def call(self, image: keras.KerasTensor, training: bool = True) -> keras.KerasTensor:
         """(N, h, w, 3) float32 in 0..255 -> (N, h, w, 2) float32 in 0..1."""
-        return self.forward(image, self._rounded if rounding else _as_it_is)
+        return self.forward(image, self._rounded)
 
-    def forward(self, image: tf.Tensor, seen: Callable[[tf.Tensor, str], tf.Tensor]) -> tf.Tensor:
+    def unrounded(self, image: keras.KerasTensor) -> keras.KerasTensor:
+        """Compute what `call` does with nothing rounded."""
+        return self.forward(image, _as_it_is)
+
+    def forward(
+        self,
+        image: keras.KerasTensor,
+        seen: Callable[[keras.KerasTensor, str], keras.KerasTensor],
+    ) -> keras.KerasTensor:
         """Run the network, with `seen` between all convolutions; it gets the maker's name."""
         rounding = seen is not _as_it_is
         topology = self.topology
         ranges = {link.maker: link.range_name for link in topology.links()}
 
-        def run(name: str, x: tf.Tensor) -> tf.Tensor:
+        def run(name: str, x: keras.KerasTensor) -> keras.KerasTensor:
             x = self._convolved(name, x, rounding)
             return seen(x, ranges[name]) if name in ranges else x
 
-        x = run("stem", image / 255.0)
+        x = run("stem", ops.cast(image, "float32") / 255.0)
         skips = []
         for level in range(len(topology.widths)):
             if level:
                 skips.append(x)
-                x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+                x = ops.max_pool(x, 2, 2, "valid", "channels_last")
             for name in topology.down_names(level):
                 x = run(name, x)
         for level in reversed(range(len(skips))):
-            x = tf.concat([skips[level], run(f"grow{level}", x)], -1)
+            x = ops.concatenate([skips[level], run(f"grow{level}", x)], -1)
             for name in topology.up_names(level):
                 x = run(name, x)
-        return tf.sigmoid(tf.nn.depth_to_space(run("logits", x), CELL))
+        return ops.sigmoid(spread(run("logits", x)))
 
-    def _convolved(self, name: str, x: tf.Tensor, rounding: bool) -> tf.Tensor:
-        layer = self.layers[name]
+    def _convolved(self, name: str, x: keras.KerasTensor, rounding: bool) -> keras.KerasTensor:
+        layer = self.convolutions[name]
         kernel = rounded_kernel(layer, name) if rounding else layer.kernel
         if name.startswith("grow"):
-            shape = tf.shape(x)
-            size = [shape[0], 2 * shape[1], 2 * shape[2], layer.kernel.shape[2]]
-            return tf.nn.conv2d_transpose(x, kernel, size, 2) + layer.bias
-        x = tf.nn.conv2d(x, kernel, 2 if name == "stem" else 1, "SAME") + layer.bias
-        return x if name == "logits" else tf.nn.relu(x)
+            y = ops.conv_transpose(x, kernel, 2, "valid", data_format="channels_last")
+            return y + layer.bias
+        stride = 2 if name == "stem" else 1
+        x = ops.conv(x, kernel, stride, "same", "channels_last") + layer.bias
+        return x if name == "logits" else ops.relu(x)
 
-    def _rounded(self, x: tf.Tensor, range_name: str) -> tf.Tensor:
-        limit = tf.exp(self.log_ranges[range_name])
-        return _round_to(tf.clip_by_value(x, -limit, limit), limit / LEVELS)
+    def _rounded(self, x: keras.KerasTensor, range_name: str) -> keras.KerasTensor:
+        limit = ops.exp(self.log_ranges[range_name])
+        return _round_to(ops.maximum(ops.minimum(x, limit), -limit), limit / LEVELS)
 
     def scales(self) -> dict[str, float]:
         """Give the value of one level of each link's tensor, by its maker."""
         return {
-            link.maker: float(tf.exp(self.log_ranges[link.range_name])) / LEVELS
+            link.maker: float(ops.exp(self.log_ranges[link.range_name])) / LEVELS
             for link in self.topology.links()
         }
 
@@ -133,7 +151,7 @@ def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
         # ONNX's kernels begin with the two channel axes, TensorFlow's end with them.
         return (values[f"{name}_kernel"] * scale).transpose(2, 3, 1, 0)
 
-    for name, layer in network.layers.items():
+    for name, layer in network.convolutions.items():
         if f"{name}_kernel" in values:
             found = kernel(name)
         else:
@@ -145,25 +163,25 @@ def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
         network.log_ranges[link.range_name].assign(np.log(values[f"{after}_scale"] * LEVELS))
 
 
-def rounded_kernel(layer: Layer, name: str) -> tf.Tensor:
+def rounded_kernel(layer: Layer, name: str) -> keras.KerasTensor:
     """Round a kernel to 255 levels for each output channel."""
     return _round_to(layer.kernel, kernel_scale(layer, name))
 
 
-def kernel_scale(layer: Layer, name: str) -> tf.Tensor:
+def kernel_scale(layer: Layer, name: str) -> keras.KerasTensor:
     """Give the value of one level for each output channel, in a shape that fits the kernel."""
     axes = [axis for axis in range(4) if axis != layer.output_axis(name)]
-    largest = tf.reduce_max(tf.abs(layer.kernel), axes, keepdims=True)
-    return tf.stop_gradient(tf.maximum(largest, 1e-8) / LEVELS)
+    largest = ops.max(ops.abs(layer.kernel), axes, keepdims=True)
+    return ops.stop_gradient(ops.maximum(largest, 1e-8) / LEVELS)
 
 
-def _round_to(x: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+def _round_to(x: keras.KerasTensor, step: keras.KerasTensor) -> keras.KerasTensor:
     """Round to multiples of a step; the gradient passes as if nothing were rounded (Bengio et al.
     2013, doi:10.48550/arXiv.1308.3432)."""
-    return x + tf.stop_gradient(tf.round(x / step) * step - x)
+    return x + ops.stop_gradient(ops.round(x / step) * step - x)
 
 
-def _as_it_is(x: tf.Tensor, range_name: str) -> tf.Tensor:
+def _as_it_is(x: keras.KerasTensor, range_name: str) -> keras.KerasTensor:
     return x
 
 
@@ -199,13 +217,13 @@ def calibrate(network: IntegerNetwork, crops: NDArray[np.uint8]) -> None:
     _even_out(network, crops)
     spans: dict[str, list[float]] = {}
 
-    def look(x: tf.Tensor, range_name: str) -> tf.Tensor:
-        values = np.abs(x.numpy())
+    def look(x: keras.KerasTensor, range_name: str) -> keras.KerasTensor:
+        values = np.abs(ops.convert_to_numpy(x))
         spans.setdefault(range_name, []).append(float(np.percentile(values, COVERED)))
         return x
 
     for crop in crops:
-        network.forward(tf.constant(crop[None], tf.float32), look)
+        network.forward(crop[None].astype(np.float32), look)
     for name, values in spans.items():
         network.log_ranges[name].assign(np.log(max(*values, 1e-3)))
 
@@ -221,15 +239,15 @@ def _even_out(network: IntegerNetwork, crops: Iterable[NDArray[np.uint8]]) -> No
     spans = {link.maker: np.zeros(1, np.float32) for link in table}
     makers = iter(())
 
-    def look(x: tf.Tensor, range_name: str) -> tf.Tensor:
+    def look(x: keras.KerasTensor, range_name: str) -> keras.KerasTensor:
         maker = next(makers)
-        spans[maker] = np.maximum(spans[maker], np.abs(x.numpy()).max((0, 1, 2)))
+        spans[maker] = np.maximum(spans[maker], np.abs(ops.convert_to_numpy(x)).max((0, 1, 2)))
         return x
 
     order = network.topology.order()
     for crop in crops:
         makers = iter(order)
-        network.forward(tf.constant(crop[None], tf.float32), look)
+        network.forward(crop[None].astype(np.float32), look)
     for link in table:
         _even_out_link(network, link, spans[link.maker])
 
@@ -241,19 +259,19 @@ def _even_out_link(network: IntegerNetwork, link: Link, span: NDArray[np.float32
     factors = np.ones_like(span)
     factors[alive] = span[alive] ** EVENNESS / strength[alive] ** (1 - EVENNESS)
     factors /= np.exp(np.log(factors).mean())
-    maker = network.layers[link.maker]
+    maker = network.convolutions[link.maker]
     shape = [1] * 4
     shape[maker.output_axis(link.maker)] = -1
     maker.kernel.assign(maker.kernel / factors.reshape(shape))
     maker.bias.assign(maker.bias / factors)
     for name, first in link.users:
-        kernel = network.layers[name].kernel.numpy()
+        kernel = ops.convert_to_numpy(network.convolutions[name].kernel).copy()
         part = np.moveaxis(kernel, 3 if name.startswith("grow") else 2, 0)
         part[first : first + len(span)] *= factors[:, None, None, None]
-        network.layers[name].kernel.assign(kernel)
+        network.convolutions[name].kernel.assign(kernel)
 
 
 def _slices(network: IntegerNetwork, name: str, first: int, count: int) -> NDArray[np.float32]:
     """Give a kernel's slices for some input channels, those channels first."""
-    kernel = network.layers[name].kernel.numpy()
+    kernel = ops.convert_to_numpy(network.convolutions[name].kernel).copy()
     return np.moveaxis(kernel, 3 if name.startswith("grow") else 2, 0)[first : first + count]

@@ -1,6 +1,6 @@
 """From a training run to the model that ships: int8 ONNX with explicit Q/DQ, and its JSON.
 
-``python -m training.quantize --weights RUN/best.weights.h5 --data DIR ... --output FILE.onnx``
+``python -m training.quantize --weights RUN/nuclei.npz --data DIR ... --output FILE.onnx``
 
 The network goes on learning for a while with rounded weights and activations. The float weights go
 beside the file as ``FILE.npz``; those of the shipped model belong in ``training/weights``.
@@ -11,24 +11,24 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import onnx
-import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nucleiseg import images
 from nucleiseg.model import PERCENTILES
-from training import batches, data, export, integers, losses, sampling, train, weights
-from training.augment import Settings
-from training.data import Sample
+from training import batches, export, integers, sampling, train, weights
+from training.augment import LIGHT
+from training.callbacks import Bar
+from training.distillation import SideBySide
 from training.integers import IntegerNetwork
 from training.predict import DECODING, SCALING
-from training.teacher import Teacher
+from training.samples import Sample
 from training.topology import STRIDE, Topology
 
 CALIBRATION_CROPS = 64
@@ -38,23 +38,6 @@ EMPHASIS = 0.75
 """Extra weight of emphasised pixels, less than in training: weight on small nuclei finds more of
 them but makes the network generous, and the last steps settle where edges are."""
 
-CROPS = Settings(
-    stained=1.0,
-    dark=0.9,
-    usual=0.7,
-    elastic=0.2,
-    lighting=0.5,
-    shading=0.2,
-    coarse=0.1,
-    blur=0.1,
-    noise=0.2,
-    jpeg=0.15,
-)
-"""Crops nearer to what users' images are. The nuclei of stained images are emphasised, and the
-background of fluorescence. Without it the best threshold differs between modalities, on the images
-trained on too: 150 of 255 for fluorescence, 120 for purple stain, 100 for H&E, whose outlines are
-least certain. With it, one threshold serves all."""
-
 MOMENTUM = 0.99
 """Averages the weights over about the last 100 steps."""
 
@@ -63,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.quantize", description=__doc__)
     file = {"type": train.existing_file}
-    parser.add_argument("--weights", **file, required=True, help=".weights.h5 or .npz")
+    parser.add_argument("--weights", **file, required=True, help="of training.train")
     parser.add_argument(
         "--start", **file, help="go on from this int8 file, which was made of the same weights"
     )
@@ -78,20 +61,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--licence", default="not stated", help="of the model")
     parser.add_argument("--source", nargs="+", help="what to say of the data; by default its name")
     options = parser.parse_args(arguments)
-    folders = [data.parse_folder(text) for text in options.data]
-    training, _ = data.load_split([folder.path for folder in folders])
+    training, _, shares = train.load(options.data)
     trained = weights.load(options.weights)
     network = IntegerNetwork(trained)
     if options.start is None:
         integers.calibrate(network, calibration_crops(training))
     else:
         integers.restore(network, onnx.load(options.start))
-    chances = sampling.chances(training, train.dataset_weights(folders))
-    learn(network, training, chances, options)
+    learn(network, training, sampling.chances(training, shares), options)
     about = {
         "version": options.version,
         "licence": options.licence,
-        "data": options.source or [data.dataset_name(folder.path) for folder in folders],
+        "data": options.source or sorted({sample.dataset for sample in training}),
     }
     packed = weights.pack(trained)
     save(export.to_onnx(network), packed, network.topology, options.output, about)
@@ -118,38 +99,21 @@ def learn(
     """
     if options.steps < 1:
         return
-    learned = network.trainable_variables
-    averages = [tf.Variable(value, trainable=False) for value in learned]
-    schedule = keras.optimizers.schedules.CosineDecay(options.rate, options.steps)
-    optimizer = keras.optimizers.Adam(schedule, clipnorm=5.0)
-    optimizer.build(learned)
-
-    @tf.function
-    def step(image: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-        target = tf.cast(maps, tf.float32) / 255.0
-        with tf.GradientTape() as tape:
-            objective = tf.reduce_sum(
-                losses.of_maps(network(tf.cast(image, tf.float32)), target, EMPHASIS)
-            )
-        gradients = tape.gradient(objective, learned)
-        optimizer.apply_gradients(zip(gradients, learned, strict=True))
-        for average, value in zip(averages, learned, strict=True):
-            average.assign(MOMENTUM * average + (1 - MOMENTUM) * value)
-        return objective
-
-    teacher = options.teacher and Teacher(options.teacher)
-    source = batches.endless(
-        samples, chances, options.batch, options.seed, settings=CROPS, teacher=teacher
-    )
-    smooth = 0.0
-    with tqdm(range(options.steps), unit="step", mininterval=5) as bar:
-        for number in bar:
-            loss = float(step(*next(source)))
-            smooth = loss if not number else 0.98 * smooth + 0.02 * loss
-            bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
-    source.close()
-    for average, value in zip(averages, learned, strict=True):
-        value.assign(average)
+    source = batches.Source(samples, chances, options.batch, options.seed, LIGHT)
+    teacher = options.teacher and weights.load(options.teacher)
+    model = SideBySide([network], teacher, EMPHASIS)
+    rate = keras.optimizers.schedules.CosineDecay(options.rate, options.steps)
+    # At the end of `fit` the averages take the weights' place.
+    optimizer = keras.optimizers.Adam(rate, clipnorm=5.0, use_ema=True, ema_momentum=MOMENTUM)
+    model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    with closing(source.endless()) as crops:
+        model.fit(
+            train.inputs(crops, clean=teacher is not None),
+            steps_per_epoch=options.steps,
+            callbacks=[Bar(options.steps)],
+            shuffle=False,
+            verbose=0,
+        )
 
 
 def calibration_crops(samples: list[Sample], seed: int = 0) -> NDArray[np.uint8]:
