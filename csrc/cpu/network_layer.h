@@ -20,6 +20,7 @@ enum class Kind { stem, convolution, grow, pool, cells };
 
 struct Network::Tensor {
   int64_t channels;
+  int stored;    // channels of a pixel in memory: whole blocks
   int shrink;    // its sides are the image's, halved so many times
   uint8_t zero;  // the byte that stands for zero
 };
@@ -35,8 +36,10 @@ struct Network::Layer {
   int column_stride = 0;
   int steps = 0;
   int blocks = 0;
+  bool wide = false;
   AlignedBytes weights;
   std::vector<int32_t> begin;
+  std::vector<int32_t> shifted_begin;
   std::vector<float> factors;
   std::vector<float> offsets;
   int32_t low = 0;
@@ -49,8 +52,11 @@ struct Network::Layer {
 
   RowOfPixels row(int first_block, int block_count) const;
 
-  // Repeats the rounding for every `rounding.factors.size()` outputs, and pads it to whole blocks.
-  void round(const Rounding& rounding);
+  // Lets sums begin so that the bytes that stand for zero in each segment add nothing.
+  void begin_sums(const std::vector<uint8_t>& zeros);
+
+  // Repeats the rounding for every `period` outputs, of which the last may have none.
+  void round(const Rounding& rounding, int period);
 };
 
 template <class Weight>

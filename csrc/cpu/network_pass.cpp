@@ -96,7 +96,9 @@ RowOfPixels Network::Layer::row(int first_block, int block_count) const {
   row.weights = reinterpret_cast<const int8_t*>(weights.data()) + channel * kernels::kProducts;
   row.blocks = block_count;
   row.blocks_of_weight = blocks;
+  row.wide = wide;
   row.begin = begin.data() + channel;
+  row.shifted_begin = shifted_begin.data() + channel;
   row.factors = factors.data() + channel;
   row.offsets = offsets.data() + channel;
   row.low = low;
@@ -134,7 +136,7 @@ void Network::Workspace::plan(const Network& network, int64_t rows, int64_t colu
   for (const size_t size : plan.sizes()) buffers.emplace_back(size);
   for (size_t id = 0; id < count; ++id) {
     places[id].pixels =
-        buffers[owner[id]].data() + places[id].row_stride + network.tensors_[id].channels;
+        buffers[owner[id]].data() + places[id].row_stride + network.tensors_[id].stored;
   }
   height = rows;
   width = columns;
@@ -143,7 +145,7 @@ void Network::Workspace::plan(const Network& network, int64_t rows, int64_t colu
 Network::Workspace::Place Network::Workspace::place_of(const Tensor& tensor, int64_t rows,
                                                        int64_t columns) {
   const int64_t across = columns >> tensor.shrink;
-  return {nullptr, (across + 2) * tensor.channels, rows >> tensor.shrink, across};
+  return {nullptr, (across + 2) * tensor.stored, rows >> tensor.shrink, across};
 }
 
 int64_t Network::Pass::rows(const Layer& layer) const {
@@ -268,7 +270,7 @@ void Network::Pass::pool(const Layer& layer, int64_t row) const {
   uint8_t* out = pixels(layer.target, row);
   const auto& what = network_.tensors_[static_cast<size_t>(layer.target)];
   cpu::rows().pool(above, below, static_cast<size_t>(place(layer.target).width),
-                   static_cast<size_t>(what.channels), out);
+                   static_cast<size_t>(what.stored), out);
 }
 
 void Network::Pass::cells(const Layer& layer, int64_t row) const {
@@ -290,14 +292,14 @@ void Network::Pass::cells(const Layer& layer, int64_t row) const {
 void Network::Pass::border(int tensor, int64_t row) const {
   const Place& where = place(tensor);
   const Tensor& what = network_.tensors_[static_cast<size_t>(tensor)];
-  const auto pixel = static_cast<size_t>(what.channels);
+  const auto pixel = static_cast<size_t>(what.stored);
   uint8_t* first = pixels(tensor, row);
-  std::memset(first - what.channels, what.zero, pixel);
-  std::memset(first + where.width * what.channels, what.zero, pixel);
+  std::memset(first - what.stored, what.zero, pixel);
+  std::memset(first + where.width * what.stored, what.zero, pixel);
   const auto all = static_cast<size_t>(where.row_stride);
-  if (row == 0) std::memset(first - what.channels - where.row_stride, what.zero, all);
+  if (row == 0) std::memset(first - what.stored - where.row_stride, what.zero, all);
   if (row == where.height - 1) {
-    std::memset(first - what.channels + where.row_stride, what.zero, all);
+    std::memset(first - what.stored + where.row_stride, what.zero, all);
   }
 }
 

@@ -1,7 +1,12 @@
 """The integer network against sums that NumPy makes, and itself."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,7 +124,16 @@ def network_level(request):
 
 
 @pytest.mark.parametrize(
-    "widths", [(16, 32, 64), (32, 16, 16), (64, 128, 32), (16, 256, 16), (32, 96, 160)]
+    "widths",
+    [
+        (16, 32, 64),
+        (32, 16, 16),
+        (64, 128, 32),
+        (16, 256, 16),
+        (32, 96, 160),
+        (8, 24, 40),
+        (16, 1024, 8),
+    ],
 )
 @pytest.mark.parametrize("shape", [(8, 8), (16, 24), (8, 72), (40, 8)])
 def test_every_layer_is_what_numpy_computes(rng, network_level, widths, shape):
@@ -196,8 +210,9 @@ def test_layers_that_do_not_fit_are_refused(rng):
             ValueError, match=r"accepted are one or two of each|accepted is one for each source"
         ):
             network.convolution(sources, kernels, *rounding(rng, 16, 16))
-    with pytest.raises(ValueError, match="got 24 output channels; accepted are 16, 32"):
-        network.convolution([stem], [kernel(rng, 24, 16, 3, 3)], *rounding(rng, 24, 16))
+    for width in (20, 1032):
+        with pytest.raises(ValueError, match=rf"got {width} output channels; .*multiples of 8"):
+            network.convolution([stem], [kernel(rng, width, 16, 3, 3)], *rounding(rng, width, 16))
     with pytest.raises(ValueError, match="factors, offsets: "):
         network.convolution([stem], [kernel(rng, 16, 16, 3, 3)], *rounding(rng, 15, 16))
     with pytest.raises(ValueError, match="ends with 3 x 3"):
@@ -227,3 +242,54 @@ def test_simultaneous_calls_give_what_single_ones_give(rng, network_level):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda tile: network.run(tile, threads=3), tiles))
     np.testing.assert_array_equal(found, [network.run(tile) for tile in tiles])
+
+
+def in_process(level: str, *, code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with a level in its environment."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NUCLEISEG_SIMD": level},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+CHOICE = """
+from nucleiseg._native import cpu
+print(cpu.Network().level, cpu.features()["level"], *cpu.convolution_levels())
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_environment_names_the_best_level(level):
+    done = in_process(level, code=CHOICE)
+    chosen, rows, *levels = done.stdout.split()
+    assert chosen == level, done.stderr
+    assert levels == LEVELS[: LEVELS.index(level) + 1]
+    if level == "portable":
+        assert rows in ("baseline", "neon")
+    if level in ("avx2", "avxvnni"):
+        assert rows == "avx2"
+
+
+def test_a_level_that_is_none_is_refused():
+    done = in_process("abacus", code=CHOICE)
+    accepted = ", ".join(LEVELS)
+    expected = f"NUCLEISEG_SIMD: got 'abacus'; this CPU can run {accepted}"
+    assert done.stderr.splitlines()[-1] == f"ValueError: {expected}"
+
+
+def test_the_processor_is_asked_for_what_linux_says_of_it():
+    names = {
+        "avx2": "avx2",
+        "avx_vnni": "avxvnni",
+        "avx512_vnni": "avx512vnni",
+        "avx512vbmi": "avx512vbmi",
+        "asimd": "neon",
+        "asimddp": "neondot",
+    }
+    text = Path("/proc/cpuinfo").read_text()
+    flags = set(re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)[1].split())
+    expected = {name for flag, name in names.items() if flag in flags}
+    assert expected == set(cpu.features()["cpu"]) - {"avx512"}

@@ -13,6 +13,9 @@
 
 namespace nucleiseg::cpu {
 
+// What brings bytes into the range of signed ones.
+constexpr int kWideShift = 128;
+
 struct RowOfPixels {
   const uint8_t* const* segments;  // where each begins for the first pixel
   int segment_count;
@@ -24,8 +27,11 @@ struct RowOfPixels {
   const int8_t* weights;
   int blocks;            // of this call
   int blocks_of_weight;  // from one step's weights to the next's
-  // Of each output channel: what the sum begins with, and how it becomes a level.
+  bool wide;  // values may be above 127: saturating and signed products must not see them
+  // Of each output channel: what the sum begins with, of values as they are or of values from which
+  // kWideShift was subtracted, and how it becomes a level.
   const int32_t* begin;
+  const int32_t* shifted_begin;
   const float* factors;
   const float* offsets;
   int32_t low, high;
@@ -36,11 +42,9 @@ struct RowOfPixels {
   int out_stride;               // from one pixel's output to the next's
 };
 
-using Convolve = void (*)(const RowOfPixels& row);
-
 struct Convolution {
   const char* level;
-  Convolve convolve;
+  void (*convolve)(const RowOfPixels& row);
 };
 
 // Those that this CPU can run, weakest first: "portable" at least. All give the same bytes.

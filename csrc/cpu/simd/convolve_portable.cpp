@@ -1,7 +1,7 @@
 #include "cpu/simd/convolve.h"
 #include "kernels/network.h"
 
-namespace nucleiseg::cpu {
+namespace nucleiseg::cpu::portable {
 namespace {
 
 using kernels::kLanes;
@@ -27,7 +27,7 @@ void add_products(const RowOfPixels& row, int pixel, int block, int32_t* sums) {
 }  // namespace
 
 // The definition, in plain loops.
-void convolve_portable(const RowOfPixels& row) {
+void convolve(const RowOfPixels& row) {
   for (int pixel = 0; pixel < row.width; ++pixel) {
     for (int block = 0; block < row.blocks; ++block) {
       int32_t sums[kLanes];
@@ -45,4 +45,4 @@ void convolve_portable(const RowOfPixels& row) {
   }
 }
 
-}  // namespace nucleiseg::cpu
+}  // namespace nucleiseg::cpu::portable

@@ -8,7 +8,7 @@
 #include "cpu/simd/convolve.h"
 #include "kernels/network.h"
 
-namespace nucleiseg::cpu {
+namespace nucleiseg::cpu::avx512vnni {
 namespace {
 
 using kernels::kLanes;
@@ -105,9 +105,10 @@ inline void tile(const RowOfPixels& row, int pixel, int block) {
   }
   const int step_weights = row.blocks_of_weight * kWeightBytes;
   const int tap_weights = row.steps * step_weights;
+  const int64_t stride = kStride ? kStride : row.column_stride;
   const int8_t* weights = row.weights + block * kWeightBytes;
   for (int segment = 0; segment < row.segment_count; ++segment) {
-    const uint8_t* values = row.segments[segment] + pixel * kAdvance * kStride;
+    const uint8_t* values = row.segments[segment] + pixel * kAdvance * stride;
     for (int step = 0; step < row.steps; ++step) {
       __m512i weight[kTaps][kBlocks];
 #pragma GCC unroll 4
@@ -120,7 +121,7 @@ inline void tile(const RowOfPixels& row, int pixel, int block) {
       // Each value is loaded once, for all the pixels that see it: loads are what limits this.
 #pragma GCC unroll 36
       for (int column = 0; column < (kPixels - 1) * kAdvance + kTaps; ++column) {
-        const __m512i four = broadcast(values + column * kStride);
+        const __m512i four = broadcast(values + column * stride);
 #pragma GCC unroll 4
         for (int t = 0; t < kTaps; ++t) {
           const int p = (column - t) / kAdvance;
@@ -161,7 +162,7 @@ void blocks_of_row(const RowOfPixels& row, int block) {
 }
 
 template <int kStride, int kTaps, int kAdvance>
-void convolve(const RowOfPixels& row) {
+void all_blocks(const RowOfPixels& row) {
   int block = 0;
   for (; block + 2 <= row.blocks; block += 2) {
     blocks_of_row<kStride, kTaps, kAdvance, 8, 2>(row, block);
@@ -171,42 +172,30 @@ void convolve(const RowOfPixels& row) {
 
 // By how the pixels of a row follow each other.
 template <int kStride>
-void convolve(const RowOfPixels& row) {
-  if (row.taps == 3) return convolve<kStride, 3, 1>(row);
-  if (row.taps == 1) return convolve<kStride, 1, 1>(row);
-  convolve<kStride, 4, 2>(row);
+void all_blocks(const RowOfPixels& row) {
+  if (row.taps == 3) return all_blocks<kStride, 3, 1>(row);
+  if (row.taps == 1) return all_blocks<kStride, 1, 1>(row);
+  all_blocks<kStride, 4, 2>(row);
 }
 
 }  // namespace
 
-bool has_vnni() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-
-// The strides are those that network.cpp accepts.
-void convolve_vnni(const RowOfPixels& row) {
+// Strides that the compiler knows save a few instructions.
+void convolve(const RowOfPixels& row) {
   switch (row.column_stride) {
-    case 6:
-      return convolve<6, 1, 1>(row);
     case 16:
-      return convolve<16>(row);
+      return all_blocks<16>(row);
     case 32:
-      return convolve<32>(row);
+      return all_blocks<32>(row);
     case 64:
-      return convolve<64>(row);
-    case 96:
-      return convolve<96>(row);
+      return all_blocks<64>(row);
     case 128:
-      return convolve<128>(row);
-    case 160:
-      return convolve<160>(row);
+      return all_blocks<128>(row);
     case 256:
-      return convolve<256>(row);
+      return all_blocks<256>(row);
     default:
-      __builtin_unreachable();
+      return all_blocks<0>(row);
   }
 }
 
-}  // namespace nucleiseg::cpu
+}  // namespace nucleiseg::cpu::avx512vnni
