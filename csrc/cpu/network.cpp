@@ -60,21 +60,9 @@ int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int row, i
 // Channels as they are stored: whole blocks, of which the last may have some that are not used.
 int stored(int64_t channels) { return static_cast<int>((channels + kLanes - 1) / kLanes * kLanes); }
 
-const Convolution* find(const std::string& level) {
-  std::string accepted;
-  const Convolution* best = nullptr;
-  for (const Convolution* one : convolutions()) {
-    if (level == one->level) return one;
-    accepted += std::string(accepted.empty() ? "" : ", ") + one->level;
-    best = one;
-  }
-  check(level.empty(), "level: got '" + level + "'; this CPU can run " + accepted);
-  return best;
-}
-
 }  // namespace
 
-Network::Network(const std::string& level) : convolution_(find(level)) {}
+Network::Network(const std::string& level) : convolution_(&cpu::convolution(level)) {}
 Network::~Network() = default;
 
 const Network::Tensor& Network::tensor(int id) const {

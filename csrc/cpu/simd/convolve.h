@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "kernels/network.h"
@@ -45,9 +46,15 @@ struct RowOfPixels {
 struct Convolution {
   const char* level;
   void (*convolve)(const RowOfPixels& row);
+  // Does in registers what the inner loop does, so many times, and returns the multiplications: how
+  // fast no convolution can be.
+  int64_t (*exercise)(int64_t times);
 };
 
 // Those that this CPU can run, weakest first: "portable" at least. All give the same bytes.
 std::vector<const Convolution*> convolutions();
+
+// One of them by name, or the best. Throws std::invalid_argument if there is none of the name.
+const Convolution& convolution(const std::string& level);
 
 }  // namespace nucleiseg::cpu

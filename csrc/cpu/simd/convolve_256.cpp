@@ -222,4 +222,21 @@ void convolve(const RowOfPixels& row) {
   }
 }
 
+int64_t exercise(int64_t times) {
+  constexpr int kSums = 2 * kPixels;
+  __m256i sums[kSums] = {};
+  __m256i values = _mm256_set1_epi8(1);
+  for (int64_t i = 0; i < times; ++i) {
+    asm("" : "+x"(values));  // so that no product is known from the last time
+    const Values four = values_of<false>(values);
+#pragma GCC unroll 12
+    for (int s = 0; s < kSums; ++s) {
+      asm("" : "+x"(values));
+      add_products<false>(sums[s], four, values);
+    }
+  }
+  for (int s = 0; s < kSums; ++s) asm volatile("" ::"x"(sums[s]));
+  return times * kSums * kWeightBytes / 2;
+}
+
 }  // namespace nucleiseg::cpu::NUCLEISEG_LEVEL

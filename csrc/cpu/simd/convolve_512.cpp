@@ -198,4 +198,16 @@ void convolve(const RowOfPixels& row) {
   }
 }
 
+int64_t exercise(int64_t times) {
+  constexpr int kSums = 16;
+  __m512i sums[kSums] = {};
+  const __m512i values = _mm512_set1_epi8(1);
+  for (int64_t i = 0; i < times; ++i) {
+#pragma GCC unroll 16
+    for (int s = 0; s < kSums; ++s) add_products(sums[s], values, values);
+  }
+  for (int s = 0; s < kSums; ++s) asm volatile("" ::"v"(sums[s]));
+  return times * kSums * kWeightBytes;
+}
+
 }  // namespace nucleiseg::cpu::avx512vnni

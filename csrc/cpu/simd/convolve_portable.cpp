@@ -45,4 +45,20 @@ void convolve(const RowOfPixels& row) {
   }
 }
 
+int64_t exercise(int64_t times) {
+  constexpr int kSteps = 16;
+  const uint8_t values[kSteps * kProducts] = {1};
+  const int8_t weights[kSteps * kLanes * kProducts] = {1};
+  const uint8_t* segment = values;
+  RowOfPixels row{};
+  row.segments = &segment;
+  row.segment_count = row.taps = row.blocks_of_weight = 1;
+  row.steps = kSteps;
+  row.weights = weights;
+  int32_t sums[kLanes] = {};
+  for (int64_t i = 0; i < times; ++i) add_products(row, 0, 0, sums);
+  asm volatile("" ::"r"(sums) : "memory");
+  return times * kSteps * kLanes * kProducts;
+}
+
 }  // namespace nucleiseg::cpu::portable
