@@ -8,14 +8,18 @@ Radosavovic et al. 2018, doi:10.1109/CVPR.2018.00433).
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.engines.openvino_library import openvino as ov
 from training.topology import CELL, STRIDE
+
+sys.modules["openvino_telemetry"] = None  # it would report to an analytics service
+
+import openvino as ov  # noqa: E402
 
 SHARE = 0.5
 """Of the teacher in what is learned; the rest is the annotation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ LARGE = 1024 * 1024
 """Pixels above which a tile is large. Its threads hardly wait for each other, and as it takes much
 memory (about 16 bytes a pixel) there is only one at a time."""
 
-SLOWER_THAN_OPENVINO = ("portable",)
-"""Levels of the kernels that are for tests and not for speed."""
-
 
 class Engine:
     """Run the network on bytes: (N, h, w, 3) uint8 in, (N, h / 2, w / 2, 8) uint8 out.
@@ -40,7 +37,8 @@ class Engine:
     threads : int
         Processor threads, at least 1.
     level : str
-        One of ``_native.cpu.convolution_levels()``; the best when empty.
+        One of ``_native.cpu.convolution_levels()``; the best when empty, of those up to the one
+        that the environment variable ``NUCLEISEG_SIMD`` names.
 
     Raises
     ------
@@ -86,13 +84,54 @@ class Engine:
             return self._network.run(tiles, threads=self._threads)
 
 
-def level() -> str:
-    """Name the best level of the kernels on this CPU; empty where OpenVINO is faster."""
-    best = cpu.convolution_levels()[-1]
-    return "" if best in SLOWER_THAN_OPENVINO else best
+class TakesLayers(Protocol):
+    """An empty network, to which layers are added: each gives the number of its tensor."""
+
+    def stem(
+        self,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int:
+        """Add the image's convolution."""
+        ...
+
+    def convolution(
+        self,
+        sources: list[int],
+        kernels: list[NDArray[np.int8]],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int:
+        """Add the sum of a convolution of each source."""
+        ...
+
+    def grow(
+        self,
+        source: int,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int:
+        """Add a transposed convolution."""
+        ...
+
+    def pool(self, source: int) -> int:
+        """Add the largest of 2 x 2."""
+        ...
+
+    def cells(
+        self,
+        source: int,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> None:
+        """Add the last layer."""
+        ...
 
 
-def add_layers(model: Model, network: cpu.Network) -> None:
+def add_layers(model: Model, network: TakesLayers) -> None:
     """Add a model's layers to an empty network, or to whatever takes layers as it does.
 
     Raises
@@ -106,7 +145,7 @@ def add_layers(model: Model, network: cpu.Network) -> None:
 class _Builder:
     """Follows a graph from its end to its beginning, and adds its layers from there on."""
 
-    def __init__(self, model: Model, network: cpu.Network) -> None:
+    def __init__(self, model: Model, network: TakesLayers) -> None:
         try:
             self.graph: Graph = onnx_file.read(model.path.read_bytes())
         except ValueError as error:

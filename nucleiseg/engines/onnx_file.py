@@ -1,7 +1,7 @@
 """Reading what `training.export` writes: the nodes and constants of an ONNX file.
 
 ONNX is a protocol buffer (github.com/onnx/onnx, ``onnx.proto``); what is needed of it is little,
-and so neither the onnx package nor OpenVINO has to be loaded to run the network.
+and so the onnx package does not have to be loaded to run the network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model in the package's own kernels: what the file says, and OpenVINO where it must be."""
+"""The model in the package's own kernels: what the file says, whatever the level."""
 
 import dataclasses
 import hashlib
@@ -13,17 +13,13 @@ import pytest
 
 from nucleiseg import Model, ModelError, Segmenter, images
 from nucleiseg._native import cpu as kernels
-from nucleiseg.engines import cpu, native, onnx_file, openvino
+from nucleiseg.engines import native, onnx_file
 from nucleiseg.model import DEFAULT_PATH
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
 SIDE = 256
 
 LEVELS = kernels.convolution_levels()
-
-FAST = pytest.mark.skipif(
-    not native.level(), reason="this CPU has no AVX-512 VNNI, so OpenVINO runs the network"
-)
 
 
 @pytest.fixture(scope="module")
@@ -88,26 +84,11 @@ def test_levels_and_threads_give_the_same_bytes(model, tiles):
             np.testing.assert_array_equal(found, first)
 
 
-def test_openvino_agrees_within_its_rounding(model, tiles):
-    """OpenVINO rounds some sums on their way, a level of 127 here and there: 0.28 of 255 in the
-    mean. Channels in the wrong place, or joined as it joins signed tensors, are 2 and more."""
-    difference = np.abs(
-        native.Engine(model, 1).infer(tiles).astype(int) - openvino.Engine(model, 1).infer(tiles)
-    )
-    assert difference.mean() < 0.5
-
-
-@FAST
 def test_the_kernels_are_what_runs_the_shipped_model(model, caplog):
     with caplog.at_level(logging.INFO, "nucleiseg"):
         Segmenter(device="cpu")
     assert f"runs on the CPU with its own int8 kernels ({LEVELS[-1]})" in caplog.text
-    assert cpu.engine(model, 1).name == f"its own int8 kernels ({LEVELS[-1]})"
-
-
-def test_openvino_runs_where_the_cpu_has_no_fast_kernels(model, monkeypatch):
-    monkeypatch.setattr(native.cpu, "convolution_levels", lambda: ["portable"])
-    assert cpu.engine(model, 1).name == "OpenVINO"
+    assert native.Engine(model, 1).name == f"its own int8 kernels ({LEVELS[-1]})"
 
 
 def test_another_network_is_refused(renamed):
@@ -117,7 +98,7 @@ def test_another_network_is_refused(renamed):
     graph.graph.output[0].name = "positive"
     other = renamed(graph)
     with pytest.raises(ModelError, match=r"has Abs where Sigmoid is expected"):
-        cpu.engine(other, 1)
+        Segmenter(other, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nucleiseg import Model, ModelError, images
 from nucleiseg._native import cpu
-from nucleiseg.engines import openvino
+from nucleiseg.engines import native
 from nucleiseg.engines.tensorrt_graph import PRECISIONS, rewrite
 
 DATA = Path(__file__).parents[1] / "data"
@@ -51,7 +51,7 @@ def tiles(model):
 @pytest.fixture(scope="module")
 def expected(model, tiles):
     """What OpenVINO gives."""
-    engine = openvino.Engine(model, threads=1)
+    engine = native.Engine(model, threads=1)
     return {name: engine.infer(tile) for name, tile in tiles.items()}
 
 

@@ -10,7 +10,6 @@ from onnx import numpy_helper
 from nucleiseg import Model, images
 from nucleiseg._native import cpu
 from nucleiseg.engines import native
-from nucleiseg.engines.openvino import Engine
 from training import data, export, integers, quantize, unet, weights, widen
 from training.topology import ACCURATE, NETWORKS
 
@@ -52,16 +51,6 @@ def as_maps(cells: np.ndarray) -> np.ndarray:
     count, height, width, _ = cells.shape
     blocks = cells.reshape(count, height, width, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5)
     return blocks.reshape(count, 2 * height, 2 * width, 2)
-
-
-def test_openvino_computes_what_the_shipped_file_says(tiles):
-    """Their sums differ in the last bits, which moves some values by one level of 127. A graph that
-    OpenVINO rewrites wrongly was 2 to 10 levels off on average."""
-    model = Model.load()
-    difference = np.abs(
-        Engine(model, threads=1).infer(tiles) - in_onnxruntime(model.path.read_bytes(), tiles)
-    )
-    assert difference.mean() < 0.6  # rounding to bytes is up to 0.25 of it
 
 
 def test_normalisation_is_folded_without_a_trace(tiles, trained, network):

@@ -10,7 +10,7 @@ from . import seconds
 
 
 class Program:
-    packages = ("nucleiseg", "openvino")
+    packages = ("nucleiseg", "numpy")
     weights = "trained"
     about = "segment() at scale=1, with the shipped int8 model"
 
