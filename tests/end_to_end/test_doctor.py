@@ -37,7 +37,6 @@ def test_every_subject_has_one_line(subjects):
         "NVIDIA driver",
         "CUDA kernels",
         "TensorRT",
-        "onnx",
         "pycuda",
     ]
 

@@ -117,7 +117,7 @@ class TestMissingParts:
             "(put nvcc on the path and run: pip install --force-reinstall .)"
         )
 
-    @pytest.mark.parametrize("name", ["onnx", "pycuda"])
+    @pytest.mark.parametrize("name", ["pycuda"])
     def test_packages(self, missing, name):
         missing(name)
         assert self.sentence(name).startswith(f"{name}: not installed (")

@@ -46,8 +46,8 @@ def expected(tiles):
     session = onnxruntime.InferenceSession(
         DEFAULT_PATH.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
-    (cells,) = session.run(None, {"image": tiles.transpose(0, 3, 1, 2).astype(np.float32)})
-    return 255 * cells.transpose(0, 2, 3, 1)
+    (cells,) = session.run(None, {"tiles": tiles})
+    return cells.astype(int)
 
 
 @pytest.fixture
@@ -68,12 +68,12 @@ def renamed(tmp_path):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_kernels_compute_what_the_file_says(model, tiles, expected, level):
-    """Up to 0.5 of a level is rounding, and 0.25 the table of logits. Now and then a sum that lies
-    between two levels falls the other way, for ONNX Runtime adds up in floating point; low down in
-    the network that moves a whole region by a level or two."""
+    """At most one level of 255, from the table of logits. Now and then a sum that lies between two
+    levels falls the other way, for ONNX Runtime adds up in floating point; low down in the network
+    that moves a whole region by some levels."""
     difference = np.abs(native.Engine(model, 1, level).infer(tiles) - expected)
-    assert difference.mean((1, 2, 3)).max() < 0.3
-    assert np.percentile(difference, 99) < 1
+    assert difference.mean((1, 2, 3)).max() < 0.1
+    assert np.mean(difference > 1) < 0.01
 
 
 def test_levels_and_threads_give_the_same_bytes(model, tiles):
@@ -97,13 +97,19 @@ def test_another_network_is_refused(renamed):
     graph.graph.node.append(onnx.helper.make_node("Abs", ["cells"], ["positive"]))
     graph.graph.output[0].name = "positive"
     other = renamed(graph)
-    with pytest.raises(ModelError, match=r"has Abs where Sigmoid is expected"):
+    with pytest.raises(ModelError, match=r"has Abs where Cast is expected"):
         Segmenter(other, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("operator", "attribute", "value"),
-    [("Conv", "strides", [3, 3]), ("Conv", "pads", [0, 0, 0, 0]), ("MaxPool", "strides", [1, 1])],
+    [
+        ("Conv", "strides", [3, 3]),
+        ("Conv", "pads", [0, 0, 0, 0]),
+        ("MaxPool", "strides", [1, 1]),
+        ("DepthToSpace", "mode", "CRD"),
+        ("Concat", "axis", 2),
+    ],
 )
 def test_layers_of_another_shape_are_another_network(renamed, operator, attribute, value):
     graph = onnx.load(DEFAULT_PATH)
@@ -130,12 +136,20 @@ def changed(name, values):
         ("stem_relu_scale", lambda old: -old, "finite numbers of float32 above 0"),
         ("stem_relu_scale", np.zeros_like, "finite numbers of float32 above 0"),
         ("stem_relu_zero", lambda old: old + np.int8(1), "zero point 1; expected are int8 and 0"),
-        ("image_scale", lambda old: old / 2, "rounds its input to steps of 0.5, not 1"),
         ("stem_kernel", lambda old: old[:, :, :2], "kernel: got shape"),
-        ("stem_kernel", lambda old: old[:8], "each scaled"),
-        ("stem_kernel_scale", lambda old: old[:8], "each scaled"),
-        ("stem_kernel_zero", lambda old: old + np.int8(1), "not rounded as expected"),
-        ("down0a_kernel", lambda old: old[:, :8], "has 8 input channels, its source has 16"),
+        ("stem_kernel", lambda old: old / 2, "not whole numbers from -127 to 127"),
+        ("stem_kernel", lambda old: old * 1e9, "not whole numbers from -127 to 127"),
+        ("stem_kernel", lambda old: old[:8], "no factor and offset for each channel"),
+        ("stem_kernel_scale", lambda old: old[:, :8], "no factor and offset for each channel"),
+        ("stem_kernel_scale", lambda old: -old, "finite numbers of float32 above 0"),
+        ("down0a_kernel_scale", lambda old: old[:8], "each scaled"),
+        ("down0a_kernel_zero", lambda old: old + np.int8(1), "not rounded as expected"),
+        ("down0a_kernel", lambda old: old[:, :8], "of 8 input channels, its sources have 16"),
+        ("up0_kernel", lambda old: old[:, :16], "of 16 input channels, its sources have 32"),
+        ("grow0_kernel", lambda old: np.repeat(old, 2, 2), r"kernel of \(64, 32, 2, 1\)"),
+        ("grow0_bias", lambda old: np.arange(len(old), dtype=np.float32), "block differently"),
+        ("full", lambda old: old - 1, "254.0 where 255 is expected"),
+        ("half", lambda old: old * 0, "0.0 where 0.5 is expected"),
         ("down0a_bias", lambda old: old * np.float32(1e30), "bring sums below"),
     ],
 )
@@ -187,7 +201,8 @@ def test_the_reader_reads_what_the_onnx_package_reads():
     for mine, theirs in zip(found.nodes, expected.node, strict=True):
         assert (mine.inputs, mine.outputs) == (list(theirs.input), list(theirs.output))
         values = {one.name: onnx.helper.get_attribute_value(one) for one in theirs.attribute}
-        assert mine.attributes == values
+        text = {name: one.decode() for name, one in values.items() if isinstance(one, bytes)}
+        assert mine.attributes == {**values, **text}
     assert found.constants.keys() == {one.name for one in expected.initializer}
     for one in expected.initializer:
         np.testing.assert_array_equal(found.constants[one.name], onnx.numpy_helper.to_array(one))

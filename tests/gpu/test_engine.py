@@ -16,7 +16,6 @@ from nucleiseg import Model, images
 from nucleiseg._native import cpu
 from nucleiseg.engines import native as integers
 from nucleiseg.engines.tensorrt import Engine
-from nucleiseg.engines.tensorrt_graph import PRECISIONS
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
@@ -54,9 +53,9 @@ def name(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=PRECISIONS)
-def engine(request, name, model, folder):
-    return Engine(model, request.param, library=name, folder=folder)
+@pytest.fixture(scope="module")
+def engine(name, model, folder):
+    return Engine(model, library=name, folder=folder)
 
 
 @pytest.fixture
