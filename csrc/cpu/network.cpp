@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -55,6 +56,22 @@ void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding
 int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int row, int column) {
   return kernel
       .weights[((output * kernel.inputs + input) * kernel.side + row) * kernel.side + column];
+}
+
+// Whether no sum can be as large as kMostSum.
+bool fits_strips(const std::vector<Kernel>& kernels) {
+  const int64_t outputs = kernels[0].outputs;
+  for (int64_t output = 0; output < outputs; ++output) {
+    int64_t total = 0;
+    for (const Kernel& kernel : kernels) {
+      const int64_t each = kernel.inputs * kSide * kSide;
+      for (int64_t i = output * each; i < (output + 1) * each; ++i) {
+        total += std::abs(int{kernel.weights[i]});
+      }
+    }
+    if (total * -kLowest >= kMostSum) return false;
+  }
+  return true;
 }
 
 // Channels as they are stored: whole blocks, of which the last may have some that are not used.
@@ -153,6 +170,14 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
     layer->wide = layer->wide || tensor(source).zero != 0;
   }
   layer->begin_sums(zeros);
+  const int inputs = first.stored * static_cast<int>(sources.size());
+  if (convolution_->convolve_strip && inputs >= convolution_->strips_from && fits_strips(kernels)) {
+    layer->transform(inputs, [&](int input, int row, int column, int output) {
+      const Kernel& kernel = kernels[static_cast<size_t>(input / first.stored)];
+      const bool real = input % first.stored < kernel.inputs && output < kernel.outputs;
+      return real ? weight_of(kernel, output, input % first.stored, row, column) : int8_t{0};
+    });
+  }
   return add(std::move(layer), outputs, first.shrink, false);
 }
 
@@ -228,6 +253,7 @@ void Network::run(const uint8_t* tiles, int64_t count, int64_t height, int64_t w
                   uint8_t* cells, int threads) const {
   check(is_complete(), "network: it has no last layer");
   std::unique_ptr<Workspace> space = workspace(height, width);
+  space->make_room(*this, threads);
   const int64_t pixels = height * width;
   for (int64_t i = 0; i < count; ++i) {
     Pass(*this, *space, tiles + i * pixels * kernels::kImageChannels,

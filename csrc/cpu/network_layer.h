@@ -6,6 +6,7 @@
 
 #include "cpu/aligned.h"
 #include "cpu/network.h"
+#include "cpu/simd/winograd.h"
 #include "kernels/network.h"
 
 namespace nucleiseg::cpu {
@@ -38,6 +39,7 @@ struct Network::Layer {
   int blocks = 0;
   bool wide = false;
   AlignedBytes weights;
+  AlignedBytes strip_weights;  // as `Strip` has them, where strips of rows are done together
   std::vector<int32_t> begin;
   std::vector<int32_t> shifted_begin;
   std::vector<float> factors;
@@ -51,6 +53,13 @@ struct Network::Layer {
   void pack(int segment_count, int tap_count, int bytes, int outputs, const Weight& weight);
 
   RowOfPixels row(int first_block, int block_count) const;
+
+  // Transforms a convolution's weights: `weight(input, row, column, output)` gives one of all
+  // sources' channels, as they are stored.
+  template <class Weight>
+  void transform(int inputs, const Weight& weight);
+
+  bool has_strips() const { return strip_weights.data() != nullptr; }
 
   // Lets sums begin so that the bytes that stand for zero in each segment add nothing.
   void begin_sums(const std::vector<uint8_t>& zeros);
@@ -78,6 +87,30 @@ void Network::Layer::pack(int segment_count, int tap_count, int bytes, int outpu
         for (int byte = step * kProducts; byte < (step + 1) * kProducts; ++byte) {
           const bool real = byte < bytes && output < outputs;
           *out++ = real ? weight(column / taps, column % taps, byte, output) : int8_t{0};
+        }
+      }
+    }
+  }
+}
+
+template <class Weight>
+void Network::Layer::transform(int inputs, const Weight& weight) {
+  using kernels::kLanes;
+  const auto count = static_cast<size_t>(blocks * kPlaces * inputs * kLanes);
+  strip_weights = AlignedBytes(count * sizeof(int16_t));
+  auto* out = reinterpret_cast<int16_t*>(strip_weights.data());
+  for (int block = 0; block < blocks; ++block) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      for (int input = 0; input < inputs; ++input) {
+        for (int place = 0; place < kPlaces; ++place) {
+          int32_t sum = 0;
+          for (int i = 0; i < 9; ++i) {
+            sum += kKernelTransform[place / kPatch][i / 3] *
+                   kKernelTransform[place % kPatch][i % 3] *
+                   weight(input, i / 3, i % 3, block * kLanes + lane);
+          }
+          const int pair = (block * kPlaces + place) * (inputs / kPair) + input / kPair;
+          out[(pair * kLanes + lane) * kPair + input % kPair] = static_cast<int16_t>(sum);
         }
       }
     }

@@ -13,14 +13,17 @@ int64_t exercise(int64_t times);
 #if defined(__x86_64__)
 namespace avx2 {
 void convolve(const RowOfPixels& row);
+void convolve_strip(const Strip& strip);
 int64_t exercise(int64_t times);
 }  // namespace avx2
 namespace avxvnni {
 void convolve(const RowOfPixels& row);
+void convolve_strip(const Strip& strip);
 int64_t exercise(int64_t times);
 }  // namespace avxvnni
 namespace avx512vl {
 void convolve(const RowOfPixels& row);
+void convolve_strip(const Strip& strip);
 int64_t exercise(int64_t times);
 }  // namespace avx512vl
 namespace avx512vnni {
@@ -44,9 +47,11 @@ namespace {
 // With 256-bit products of bytes. An AVX-512 processor that lacks AVX-VNNI has its instruction in
 // another encoding.
 const Convolution* avx_vnni(const Processor& has) {
-  static const Convolution evex = {"avxvnni", avx512vl::convolve, avx512vl::exercise};
+  static const Convolution evex = {"avxvnni", avx512vl::convolve, avx512vl::exercise,
+                                   avx512vl::convolve_strip, 32};
 #if !defined(NUCLEISEG_WITHOUT_AVXVNNI)
-  static const Convolution vex = {"avxvnni", avxvnni::convolve, avxvnni::exercise};
+  static const Convolution vex = {"avxvnni", avxvnni::convolve, avxvnni::exercise,
+                                  avxvnni::convolve_strip, 32};
   if (has.avx_vnni) return &vex;
 #endif
   return has.avx512_vnni ? &evex : nullptr;
@@ -60,7 +65,8 @@ std::vector<const Convolution*> convolutions() {
   static const Convolution least = {"portable", portable::convolve, portable::exercise};
   std::vector<const Convolution*> found = {&least};
 #if defined(__x86_64__)
-  static const Convolution avx2 = {"avx2", avx2::convolve, avx2::exercise};
+  static const Convolution avx2 = {"avx2", avx2::convolve, avx2::exercise, avx2::convolve_strip,
+                                   16};
   static const Convolution avx512 = {"avx512vnni", avx512vnni::convolve, avx512vnni::exercise};
   if (has.avx2) found.push_back(&avx2);
   if (avx_vnni(has)) found.push_back(avx_vnni(has));

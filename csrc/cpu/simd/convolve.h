@@ -43,12 +43,18 @@ struct RowOfPixels {
   int out_stride;               // from one pixel's output to the next's
 };
 
+struct Strip;
+
 struct Convolution {
   const char* level;
   void (*convolve)(const RowOfPixels& row);
   // Does in registers what the inner loop does, so many times, and returns the multiplications: how
   // fast no convolution can be.
   int64_t (*exercise)(int64_t times);
+  // 3 x 3 convolutions by fewer products (cpu/simd/winograd.h), and from how many input channels on
+  // that is faster; null where it never is.
+  void (*convolve_strip)(const Strip& strip) = nullptr;
+  int strips_from = 0;
 };
 
 // Those that this CPU can run, weakest first: "portable" at least. All give the same bytes.
