@@ -149,6 +149,30 @@ def test_a_first_layer_of_six_by_six_is_what_numpy_computes(rng, network_level, 
     np.testing.assert_array_equal(pair.native.run(tile[None])[0], pair.expected(tile))
 
 
+@pytest.mark.parametrize("weight", [127, -127])
+@pytest.mark.parametrize("width", [216, 224, 232, 240])
+def test_the_largest_sums_are_exact(network_level, weight, width):
+    """Above and below the limit up to which convolutions are done in strips, which is 2 ** 25."""
+    network = cpu.Network(network_level)
+    nothing = np.zeros((width, 3, 3, 3), np.int8)
+    ones, zeros = np.ones(width, np.float32), np.zeros(width, np.float32)
+    stem = network.stem(nothing, zeros, 127 * ones)
+    full = np.full((width, width, 3, 3), weight, np.int8)
+    full[:, ::7] //= 2
+    image = np.full((12, 20, width), 127)
+    sums = convolved(image, full)
+    rule = ones, (50 - sums[5, 5]).astype(np.float32)
+    last = network.convolution([stem], [full], *rule)
+    expected = levels(sums, *rule, 0)
+    assert expected[5, 5, 0] in range(40, 60)
+    shown = np.zeros((8, width, 3, 3), np.int8)
+    shown[np.arange(8), np.arange(8), 1, 1] = 127
+    network.cells(last, shown, np.full(8, 8 / 127, np.float32), np.zeros(8, np.float32))
+    found = network.run(np.zeros((1, 24, 40, 3), np.uint8))[0]
+    steps = 8 * expected[..., :8] / LOGIT_STEPS
+    np.testing.assert_array_equal(found, np.floor(255 / (1 + np.exp(-steps)) + 0.5))
+
+
 def test_blank_and_full_images_reach_the_ends_of_the_levels(rng, network_level):
     pair = Pair(rng, network_level, (16, 32, 64))
     for value in (0, 255):

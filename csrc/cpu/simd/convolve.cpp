@@ -28,6 +28,7 @@ int64_t exercise(int64_t times);
 }  // namespace avx512vl
 namespace avx512vnni {
 void convolve(const RowOfPixels& row);
+void convolve_strip(const Strip& strip);
 int64_t exercise(int64_t times);
 }  // namespace avx512vnni
 #elif defined(__aarch64__)
@@ -48,10 +49,10 @@ namespace {
 // another encoding.
 const Convolution* avx_vnni(const Processor& has) {
   static const Convolution evex = {"avxvnni", avx512vl::convolve, avx512vl::exercise,
-                                   avx512vl::convolve_strip, 32};
+                                   avx512vl::convolve_strip, 16};
 #if !defined(NUCLEISEG_WITHOUT_AVXVNNI)
   static const Convolution vex = {"avxvnni", avxvnni::convolve, avxvnni::exercise,
-                                  avxvnni::convolve_strip, 32};
+                                  avxvnni::convolve_strip, 16};
   if (has.avx_vnni) return &vex;
 #endif
   return has.avx512_vnni ? &evex : nullptr;
@@ -67,7 +68,8 @@ std::vector<const Convolution*> convolutions() {
 #if defined(__x86_64__)
   static const Convolution avx2 = {"avx2", avx2::convolve, avx2::exercise, avx2::convolve_strip,
                                    16};
-  static const Convolution avx512 = {"avx512vnni", avx512vnni::convolve, avx512vnni::exercise};
+  static const Convolution avx512 = {"avx512vnni", avx512vnni::convolve, avx512vnni::exercise,
+                                     avx512vnni::convolve_strip, 16};
   if (has.avx2) found.push_back(&avx2);
   if (avx_vnni(has)) found.push_back(avx_vnni(has));
   if (has.avx512 && has.avx512_vnni) found.push_back(&avx512);

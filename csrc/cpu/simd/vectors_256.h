@@ -19,6 +19,10 @@ constexpr int kHalf = kLanes / 2;  // lanes of a register
 constexpr int kLineShift = 4;
 static_assert(1 << kLineShift == kernels::kLineSteps);
 
+// For loops that are written for registers of any size.
+using Vector = __m256i;
+constexpr int kRegisters = 2;  // of a block
+
 // Four bytes of a pixel, in all lanes.
 inline __m256i broadcast(const uint8_t* values) {
   int32_t four;
@@ -93,6 +97,16 @@ inline void put(const RowOfPixels& row, const __m256i (*sums)[2], int first, uin
     to = reinterpret_cast<__m128i*>(out + (pixel + 1) * row.out_stride);
     _mm_storeu_si128(to, _mm256_extracti128_si256(bytes, 1));
   }
+}
+
+inline void store(Vector vector, uint32_t* to) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), vector);
+}
+
+// Writes kLanes channels of four pixels.
+inline void put_four(const RowOfPixels& row, const Vector (*sums)[kRegisters], int first,
+                     uint8_t* out) {
+  put<4>(row, sums, first, out);
 }
 
 }  // namespace

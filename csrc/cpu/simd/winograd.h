@@ -16,7 +16,7 @@ namespace nucleiseg::cpu {
 constexpr int kStrip = 4;                 // pixels a side of a tile of outputs
 constexpr int kPatch = kStrip + 2;        // and of the inputs that it depends on
 constexpr int kPlaces = kPatch * kPatch;  // products of a tile
-constexpr int kChunk = 12;               // tiles that are done together
+constexpr int kChunk = 12;                // tiles that are done together
 constexpr int kPair = 2;                  // input channels that are multiplied at once
 constexpr int kMostSum = 1 << 25;
 

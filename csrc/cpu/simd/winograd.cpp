@@ -1,9 +1,14 @@
-// Winograd's convolution in 256 bits: with AVX2, or with the 16-bit products of AVX-VNNI.
+// Winograd's convolution with AVX2, or with the 16-bit products of AVX-VNNI or AVX-512 VNNI.
 //
 // Compiled once for each, into a namespace of that name. Includes no part of the C++ library that
 // holds inline functions, as rows.cpp.
-#include "cpu/simd/vectors_256.h"
 #include "cpu/simd/winograd.h"
+
+#if defined(__AVX512BW__)
+#include "cpu/simd/vectors_512.h"
+#else
+#include "cpu/simd/vectors_256.h"
+#endif
 
 #ifndef NUCLEISEG_LEVEL
 #error "NUCLEISEG_LEVEL names the instruction set that this file is compiled for"
@@ -13,7 +18,10 @@ namespace nucleiseg::cpu::NUCLEISEG_LEVEL {
 namespace {
 
 using Shorts = int16_t __attribute__((vector_size(32)));
-using Words = uint32_t __attribute__((vector_size(32)));  // which may overflow
+using Words = uint32_t __attribute__((vector_size(sizeof(Vector))));  // which may overflow
+using Integers = int32_t __attribute__((vector_size(sizeof(Vector))));
+
+constexpr int kWords = sizeof(Words) / sizeof(uint32_t);
 
 constexpr int kChannels = 16;  // of a register of Shorts
 constexpr uint32_t kInverseOfNine = 954437177;
@@ -73,14 +81,14 @@ void transform_inputs(const uint8_t* const* rows, int64_t stride, uint8_t zero_b
 #pragma GCC unroll 6
       for (int j = 0; j < kPatch; ++j) {
         int16_t* to = values + ((i * kPatch + j) * kChunk + tile) * channels;
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(found[j]));
+        __builtin_memcpy(to, &found[j], sizeof(Shorts));
       }
     }
   }
 }
 
 // sums += two 16-bit numbers of each of `values` times two of `weights`.
-inline void add_pairs(__m256i& sums, __m256i values, __m256i weights) {
+inline void add_pairs(Vector& sums, Vector values, Vector weights) {
 #if defined(__AVX512VNNI__)
   asm("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(values), "v"(weights));
 #elif defined(__AVXVNNI__)
@@ -93,70 +101,76 @@ inline void add_pairs(__m256i& sums, __m256i values, __m256i weights) {
 // The sums over all channels of kCount tiles, for one place and one block.
 template <int kCount>
 void multiply(const int16_t* values, int channels, const int8_t* weights, uint32_t* out) {
-  __m256i sums[kCount][2];
-#pragma GCC unroll 6
-  for (int t = 0; t < kCount; ++t) sums[t][0] = sums[t][1] = _mm256_setzero_si256();
+  Vector sums[kCount][kRegisters];
+#pragma GCC unroll 12
+  for (int t = 0; t < kCount; ++t) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kRegisters; ++i) sums[t][i] = Vector{};
+  }
   const auto* bytes = reinterpret_cast<const uint8_t*>(values);
   const int64_t stride = int64_t{channels} * static_cast<int64_t>(sizeof(int16_t));
   for (int channel = 0; channel < channels; channel += kPair) {
-    const __m256i low = load(weights);
-    const __m256i high = load(weights + kWeightBytes / 2);
-#pragma GCC unroll 6
+    Vector weight[kRegisters];
+#pragma GCC unroll 2
+    for (int i = 0; i < kRegisters; ++i) weight[i] = load(weights + i * sizeof(Vector));
+#pragma GCC unroll 12
     for (int t = 0; t < kCount; ++t) {
-      const __m256i pair = broadcast(bytes + t * stride);
-      add_pairs(sums[t][0], pair, low);
-      add_pairs(sums[t][1], pair, high);
+      const Vector pair = broadcast(bytes + t * stride);
+#pragma GCC unroll 2
+      for (int i = 0; i < kRegisters; ++i) add_pairs(sums[t][i], pair, weight[i]);
     }
     bytes += kPair * sizeof(int16_t);
     weights += kWeightBytes;
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int t = 0; t < kCount; ++t) {
-    auto* to = reinterpret_cast<__m256i*>(out + t * kLanes);
-    _mm256_storeu_si256(to, sums[t][0]);
-    _mm256_storeu_si256(to + 1, sums[t][1]);
+#pragma GCC unroll 2
+    for (int i = 0; i < kRegisters; ++i) store(sums[t][i], out + t * kLanes + i * kWords);
   }
 }
 
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+// As many tiles as registers hold sums of.
+#if defined(__AVX512BW__)
+constexpr int kTogether = 12;
+#elif defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 constexpr int kTogether = 6;
 #else
 constexpr int kTogether = 4;
 #endif
 
+template <int kCount>
+bool multiply_some(const int16_t* values, int channels, const int8_t* weights, uint32_t* out,
+                   int& tile, int tiles) {
+  // The last tiles are shared out evenly: eight are twice four.
+  const int left = tiles - tile;
+  const bool uneven = kCount == 6 && (left == 7 || left == 8);
+  if (kCount > kTogether || left < kCount || uneven) return false;
+  multiply<kCount>(values + tile * channels, channels, weights, out + tile * kLanes);
+  tile += kCount;
+  return true;
+}
+
 void multiply_all(const int16_t* values, int channels, int tiles, const int8_t* weights,
                   uint32_t* out) {
   int tile = 0;
-  for (int left = tiles; left > 0; left = tiles - tile) {
-    const int16_t* from = values + tile * channels;
-    uint32_t* to = out + tile * kLanes;
-    if (left >= kTogether && left != kTogether + 1 && left != kTogether + 2) {
-      multiply<kTogether>(from, channels, weights, to);
-      tile += kTogether;
-    } else if (left >= 4) {
-      multiply<4>(from, channels, weights, to);
-      tile += 4;
-    } else if (left >= 2) {
-      multiply<2>(from, channels, weights, to);
-      tile += 2;
-    } else {
-      multiply<1>(from, channels, weights, to);
-      tile += 1;
-    }
+  while (multiply_some<12>(values, channels, weights, out, tile, tiles) ||
+         multiply_some<6>(values, channels, weights, out, tile, tiles) ||
+         multiply_some<4>(values, channels, weights, out, tile, tiles) ||
+         multiply_some<2>(values, channels, weights, out, tile, tiles) ||
+         multiply_some<1>(values, channels, weights, out, tile, tiles)) {
   }
 }
 
-// Transforms half a block's sums of one tile back: [row][column][half] of `out`.
-inline void transform_sums(const uint32_t* sums, int half, __m256i (*out)[kStrip][2]) {
+// Transforms a register of each of one tile's sums back: [row][column][index] of `out`.
+inline void transform_sums(const uint32_t* sums, int index, Vector (*out)[kStrip][kRegisters]) {
   Words rows[kPatch][kStrip];
 #pragma GCC unroll 6
   for (int j = 0; j < kPatch; ++j) {
     Words column[kPatch];
 #pragma GCC unroll 6
     for (int i = 0; i < kPatch; ++i) {
-      const uint32_t* from = sums + (i * kPatch + j) * kChunk * kLanes + half * kHalf;
-      column[i] =
-          reinterpret_cast<Words>(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+      const uint32_t* from = sums + (i * kPatch + j) * kChunk * kLanes + index * kWords;
+      __builtin_memcpy(&column[i], from, sizeof(Words));
     }
     transform_back(column, rows[j]);
   }
@@ -169,21 +183,21 @@ inline void transform_sums(const uint32_t* sums, int half, __m256i (*out)[kStrip
     transform_back(across, found);
 #pragma GCC unroll 4
     for (int column = 0; column < kStrip; ++column) {
-      const auto exact = reinterpret_cast<__m256i>(found[column] * kInverseOfNine);
-      out[row][column][half] = _mm256_srai_epi32(exact, kShift);
+      const auto scaled = reinterpret_cast<Integers>(found[column] * kInverseOfNine);
+      out[row][column][index] = reinterpret_cast<Vector>(scaled >> kShift);
     }
   }
 }
 
 void finish(const Strip& strip, int block, int tile, const uint32_t* sums) {
-  __m256i found[kStrip][kStrip][2];
-  transform_sums(sums, 0, found);
-  transform_sums(sums, 1, found);
+  Vector found[kStrip][kStrip][kRegisters];
+#pragma GCC unroll 2
+  for (int i = 0; i < kRegisters; ++i) transform_sums(sums, i, found);
   const RowOfPixels& row = strip.rounding;
   uint8_t* out = row.out + int64_t{tile} * kStrip * row.out_stride + block * kLanes;
 #pragma GCC unroll 4
   for (int i = 0; i < kStrip; ++i) {
-    put<kStrip>(row, found[i], block * kLanes, out + i * strip.out_row);
+    put_four(row, found[i], block * kLanes, out + i * strip.out_row);
   }
 }
 
