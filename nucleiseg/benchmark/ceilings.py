@@ -26,8 +26,11 @@ SMALLEST_COPY = 64 * 2**20
 CACHES = 4
 """Times the last level of cache that each of these buffers is."""
 
-EXERCISES = 20_000
-"""Of a thread at once: some tenths of a millisecond."""
+EXERCISES = {"portable": 10_000}
+"""Of a thread at once, so that they take some milliseconds."""
+
+MOST_EXERCISES = 1_000_000
+"""The same at every other level."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,12 @@ def int8_speed(threads: int, seconds: float, level: str = "") -> float:
     level : str
         One of ``_native.cpu.convolution_levels()``; the best when empty.
     """
-    times = [EXERCISES] * threads
+    level = level or cpu.convolution_levels()[-1]
+    once = EXERCISES.get(level, MOST_EXERCISES)
+    times = [once] * threads
     with ThreadPoolExecutor(threads) as pool:
         taken = best(lambda: list(pool.map(cpu.exercise, times, [level] * threads)), seconds)
-    return threads * cpu.exercise(EXERCISES, level) / taken
+    return threads * cpu.exercise(once, level) / taken
 
 
 def multiply_adds(model: Model) -> float:

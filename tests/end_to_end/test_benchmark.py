@@ -1,6 +1,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -431,6 +432,21 @@ def test_the_ceiling_is_that_of_the_networks_instructions():
     assert found.int8_level == cpu.convolution_levels()[-1]
     portable = ceilings.int8_speed(1, 0.05, "portable")
     assert found.int8_gmac_per_s >= portable / 1e9 > 0
+
+
+def test_every_level_of_the_network_is_measured():
+    """By the script whose figures are in docs/performance.md, but for OpenVINO."""
+    command = [sys.executable, "benchmarks/engines.py", "--alone", "--sizes", "64"]
+    command += ["--threads", "1", "--repeats", "1"]
+    root = Path(__file__).parents[2]
+    printed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    for level in cpu.convolution_levels()[1:]:
+        pattern = rf"^{level}, 1 threads, peak [1-9]\d* GMAC/s$"
+        assert re.search(pattern, printed, re.MULTILINE), printed
+    rows = re.findall(
+        r"^  64 x 64: .* Mpixel/s, \d+ GMAC/s, \d+% of the peak$", printed, re.MULTILINE
+    )
+    assert len(rows) == len(cpu.convolution_levels()) - 1
 
 
 def test_the_caches_that_cores_share_count_once(monkeypatch, tmp_path):

@@ -137,7 +137,9 @@ void convolve(const RowOfPixels& row) {
 
 int64_t exercise(int64_t times) {
   constexpr int kSums = 2 * kPixels;
-  __m256i sums[kSums] = {};
+  __m256i sums[kSums];
+#pragma GCC unroll 12
+  for (int s = 0; s < kSums; ++s) sums[s] = _mm256_setzero_si256();
   __m256i values = _mm256_set1_epi8(1);
   for (int64_t i = 0; i < times; ++i) {
     asm("" : "+x"(values));  // so that no product is known from the last time
@@ -148,6 +150,7 @@ int64_t exercise(int64_t times) {
       add_products<false>(sums[s], four, values);
     }
   }
+#pragma GCC unroll 12
   for (int s = 0; s < kSums; ++s) asm volatile("" ::"x"(sums[s]));
   return times * kSums * kWeightBytes / 2;
 }

@@ -121,12 +121,15 @@ void convolve(const RowOfPixels& row) {
 
 int64_t exercise(int64_t times) {
   constexpr int kSums = 16;
-  __m512i sums[kSums] = {};
+  __m512i sums[kSums];
+#pragma GCC unroll 16
+  for (int s = 0; s < kSums; ++s) sums[s] = _mm512_setzero_si512();
   const __m512i values = _mm512_set1_epi8(1);
   for (int64_t i = 0; i < times; ++i) {
 #pragma GCC unroll 16
     for (int s = 0; s < kSums; ++s) add_products(sums[s], values, values);
   }
+#pragma GCC unroll 16
   for (int s = 0; s < kSums; ++s) asm volatile("" ::"v"(sums[s]));
   return times * kSums * kWeightBytes;
 }
