@@ -171,7 +171,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
   }
   layer->begin_sums(zeros);
   const int inputs = first.stored * static_cast<int>(sources.size());
-  if (convolution_->convolve_strip && inputs >= convolution_->strips_from && fits_strips(kernels)) {
+  if (convolution_->convolve_strip && fits_strips(kernels)) {
     layer->transform(inputs, [&](int input, int row, int column, int output) {
       const Kernel& kernel = kernels[static_cast<size_t>(input / first.stored)];
       const bool real = input % first.stored < kernel.inputs && output < kernel.outputs;

@@ -93,27 +93,40 @@ void Network::Layer::pack(int segment_count, int tap_count, int bytes, int outpu
   }
 }
 
+// The 36 products' weights of one kernel of 3 x 3, from its nine: first its columns are
+// transformed, then what became of its rows.
+inline void transform_kernel(const int32_t (&kernel)[3][3], int32_t (&places)[kPlaces]) {
+  for (int i = 0; i < kPatch; ++i) {
+    const auto& down = kKernelTransform[i];
+    int32_t row[3];
+    for (int j = 0; j < 3; ++j) {
+      row[j] = down[0] * kernel[0][j] + down[1] * kernel[1][j] + down[2] * kernel[2][j];
+    }
+    for (int j = 0; j < kPatch; ++j) {
+      const auto& across = kKernelTransform[j];
+      places[i * kPatch + j] = across[0] * row[0] + across[1] * row[1] + across[2] * row[2];
+    }
+  }
+}
+
 template <class Weight>
 void Network::Layer::transform(int inputs, const Weight& weight) {
   using kernels::kLanes;
-  const auto count = static_cast<size_t>(blocks * kPlaces * inputs * kLanes);
-  strip_weights = AlignedBytes(count * sizeof(int16_t));
+  const int pairs = inputs / kPair;
+  const int place_size = pairs * kLanes * kPair;
+  strip_weights =
+      AlignedBytes(static_cast<size_t>(blocks * kPlaces * place_size) * sizeof(int16_t));
   auto* out = reinterpret_cast<int16_t*>(strip_weights.data());
-  for (int block = 0; block < blocks; ++block) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      for (int input = 0; input < inputs; ++input) {
-        for (int place = 0; place < kPlaces; ++place) {
-          int32_t sum = 0;
-          for (int i = 0; i < 9; ++i) {
-            sum += kKernelTransform[place / kPatch][i / 3] *
-                   kKernelTransform[place % kPatch][i % 3] *
-                   weight(input, i / 3, i % 3, block * kLanes + lane);
-          }
-          const int pair = (block * kPlaces + place) * (inputs / kPair) + input / kPair;
-          out[(pair * kLanes + lane) * kPair + input % kPair] = static_cast<int16_t>(sum);
-        }
-      }
-    }
+  for (int i = 0; i < blocks * pairs * kLanes * kPair; ++i) {
+    const int block = i / place_size;
+    const int output = block * kLanes + i / kPair % kLanes;
+    const int input = i / (kLanes * kPair) % pairs * kPair + i % kPair;
+    int32_t kernel[3][3];
+    for (int j = 0; j < 9; ++j) kernel[j / 3][j % 3] = weight(input, j / 3, j % 3, output);
+    int32_t places[kPlaces];
+    transform_kernel(kernel, places);
+    int16_t* to = out + block * kPlaces * place_size + i % place_size;
+    for (int j = 0; j < kPlaces; ++j) to[j * place_size] = static_cast<int16_t>(places[j]);
   }
 }
 

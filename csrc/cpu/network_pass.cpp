@@ -180,8 +180,12 @@ int64_t Network::Pass::rows(const Layer& layer) const {
   return place(layer.target).height;
 }
 
+bool Network::Pass::in_strips(const Layer& layer) const {
+  return layer.has_strips() && place(layer.target).width >= network_.convolution_->strip_width;
+}
+
 int64_t Network::Pass::pieces(const Layer& layer) const {
-  return layer.has_strips() ? (rows(layer) + kStrip - 1) / kStrip : rows(layer);
+  return in_strips(layer) ? (rows(layer) + kStrip - 1) / kStrip : rows(layer);
 }
 
 int Network::Pass::parts(const Layer& layer, int threads) const {
@@ -189,7 +193,7 @@ int Network::Pass::parts(const Layer& layer, int threads) const {
   // Enough pieces that threads end together: by rows alone unless there are few. Each part of a
   // strip transforms the inputs anew.
   const int most = std::max(1, layer.blocks / 2);
-  if (!layer.has_strips()) return rows(layer) >= 8 * threads ? 1 : most;
+  if (!in_strips(layer)) return rows(layer) >= 8 * threads ? 1 : most;
   if (threads == 1) return 1;
   const int64_t strips = pieces(layer);
   return static_cast<int>(std::clamp<int64_t>((4 * threads + strips - 1) / strips, 1, most));
@@ -216,7 +220,7 @@ void Network::Pass::work(const Layer& layer, int64_t row, int part, int count) c
     case Kind::convolution: {
       const int first = part * layer.blocks / count;
       const int blocks = (part + 1) * layer.blocks / count - first;
-      if (layer.has_strips()) {
+      if (in_strips(layer)) {
         strip(layer, row * kStrip, first, blocks);
       } else {
         convolution(layer, row, first, blocks);
@@ -234,7 +238,7 @@ void Network::Pass::work(const Layer& layer, int64_t row, int part, int count) c
       break;
   }
   if (layer.target == kNone || part != 0) return;
-  const int each = layer.kind == Kind::grow ? 2 : layer.has_strips() ? kStrip : 1;
+  const int each = layer.kind == Kind::grow ? 2 : in_strips(layer) ? kStrip : 1;
   const int64_t end = std::min(each * (row + 1), place(layer.target).height);
   for (int64_t made = each * row; made < end; ++made) border(layer.target, made);
 }

@@ -50,6 +50,7 @@ class Network::Pass {
   using Place = Workspace::Place;
 
   int64_t rows(const Layer& layer) const;
+  bool in_strips(const Layer& layer) const;
   // What threads share out: rows, or strips of them.
   int64_t pieces(const Layer& layer) const;
   // Into how many parts each row's output channels are shared out.

@@ -66,8 +66,7 @@ std::vector<const Convolution*> convolutions() {
   static const Convolution least = {"portable", portable::convolve, portable::exercise};
   std::vector<const Convolution*> found = {&least};
 #if defined(__x86_64__)
-  static const Convolution avx2 = {"avx2", avx2::convolve, avx2::exercise, avx2::convolve_strip,
-                                   16};
+  static const Convolution avx2 = {"avx2", avx2::convolve, avx2::exercise, avx2::convolve_strip, 8};
   static const Convolution avx512 = {"avx512vnni", avx512vnni::convolve, avx512vnni::exercise,
                                      avx512vnni::convolve_strip, 16};
   if (has.avx2) found.push_back(&avx2);

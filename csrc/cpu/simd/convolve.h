@@ -51,10 +51,10 @@ struct Convolution {
   // Does in registers what the inner loop does, so many times, and returns the multiplications: how
   // fast no convolution can be.
   int64_t (*exercise)(int64_t times);
-  // 3 x 3 convolutions by fewer products (cpu/simd/winograd.h), and from how many input channels on
-  // that is faster; null where it never is.
+  // 3 x 3 convolutions by fewer products (cpu/simd/winograd.h), if there are such, and from how
+  // many pixels a row on they are faster: their weights are eight times as large.
   void (*convolve_strip)(const Strip& strip) = nullptr;
-  int strips_from = 0;
+  int strip_width = 0;
 };
 
 // Those that this CPU can run, weakest first: "portable" at least. All give the same bytes.
