@@ -53,9 +53,9 @@ GPUS = (
 NUCLEUS = 0.2
 """Share of the pixels that are nucleus: an assumption. The example images have 4 % to 41 %."""
 
-HALF = 2
-"""Bytes of a value in half precision: what the first convolution reads, for which the engine turns
-its input's bytes into that, and sums that a later convolution adds to."""
+FLOAT = 4
+"""Bytes of a value in single precision: what the first convolution reads, for which the engine
+turns its input's bytes into that."""
 
 
 class Step(NamedTuple):
@@ -107,27 +107,23 @@ def count_network(path: Path, side: int = 256) -> Network:
     """Count convolutions and poolings; what stands between them is fused into them."""
     model = onnx.load(path)
     dimensions = model.graph.input[0].type.tensor_type.shape.dim
-    for axis, size in ((0, 1), (2, side), (3, side)):
+    for axis, size in ((0, 1), (1, side), (2, side)):
         dimensions[axis].dim_value = size
     graph = shape_inference.infer_shapes(model).graph
     sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     for tensor in (*graph.value_info, *graph.input, *graph.output):
         sizes[tensor.name] = [axis.dim_value for axis in tensor.type.tensor_type.shape.dim]
-    partial = {name for node in graph.node if node.op_type == "Add" for name in node.input[:1]}
-    image = model.graph.input[0].name
-    # Bytes to half precision, which the first convolution then reads in their place.
-    launches, traffic, work = 1, _count(sizes[image]) * (1 + HALF), 0
+    tiles = model.graph.input[0].name
+    # Bytes to single precision, which the first convolution then reads in their place.
+    launches, traffic, work = 1, _count(sizes[tiles]) * (1 + FLOAT), 0
     for node in graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose", "MaxPool"):
+        if node.op_type not in ("Conv", "MaxPool"):
             continue
-        launches += 1
         source, target = node.input[0], node.output[0]
-        traffic += _count(sizes[source]) * (HALF if _origin(graph, source) == image else 1)
-        # Twice for a partial sum: the convolution that adds to it reads it.
-        traffic += _count(sizes[target]) * (2 * HALF if target in partial else 1)
-        if node.op_type != "MaxPool":
-            spread = source if node.op_type == "ConvTranspose" else target
-            positions = sizes[spread][2] * sizes[spread][3]
+        traffic += _count(sizes[source]) * (FLOAT if launches == 1 else 1) + _count(sizes[target])
+        launches += 1
+        if node.op_type == "Conv":
+            positions = sizes[target][2] * sizes[target][3]
             work += _count(sizes[_origin(graph, node.input[1])]) * positions
     pixels = side * side
     return Network(launches, traffic / pixels, work / pixels)

@@ -26,6 +26,9 @@ endif()
 foreach(level IN LISTS levels)
   target_link_libraries(rows_${level} PRIVATE sanitizer)
 endforeach()
+foreach(level IN LISTS convolutions)
+  target_link_libraries(convolve_${level} PRIVATE sanitizer)
+endforeach()
 
 add_executable(selftest csrc/emulation/selftest.cpp ${emulated_kernels} ${emulation}
                         ${device_sources} ${cpu_sources})

@@ -50,14 +50,6 @@ class Device(str, Enum):
     gpu = "gpu"
 
 
-class Precision(str, Enum):
-    """What a GPU computes in."""
-
-    int8 = "int8"
-    fp16 = "fp16"
-    fp32 = "fp32"
-
-
 def main() -> None:
     """Run the command line."""
     # Job schedulers stop a job with SIGTERM: leave as orderly as after Ctrl-C.
@@ -226,12 +218,6 @@ def segment(
 
 @app.command()
 def build(
-    precision: Annotated[
-        Precision | None,
-        typer.Option(
-            help="What to compute in.", show_default="int8 with TensorRT, fp16 with it for RTX"
-        ),
-    ] = None,
     ahead_of_time: Annotated[
         bool,
         typer.Option(
@@ -273,7 +259,6 @@ def build(
             for target in targets:
                 report = tensorrt.build(
                     loaded,
-                    precision.value if precision else None,
                     compute_capability=target,
                     library="tensorrt_rtx" if ahead_of_time else None,
                     folder=output,

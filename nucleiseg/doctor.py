@@ -36,7 +36,6 @@ def examine() -> Iterator[str]:
     yield f"CPU: {_cpu()}"
     yield f"kernels: {_kernels()}"
     yield f"network on the CPU: {_network()}"
-    yield f"OpenVINO: {_openvino()}"
     for name in sorted({*shipped(), DEFAULT}):
         yield f"model {name}: {_model(name)}"
     yield from _gpu()
@@ -85,21 +84,11 @@ def _kernels() -> str:
 
 def _network() -> str:
     try:
-        from nucleiseg.engines import native
+        from nucleiseg._native import cpu
     except ImportError:
         return "the native module does not load."
-    if level := native.level():
-        return f"its own int8 kernels ({level})"
-    return "OpenVINO; the faster kernels of its own need AVX-512 VNNI, which this CPU lacks"
-
-
-def _openvino() -> str:
-    try:
-        from nucleiseg.engines.openvino_library import openvino
-    except ImportError as error:
-        return f"does not load ({error}); install the package again."
-    devices = openvino.Core().available_devices
-    return f"{openvino.__version__.split('-')[0]}, devices {', '.join(devices)}"
+    *_, best = levels = cpu.convolution_levels()
+    return f"its own int8 kernels ({best}); this CPU can run {', '.join(levels)}"
 
 
 def _model(name: str) -> str:

@@ -54,8 +54,8 @@ class ModelError(ValueError):
 class Model:
     """A network in ONNX with what is needed to use it.
 
-    The network takes (N, 3, h, w) float32 RGB in 0..255, sides multiples of `stride`, and gives
-    cells, (N, 8, h / 2, w / 2) float32 in 0..1: nucleus probability and centre distance of 2 x 2
+    The network takes (N, h, w, 3) uint8 RGB, sides multiples of `stride`, and gives cells,
+    (N, h / 2, w / 2, 8) uint8, 0..255 for 0..1: nucleus probability and centre distance of 2 x 2
     pixels in raster order.
 
     Attributes

@@ -1,4 +1,11 @@
-"""From an integer network to an ONNX file with explicit Q/DQ nodes, in plain operators."""
+"""From an integer network to an ONNX file with explicit Q/DQ nodes, in plain operators.
+
+The form is the one that TensorRT makes int8 kernels of, and every engine reads the same file. Bytes
+go in and come out, channels last. Two tensors that are joined are levels of one scale, so what is
+concatenated is bytes. A transposed 2 x 2 convolution at stride 2 is a 1 x 1 convolution whose
+channels are then spread over 2 x 2 pixels: the same sums, for which there are int8 kernels. The
+stem reads bytes as they are; its weights are whole numbers in float32, so that its sums are exact.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +21,10 @@ from training.topology import CELL
 numpy = keras.ops.convert_to_numpy
 
 OPSET = 17
-"""Read by OpenVINO, TensorRT 8.6 and later, and ONNX Runtime."""
+"""Read by TensorRT 8.6 and later, and ONNX Runtime."""
+
+GROWTH = 2
+"""Pixels a side that a transposed convolution makes of one."""
 
 
 def to_onnx(network: IntegerNetwork, rounding: bool = True) -> onnx.ModelProto:
@@ -29,118 +39,170 @@ def to_onnx(network: IntegerNetwork, rounding: bool = True) -> onnx.ModelProto:
     Returns
     -------
     onnx.ModelProto
-        ``image`` (N, 3, h, w) float32 in 0..255 -> ``cells`` (N, 8, h / 2, w / 2) float32 in
-        0..1: both maps of 2 x 2 pixels in raster order. Spreading them over the pixels is left to
-        the package, which does it while it copies.
+        ``tiles`` (N, h, w, 3) uint8 -> ``cells`` (N, h / 2, w / 2, 8) uint8, 0..255 for 0..1: both
+        maps of 2 x 2 pixels in raster order. Spreading them over the pixels is left to the package,
+        which does it while it copies. Without rounding ``image`` (N, 3, h, w) float32 in 0..255 ->
+        ``cells`` (N, 8, h / 2, w / 2) float32 in 0..1.
     """
     return _Writer(network, rounding).write()
 
 
+def depth_first(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Write a transposed convolution's kernel as that of a 1 x 1 convolution.
+
+    Parameters
+    ----------
+    kernel : ndarray, (2, 2, out, in)
+        As TensorFlow has it.
+
+    Returns
+    -------
+    ndarray, (4 out, in, 1, 1)
+        As ONNX has it; ``DepthToSpace`` of mode ``DCR`` spreads what it gives.
+    """
+    return kernel.reshape(-1, kernel.shape[-1], 1, 1)
+
+
 class _Writer:
+    """Tensors go by their names: those of levels where there is rounding, which `_values` turns
+    into numbers."""
+
     def __init__(self, network: IntegerNetwork, rounding: bool) -> None:
         self.network = network
         self.rounding = rounding
         self.scales = network.scales()
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self.parameters: dict[str, list[str]] = {}
+        self.dequantized: dict[str, str] = {}
 
     def write(self) -> onnx.ModelProto:
-        x = self._level("image", 1.0, np.uint8) if self.rounding else "image"
-        x = self._convolution("stem", x)
+        x = self._finished("stem", self._stem())
         skips = []
         topology = self.network.topology
         for level in range(len(topology.widths)):
             if level:
                 skips.append(x)
-                x = self._node("MaxPool", f"pool{level}", [x], kernel_shape=[2, 2], strides=[2, 2])
+                shape = {"kernel_shape": [2, 2], "strides": [2, 2]}
+                x = self._node("MaxPool", f"pool{level}", [self._values(x)], **shape)
             for name in topology.down_names(level):
-                x = self._convolution(name, x)
+                x = self._finished(name, self._convolution(name, x))
         for level in reversed(range(len(skips))):
-            grown = self._convolution(f"grow{level}", x)
-            first, *others = topology.up_names(level)
-            x = self._joined(first, skips[level], grown)
-            for name in others:
-                x = self._convolution(name, x)
-        x = self._convolution("logits", x)
-        self._node("Sigmoid", "cells", [x])
+            x = self._joined(level, skips[level], self._grown(f"grow{level}", x))
+            for name in topology.up_names(level):
+                x = self._finished(name, self._convolution(name, x))
+        self._cells(self._convolution("logits", x))
         return self._model()
 
+    def _stem(self) -> str:
+        before, after = self.network.topology.stem_pads()
+        kernel, scale = self._kernel("stem")
+        bias = numpy(self.network.convolutions["stem"].bias)
+        shape = {
+            "kernel_shape": list(kernel.shape[2:]),
+            "strides": [2, 2],
+            "pads": [before, before, after, after],
+        }
+        if not self.rounding:
+            inputs = ["image", self._constant("stem_kernel", kernel)]
+            return self._node("Conv", "stem", [*inputs, self._constant("stem_bias", bias)], **shape)
+        self._node("Cast", "tiles_values", ["tiles"], to=TensorProto.FLOAT)
+        self._node("Transpose", "image", ["tiles_values"], perm=[0, 3, 1, 2])
+        levels = np.rint(kernel / scale.reshape(-1, 1, 1, 1))
+        inputs = ["image", self._constant("stem_kernel", levels)]
+        x = self._node("Conv", "stem_sums", inputs, **shape)
+        factors = self._constant("stem_kernel_scale", scale.reshape(1, -1, 1, 1))
+        offsets = self._constant("stem_bias", bias.reshape(1, -1, 1, 1))
+        x = self._node("Mul", "stem_scaled", [x, factors])
+        return self._node("Add", "stem", [x, offsets])
+
     def _convolution(self, name: str, x: str) -> str:
-        layer = self.network.convolutions[name]
-        transposed = name.startswith("grow")
         kernel, scale = self._kernel(name)
-        weights = self._weights(name, kernel, scale, axis=1 if transposed else 0)
-        inputs = [x, weights, self._constant(f"{name}_bias", numpy(layer.bias))]
-        size = kernel.shape[2]
-        strides = [2, 2] if transposed or name == "stem" else [1, 1]
-        before, after = (1, 1)
-        if name == "stem":
-            before, after = self.network.topology.stem_pads()
-        pads = [0] * 4 if transposed else [before, before, after, after]
-        operator = "ConvTranspose" if transposed else "Conv"
-        shape = {"kernel_shape": [size, size], "strides": strides, "pads": pads}
-        return self._finished(name, self._node(operator, name, inputs, **shape))
+        bias = numpy(self.network.convolutions[name].bias)
+        side = kernel.shape[2]
+        inputs = [
+            self._values(x),
+            self._weights(name, kernel, scale),
+            self._constant(f"{name}_bias", np.tile(bias, len(kernel) // len(bias))),
+        ]
+        shape = {"kernel_shape": [side, side], "strides": [1, 1], "pads": [side // 2] * 4}
+        name = f"{name}_blocks" if name.startswith("grow") else name
+        return self._node("Conv", name, inputs, **shape)
 
-    def _joined(self, name: str, skip: str, grown: str) -> str:
-        """Convolve two tensors side by side, as the sum of one convolution of each.
+    def _grown(self, name: str, x: str) -> str:
+        blocks = self._convolution(name, x)
+        spread = self._node("DepthToSpace", name, [blocks], blocksize=GROWTH, mode="DCR")
+        return self._rounded(spread, self.scales[name])
 
-        It is the same sum, but OpenVINO 2026.4 rounds a concatenation of signed tensors wrongly
-        (up to 100 of 127 levels), and here neither tensor has to be copied.
-        """
-        layer = self.network.convolutions[name]
-        kernel, scale = self._kernel(name)
-        bias = self._constant(f"{name}_bias", numpy(layer.bias))
-        channels = kernel.shape[1] // 2
-        halves = (("skip", skip, kernel[:, :channels]), ("grown", grown, kernel[:, channels:]))
-        parts = []
-        for which, x, half in halves:
-            inputs = [x, self._weights(f"{name}_{which}", half, scale, axis=0)]
-            inputs += [bias] if which == "skip" else []
-            shape = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1] * 4}
-            parts.append(self._node("Conv", f"{name}_{which}", inputs, **shape))
-        return self._finished(name, self._node("Add", name, parts))
+    def _joined(self, level: int, skip: str, grown: str) -> str:
+        """Concatenate two tensors, which have one scale."""
+        name = self._node("Concat", f"join{level}", [skip, grown], axis=1)
+        if self.rounding:
+            self.parameters[name] = self.parameters[skip]
+        return name
+
+    def _finished(self, name: str, y: str) -> str:
+        """Rectify and round what a convolution gives."""
+        return self._rounded(self._node("Relu", f"{name}_relu", [y]), self.scales[name])
+
+    def _cells(self, logits: str) -> None:
+        if not self.rounding:
+            self._node("Sigmoid", "cells", [logits])
+            return
+        # First of all, so that TensorRT makes one kernel of all that follows.
+        self._node("Transpose", "logits_last", [logits], perm=[0, 2, 3, 1])
+        self._node("Sigmoid", "shares", ["logits_last"])
+        full = self._constant("full", np.array(255, np.float32))
+        self._node("Mul", "shares_scaled", ["shares", full])
+        # Conversion truncates, so half is added first; 255.5 still converts to 255.
+        half = self._constant("half", np.array(0.5, np.float32))
+        self._node("Add", "shares_shifted", ["shares_scaled", half])
+        self._node("Cast", "cells", ["shares_shifted"], to=TensorProto.UINT8)
 
     def _kernel(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Give a kernel in ONNX's order of axes, and the value of a level for each channel."""
         layer = self.network.convolutions[name]
-        # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
-        kernel = numpy(layer.kernel).transpose(3, 2, 0, 1)
+        kernel = numpy(layer.kernel)
         scale = numpy(kernel_scale(layer, name)).ravel()
+        if name.startswith("grow"):
+            return depth_first(kernel), np.tile(scale, GROWTH**2)
+        # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
+        kernel = kernel.transpose(3, 2, 0, 1)
         if name == "stem":  # the file takes bytes as they are
             return kernel / 255, scale / 255
         return kernel, scale
 
-    def _finished(self, name: str, y: str) -> str:
-        """Rectify and round what a convolution gives, where that is its part."""
-        if name == "logits":
-            return y
-        if not name.startswith("grow"):
-            y = self._node("Relu", f"{name}_relu", [y])
-        return self._level(y, self.scales[name], np.int8) if self.rounding else y
-
-    def _weights(
-        self, name: str, kernel: NDArray[np.float32], scale: NDArray[np.float32], axis: int
-    ) -> str:
+    def _weights(self, name: str, kernel: NDArray[np.float32], scale: NDArray[np.float32]) -> str:
         if not self.rounding:
             return self._constant(f"{name}_kernel", kernel)
-        shape = [1] * 4
-        shape[axis] = -1
-        levels = np.rint(kernel / scale.reshape(shape)).astype(np.int8)
+        levels = np.rint(kernel / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
         inputs = [
             self._constant(f"{name}_kernel", levels),
             self._constant(f"{name}_kernel_scale", scale),
             self._constant(f"{name}_kernel_zero", np.zeros(len(scale), np.int8)),
         ]
-        return self._node("DequantizeLinear", f"{name}_kernel_values", inputs, axis=axis)
+        return self._node("DequantizeLinear", f"{name}_kernel_values", inputs, axis=0)
 
-    def _level(self, x: str, scale: float, kind: type) -> str:
-        """Round a tensor to multiples of its scale: a pair of nodes."""
+    def _rounded(self, x: str, scale: float) -> str:
+        """Round a tensor to multiples of a scale, where there is rounding."""
+        if not self.rounding:
+            return x
         parameters = [
             self._constant(f"{x}_scale", np.array(scale, np.float32)),
-            self._constant(f"{x}_zero", np.array(0, kind)),
+            self._constant(f"{x}_zero", np.array(0, np.int8)),
         ]
         levels = self._node("QuantizeLinear", f"{x}_levels", [x, *parameters])
-        return self._node("DequantizeLinear", f"{x}_values", [levels, *parameters])
+        self.parameters[levels] = parameters
+        return levels
+
+    def _values(self, x: str) -> str:
+        """Give what a tensor's levels stand for, or the tensor itself if it has none."""
+        if x not in self.parameters:
+            return x
+        if x not in self.dequantized:
+            name = f"{x.removesuffix('_levels')}_values"
+            self.dequantized[x] = self._node("DequantizeLinear", name, [x, *self.parameters[x]])
+        return self.dequantized[x]
 
     def _node(self, operator: str, name: str, inputs: list[str], **attributes: object) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
@@ -154,9 +216,12 @@ class _Writer:
 
     def _model(self) -> onnx.ModelProto:
         cells = 2 * CELL**2
-        inputs = [_value("image", 3, "height", "width")]
-        outputs = [_value("cells", cells, "rows", "columns")]
-        graph = helper.make_graph(self.nodes, "nuclei", inputs, outputs, self.constants)
+        inputs = _value("image", TensorProto.FLOAT, 3, "height", "width")
+        outputs = _value("cells", TensorProto.FLOAT, cells, "rows", "columns")
+        if self.rounding:
+            inputs = _value("tiles", TensorProto.UINT8, "height", "width", 3)
+            outputs = _value("cells", TensorProto.UINT8, "rows", "columns", cells)
+        graph = helper.make_graph(self.nodes, "nuclei", [inputs], [outputs], self.constants)
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="nucleiseg"
         )
@@ -165,6 +230,5 @@ class _Writer:
         return model
 
 
-def _value(name: str, channels: int, height: str, width: str) -> onnx.ValueInfoProto:
-    shape = ["batch", channels, height, width]
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+def _value(name: str, kind: int, *sizes: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, ["batch", *sizes])

@@ -145,19 +145,17 @@ def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
     values = {one.name: numpy_helper.to_array(one) for one in proto.graph.initializer}
 
     def kernel(name: str) -> NDArray[np.float32]:
-        shape = [1] * 4
-        shape[1 if name.startswith("grow") else 0] = -1
-        scale = values[f"{name}_kernel_scale"].reshape(shape)
+        levels = values[f"{name}_kernel"]
+        found = levels * values[f"{name}_kernel_scale"].reshape(-1, 1, 1, 1)
+        if name.startswith("grow"):
+            return found.reshape(2, 2, -1, found.shape[1])
         # ONNX's kernels begin with the two channel axes, TensorFlow's end with them.
-        return (values[f"{name}_kernel"] * scale).transpose(2, 3, 1, 0)
+        return found.transpose(2, 3, 1, 0)
 
     for name, layer in network.convolutions.items():
-        if f"{name}_kernel" in values:
-            found = kernel(name)
-        else:
-            found = np.concatenate([kernel(f"{name}_skip"), kernel(f"{name}_grown")], 2)
+        found = kernel(name)
         layer.kernel.assign(255 * found if name == "stem" else found)
-        layer.bias.assign(values[f"{name}_bias"])
+        layer.bias.assign(values[f"{name}_bias"].ravel()[: layer.bias.shape[0]])
     for link in network.topology.links():
         after = link.maker if link.maker.startswith("grow") else f"{link.maker}_relu"
         network.log_ranges[link.range_name].assign(np.log(values[f"{after}_scale"] * LEVELS))

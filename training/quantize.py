@@ -146,14 +146,14 @@ def save(
         "sha256": hashlib.sha256(content).hexdigest(),
         "float_weights_sha256": hashlib.sha256(packed_weights).hexdigest(),
         "input": {
-            "layout": "(N, 3, h, w) RGB float32",
+            "layout": "(N, h, w, 3) RGB uint8",
             "range": [0, 255],
             "percentiles": list(PERCENTILES),
             "stride": STRIDE,
             "halo": topology.halo(),
             **SCALING,
         },
-        "output": {"layout": "(N, 8, h / 2, w / 2) float32", "maps": ["nucleus", "distance"]},
+        "output": {"layout": "(N, h / 2, w / 2, 8) uint8", "maps": ["nucleus", "distance"]},
         "decoding": DECODING,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,13 @@ class Peer:
 
 PEERS = (
     Peer(OURS, "nucleiseg", "ours", None),
-    Peer("openvino", "our model, OpenVINO float32", "openvino_float", None, needs_float_graph=True),
+    Peer(
+        "openvino",
+        "our model, OpenVINO float32",
+        "openvino_float",
+        "openvino",
+        needs_float_graph=True,
+    ),
     Peer(
         "onnxruntime",
         "our model, ONNX Runtime float32",
@@ -60,6 +66,7 @@ PEERS = (
 )
 
 ENVIRONMENTS = {
+    "openvino": ("openvino==2026.4.1",),  # and NumPy, which it needs itself
     "tensorflow": (
         "tensorflow-cpu==2.21.0; sys_platform == 'linux' and platform_machine == 'x86_64'",
         "tensorflow==2.21.0; sys_platform != 'linux' or platform_machine != 'x86_64'",

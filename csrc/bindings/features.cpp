@@ -1,9 +1,11 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings/registry.h"
+#include "cpu/simd/processor.h"
 #include "cpu/simd/rows.h"
 
 namespace nucleiseg::bindings {
@@ -20,22 +22,20 @@ constexpr const char* kArchitecture = "other";
 #endif
 
 std::vector<std::string> cpu_has() {
+  const cpu::Processor& has = cpu::whole_processor();
+  const std::pair<const char*, bool> known[] = {
+      {"avx2", has.avx2},
+      {"avxvnni", has.avx_vnni},
+      {"avx512", has.avx512},
+      {"avx512vnni", has.avx512_vnni},
+      {"avx512vbmi", has.avx512_vbmi},
+      {"neon", has.neon},
+      {"neondot", has.dot_product},
+  };
   std::vector<std::string> names;
-#if defined(__x86_64__)
-#define NUCLEISEG_ADD_IF_SUPPORTED(name) \
-  if (__builtin_cpu_supports(name)) names.emplace_back(name)
-  NUCLEISEG_ADD_IF_SUPPORTED("sse4.2");
-  NUCLEISEG_ADD_IF_SUPPORTED("avx");
-  NUCLEISEG_ADD_IF_SUPPORTED("avx2");
-  NUCLEISEG_ADD_IF_SUPPORTED("avx512f");
-  NUCLEISEG_ADD_IF_SUPPORTED("avx512bw");
-  NUCLEISEG_ADD_IF_SUPPORTED("avx512vl");
-  NUCLEISEG_ADD_IF_SUPPORTED("avx512dq");
-  NUCLEISEG_ADD_IF_SUPPORTED("avx512vnni");
-#undef NUCLEISEG_ADD_IF_SUPPORTED
-#elif defined(__aarch64__)
-  names.emplace_back("neon");
-#endif
+  for (const auto& [name, there] : known) {
+    if (there) names.emplace_back(name);
+  }
   return names;
 }
 

@@ -20,7 +20,8 @@ it. Sums are integers, and how they become bytes again is the same on every proc
 Parameters
 ----------
 level : str, optional
-    One of ``convolution_levels()``; the best when empty.
+    One of ``convolution_levels()``; the best when empty. The environment variable NUCLEISEG_SIMD names
+    the best that there is, for the whole process.
 )";
 
 constexpr const char* kStem = R"(The image's convolution at stride 2, then ReLU.
@@ -89,6 +90,23 @@ TypeError
     If the dtype is another.
 ValueError
     If the shape is another.
+)";
+
+constexpr const char* kExercise = R"(Multiply as the network does, but in registers alone.
+
+No network can be faster, so the time that this takes is the measure of one.
+
+Parameters
+----------
+times : int
+    How often, at least 1: 10,000 take some microseconds.
+level : str, optional
+    One of ``convolution_levels()``; the best when empty.
+
+Returns
+-------
+int
+    The multiplications, of which each was followed by an addition.
 )";
 
 cpu::Kernel kernel_argument(const py::array& kernel, bool transposed, int side) {
@@ -163,6 +181,13 @@ std::vector<std::string> convolution_levels() {
   return names;
 }
 
+int64_t exercise(int64_t times, const std::string& level) {
+  if (times < 1) fail_value("times", std::to_string(times), "are whole numbers from 1 on");
+  const cpu::Convolution& one = cpu::convolution(level);
+  const GilReleased release;
+  return one.exercise(times);
+}
+
 }  // namespace
 
 void register_network(py::module_& module) {
@@ -203,6 +228,7 @@ void register_network(py::module_& module) {
       .def("run", run, py::arg("tiles"), py::arg("threads") = 1, kRun);
   module.def("convolution_levels", convolution_levels,
              "Instruction sets that `Network` can use on this CPU, weakest first.");
+  module.def("exercise", exercise, py::arg("times"), py::arg("level") = "", kExercise);
 }
 
 }  // namespace nucleiseg::bindings

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -19,21 +20,21 @@ constexpr int kSide = 3;        // of a convolution's kernel
 constexpr int kGrowth = 2;      // of a transposed one's
 constexpr int kCellPixels = 2;  // pixels of the last tensor that its layer answers for at once
 
-constexpr int kMostHalvings = 8;      // of the image's sides
-constexpr int kMostInputs = 512;      // channels of two sources
+constexpr int kMostHalvings = 8;  // of the image's sides
+constexpr int kWidthUnit = 8;     // of which channels are a multiple
+constexpr int kMostChannels = 1024;
+constexpr int kMostInputs = 2 * kMostChannels;
 constexpr int kMostLevels = 1 << 30;  // that a sum may be, before it is cut to its range
-
-// Pixel strides that the inner loop is compiled for, in channels.
-constexpr int64_t kWidths[] = {16, 32, 64, 96, 128, 160, 256};
 
 void check(bool good, const std::string& message) {
   if (!good) throw std::invalid_argument(message);
 }
 
 void check_width(const Kernel& kernel) {
-  check(std::find(std::begin(kWidths), std::end(kWidths), kernel.outputs) != std::end(kWidths),
-        "kernel: got " + std::to_string(kernel.outputs) +
-            " output channels; accepted are 16, 32, 64, 96, 128, 160 and 256");
+  const int64_t width = kernel.outputs;
+  check(kWidthUnit <= width && width <= kMostChannels && width % kWidthUnit == 0,
+        "kernel: got " + std::to_string(width) + " output channels; accepted are multiples of " +
+            std::to_string(kWidthUnit) + " up to " + std::to_string(kMostChannels));
 }
 
 void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding) {
@@ -57,21 +58,28 @@ int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int row, i
       .weights[((output * kernel.inputs + input) * kernel.side + row) * kernel.side + column];
 }
 
-const Convolution* find(const std::string& level) {
-  std::string accepted;
-  const Convolution* best = nullptr;
-  for (const Convolution* one : convolutions()) {
-    if (level == one->level) return one;
-    accepted += std::string(accepted.empty() ? "" : ", ") + one->level;
-    best = one;
+// Whether no sum can be as large as kMostSum.
+bool fits_strips(const std::vector<Kernel>& kernels) {
+  const int64_t outputs = kernels[0].outputs;
+  for (int64_t output = 0; output < outputs; ++output) {
+    int64_t total = 0;
+    for (const Kernel& kernel : kernels) {
+      const int64_t each = kernel.inputs * kSide * kSide;
+      for (int64_t i = output * each; i < (output + 1) * each; ++i) {
+        total += std::abs(int{kernel.weights[i]});
+      }
+    }
+    if (total * -kLowest >= kMostSum) return false;
   }
-  check(level.empty(), "level: got '" + level + "'; this CPU can run " + accepted);
-  return best;
+  return true;
 }
+
+// Channels as they are stored: whole blocks, of which the last may have some that are not used.
+int stored(int64_t channels) { return static_cast<int>((channels + kLanes - 1) / kLanes * kLanes); }
 
 }  // namespace
 
-Network::Network(const std::string& level) : convolution_(find(level)) {}
+Network::Network(const std::string& level) : convolution_(&cpu::convolution(level)) {}
 Network::~Network() = default;
 
 const Network::Tensor& Network::tensor(int id) const {
@@ -84,20 +92,34 @@ int Network::add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, boo
   check(!is_complete(), "network: it is complete");
   check(shrink <= kMostHalvings, "source: accepted is one of at most " +
                                      std::to_string(kMostHalvings) + " times halved sides");
-  tensors_.push_back({channels, shrink, is_signed ? kSignedZero : uint8_t{0}});
+  tensors_.push_back({channels, stored(channels), shrink, is_signed ? kSignedZero : uint8_t{0}});
   layer->target = static_cast<int>(tensors_.size()) - 1;
   layers_.push_back(std::move(layer));
   return layers_.back()->target;
 }
 
-void Network::Layer::round(const Rounding& rounding) {
-  const auto padded = static_cast<size_t>(blocks * kLanes);
-  const size_t outputs = rounding.factors.size();
-  for (size_t i = 0; i < padded; ++i) {
-    factors.push_back(rounding.factors[i % outputs]);
-    offsets.push_back(rounding.offsets[i % outputs]);
+void Network::Layer::round(const Rounding& rounding, int period) {
+  const int outputs = static_cast<int>(rounding.factors.size());
+  for (int i = 0; i < blocks * kLanes; ++i) {
+    const auto output = static_cast<size_t>(i % period);
+    const bool real = i % period < outputs;
+    factors.push_back(real ? rounding.factors[output] : 0);
+    offsets.push_back(real ? rounding.offsets[output] : 0);
   }
-  begin.resize(padded, 0);
+}
+
+void Network::Layer::begin_sums(const std::vector<uint8_t>& zeros) {
+  const int lanes = blocks * kLanes;
+  begin.assign(static_cast<size_t>(lanes), 0);
+  shifted_begin = begin;
+  const auto* weight = reinterpret_cast<const int8_t*>(weights.data());
+  for (const uint8_t zero : zeros) {
+    for (int i = 0; i < taps * steps * lanes * kernels::kProducts; ++i, ++weight) {
+      const auto lane = static_cast<size_t>(i / kernels::kProducts % lanes);
+      begin[lane] -= zero * *weight;
+      shifted_begin[lane] += (kWideShift - zero) * *weight;
+    }
+  }
 }
 
 int Network::stem(const Kernel& kernel, const Rounding& rounding) {
@@ -105,6 +127,7 @@ int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   check_width(kernel);
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::stem;
+  layer->wide = true;
   // Its pixels are two of the image's apart, and see the bytes of a row's three or six as one
   // column.
   layer->column_stride = 2 * kernels::kImageChannels;
@@ -113,7 +136,8 @@ int Network::stem(const Kernel& kernel, const Rounding& rounding) {
                 return weight_of(kernel, output, byte % kernels::kImageChannels, row,
                                  byte / kernels::kImageChannels);
               });
-  layer->round(rounding);
+  layer->begin_sums(std::vector<uint8_t>(static_cast<size_t>(layer->segments)));
+  layer->round(rounding, stored(kernel.outputs));
   return add(std::move(layer), kernel.outputs, 1, false);
 }
 
@@ -132,21 +156,27 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::convolution;
   layer->sources = sources;
-  const auto channels = static_cast<int>(first.channels);
   const auto outputs = static_cast<int>(kernels[0].outputs);
-  layer->column_stride = channels;
-  layer->pack(kSide * static_cast<int>(sources.size()), kSide, channels, outputs,
-              [&](int segment, int tap, int byte, int output) {
+  layer->column_stride = first.stored;
+  layer->pack(kSide * static_cast<int>(sources.size()), kSide, static_cast<int>(first.channels),
+              outputs, [&](int segment, int tap, int byte, int output) {
                 return weight_of(kernels[static_cast<size_t>(segment / kSide)], output, byte,
                                  segment % kSide, tap);
               });
-  layer->round(rounding);
-  for (size_t i = 0; i < sources.size(); ++i) {
-    const int64_t each = kernels[i].inputs * kSide * kSide;
-    for (int64_t j = 0; j < outputs * each; ++j) {
-      layer->begin[static_cast<size_t>(j / each)] -=
-          tensor(sources[i]).zero * kernels[i].weights[j];
-    }
+  layer->round(rounding, stored(outputs));
+  std::vector<uint8_t> zeros;
+  for (const int source : sources) {
+    zeros.insert(zeros.end(), kSide, tensor(source).zero);
+    layer->wide = layer->wide || tensor(source).zero != 0;
+  }
+  layer->begin_sums(zeros);
+  const int inputs = first.stored * static_cast<int>(sources.size());
+  if (convolution_->convolve_strip && fits_strips(kernels)) {
+    layer->transform(inputs, [&](int input, int row, int column, int output) {
+      const Kernel& kernel = kernels[static_cast<size_t>(input / first.stored)];
+      const bool real = input % first.stored < kernel.inputs && output < kernel.outputs;
+      return real ? weight_of(kernel, output, input % first.stored, row, column) : int8_t{0};
+    });
   }
   return add(std::move(layer), outputs, first.shrink, false);
 }
@@ -159,16 +189,20 @@ int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::grow;
   layer->sources = {source};
-  layer->column_stride = static_cast<int>(below.channels);
+  layer->column_stride = below.stored;
   layer->low = kLowest;
   const auto outputs = static_cast<int>(kernel.outputs);
+  const int period = stored(outputs);
   // A segment here is a row of what grows: its columns and channels lie side by side.
-  layer->pack(kGrowth, 1, static_cast<int>(below.channels), kGrowth * outputs,
-              [&](int row, int, int byte, int output) {
-                const int64_t at = byte * kernel.outputs + output % outputs;
-                return kernel.weights[(at * kGrowth + row) * kGrowth + output / outputs];
+  layer->pack(kGrowth, 1, static_cast<int>(below.channels), kGrowth * period,
+              [&](int row, int, int byte, int place) {
+                const int output = place % period;
+                if (output >= outputs) return int8_t{0};
+                const int64_t at = byte * kernel.outputs + output;
+                return kernel.weights[(at * kGrowth + row) * kGrowth + place / period];
               });
-  layer->round(rounding);
+  layer->begin_sums({0});
+  layer->round(rounding, period);
   return add(std::move(layer), outputs, below.shrink - 1, true);
 }
 
@@ -190,18 +224,18 @@ void Network::cells(int source, const Kernel& kernel, const Rounding& rounding) 
   layer->sources = {source};
   layer->low = -kernels::kLogitLimit;
   layer->high = kernels::kLogitLimit;
-  const auto channels = static_cast<int>(last.channels);
   // Two pixels' eight outputs are one block: both look at the same four columns.
-  layer->column_stride = channels;
+  layer->column_stride = last.stored;
   layer->advance = kCellPixels;
-  layer->pack(kSide, kSide + kCellPixels - 1, channels, kCellPixels * kernels::kCellBytes,
-              [&](int row, int tap, int byte, int output) {
+  layer->pack(kSide, kSide + kCellPixels - 1, static_cast<int>(last.channels),
+              kCellPixels * kernels::kCellBytes, [&](int row, int tap, int byte, int output) {
                 const int column = tap - output / kernels::kCellBytes;
                 const bool seen = 0 <= column && column < kSide;
                 return seen ? weight_of(kernel, output % kernels::kCellBytes, byte, row, column)
                             : int8_t{0};
               });
-  layer->round(rounding);
+  layer->begin_sums(std::vector<uint8_t>(kSide));
+  layer->round(rounding, kernels::kCellBytes);
   layers_.push_back(std::move(layer));
 }
 
@@ -219,6 +253,7 @@ void Network::run(const uint8_t* tiles, int64_t count, int64_t height, int64_t w
                   uint8_t* cells, int threads) const {
   check(is_complete(), "network: it has no last layer");
   std::unique_ptr<Workspace> space = workspace(height, width);
+  space->make_room(*this, threads);
   const int64_t pixels = height * width;
   for (int64_t i = 0; i < count; ++i) {
     Pass(*this, *space, tiles + i * pixels * kernels::kImageChannels,

@@ -18,7 +18,8 @@ using kernels::kLanes;
 constexpr int kRows = 3;  // that a convolution sees
 constexpr int kMostSegments = kRows * static_cast<int>(kMostSources);
 constexpr int64_t kStemPixels = 256;  // of the stem's output, for which rows are copied at once
-constexpr int64_t kSlack = 16;        // bytes that the last pixel's last step may reach beyond
+constexpr size_t kSumsBytes = size_t{kPlaces} * kChunk * kLanes * sizeof(uint32_t);
+constexpr int64_t kSlack = 16;  // bytes that the last pixel's last step may reach beyond
 
 int32_t rounded_probability(int32_t logit) {
   const double units = static_cast<double>(logit) / kernels::kLogitSteps;
@@ -96,7 +97,9 @@ RowOfPixels Network::Layer::row(int first_block, int block_count) const {
   row.weights = reinterpret_cast<const int8_t*>(weights.data()) + channel * kernels::kProducts;
   row.blocks = block_count;
   row.blocks_of_weight = blocks;
+  row.wide = wide;
   row.begin = begin.data() + channel;
+  row.shifted_begin = shifted_begin.data() + channel;
   row.factors = factors.data() + channel;
   row.offsets = offsets.data() + channel;
   row.low = low;
@@ -134,16 +137,42 @@ void Network::Workspace::plan(const Network& network, int64_t rows, int64_t colu
   for (const size_t size : plan.sizes()) buffers.emplace_back(size);
   for (size_t id = 0; id < count; ++id) {
     places[id].pixels =
-        buffers[owner[id]].data() + places[id].row_stride + network.tensors_[id].channels;
+        buffers[owner[id]].data() + places[id].row_stride + network.tensors_[id].stored;
   }
   height = rows;
   width = columns;
 }
 
+void Network::Workspace::make_room(const Network& network, int threads) {
+  size_t inputs = 0;
+  for (const auto& layer : network.layers_) {
+    if (!layer->has_strips()) continue;
+    const auto channels = static_cast<size_t>(layer->column_stride);
+    inputs = std::max(inputs, channels * layer->sources.size());
+  }
+  if (inputs == 0 || rooms_.size() >= static_cast<size_t>(threads)) return;
+  free_rooms_.clear();
+  const size_t size = kSumsBytes + kPlaces * kChunk * inputs * sizeof(int16_t);
+  while (rooms_.size() < static_cast<size_t>(threads)) rooms_.emplace_back(size);
+  for (const AlignedBytes& room : rooms_) free_rooms_.push_back(room.data());
+}
+
+uint8_t* Network::Workspace::take_room() const {
+  const std::lock_guard<std::mutex> guard(lock_);
+  uint8_t* room = free_rooms_.back();
+  free_rooms_.pop_back();
+  return room;
+}
+
+void Network::Workspace::give_room_back(uint8_t* room) const {
+  const std::lock_guard<std::mutex> guard(lock_);
+  free_rooms_.push_back(room);
+}
+
 Network::Workspace::Place Network::Workspace::place_of(const Tensor& tensor, int64_t rows,
                                                        int64_t columns) {
   const int64_t across = columns >> tensor.shrink;
-  return {nullptr, (across + 2) * tensor.channels, rows >> tensor.shrink, across};
+  return {nullptr, (across + 2) * tensor.stored, rows >> tensor.shrink, across};
 }
 
 int64_t Network::Pass::rows(const Layer& layer) const {
@@ -151,20 +180,33 @@ int64_t Network::Pass::rows(const Layer& layer) const {
   return place(layer.target).height;
 }
 
+bool Network::Pass::in_strips(const Layer& layer) const {
+  return layer.has_strips() && place(layer.target).width >= network_.convolution_->strip_width;
+}
+
+int64_t Network::Pass::pieces(const Layer& layer) const {
+  return in_strips(layer) ? (rows(layer) + kStrip - 1) / kStrip : rows(layer);
+}
+
 int Network::Pass::parts(const Layer& layer, int threads) const {
-  // Enough pieces that threads end together: by rows alone unless there are few.
-  if (layer.kind != Kind::convolution || rows(layer) >= 8 * threads) return 1;
-  return std::max(1, layer.blocks / 2);
+  if (layer.kind != Kind::convolution) return 1;
+  // Enough pieces that threads end together: by rows alone unless there are few. Each part of a
+  // strip transforms the inputs anew.
+  const int most = std::max(1, layer.blocks / 2);
+  if (!in_strips(layer)) return rows(layer) >= 8 * threads ? 1 : most;
+  if (threads == 1) return 1;
+  const int64_t strips = pieces(layer);
+  return static_cast<int>(std::clamp<int64_t>((4 * threads + strips - 1) / strips, 1, most));
 }
 
 void Network::Pass::run(int threads) const {
-  std::vector<int64_t> pieces;
+  std::vector<int64_t> counts;
   std::vector<int> shares;
   for (const auto& layer : network_.layers_) {
     shares.push_back(parts(*layer, threads));
-    pieces.push_back(rows(*layer) * shares.back());
+    counts.push_back(pieces(*layer) * shares.back());
   }
-  Stages(pieces, threads).run([&](size_t stage, int64_t piece) {
+  Stages(counts, threads).run([&](size_t stage, int64_t piece) {
     work(*network_.layers_[stage], piece / shares[stage], static_cast<int>(piece % shares[stage]),
          shares[stage]);
   });
@@ -175,10 +217,16 @@ void Network::Pass::work(const Layer& layer, int64_t row, int part, int count) c
     case Kind::stem:
       stem(layer, row);
       break;
-    case Kind::convolution:
-      convolution(layer, row, part * layer.blocks / count,
-                  (part + 1) * layer.blocks / count - part * layer.blocks / count);
+    case Kind::convolution: {
+      const int first = part * layer.blocks / count;
+      const int blocks = (part + 1) * layer.blocks / count - first;
+      if (in_strips(layer)) {
+        strip(layer, row * kStrip, first, blocks);
+      } else {
+        convolution(layer, row, first, blocks);
+      }
       break;
+    }
     case Kind::grow:
       grow(layer, row);
       break;
@@ -190,12 +238,9 @@ void Network::Pass::work(const Layer& layer, int64_t row, int part, int count) c
       break;
   }
   if (layer.target == kNone || part != 0) return;
-  if (layer.kind == Kind::grow) {
-    border(layer.target, 2 * row);
-    border(layer.target, 2 * row + 1);
-  } else {
-    border(layer.target, row);
-  }
+  const int each = layer.kind == Kind::grow ? 2 : in_strips(layer) ? kStrip : 1;
+  const int64_t end = std::min(each * (row + 1), place(layer.target).height);
+  for (int64_t made = each * row; made < end; ++made) border(layer.target, made);
 }
 
 void Network::Pass::stem(const Layer& layer, int64_t row) const {
@@ -230,19 +275,59 @@ void Network::Pass::copy_of_row(int64_t row, int64_t begin, uint8_t* copy, size_
               static_cast<size_t>(to - from));
 }
 
-void Network::Pass::convolution(const Layer& layer, int64_t row, int first, int blocks) const {
+// Four rows in tiles of four columns; what is left over, row by row.
+void Network::Pass::strip(const Layer& layer, int64_t row, int first, int blocks) const {
+  const Place& target = place(layer.target);
+  const int64_t height = std::min<int64_t>(kStrip, target.height - row);
+  const int64_t tiles = height == kStrip ? target.width / kStrip : 0;
+  if (tiles > 0) {
+    const uint8_t* rows[kMostSources * kPatch];
+    uint8_t zeros[kMostSources];
+    Strip work{};
+    work.rows = rows;
+    work.zeros = zeros;
+    for (const int source : layer.sources) {
+      zeros[work.sources] = network_.tensors_[static_cast<size_t>(source)].zero;
+      for (int64_t i = 0; i < kPatch; ++i) {
+        rows[work.sources * kPatch + i] = pixels(source, row - 1 + i) - layer.column_stride;
+      }
+      ++work.sources;
+    }
+    work.channels = layer.column_stride;
+    work.tiles = static_cast<int>(tiles);
+    const int inputs = work.sources * work.channels;
+    work.weights = reinterpret_cast<const int16_t*>(layer.strip_weights.data()) +
+                   first * kPlaces * inputs * kLanes;
+    work.blocks = blocks;
+    work.rounding = layer.row(first, blocks);
+    work.rounding.out_stride = layer.blocks * kLanes;
+    work.rounding.out = pixels(layer.target, row) + first * kLanes;
+    work.out_row = target.row_stride;
+    uint8_t* room = space_.take_room();
+    work.sums = reinterpret_cast<uint32_t*>(room);
+    work.values = reinterpret_cast<int16_t*>(room + kSumsBytes);
+    network_.convolution_->convolve_strip(work);
+    space_.give_room_back(room);
+  }
+  for (int64_t i = 0; i < height && tiles * kStrip < target.width; ++i) {
+    convolution(layer, row + i, first, blocks, tiles * kStrip);
+  }
+}
+
+void Network::Pass::convolution(const Layer& layer, int64_t row, int first, int blocks,
+                                int64_t column) const {
   const uint8_t* segments[kMostSegments];
   int count = 0;
   for (const int source : layer.sources) {
     for (int64_t i = row - 1; i <= row + 1; ++i) {
-      segments[count++] = pixels(source, i) - layer.column_stride;
+      segments[count++] = pixels(source, i) + (column - 1) * layer.column_stride;
     }
   }
   RowOfPixels work = layer.row(first, blocks);
   work.segments = segments;
-  work.width = static_cast<int>(place(layer.target).width);
+  work.width = static_cast<int>(place(layer.target).width - column);
   work.out_stride = layer.blocks * kLanes;
-  work.out = pixels(layer.target, row) + first * kLanes;
+  work.out = pixels(layer.target, row) + column * work.out_stride + first * kLanes;
   network_.convolution_->convolve(work);
 }
 
@@ -268,7 +353,7 @@ void Network::Pass::pool(const Layer& layer, int64_t row) const {
   uint8_t* out = pixels(layer.target, row);
   const auto& what = network_.tensors_[static_cast<size_t>(layer.target)];
   cpu::rows().pool(above, below, static_cast<size_t>(place(layer.target).width),
-                   static_cast<size_t>(what.channels), out);
+                   static_cast<size_t>(what.stored), out);
 }
 
 void Network::Pass::cells(const Layer& layer, int64_t row) const {
@@ -290,14 +375,14 @@ void Network::Pass::cells(const Layer& layer, int64_t row) const {
 void Network::Pass::border(int tensor, int64_t row) const {
   const Place& where = place(tensor);
   const Tensor& what = network_.tensors_[static_cast<size_t>(tensor)];
-  const auto pixel = static_cast<size_t>(what.channels);
+  const auto pixel = static_cast<size_t>(what.stored);
   uint8_t* first = pixels(tensor, row);
-  std::memset(first - what.channels, what.zero, pixel);
-  std::memset(first + where.width * what.channels, what.zero, pixel);
+  std::memset(first - what.stored, what.zero, pixel);
+  std::memset(first + where.width * what.stored, what.zero, pixel);
   const auto all = static_cast<size_t>(where.row_stride);
-  if (row == 0) std::memset(first - what.channels - where.row_stride, what.zero, all);
+  if (row == 0) std::memset(first - what.stored - where.row_stride, what.zero, all);
   if (row == where.height - 1) {
-    std::memset(first - what.channels + where.row_stride, what.zero, all);
+    std::memset(first - what.stored + where.row_stride, what.zero, all);
   }
 }
 

@@ -249,8 +249,8 @@ void test_maps(Random& random, Results& results, Size size, int threads) {
 
 // Weights and rounding that spread a layer's sums over the levels.
 struct RandomLayer {
-  RandomLayer(Random& random, int64_t to, int64_t from, int64_t area)
-      : weights(random.bytes(to * from * area)), inputs(from), outputs(to) {
+  RandomLayer(Random& random, int64_t to, int64_t from, int size)
+      : weights(random.bytes(to * from * size * size)), inputs(from), outputs(to), side(size) {
     for (uint8_t& weight : weights) weight = weight == 128 ? uint8_t{0} : weight;
     for (int64_t i = 0; i < to; ++i) {
       rounding.factors.push_back(static_cast<float>(random.pick(1, 9)) / 30000.0f);
@@ -259,12 +259,13 @@ struct RandomLayer {
   }
 
   Kernel kernel() const {
-    return {reinterpret_cast<const int8_t*>(weights.data()), inputs, outputs};
+    return {reinterpret_cast<const int8_t*>(weights.data()), inputs, outputs, side};
   }
 
   Bytes weights;
   int64_t inputs;
   int64_t outputs;
+  int side;
   Rounding rounding;
 };
 
@@ -272,12 +273,9 @@ struct RandomLayer {
 class RandomNetwork {
  public:
   explicit RandomNetwork(Random& random)
-      : stem_(random, kWidth, 3, 9),
-        down_(random, 2 * kWidth, kWidth, 9),
-        grow_(random, kWidth, 2 * kWidth, 4),
-        skip_(random, kWidth, kWidth, 9),
-        grown_(random, kWidth, kWidth, 9),
-        cells_(random, kCellBytes, kWidth, 9) {}
+      // In braces, so that the numbers are drawn in this order.
+      : RandomNetwork{random, 8 * random.pick(1, 9), 8 * random.pick(1, 9),
+                      random.pick(0, 1) == 0 ? 3 : 6} {}
 
   Bytes run(const std::string& level, const Bytes& tiles, Size size, int threads) const {
     Network network(level);
@@ -294,7 +292,14 @@ class RandomNetwork {
   }
 
  private:
-  static constexpr int64_t kWidth = 16;
+  RandomNetwork(Random& random, int64_t width, int64_t below, int stem_side)
+      : stem_(random, width, 3, stem_side),
+        down_(random, below, width, 3),
+        grow_(random, width, below, 2),
+        skip_(random, width, width, 3),
+        grown_(random, width, width, 3),
+        cells_(random, kCellBytes, width, 3) {}
+
   RandomLayer stem_, down_, grow_, skip_, grown_, cells_;
 };
 
@@ -343,6 +348,9 @@ int test_level(const std::string& level, int rounds) {
 int main(int count, char** arguments) {
   const int rounds = count > 1 ? std::stoi(arguments[1]) : 40;
   int failures = 0;
+  std::printf("convolutions:");
+  for (const auto* one : nucleiseg::cpu::convolutions()) std::printf(" %s", one->level);
+  std::printf("\n");
   for (const std::string& level : nucleiseg::cpu::levels()) {
     failures += nucleiseg::cpu::test_level(level, rounds);
   }

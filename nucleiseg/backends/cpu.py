@@ -12,16 +12,15 @@ from numpy.typing import DTypeLike, NDArray
 from nucleiseg._native import cpu as kernels
 from nucleiseg.backends.arrays import on_host
 from nucleiseg.backends.shares import Shares
-from nucleiseg.engines.cpu import CpuEngine, engine
+from nucleiseg.engines.native import Engine
 from nucleiseg.limits import Limits
 from nucleiseg.model import Look, Model
 
 Array = NDArray[Any]
 
 TILE = 3072
-"""Largest side of a tile in pixels. The package's own kernels take about 150 MB for one of this
-size, OpenVINO about 600; smaller tiles spend more of their area on the halo (8,192 x 8,192 pixels,
-OpenVINO, two threads: 17.8 Mpixel/s with this, 15.7 with 2,048 and 9.3 with 1,024)."""
+"""Largest side of a tile in pixels. The network takes about 150 MB for one of this size; smaller
+tiles spend more of their area on the halo."""
 
 BATCH = 1
 """Tiles given to the network at once. On a CPU a batch gains nothing once a tile is large."""
@@ -36,11 +35,11 @@ class CpuSteps:
     ----------
     model : Model
         Whose settings are bound.
-    engine : CpuEngine
+    engine : Engine
     threads : int
     """
 
-    def __init__(self, model: Model, engine: CpuEngine, threads: int) -> None:
+    def __init__(self, model: Model, engine: Engine, threads: int) -> None:
         self.threads = threads
         self.engine = engine
         self._model = model
@@ -144,7 +143,7 @@ class CpuBackend(CpuSteps):
     largest_batch: int | None = None
 
     def __init__(self, model: Model, threads: int) -> None:
-        super().__init__(model, engine(model, threads), threads)
+        super().__init__(model, Engine(model, threads), threads)
         self._shares = Shares(threads)
 
     @contextmanager

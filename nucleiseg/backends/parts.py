@@ -60,7 +60,6 @@ def find() -> list[Part]:
         driver,
         _kernels(driver_version),
         _tensorrt(),
-        _module("onnx", "onnx", "to build an engine", needed=False),
         _module("pycuda", "pycuda", "optional, for its GPUArray", needed=False),
     ]
 

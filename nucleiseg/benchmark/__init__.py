@@ -15,8 +15,8 @@
 - Memory is the largest resident size while a row is measured, its loading of the model included,
   beyond what was there before, libraries and images (`nucleiseg.benchmark.memory`).
 - A kernel's ceiling is ``memcpy`` between buffers far larger than the cache, with as many threads;
-  what fits into the cache may be above it. The engine's is the best that OpenVINO's own int8
-  convolution reached here. Both are of the CPU; rows of a GPU have no ceiling.
+  what fits into the cache may be above it. The network's is what its instructions reach in
+  registers alone. Both are of the CPU; rows of a GPU have no ceiling.
 
 The JSON file is an object:
 
@@ -25,10 +25,10 @@ The JSON file is an object:
 | ``schema`` | 1 |
 | ``time`` | UTC, ISO 8601 |
 | ``machine`` | ``cpu`` (name, threads that may be used, instructions), ``gpu``, ``kernels`` (the level of instructions in use), ``system`` |
-| ``versions`` | of ``nucleiseg``, ``python``, ``numpy``, ``openvino`` |
+| ``versions`` | of ``nucleiseg``, ``python``, ``numpy`` |
 | ``model`` | ``name``, ``version``, ``sha256``, ``multiply_adds_per_pixel`` |
 | ``settings`` | ``images`` (the kind drawn, or the folder), ``scale``, ``seconds`` (limit of a row), ``quick`` |
-| ``ceilings`` | for each number of ``threads``: ``copy_gb_per_s`` (read and written), ``int8_gmac_per_s`` (10^9 multiply-adds), ``int8_shape`` |
+| ``ceilings`` | for each number of ``threads``: ``copy_gb_per_s`` (read and written), ``int8_gmac_per_s`` (10^9 multiply-adds), ``int8_level`` (the instructions that made them) |
 | ``kernels`` | for each ``name`` and ``threads``: ``size`` (pixels a side), ``bytes`` (moved), ``ms`` (the best), ``gb_per_s``, ``of_copy`` |
 | ``rows`` | see below |
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nucleiseg._native import cpu
 from nucleiseg.benchmark.timing import best
+from nucleiseg.engines import native
 from nucleiseg.model import Model
-
-if TYPE_CHECKING:
-    from nucleiseg.engines.openvino_library import openvino as ov
 
 CPUS = Path("/sys/devices/system/cpu")
 
@@ -27,14 +26,11 @@ SMALLEST_COPY = 64 * 2**20
 CACHES = 4
 """Times the last level of cache that each of these buffers is."""
 
-SHAPES = ((64, 64), (128, 32), (256, 32))
-"""Channels and pixels a side of the convolutions that are tried: 0.15 to 0.6 billion multiply-adds
-each, on weights and activations that fit into a core's cache."""
+EXERCISES = {"portable": 10_000}
+"""Of a thread at once, so that they take some milliseconds."""
 
-LAYERS = 8
-"""Convolutions one after the other, so that the conversions at both ends hardly count."""
-
-KERNEL = 3
+MOST_EXERCISES = 1_000_000
+"""The same at every other level."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +44,24 @@ class Ceilings:
         Bytes read and bytes written by the C library's ``memcpy``, between buffers far larger than
         the cache.
     int8_gmac_per_s : float
-        10^9 multiply-adds a second: the best that OpenVINO's own int8 convolution reached here.
-    int8_shape : str
-        Of that convolution's input.
+        10^9 multiply-adds a second that the network's instructions reach in registers alone.
+    int8_level : str
+        Which instructions these are.
     """
 
     threads: int
     copy_gb_per_s: float
     int8_gmac_per_s: float
-    int8_shape: str
+    int8_level: str
 
 
 def measure(threads: int, seconds: float) -> Ceilings:
     """Measure both, for about ``seconds`` each."""
-    each = seconds / len(SHAPES)
-    speed, channels, side = max((int8_speed(*shape, threads, each), *shape) for shape in SHAPES)
     return Ceilings(
         threads,
         copy_speed(threads, seconds) / 1e9,
-        speed / 1e9,
-        f"{threads} x {channels} x {side} x {side}",
+        int8_speed(threads, seconds) / 1e9,
+        cpu.convolution_levels()[-1],
     )
 
 
@@ -97,72 +91,67 @@ def last_cache() -> int:
     return sum(size for (level, _), size in found.items() if level == last)
 
 
-def int8_speed(channels: int, side: int, threads: int, seconds: float) -> float:
-    """Give the multiply-adds a second of int8 convolutions in OpenVINO.
+def int8_speed(threads: int, seconds: float, level: str = "") -> float:
+    """Give the multiply-adds a second that threads reach together in registers.
 
     Parameters
     ----------
-    channels : int
-        In and out.
-    side : int
-        Pixels.
     threads : int
-        Also the images at once, so that each thread has as much to do.
     seconds : float
+    level : str
+        One of ``_native.cpu.convolution_levels()``; the best when empty.
     """
-    compiled = compile_int8(channels, side, threads)
-    request = compiled.create_infer_request()
-    request.get_input_tensor().data[...] = 100
-    taken = best(request.infer, seconds)
-    return LAYERS * threads * (KERNEL * channels * side) ** 2 / taken
-
-
-def compile_int8(channels: int, side: int, threads: int) -> ov.CompiledModel:
-    """Compile a chain of convolutions of bytes with int8 weights."""
-    from nucleiseg.engines.openvino_library import openvino as ov
-
-    ops, properties = ov.opset13, ov.properties
-    rng = np.random.default_rng(0)
-    pixels = ops.parameter([threads, channels, side, side], np.uint8)
-    flow = _rounded(ops.convert(pixels, "f32"), 0, 255, 256)
-    for _ in range(LAYERS):
-        weights = rng.integers(-127, 128, (channels, channels, KERNEL, KERNEL)) / np.float32(127)
-        weights = _rounded(ops.constant(weights.astype(np.float32)), -1, 1, 255)
-        flow = ops.relu(ops.convolution(flow, weights, [1, 1], [1, 1], [1, 1], [1, 1]))
-        flow = _rounded(flow, 0, 255, 256)
-    graph = ov.Model([flow], [pixels], "int8")
-    hints = {properties.inference_num_threads: threads, properties.num_streams: 1}
-    return ov.Core().compile_model(graph, "CPU", hints)
-
-
-def _rounded(values: ov.Node, low: float, high: float, levels: int) -> ov.Node:
-    """Say that values have so many levels, which lets OpenVINO compute in bytes."""
-    from nucleiseg.engines.openvino_library import openvino as ov
-
-    ends = [np.float32(low), np.float32(high)]
-    return ov.opset13.fake_quantize(values, *ends, *ends, levels)
+    level = level or cpu.convolution_levels()[-1]
+    once = EXERCISES.get(level, MOST_EXERCISES)
+    times = [once] * threads
+    with ThreadPoolExecutor(threads) as pool:
+        taken = best(lambda: list(pool.map(cpu.exercise, times, [level] * threads)), seconds)
+    return threads * cpu.exercise(once, level) / taken
 
 
 def multiply_adds(model: Model) -> float:
-    """Count the multiply-adds of a model's convolutions, for each pixel of its input."""
-    from nucleiseg.engines.openvino_library import openvino as ov
+    """Count the multiply-adds of a model's convolutions, for each pixel of its input.
 
-    graph = ov.Core().read_model(model.path)
-    side = 8 * model.stride
-    graph.reshape([1, 3, side, side])
-    return sum(map(node_multiply_adds, graph.get_ordered_ops())) / side**2
-
-
-def node_multiply_adds(node: ov.Node) -> int:
-    """Count those of one node of a graph, 0 if it is no convolution.
-
-    Each weight meets each position once: of the output, or of a transposed convolution's input.
+    Raises
+    ------
+    ModelError
+        The file holds another network.
     """
-    kind = node.get_type_name()
-    if kind in ("Convolution", "GroupConvolution"):
-        positions = node.output(0).get_shape()
-    elif kind in ("ConvolutionBackpropData", "GroupConvolutionBackpropData"):
-        positions = node.input(0).get_shape()
-    else:
-        return 0
-    return int(math.prod(node.input(1).get_shape()) * positions[0] * math.prod(positions[2:]))
+    counter = _Counter()
+    native.add_layers(model, counter)
+    return counter.total
+
+
+@dataclass
+class _Counter:
+    """Takes a network's layers, and counts: each weight meets each position once."""
+
+    total: float = 0.0
+    _positions: list[float] = field(default_factory=list)
+
+    def stem(self, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> int:
+        return self._convolved([kernel], 1 / 4)
+
+    def convolution(
+        self, sources: list[int], kernels: list[NDArray[np.int8]], factors: Any, offsets: Any
+    ) -> int:
+        return self._convolved(kernels, self._positions[sources[0]])
+
+    def grow(self, source: int, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> int:
+        self.total += kernel.size * self._positions[source]
+        return self._made(4 * self._positions[source])
+
+    def pool(self, source: int) -> int:
+        return self._made(self._positions[source] / 4)
+
+    def cells(self, source: int, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> None:
+        self.total += kernel.size * self._positions[source]
+
+    def _convolved(self, kernels: list[NDArray[np.int8]], positions: float) -> int:
+        self.total += sum(kernel.size for kernel in kernels) * positions
+        return self._made(positions)
+
+    def _made(self, positions: float) -> int:
+        """Add a tensor of so many positions a pixel of the image."""
+        self._positions.append(positions)
+        return len(self._positions) - 1

@@ -91,7 +91,7 @@ class Report:
         versions = self.versions
         return (
             f"nucleiseg {versions['nucleiseg']}, Python {versions['python']}, "
-            f"NumPy {versions['numpy']}, OpenVINO {versions['openvino']}; "
+            f"NumPy {versions['numpy']}; "
             f"{self.machine['cpu']}; kernels {self.machine['kernels']}; model "
             f"{self.model['name']} {self.model['version']}, SHA-256 {self.model['sha256'][:12]}"
         )
@@ -138,11 +138,9 @@ def _machine() -> dict[str, str]:
 
 def _versions() -> dict[str, str]:
     from nucleiseg import __version__
-    from nucleiseg.engines.openvino_library import openvino
 
     return {
         "nucleiseg": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "openvino": openvino.__version__.split("-")[0],
     }

@@ -154,8 +154,7 @@ def _ceiling_words(ceiling: dict[str, Any]) -> str:
     return (
         f"Ceilings with {ceiling['threads']} threads: copy {ceiling['copy_gb_per_s']:.1f} GB/s "
         f"(memcpy beyond the cache, read and written); int8 {ceiling['int8_gmac_per_s']:.0f} "
-        f"GMAC/s (the best that OpenVINO's own int8 convolution reached here, "
-        f"{ceiling['int8_shape']})."
+        f"GMAC/s (multiplications in registers alone, {ceiling['int8_level']})."
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,15 @@ from nucleiseg.model import Model, ModelError
 LOGIT_STEPS = 128
 """Steps of a unit to which logits are rounded: ``kLogitSteps`` in csrc/kernels/network.h."""
 
+GROWTH = 2
+"""Pixels a side that a transposed convolution makes of one."""
+
 STEM_PADS = {3: [0, 0, 1, 1], 6: [2, 2, 2, 2]}
 """Of the image's convolution, by its side: rows and columns of zeros before, then after."""
 
 LARGE = 1024 * 1024
 """Pixels above which a tile is large. Its threads hardly wait for each other, and as it takes much
 memory (about 16 bytes a pixel) there is only one at a time."""
-
-SLOWER_THAN_OPENVINO = ("portable",)
-"""Levels of the kernels that are for tests and not for speed."""
 
 
 class Engine:
@@ -40,7 +41,8 @@ class Engine:
     threads : int
         Processor threads, at least 1.
     level : str
-        One of ``_native.cpu.convolution_levels()``; the best when empty.
+        One of ``_native.cpu.convolution_levels()``; the best when empty, of those up to the one
+        that the environment variable ``NUCLEISEG_SIMD`` names.
 
     Raises
     ------
@@ -86,13 +88,54 @@ class Engine:
             return self._network.run(tiles, threads=self._threads)
 
 
-def level() -> str:
-    """Name the best level of the kernels on this CPU; empty where OpenVINO is faster."""
-    best = cpu.convolution_levels()[-1]
-    return "" if best in SLOWER_THAN_OPENVINO else best
+class TakesLayers(Protocol):
+    """An empty network, to which layers are added: each gives the number of its tensor."""
+
+    def stem(
+        self,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int:
+        """Add the image's convolution."""
+        ...
+
+    def convolution(
+        self,
+        sources: list[int],
+        kernels: list[NDArray[np.int8]],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int:
+        """Add the sum of a convolution of each source."""
+        ...
+
+    def grow(
+        self,
+        source: int,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int:
+        """Add a transposed convolution."""
+        ...
+
+    def pool(self, source: int) -> int:
+        """Add the largest of 2 x 2."""
+        ...
+
+    def cells(
+        self,
+        source: int,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> None:
+        """Add the last layer."""
+        ...
 
 
-def add_layers(model: Model, network: cpu.Network) -> None:
+def add_layers(model: Model, network: TakesLayers) -> None:
     """Add a model's layers to an empty network, or to whatever takes layers as it does.
 
     Raises
@@ -103,17 +146,26 @@ def add_layers(model: Model, network: cpu.Network) -> None:
     _Builder(model, network).build()
 
 
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor of the network: its number, what one of its levels stands for, its channels."""
+
+    number: int
+    value: float
+    channels: int
+
+
 class _Builder:
     """Follows a graph from its end to its beginning, and adds its layers from there on."""
 
-    def __init__(self, model: Model, network: cpu.Network) -> None:
+    def __init__(self, model: Model, network: TakesLayers) -> None:
         try:
             self.graph: Graph = onnx_file.read(model.path.read_bytes())
         except ValueError as error:
             raise ModelError(f"model: {model.path} has {error}") from error
         self.path = model.path
         self.makers = {name: node for node in self.graph.nodes for name in node.outputs}
-        self.tensors: dict[str, tuple[int, float]] = {}
+        self.tensors: dict[str, _Tensor] = {}
         self.network = network
 
     def build(self) -> None:
@@ -126,49 +178,68 @@ class _Builder:
 
     def _cells(self) -> None:
         (output,) = self.graph.outputs
-        sigmoid = self._made(output, "Sigmoid")
-        node = self._made(sigmoid.inputs[0], "Conv")
-        source, scale = self._tensor(node.inputs[0])
+        cast = self._made(output, "Cast")
+        self._attribute(cast, "to", onnx_file.UINT8)
+        shifted = self._made(cast.inputs[0], "Add")
+        scaled = self._made(shifted.inputs[0], "Mul")
+        self._scalar(shifted.inputs[1], 0.5)
+        self._scalar(scaled.inputs[1], 255)
+        sigmoid = self._made(scaled.inputs[0], "Sigmoid")
+        last = self._made(sigmoid.inputs[0], "Transpose")
+        self._attribute(last, "perm", [0, 2, 3, 1])
+        node = self._made(last.inputs[0], "Conv")
+        (source,) = self._sources(node.inputs[0])
         kernel, steps = self._kernel(node)
         self._expect(node, [1, 1], [1, 1, 1, 1])
-        self.network.cells(
-            source, kernel, *_rounding(scale * steps, self._bias(node), 1 / LOGIT_STEPS)
-        )
+        rule = _rounding(source.value * steps, self._bias(node), 1 / LOGIT_STEPS)
+        self.network.cells(source.number, kernel, *rule)
 
-    def _tensor(self, name: str) -> tuple[int, float]:
-        """Give a tensor's number and the value of one of its levels."""
-        if name not in self.tensors:
-            self.tensors[name] = self._layer(name)
-        return self.tensors[name]
-
-    def _layer(self, name: str) -> tuple[int, float]:
+    def _sources(self, name: str) -> list[_Tensor]:
+        """Give the tensors that a convolution reads side by side."""
         node = self._made(name, "MaxPool", "DequantizeLinear")
         if node.operator == "MaxPool":
-            self._expect(node, [2, 2], [0, 0, 0, 0])
-            source, value = self._tensor(node.inputs[0])
-            return self.network.pool(source), value
-        rounded = self._made(node.inputs[0], "QuantizeLinear")
-        value = self._levels(rounded, node, np.int8)
-        made = self._made(rounded.inputs[0], "Relu", "ConvTranspose")
-        if made.operator == "ConvTranspose":
-            return self._grown(made, value), value
-        before = self._made(made.inputs[0], "Conv", "Add")
-        convolutions = [before]
-        if before.operator == "Add":
-            convolutions = [self._made(part, "Conv") for part in before.inputs]
-        elif self._is_image(before.inputs[0]):
-            return self._stem(before, value), value
-        return self._convolution(convolutions, value), value
-
-    def _levels(self, rounded: Node, node: Node, dtype: type[np.integer[Any]]) -> float:
-        """Return the value of one level of a pair of nodes that round."""
-        scale, zero = (self.graph.constants[name] for name in rounded.inputs[1:])
-        if rounded.inputs[1:] != node.inputs[1:]:
+            return [self._pooled(name, node)]
+        value = self._value(node)
+        levels = self._made(node.inputs[0], "QuantizeLinear", "Concat")
+        parts = [node.inputs[0]]
+        if levels.operator == "Concat":
+            self._attribute(levels, "axis", 1)
+            parts = levels.inputs
+        found = [self._levels(part) for part in parts]
+        if any(part.value != value for part in found):
             raise ModelError(f"model: {self.path} reads levels otherwise than it writes them")
-        if zero.dtype != dtype or zero.any():
+        return found
+
+    def _pooled(self, name: str, node: Node) -> _Tensor:
+        if name not in self.tensors:
+            self._expect(node, [2, 2], [0, 0, 0, 0])
+            self._attribute(node, "kernel_shape", [2, 2])
+            (source,) = self._sources(node.inputs[0])
+            number = self.network.pool(source.number)
+            self.tensors[name] = replace(source, number=number)
+        return self.tensors[name]
+
+    def _levels(self, name: str) -> _Tensor:
+        """Give the tensor of what a QuantizeLinear makes."""
+        if name not in self.tensors:
+            rounded = self._made(name, "QuantizeLinear")
+            value = self._value(rounded)
+            made = self._made(rounded.inputs[0], "Relu", "DepthToSpace")
+            layer = self._grown if made.operator == "DepthToSpace" else self._rectified
+            self.tensors[name] = layer(made, value)
+        return self.tensors[name]
+
+    def _rectified(self, node: Node, value: float) -> _Tensor:
+        before = self._made(node.inputs[0], "Conv", "Add")
+        return self._stem(before, value) if before.operator == "Add" else self._conv(before, value)
+
+    def _value(self, node: Node) -> float:
+        """Return the value of one level of a node that rounds, or that takes levels for numbers."""
+        scale, zero = (self.graph.constants[name] for name in node.inputs[1:])
+        if zero.dtype != np.int8 or zero.any():
             raise ModelError(
                 f"model: {self.path} has {zero.dtype} levels with zero point {zero.tolist()}; "
-                f"expected are {dtype.__name__} and 0"
+                "expected are int8 and 0"
             )
         return float(self._finite(scale, 0))
 
@@ -181,61 +252,104 @@ class _Builder:
             )
         return values.astype(np.float64)
 
-    def _is_image(self, name: str) -> bool:
-        maker = self.makers[name]
-        rounded = self.makers.get(maker.inputs[0])
-        return rounded is not None and rounded.inputs[0] in self.graph.inputs
+    def _stem(self, shifted: Node, value: float) -> _Tensor:
+        """Add the image's convolution: whole sums, then a factor and an offset for each channel."""
+        scaled = self._made(shifted.inputs[0], "Mul")
+        node = self._made(scaled.inputs[0], "Conv")
+        weights = self._finite(self.graph.constants[node.inputs[1]])
+        kernel = np.clip(weights, -127, 127).astype(np.int8)
+        if weights.ndim != 4 or weights.size == 0 or not np.array_equal(kernel, weights):
+            raise ModelError(
+                f"model: {self.path} has a first convolution whose weights are not whole numbers "
+                "from -127 to 127"
+            )
+        if len(node.inputs) != 2:
+            raise ModelError(f"model: {self.path} has a bias where the first sums are expected")
+        self._expect(node, [2, 2], STEM_PADS[6 if kernel.shape[2:] == (6, 6) else 3])
+        image = self._made(node.inputs[0], "Transpose")
+        self._attribute(image, "perm", [0, 3, 1, 2])
+        cast = self._made(image.inputs[0], "Cast")
+        if cast.inputs != self.graph.inputs:
+            raise ModelError(f"model: {self.path} does not begin with its input's bytes")
+        channels = len(kernel)
+        each = (1, channels, 1, 1)
+        steps, bias = (
+            self._finite(self.graph.constants[node.inputs[1]], above)
+            for node, above in ((scaled, 0), (shifted, -np.inf))
+        )
+        if steps.shape != each or bias.shape != each:
+            raise ModelError(f"model: {self.path} has no factor and offset for each channel")
+        rule = _rounding(steps.ravel(), bias.ravel(), value)
+        return _Tensor(self.network.stem(kernel, *rule), value, channels)
 
-    def _stem(self, node: Node, value: float) -> int:
+    def _conv(self, node: Node, value: float) -> _Tensor:
+        self._expect(node, [1, 1], [1, 1, 1, 1])
+        sources = self._sources(node.inputs[0])
         kernel, steps = self._kernel(node)
-        pads = STEM_PADS[6 if kernel.shape[2:] == (6, 6) else 3]
-        self._expect(node, [2, 2], pads)
-        image = self._made(node.inputs[0], "DequantizeLinear")
-        rounded = self._made(image.inputs[0], "QuantizeLinear")
-        scale = self._levels(rounded, image, np.uint8)
-        if scale != 1:
-            raise ModelError(f"model: {self.path} rounds its input to steps of {scale:g}, not 1")
-        return self.network.stem(kernel, *_rounding(scale * steps, self._bias(node), value))
+        ends = np.cumsum([source.channels for source in sources])
+        if kernel.shape[1] != ends[-1]:
+            raise ModelError(
+                f"model: {self.path} has a kernel of {kernel.shape[1]} input channels, its "
+                f"sources have {ends[-1]}"
+            )
+        kernels = [np.ascontiguousarray(part) for part in np.split(kernel, ends[:-1], axis=1)]
+        rule = _rounding(sources[0].value * steps, self._bias(node), value)
+        numbers = [source.number for source in sources]
+        return _Tensor(self.network.convolution(numbers, kernels, *rule), value, len(kernel))
 
-    def _convolution(self, nodes: list[Node], value: float) -> int:
-        sources, kernels, products = [], [], []
-        bias = np.zeros(1)
-        for node in nodes:
-            self._expect(node, [1, 1], [1, 1, 1, 1])
-            source, scale = self._tensor(node.inputs[0])
-            kernel, steps = self._kernel(node)
-            sources.append(source)
-            kernels.append(kernel)
-            products.append(scale * steps)
-            bias = bias + self._bias(node)
-        if any(not np.array_equal(one, products[0]) for one in products):
-            raise ModelError(f"model: {self.path} adds up sums of different scales")
-        return self.network.convolution(sources, kernels, *_rounding(products[0], bias, value))
-
-    def _grown(self, node: Node, value: float) -> int:
-        self._expect(node, [2, 2], [0, 0, 0, 0])
-        source, scale = self._tensor(node.inputs[0])
+    def _grown(self, spread: Node, value: float) -> _Tensor:
+        """Add a transposed convolution, which the file has as one of 1 x 1 before a spreading."""
+        self._attribute(spread, "blocksize", GROWTH)
+        self._attribute(spread, "mode", "DCR")
+        node = self._made(spread.inputs[0], "Conv")
+        self._expect(node, [1, 1], [0, 0, 0, 0])
+        (source,) = self._sources(node.inputs[0])
         kernel, steps = self._kernel(node)
-        return self.network.grow(source, kernel, *_rounding(scale * steps, self._bias(node), value))
+        places = GROWTH**2
+        if kernel.shape[2:] != (1, 1) or len(kernel) % places:
+            raise ModelError(f"model: {self.path} spreads what a kernel of {kernel.shape} gives")
+        channels = len(kernel) // places
+        factors, offsets = _rounding(source.value * steps, self._bias(node), value)
+        for each in (factors, offsets):
+            if not np.array_equal(each, np.tile(each[:channels], places)):
+                raise ModelError(f"model: {self.path} scales the pixels of a block differently")
+        kernel = kernel.reshape(GROWTH, GROWTH, channels, -1).transpose(3, 2, 0, 1)
+        number = self.network.grow(
+            source.number, np.ascontiguousarray(kernel), factors[:channels], offsets[:channels]
+        )
+        return _Tensor(number, value, channels)
 
     def _kernel(self, node: Node) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         """Give a convolution's weights, and the value of one level of each output channel."""
         weights = self._made(node.inputs[1], "DequantizeLinear")
         kernel, scale, zero = (self.graph.constants[name] for name in weights.inputs)
-        axis = 1 if node.operator == "ConvTranspose" else 0
         is_rounded = kernel.dtype == zero.dtype == np.int8 and kernel.ndim == 4
-        if not is_rounded or zero.any() or weights.attributes.get("axis", 1) != axis:
+        if not is_rounded or zero.any() or weights.attributes.get("axis", 1) != 0:
             raise ModelError(f"model: {self.path} has weights that are not rounded as expected")
-        if kernel.size == 0 or kernel.min() < -127 or scale.shape != (kernel.shape[axis],):
+        if kernel.size == 0 or kernel.min() < -127 or scale.shape != kernel.shape[:1]:
             raise ModelError(
                 f"model: {self.path} has weights that are not -127 to 127, each scaled"
             )
         return kernel, self._finite(scale, 0)
 
     def _bias(self, node: Node) -> NDArray[np.float64]:
-        if len(node.inputs) < 3:
-            return np.zeros(1)
         return self._finite(self.graph.constants[node.inputs[2]])
+
+    def _scalar(self, name: str, expected: float) -> None:
+        """Check a constant."""
+        value = self.graph.constants[name]
+        if value.shape != () or value != expected:
+            raise ModelError(
+                f"model: {self.path} has {value.tolist()} where {expected} is expected"
+            )
+
+    def _attribute(self, node: Node, name: str, expected: Any) -> None:
+        found = node.attributes.get(name)
+        if found != expected:
+            raise ModelError(
+                f"model: {self.path} has a {node.operator} with {name} of {found}; expected is "
+                f"{expected}"
+            )
 
     def _made(self, name: str, *operators: str) -> Node:
         node = self.makers.get(name)

@@ -1,7 +1,7 @@
 """Reading what `training.export` writes: the nodes and constants of an ONNX file.
 
 ONNX is a protocol buffer (github.com/onnx/onnx, ``onnx.proto``); what is needed of it is little,
-and so neither the onnx package nor OpenVINO has to be loaded to run the network.
+and so the onnx package does not have to be loaded to run the network.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 GRAPH = 7
 NODES, CONSTANTS, INPUTS, OUTPUTS = 1, 5, 11, 12
 NODE_INPUT, NODE_OUTPUT, OPERATOR, ATTRIBUTE = 1, 2, 4, 5
-ATTRIBUTE_NAME, INTEGER, INTEGERS = 1, 3, 8
+ATTRIBUTE_NAME, INTEGER, STRING, INTEGERS = 1, 3, 4, 8
 DIMENSIONS, ELEMENT_TYPE, TENSOR_NAME, RAW_DATA = 1, 2, 8, 9
 VALUE_NAME = 1
 
-DTYPES = {1: "<f4", 2: "|u1", 3: "|i1"}
+UINT8 = 2
+DTYPES = {1: "<f4", UINT8: "|u1", 3: "|i1"}
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 VARINT_BYTES = 10
@@ -34,7 +35,7 @@ LARGEST_RANK = 4
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: its inputs' and outputs' names, and its whole-number attributes."""
+    """One operation: its inputs' and outputs' names, its attributes that are numbers or text."""
 
     operator: str
     inputs: list[str]
@@ -172,6 +173,8 @@ def _attribute(message: memoryview) -> tuple[str, Any]:
     name = _text(_only(fields, ATTRIBUTE_NAME))
     if INTEGERS in fields:
         return name, list(_numbers(fields[INTEGERS]))
+    if STRING in fields:
+        return name, _text(_only(fields, STRING))
     return name, fields.get(INTEGER, [None])[0]
 
 

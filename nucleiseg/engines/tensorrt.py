@@ -14,11 +14,9 @@ from nucleiseg.engines.tensorrt_build import (
     BATCH,
     TILE,
     Recipe,
-    best_precision,
     compile_engine,
     dotted,
 )
-from nucleiseg.engines.tensorrt_graph import Precision
 from nucleiseg.model import Model
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ class Report:
         recipe = self.recipe
         took = "was there" if self.seconds is None else f"built in {self.seconds:.1f} s"
         return (
-            f"{recipe.model.name} {recipe.model.version}, {recipe.precision}, compute capability "
+            f"{recipe.model.name} {recipe.model.version}, compute capability "
             f"{dotted(recipe.compute_capability)}, {tensorrt_library.title(recipe.library)}: "
             f"{self.size / 1e6:.1f} MB, {took}, {self.path or 'not kept'}"
         )
@@ -60,7 +58,6 @@ class Report:
 
 def build(
     model: Model,
-    precision: Precision | None = None,
     *,
     compute_capability: tuple[int, int] | None = None,
     tile: int = TILE,
@@ -73,8 +70,6 @@ def build(
     Parameters
     ----------
     model : Model
-    precision : {"int8", "fp16", "fp32"}, optional
-        The fastest of the library when left out.
     compute_capability : tuple of int, optional
         Of the GPU that it is for; that of the current one when left out. Others need TensorRT for
         RTX, which then needs no GPU.
@@ -88,15 +83,15 @@ def build(
     Raises
     ------
     ImportError
-        TensorRT or onnx is not installed; says how to install it.
+        TensorRT is not installed; says how to install it.
     ModelError
         The model cannot be given to TensorRT.
     ValueError
-        A precision, tile, batch or compute capability that is not accepted.
+        A tile, batch or compute capability that is not accepted.
     RuntimeError
         No GPU where one is needed, or TensorRT's own reason.
     """
-    recipe = _recipe(model, precision, compute_capability, tile, batch, library)
+    recipe = _recipe(model, compute_capability, tile, batch, library)
     folder = cache.default_folder() if folder is None else folder
     seconds: list[float] = []
     plan = _plan(recipe, folder, seconds)
@@ -114,8 +109,6 @@ class Engine:
     Parameters
     ----------
     model : Model
-    precision : {"int8", "fp16", "fp32"}, optional
-        The fastest of the library when left out.
     tile, batch : int
         Largest side of a tile, and most tiles at once.
     library : {"tensorrt", "tensorrt_rtx"}, optional
@@ -142,14 +135,13 @@ class Engine:
     def __init__(
         self,
         model: Model,
-        precision: Precision | None = None,
         *,
         tile: int = TILE,
         batch: int = BATCH,
         library: str | None = None,
         folder: Path | None = None,
     ) -> None:
-        recipe = _recipe(model, precision, None, tile, batch, library)
+        recipe = _recipe(model, None, tile, batch, library)
         folder = cache.default_folder() if folder is None else folder
         self.largest_tile, self.largest_batch = tile, batch
         self._stride = model.stride
@@ -165,9 +157,8 @@ class Engine:
         self._lanes: weakref.WeakKeyDictionary[Stream, _Lane] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         logger.debug(
-            "%s, %s, from %s",
+            "%s, from %s",
             tensorrt_library.title(recipe.library),
-            recipe.precision,
             folder / recipe.filename,
         )
 
@@ -301,14 +292,12 @@ class _Lane:
 
 def _recipe(
     model: Model,
-    precision: Precision | None,
     compute_capability: tuple[int, int] | None,
     tile: int,
     batch: int,
     library: str | None,
 ) -> Recipe:
     found = tensorrt_library.find(library)
-    wanted = best_precision(found) if precision is None else precision
     if compute_capability is None or found.__name__ == "tensorrt":
         current = _compute_capability()
         if compute_capability not in (None, current):
@@ -318,7 +307,7 @@ def _recipe(
                 "pip install tensorrt-rtx-cu12"
             )
         compute_capability = current
-    return Recipe(model, found, wanted, compute_capability, tile, batch)
+    return Recipe(model, found, compute_capability, tile, batch)
 
 
 def _compute_capability() -> tuple[int, int]:

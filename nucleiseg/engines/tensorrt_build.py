@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from nucleiseg.engines import tensorrt_library
-from nucleiseg.engines.tensorrt_graph import PRECISIONS, Precision, rewrite
+from nucleiseg._native import cpu
+from nucleiseg.engines import native, tensorrt_library
 from nucleiseg.model import Model, ModelError
 
 logger = logging.getLogger("nucleiseg")
 
 TILE = 2048
 """Largest side of a tile in pixels. What memory is needed goes by the tiles that come, not by this:
-about 32 bytes a pixel, so 540 MB for the largest of the default batches; twice that in fp32."""
+about 32 bytes a pixel, so 540 MB for the largest of the default batches."""
 
 BATCH = 4
 """Most tiles at once."""
@@ -31,7 +31,7 @@ USUAL = 1024
 """Side of the one tile that kernels are chosen for, where the library chooses them when it builds:
 a camera's picture."""
 
-GRAPH = "1"
+GRAPH = "2"
 """Changes whenever other engines come out of the same model and settings."""
 
 _building = threading.Lock()
@@ -46,7 +46,6 @@ class Recipe:
     model : Model
     library : module
         ``tensorrt`` or ``tensorrt_rtx``.
-    precision : {"int8", "fp16", "fp32"}
     compute_capability : tuple of int
         Of the GPU that it is for, as in (8, 6).
     tile : int
@@ -57,16 +56,12 @@ class Recipe:
 
     model: Model
     library: ModuleType
-    precision: Precision
     compute_capability: tuple[int, int]
     tile: int = TILE
     batch: int = BATCH
 
     def __post_init__(self) -> None:
         """Refuse what no engine can be built of."""
-        if self.precision not in PRECISIONS:
-            accepted = ", ".join(map(repr, PRECISIONS))
-            raise ValueError(f"precision: got {self.precision!r}; accepted are {accepted}")
         if self.tile < self.model.stride or self.tile % self.model.stride:
             raise ValueError(
                 f"tile: got {self.tile}; accepted are multiples of {self.model.stride}"
@@ -83,7 +78,6 @@ class Recipe:
             "library version": str(self.library.__version__),
             "system": f"{platform.system()} {platform.machine()}",
             "compute capability": dotted(self.compute_capability),
-            "precision": self.precision,
             "tile": str(self.tile),
             "batch": str(self.batch),
             "graph": GRAPH,
@@ -96,7 +90,7 @@ class Recipe:
         lasting = {name: self.key[name] for name in ("model", "system", "tile", "batch")}
         short = hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:12]
         library = self.library.__name__
-        return f"{self.model.path.stem}-{self.precision}-sm{major}{minor}-{short}.{library}"
+        return f"{self.model.path.stem}-sm{major}{minor}-{short}.{library}"
 
 
 @dataclass(frozen=True)
@@ -119,16 +113,6 @@ class Built:
     log: list[str]
 
 
-def best_precision(library: ModuleType) -> Precision:
-    """Give the precision that is fastest with a library, as far as its builder lets one see.
-
-    TensorRT makes one kernel of an int8 convolution and the rounding after it. TensorRT for RTX
-    (1.7) writes what an int8 convolution gives in float32 and rounds it with another kernel: 332
-    bytes a pixel of the image go over the memory bus, where fp16 needs 204.
-    """
-    return "int8" if library.__name__ == "tensorrt" else "fp16"
-
-
 def dotted(compute_capability: tuple[int, int]) -> str:
     """Write a compute capability as people do: "8.6"."""
     return ".".join(map(str, compute_capability))
@@ -148,14 +132,16 @@ def compile_engine(recipe: Recipe, timing: bytes = b"") -> Built:
     Raises
     ------
     ModelError
-        The model cannot be given to TensorRT; see `tensorrt_graph.rewrite`.
+        The file holds another network than the int8 U-Net of `training.export`, or TensorRT does
+        not take it.
     RuntimeError
         The library cannot build it; with its own reason.
     KeyboardInterrupt
         Interrupted; the library has been told to stop.
     """
     start = time.perf_counter()
-    graph = rewrite(recipe.model, recipe.precision).SerializeToString()
+    native.add_layers(recipe.model, cpu.Network())
+    graph = recipe.model.path.read_bytes()
     messages = tensorrt_library.messages(recipe.library)
     with _building, tensorrt_library.uninterrupted() as interrupted:
         plan, kept = _built(recipe, graph, timing, interrupted)
@@ -177,8 +163,7 @@ def _built(
     network = _parsed(recipe, builder, graph)
     config = _config(recipe, builder, timing)
     logger.info(
-        "builds the %s engine for compute capability %s with %s, once",
-        recipe.precision,
+        "builds the engine for compute capability %s with %s, once",
         dotted(recipe.compute_capability),
         tensorrt_library.title(recipe.library),
     )

@@ -15,13 +15,6 @@ from typing import Any
 NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 """The libraries, in the order in which they are looked for. Their Python modules are alike."""
 
-HARMLESS = {
-    "Converting conv activation scales to fp32.": "int8 sums are scaled in float32, which is finer",
-    "Converting conv weight scales to fp32.": "int8 sums are scaled in float32, which is finer",
-}
-"""Warnings that ask for nothing, and why."""
-
-
 KEPT = 20_000
 """Lines that are remembered: a build says about 3,000, a program that runs for weeks any number."""
 
@@ -145,9 +138,8 @@ class Messages:
         return "; ".join(self._of(worst)[-3:]) or "no reason was given"
 
     def warnings(self) -> list[str]:
-        """Give each warning once, but for the `HARMLESS`."""
-        found = dict.fromkeys(self._of((self._severity.WARNING,)))
-        return [line for line in found if not any(line.endswith(known) for known in HARMLESS)]
+        """Give each warning once."""
+        return list(dict.fromkeys(self._of((self._severity.WARNING,))))
 
     def _of(self, severities: Sequence[Any]) -> list[str]:
         return [line for severity, line in self._lines if severity in severities]

@@ -11,7 +11,8 @@ import nucleiseg._native as native
 from nucleiseg import Model, Segmenter
 from nucleiseg.backends import parts
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.engines import cpu, tensorrt_library
+from nucleiseg.engines import native as integers
+from nucleiseg.engines import tensorrt_library
 
 MEMORY = 4 << 30
 """Bytes that the emulated device says it has, unless a test says otherwise."""
@@ -41,7 +42,7 @@ class DeferredEngine:
 
     def __init__(self, model: Model, largest_tile: int = 3072, largest_batch: int = 4) -> None:
         self.largest_tile, self.largest_batch = largest_tile, largest_batch
-        self._engine = cpu.engine(model, 2)
+        self._engine = integers.Engine(model, 2)
         self.streams: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
     def enqueue(self, tiles: object, cells: object, stream: object) -> None:

@@ -1,6 +1,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import tifffile
 
 import nucleiseg
 from nucleiseg import benchmark
+from nucleiseg._native import cpu
 from nucleiseg.benchmark import ceilings, compare, memory, pictures, split, timing
 from nucleiseg.benchmark.run import Run, Settings, make_calls
 from nucleiseg.cli import app
@@ -426,15 +428,26 @@ def test_a_hidden_peak_is_none(monkeypatch, tmp_path):
     assert memory.Peak().megabytes is None
 
 
-def test_the_ceiling_is_computed_in_bytes():
-    graph = ceilings.compile_int8(64, 16, threads=1).get_runtime_model()
-    information = [node.get_rt_info() for node in graph.get_ordered_ops()]
-    precisions = [
-        each["runtimePrecision"].astype(str)
-        for each in information
-        if each["layerType"].astype(str) == "Convolution"
-    ]
-    assert precisions == ["u8"] * ceilings.LAYERS
+def test_the_ceiling_is_that_of_the_networks_instructions():
+    (found,) = [ceilings.measure(threads=1, seconds=0.05)]
+    assert found.int8_level == cpu.convolution_levels()[-1]
+    portable = ceilings.int8_speed(1, 0.05, "portable")
+    assert found.int8_gmac_per_s >= portable / 1e9 > 0
+
+
+def test_every_level_of_the_network_is_measured():
+    """By the script whose figures are in docs/performance.md, but for OpenVINO."""
+    command = [sys.executable, "benchmarks/engines.py", "--alone", "--sizes", "64"]
+    command += ["--threads", "1", "--repeats", "1"]
+    root = Path(__file__).parents[2]
+    printed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    for level in cpu.convolution_levels()[1:]:
+        pattern = rf"^{level}, 1 threads, peak [1-9]\d* GMAC/s$"
+        assert re.search(pattern, printed, re.MULTILINE), printed
+    rows = re.findall(
+        r"^  64 x 64: .* Mpixel/s, \d+ GMAC/s, \d+% of the peak$", printed, re.MULTILINE
+    )
+    assert len(rows) == len(cpu.convolution_levels()) - 1
 
 
 def test_the_caches_that_cores_share_count_once(monkeypatch, tmp_path):
@@ -453,15 +466,15 @@ def test_the_caches_that_cores_share_count_once(monkeypatch, tmp_path):
 
 
 def test_multiply_adds_are_counted_by_hand_and_of_the_model():
-    from nucleiseg.engines.openvino_library import openvino
-
-    ops = openvino.opset13
-    image = ops.parameter([1, 3, 8, 8], np.float32)
-    smaller = ops.convolution(
-        image, np.ones((4, 3, 3, 3), np.float32), [2, 2], [1, 1], [1, 1], [1, 1]
-    )
-    larger = ops.convolution_backprop_data(smaller, np.ones((4, 2, 2, 2), np.float32), [2, 2])
-    assert ceilings.node_multiply_adds(smaller) == (4 * 4) * 4 * (3 * 3 * 3)
-    assert ceilings.node_multiply_adds(larger) == (4 * 4) * 4 * 2 * (2 * 2)
-    assert ceilings.node_multiply_adds(ops.relu(larger)) == 0
+    rounding = np.ones(4, np.float32), np.ones(4, np.float32)
+    counter = ceilings._Counter()
+    stem = counter.stem(np.ones((4, 3, 3, 3), np.int8), *rounding)
+    assert counter.total == 4 * 27 / 4
+    below = counter.pool(stem)
+    grown = counter.grow(below, np.ones((4, 4, 2, 2), np.int8), *rounding)
+    assert counter.total == 4 * 27 / 4 + 64 / 16
+    halves = [np.ones((4, 4, 3, 3), np.int8)] * 2
+    up = counter.convolution([stem, grown], halves, *rounding)
+    counter.cells(up, np.ones((8, 4, 3, 3), np.int8), *rounding)
+    assert counter.total == 4 * 27 / 4 + 64 / 16 + 2 * 144 / 4 + 288 / 4
     assert ceilings.multiply_adds(nucleiseg.Model.load("nuclei-fast")) == 9548

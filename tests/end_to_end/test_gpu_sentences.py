@@ -13,7 +13,7 @@ import nucleiseg
 import nucleiseg._native as native
 from nucleiseg import Model, ModelError, Segmenter, backends
 from nucleiseg.backends import parts
-from nucleiseg.engines.cpu import engine
+from nucleiseg.engines.native import Engine
 
 IMAGE = Path(__file__).parents[1] / "data" / "images" / "fluorescence_small.png"
 DRIVER = "NVIDIA driver: libcuda.so.1 is not installed (Ubuntu: sudo ubuntu-drivers install"
@@ -117,7 +117,7 @@ class TestMissingParts:
             "(put nvcc on the path and run: pip install --force-reinstall .)"
         )
 
-    @pytest.mark.parametrize("name", ["onnx", "pycuda"])
+    @pytest.mark.parametrize("name", ["pycuda"])
     def test_packages(self, missing, name):
         missing(name)
         assert self.sentence(name).startswith(f"{name}: not installed (")
@@ -135,7 +135,7 @@ class TestMissingParts:
 
 
 def engine_name() -> str:
-    return engine(Model.load(), 2).name
+    return Engine(Model.load(), 2).name
 
 
 class TestLog:

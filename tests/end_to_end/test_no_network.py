@@ -1,6 +1,5 @@
 """Nothing here speaks to the network: in these processes the use of any socket is an error."""
 
-import ast
 import os
 import subprocess
 import sys
@@ -23,14 +22,11 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 """
 
-THROUGH_OPENVINO = """
+SEGMENTED = """
 import sys
 import nucleiseg
-from nucleiseg.engines import native
-native.level = lambda: ""
 segmenter = nucleiseg.Segmenter(device="cpu", threads=1)
 assert segmenter.segment(sys.argv[1], "labels").max() > 0
-assert "openvino" in sys.modules
 """
 
 CEILINGS = """
@@ -41,7 +37,7 @@ assert ceilings.multiply_adds(Model.load()) > 0
 
 PROCESSES = {
     "import": ["-c", "import nucleiseg"],
-    "openvino": ["-c", THROUGH_OPENVINO, str(GREY)],
+    "segment": ["-c", SEGMENTED, str(GREY)],
     "benchmark": ["-c", CEILINGS],
     "doctor": ["-m", "nucleiseg", "doctor"],
     "command": ["-m", "nucleiseg", "segment", str(GREY), "-o", "{tmp}/out", "--report"],
@@ -84,24 +80,3 @@ def test_the_use_of_a_socket_would_be_noticed(watched):
     done, network = watched("-c", "import socket; socket.socket()")
     assert done.returncode == 1
     assert network.startswith("socket.__new__")
-
-
-def test_openvino_is_imported_in_one_place():
-    files = [
-        path
-        for folder in ("nucleiseg", "training", "benchmarks")
-        for path in (ROOT / folder).rglob("*.py")
-    ]
-    assert [
-        path.relative_to(ROOT).as_posix() for path in files if imports_openvino(path.read_text())
-    ] == ["nucleiseg/engines/openvino_library.py"]
-
-
-def imports_openvino(text):
-    for node in ast.walk(ast.parse(text)):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-        if any(name.split(".")[0] == "openvino" for name in names):
-            return True
-    return False

@@ -196,11 +196,11 @@ def test_a_process_that_is_killed_leaves_no_half_file_and_no_lock(path):
 def built(tmp_path_factory):
     """A real engine in a folder."""
     folder = tmp_path_factory.mktemp("engines")
-    return tensorrt.build(Model.load(), "fp16", compute_capability=(8, 6), folder=folder)
+    return tensorrt.build(Model.load(), compute_capability=(8, 6), folder=folder)
 
 
 def again(report, **changes):
-    settings = {"precision": "fp16", "compute_capability": (8, 6), **changes}
+    settings = {"compute_capability": (8, 6), **changes}
     return tensorrt.build(Model.load(), folder=report.path.parent, **settings)
 
 
@@ -247,7 +247,7 @@ def test_an_engine_is_built_each_time_where_it_cannot_be_kept(tmp_path, said):
     folder = tmp_path / "file"
     folder.write_text("no folder")
     for _ in range(2):
-        settings = {"precision": "fp16", "compute_capability": (8, 6), "folder": folder}
+        settings = {"compute_capability": (8, 6), "folder": folder}
         assert tensorrt.build(Model.load(), **settings).seconds > 0
     assert sum(str(folder) in words for words in said()) >= 2
 
@@ -256,10 +256,10 @@ def test_an_engine_is_built_each_time_where_it_cannot_be_kept(tmp_path, said):
 def test_every_setting_has_an_engine_of_its_own(built):
     recipe = built.recipe
     names = {recipe.filename}
-    for change in ({"precision": "int8"}, {"tile": 1024}, {"batch": 2}):
+    for change in ({"tile": 1024}, {"batch": 2}):
         names.add(type(recipe)(**{**vars(recipe), **change}).filename)
     names.add(type(recipe)(**{**vars(recipe), "compute_capability": (8, 9)}).filename)
-    assert len(names) == 5
+    assert len(names) == 4
 
 
 @needs.tensorrt_rtx

@@ -11,10 +11,10 @@ import needs
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from nucleiseg import Model, ModelError
 from nucleiseg.engines import tensorrt, tensorrt_build, tensorrt_library
-from nucleiseg.engines.tensorrt_graph import rewrite
 from nucleiseg.model import DEFAULT
 from training.topology import NETWORKS
 
@@ -30,9 +30,9 @@ def model():
 def recipe(model):
     """Gives what to build."""
 
-    def make(precision="fp16", capability=(8, 6), **settings):
+    def make(capability=(8, 6), **settings):
         library = tensorrt_library.find("tensorrt_rtx")
-        return tensorrt_build.Recipe(model, library, precision, capability, **settings)
+        return tensorrt_build.Recipe(model, library, capability, **settings)
 
     return make
 
@@ -42,12 +42,10 @@ def built(recipe):
     """Gives engines, each built once."""
     made = {}
 
-    def make(precision, capability):
-        if (precision, capability) not in made:
-            made[precision, capability] = tensorrt_build.compile_engine(
-                recipe(precision, capability)
-            )
-        return made[precision, capability]
+    def make(capability):
+        if capability not in made:
+            made[capability] = tensorrt_build.compile_engine(recipe(capability))
+        return made[capability]
 
     return make
 
@@ -68,60 +66,48 @@ def layers(log):
 
 
 @needs.tensorrt_rtx
-@pytest.mark.parametrize(
-    ("precision", "capability"), [("fp16", (8, 6)), ("fp16", (12, 0)), ("int8", (8, 9))]
-)
-def test_engines_are_built_for_gpus_that_are_not_here(built, precision, capability):
-    engine = built(precision, capability)
+@pytest.mark.parametrize("capability", [(8, 6), (8, 9), (12, 0)])
+def test_engines_are_built_for_gpus_that_are_not_here(built, capability):
+    engine = built(capability)
     assert len(engine.plan) > 1_000_000
     assert engine.seconds > 0
 
 
 @needs.tensorrt_rtx
-def test_engines_differ_by_gpu_and_precision(built):
-    plans = {built(*key).plan for key in [("fp16", (8, 6)), ("fp16", (12, 0)), ("int8", (8, 9))]}
-    assert len(plans) == 3
+def test_engines_differ_by_gpu(built):
+    assert len({built(capability).plan for capability in [(8, 6), (8, 9), (12, 0)]}) == 3
 
 
 @needs.tensorrt_rtx
-def test_the_convolutions_of_the_int8_engine_are_int8(built, model):
-    """All but the first, which reads bytes, and the transposed ones, for which this library has no
-    int8 kernels. It says so itself while it builds."""
-    found = layers(built("int8", (8, 9)).log)
+def test_all_convolutions_but_the_first_are_int8(built, model):
+    """The transposed ones too, which the file writes as 1 x 1 convolutions."""
+    found = layers(built((8, 9)).log)
     convolutions = {name: rest for name, (kind, *rest) in found.items() if kind == "correlation"}
     integers = [name for name, (read, kept, _) in convolutions.items() if read[0] == "Int8"]
     for name in integers:
         assert convolutions[name][1][0] == "Int8", f"weights of {name}"
-    others = set(convolutions) - set(integers)
     network = NETWORKS[model.name]
-    assert len(integers) == sum(network.down) + sum(network.up) + 1
-    assert [name.split("_")[0] for name in others] == ["stem"]
+    assert len(integers) == sum(network.down) + sum(network.up) + len(network.up) + 1
+    assert sum(name.startswith("grow") for name in integers) == len(network.up)
+    assert [name.split("_")[0] for name in set(convolutions) - set(integers)] == ["stem"]
     pools = [read + given for kind, read, _, given in found.values() if kind == "maxpool"]
     assert pools == [["Int8", "Int8"]] * 4
-
-
-@needs.tensorrt_rtx
-def test_the_fp16_engine_has_no_float32_between_its_layers(built):
-    found = layers(built("fp16", (8, 6)).log)
-    types = {each for _, read, _, given in found.values() for each in read + given}
-    assert types == {"UInt8", "Half"}
+    assert len(found) <= 44
 
 
 @needs.tensorrt_rtx
 def test_bytes_go_in_and_come_out_in_one_kernel_each(built):
-    for key in [("fp16", (8, 6)), ("int8", (8, 9))]:
-        found = list(layers(built(*key).log).values())
-        assert [read for _, read, _, _ in found if "UInt8" in read] == [["UInt8"]]
-        assert found[-1][0] == "kgen"
-        assert found[-1][3] == ["UInt8"]
+    found = list(layers(built((8, 9)).log).values())
+    assert [read for _, read, _, _ in found if "UInt8" in read] == [["UInt8"]]
+    assert found[-1][0] == "kgen"
+    assert found[-1][3] == ["UInt8"]
 
 
 @needs.tensorrt_rtx
 def test_one_engine_takes_every_shape_within_its_limits(built):
-    for key in [("fp16", (8, 6)), ("int8", (8, 9))]:
-        text = next(line for line in built(*key).log if line.startswith("Layers:"))
-        assert "MinShape: [1,32,32,3], OptShape: [1,1024,1024,3], MaxShape: [4,2048,2048,3]" in text
-        assert "Dimensions: [-1,-1,-1,3]" in text
+    text = next(line for line in built((8, 9)).log if line.startswith("Layers:"))
+    assert "MinShape: [1,32,32,3], OptShape: [1,1024,1024,3], MaxShape: [4,2048,2048,3]" in text
+    assert "Dimensions: [-1,-1,-1,3]" in text
 
 
 @needs.tensorrt_rtx
@@ -131,37 +117,38 @@ def test_limits_can_be_chosen(recipe):
     assert "OptShape: [1,96,96,3], MaxShape: [2,96,96,3]" in text
 
 
-@needs.tensorrt_rtx
-def test_what_the_parser_warns_of_is_an_error(recipe):
-    """Of the shipped file as it is, TensorRT would take unsigned levels for signed ones."""
-    library = recipe().library
+def parsed(recipe, proto):
+    library = recipe.library
     messages = tensorrt_library.messages(library)
     messages.forget()
     builder = library.Builder(messages.logger)
+    return tensorrt_build._parsed(recipe, builder, proto.SerializeToString())
+
+
+@needs.tensorrt_rtx
+def test_what_the_parser_warns_of_is_an_error(recipe, model):
+    """TensorRT would take unsigned levels for signed ones."""
+    proto = onnx.load(model.path)
+    for tensor in proto.graph.initializer:
+        if tensor.name == "stem_relu_zero":
+            tensor.CopyFrom(numpy_helper.from_array(np.array(0, np.uint8), tensor.name))
     with pytest.raises(ModelError, match=r"only in part: .*UINT8"):
-        tensorrt_build._parsed(recipe(), builder, recipe().model.path.read_bytes())
+        parsed(recipe(), proto)
 
 
 @needs.tensorrt_rtx
 def test_a_graph_that_the_parser_refuses_is_an_error(recipe, model):
-    graph = rewrite(model, "fp16")
-    graph.graph.node[5].op_type = "NoSuchOperator"
-    library = recipe().library
-    messages = tensorrt_library.messages(library)
-    messages.forget()
-    builder = library.Builder(messages.logger)
+    proto = onnx.load(model.path)
+    proto.graph.node[5].op_type = "NoSuchOperator"
     with pytest.raises(ModelError, match=r"TensorRT cannot take .*NoSuchOperator"):
-        tensorrt_build._parsed(recipe(), builder, graph.SerializeToString())
+        parsed(recipe(), proto)
 
 
 @needs.tensorrt_rtx
-def test_no_warning_is_passed_over_but_the_harmless_ones(built, recipe):
-    log = built("int8", (8, 9)).log
-    assert any("Converting conv" in line for line in log)
+def test_what_the_library_warns_of_is_told_from_what_it_says(recipe):
     messages = tensorrt_library.messages(recipe().library)
     messages.forget()
     levels = recipe().library.ILogger.Severity
-    messages.logger.log(levels.WARNING, " (foreignNode) Converting conv weight scales to fp32.")
     messages.logger.log(levels.INFO, "something else")
     assert messages.warnings() == []
     messages.logger.log(levels.WARNING, "something is off")
@@ -182,7 +169,7 @@ class Interrupt(logging.Handler):
 logging.getLogger("nucleiseg").setLevel(logging.INFO)
 logging.getLogger("nucleiseg").addHandler(Interrupt())
 try:
-    tensorrt.build(Model.load(), "int8", compute_capability=(8, 6),
+    tensorrt.build(Model.load(), compute_capability=(8, 6),
                    folder=pathlib.Path({str(tmp_path)!r}))
 except KeyboardInterrupt:
     print("interrupted")
@@ -233,7 +220,7 @@ print(tensorrt.build(Model.load(), compute_capability=(8, 6), folder=folder))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "fp16, compute capability 8.6" in done.stdout
+    assert ", compute capability 8.6" in done.stdout
 
 
 @needs.tensorrt_rtx
@@ -246,7 +233,6 @@ def test_a_gpu_that_the_library_does_not_know_is_refused(model, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"precision": "int4"}, "precision: got 'int4'; accepted are 'int8', 'fp16', 'fp32'"),
         ({"tile": 100}, "tile: got 100; accepted are multiples of 32"),
         ({"tile": 0}, "tile: got 0; accepted are multiples of 32"),
         ({"batch": 0}, "batch: got 0; accepted is 1 or more"),
@@ -263,7 +249,7 @@ def test_a_model_that_is_no_nuclei_model_is_refused(model, tmp_path):
     proto.graph.output[0].name = "logits"
     path = tmp_path / "other.onnx"
     onnx.save(proto, path)
-    with pytest.raises(ModelError, match="expected are image and cells"):
+    with pytest.raises(ModelError, match="has Conv where Cast is expected"):
         tensorrt.build(replace(model, path=path), compute_capability=(8, 6), folder=tmp_path)
 
 
@@ -274,12 +260,6 @@ def test_without_tensorrt_it_says_what_to_install(model, monkeypatch):
         tensorrt.build(model)
     with pytest.raises(ImportError, match=r"tensorrt_rtx is not installed; .*pip install tensorrt"):
         tensorrt.build(model, compute_capability=(8, 6), library="tensorrt_rtx")
-
-
-def test_without_onnx_it_says_what_to_install(model, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"onnx is not installed; .*: pip install onnx"):
-        rewrite(model, "fp16")
 
 
 def has_gpu():
@@ -309,7 +289,7 @@ def test_what_the_library_says_of_a_machine_without_a_driver_is_passed_on(
     """As far as running goes here: an engine from the cache, which the runtime cannot load."""
     monkeypatch.setattr(tensorrt, "_compute_capability", lambda: (8, 6))
     tensorrt.build(model, compute_capability=(8, 6), folder=tmp_path)
-    with pytest.raises(RuntimeError, match=r"cannot load .*nuclei.*-fp16-sm86.*: .*CUDA driver"):
+    with pytest.raises(RuntimeError, match=r"cannot load .*nuclei.*-sm86.*: .*CUDA driver"):
         tensorrt.Engine(model, folder=tmp_path, library="tensorrt_rtx")
 
 
@@ -355,15 +335,14 @@ def build(*arguments):
 def test_the_command_builds_for_several_gpus(tmp_path):
     done = build(
         *("--ahead-of-time", "--compute-capability", "8.6", "--compute-capability", "8.9"),
-        *("--precision", "fp16", "--output", str(tmp_path)),
+        *("--output", str(tmp_path)),
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     for line, capability in zip(lines, ("8.6", "8.9"), strict=True):
         assert re.match(
-            rf"{DEFAULT} \S+, fp16, compute capability {re.escape(capability)}, "
-            rf"TensorRT for RTX \S+: \d\.\d MB, built in \d+\.\d s, "
-            rf"{re.escape(str(tmp_path))}/{DEFAULT}-fp16-sm8",
+            rf"{DEFAULT} \S+, compute capability {re.escape(capability)}, TensorRT for RTX \S+: "
+            rf"\d\.\d MB, built in \d+\.\d s, {re.escape(str(tmp_path))}/{DEFAULT}-sm8",
             line,
         )
 

@@ -157,10 +157,20 @@ def small_model() -> tuple[bytes, bytes]:
     path = Model.load("nuclei-fast").path
     graph = onnx.load(path)
     for tensor in graph.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        few = values[tuple(slice(CHANNELS) for _ in values.shape)]
+        few = few_channels(tensor.name, onnx.numpy_helper.to_array(tensor))
         tensor.CopyFrom(onnx.numpy_helper.from_array(few, tensor.name))
     return graph.SerializeToString(), path.with_suffix(".json").read_bytes()
+
+
+def few_channels(name: str, values: np.ndarray) -> np.ndarray:
+    """Cut a constant to few channels."""
+    if name.startswith("grow") and values.ndim:  # of each of 2 x 2 pixels
+        pixels = values.reshape(4, -1, *values.shape[1:])[:, :CHANNELS]
+        values = pixels.reshape(-1, *values.shape[1:])[:, :CHANNELS] if values.ndim > 1 else pixels
+        return np.ascontiguousarray(values.reshape(4 * CHANNELS, *values.shape[1:]))
+    if name.startswith("up") and values.ndim > 1:  # of two tensors
+        return np.ascontiguousarray(values[:CHANNELS, : 2 * CHANNELS])
+    return values[tuple(slice(CHANNELS) for _ in values.shape)]
 
 
 def described(content: bytes, about: bytes) -> Files:

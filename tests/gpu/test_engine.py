@@ -1,4 +1,4 @@
-"""The engine on a real GPU, against OpenVINO on the CPU."""
+"""The engine on a real GPU, against the integer network on the CPU."""
 
 import logging
 import sys
@@ -14,9 +14,8 @@ from driver_machines import unfit
 import nucleiseg._native as native
 from nucleiseg import Model, images
 from nucleiseg._native import cpu
-from nucleiseg.engines import openvino
+from nucleiseg.engines import native as integers
 from nucleiseg.engines.tensorrt import Engine
-from nucleiseg.engines.tensorrt_graph import PRECISIONS
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
@@ -54,9 +53,9 @@ def name(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=PRECISIONS)
-def engine(request, name, model, folder):
-    return Engine(model, request.param, library=name, folder=folder)
+@pytest.fixture(scope="module")
+def engine(name, model, folder):
+    return Engine(model, library=name, folder=folder)
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def tiles(model):
 
 @pytest.fixture(scope="module")
 def expected(model, tiles):
-    run = openvino.Engine(model, threads=1).infer
+    run = integers.Engine(model, threads=1).infer
     return [run(tile) for tile in tiles]
 
 
@@ -94,7 +93,7 @@ def dice(one, other):
     return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
 
 
-def test_masks_are_those_of_openvino(engine, model, tiles, expected, stream):
+def test_masks_are_those_of_the_cpu(engine, model, tiles, expected, stream):
     found = [infer(engine, tile, stream) for tile in tiles]
     masks = [
         np.concatenate([cells[..., ::2].ravel() >= model.nucleus_threshold for cells in each])
@@ -103,7 +102,7 @@ def test_masks_are_those_of_openvino(engine, model, tiles, expected, stream):
     assert dice(*masks) >= 0.995
 
 
-def test_maps_are_those_of_openvino(engine, tiles, expected, stream):
+def test_maps_are_those_of_the_cpu(engine, tiles, expected, stream):
     """By the bound of what ONNX Runtime gives of the same graph."""
     for tile, cells in zip(tiles, expected, strict=True):
         assert np.abs(infer(engine, tile, stream).astype(int) - cells).mean() < 0.6
@@ -111,7 +110,7 @@ def test_maps_are_those_of_openvino(engine, tiles, expected, stream):
 
 def test_no_shape_within_the_limits_needs_another_engine(engine, model, stream, caplog):
     caplog.set_level(logging.INFO, "nucleiseg")
-    run = openvino.Engine(model, threads=1).infer
+    run = integers.Engine(model, threads=1).infer
     rng = np.random.default_rng(7)
     largest = engine.largest_tile
     for shape in [(1, 32, 32, 3), (engine.largest_batch, 96, 160, 3), (1, largest, 64, 3)]:

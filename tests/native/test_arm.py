@@ -66,10 +66,19 @@ def test_gathering_copies_whole_rows():
     assert any("<memcpy" in line for line in copies)
 
 
+@pytest.mark.parametrize(("level", "product"), [("neon", "smull"), ("neondot", "sdot")])
+def test_a_convolution_multiplies_in_neon_registers(level, product):
+    functions = instructions(f"convolve_{level}.dir/csrc/cpu/simd/convolve_neon.cpp.o")
+    found = [line.split()[0] for lines in functions.values() for line in lines]
+    assert found.count(product) >= 64
+
+
 def test_the_results_are_the_same_bit_for_bit():
+    """Each level of the convolution is compared with the portable one within the program."""
     need("qemu-aarch64", "qemu-user")
     printed = make("arm", ROUNDS)
     assert SANE.search(printed), printed
+    assert "convolutions: portable neon neondot\n" in printed
     found = digests(printed)
     assert list(found) == ["neon"]
     here = digests(make("plain", ROUNDS, "programs=cpu_selftest"))
@@ -77,3 +86,19 @@ def test_the_results_are_the_same_bit_for_bit():
     for level, results in here.items():
         assert results == found["neon"], level
         assert len(results) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "levels"),
+    [
+        (["-cpu", "cortex-a53"], "portable neon"),
+        (["-cpu", "cortex-a76"], "portable neon neondot"),
+        (["-E", "NUCLEISEG_SIMD=neon"], "portable neon"),
+        (["-E", "NUCLEISEG_SIMD=portable"], "portable"),
+    ],
+)
+def test_levels_are_those_of_the_processor_and_the_environment(options, levels):
+    need("qemu-aarch64", "qemu-user")
+    done = run("qemu-aarch64", *options, str(BUILD.parent / "cpu_selftest"), "1")
+    assert f"convolutions: {levels}\n" in done.stdout
+    assert SANE.search(done.stdout), done.stdout

@@ -1,7 +1,12 @@
 """The integer network against sums that NumPy makes, and itself."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,7 +124,16 @@ def network_level(request):
 
 
 @pytest.mark.parametrize(
-    "widths", [(16, 32, 64), (32, 16, 16), (64, 128, 32), (16, 256, 16), (32, 96, 160)]
+    "widths",
+    [
+        (16, 32, 64),
+        (32, 16, 16),
+        (64, 128, 32),
+        (16, 256, 16),
+        (32, 96, 160),
+        (8, 24, 40),
+        (16, 1024, 8),
+    ],
 )
 @pytest.mark.parametrize("shape", [(8, 8), (16, 24), (8, 72), (40, 8)])
 def test_every_layer_is_what_numpy_computes(rng, network_level, widths, shape):
@@ -133,6 +147,30 @@ def test_a_first_layer_of_six_by_six_is_what_numpy_computes(rng, network_level, 
     pair = Pair(rng, network_level, (32, 16, 16), side=6)
     tile = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     np.testing.assert_array_equal(pair.native.run(tile[None])[0], pair.expected(tile))
+
+
+@pytest.mark.parametrize("weight", [127, -127])
+@pytest.mark.parametrize("width", [216, 224, 232, 240])
+def test_the_largest_sums_are_exact(network_level, weight, width):
+    """Above and below the limit up to which convolutions are done in strips, which is 2 ** 25."""
+    network = cpu.Network(network_level)
+    nothing = np.zeros((width, 3, 3, 3), np.int8)
+    ones, zeros = np.ones(width, np.float32), np.zeros(width, np.float32)
+    stem = network.stem(nothing, zeros, 127 * ones)
+    full = np.full((width, width, 3, 3), weight, np.int8)
+    full[:, ::7] //= 2
+    image = np.full((12, 20, width), 127)
+    sums = convolved(image, full)
+    rule = ones, (50 - sums[5, 5]).astype(np.float32)
+    last = network.convolution([stem], [full], *rule)
+    expected = levels(sums, *rule, 0)
+    assert expected[5, 5, 0] in range(40, 60)
+    shown = np.zeros((8, width, 3, 3), np.int8)
+    shown[np.arange(8), np.arange(8), 1, 1] = 127
+    network.cells(last, shown, np.full(8, 8 / 127, np.float32), np.zeros(8, np.float32))
+    found = network.run(np.zeros((1, 24, 40, 3), np.uint8))[0]
+    steps = 8 * expected[..., :8] / LOGIT_STEPS
+    np.testing.assert_array_equal(found, np.floor(255 / (1 + np.exp(-steps)) + 0.5))
 
 
 def test_blank_and_full_images_reach_the_ends_of_the_levels(rng, network_level):
@@ -196,8 +234,9 @@ def test_layers_that_do_not_fit_are_refused(rng):
             ValueError, match=r"accepted are one or two of each|accepted is one for each source"
         ):
             network.convolution(sources, kernels, *rounding(rng, 16, 16))
-    with pytest.raises(ValueError, match="got 24 output channels; accepted are 16, 32"):
-        network.convolution([stem], [kernel(rng, 24, 16, 3, 3)], *rounding(rng, 24, 16))
+    for width in (20, 1032):
+        with pytest.raises(ValueError, match=rf"got {width} output channels; .*multiples of 8"):
+            network.convolution([stem], [kernel(rng, width, 16, 3, 3)], *rounding(rng, width, 16))
     with pytest.raises(ValueError, match="factors, offsets: "):
         network.convolution([stem], [kernel(rng, 16, 16, 3, 3)], *rounding(rng, 15, 16))
     with pytest.raises(ValueError, match="ends with 3 x 3"):
@@ -227,3 +266,54 @@ def test_simultaneous_calls_give_what_single_ones_give(rng, network_level):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda tile: network.run(tile, threads=3), tiles))
     np.testing.assert_array_equal(found, [network.run(tile) for tile in tiles])
+
+
+def in_process(level: str, *, code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with a level in its environment."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NUCLEISEG_SIMD": level},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+CHOICE = """
+from nucleiseg._native import cpu
+print(cpu.Network().level, cpu.features()["level"], *cpu.convolution_levels())
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_environment_names_the_best_level(level):
+    done = in_process(level, code=CHOICE)
+    chosen, rows, *levels = done.stdout.split()
+    assert chosen == level, done.stderr
+    assert levels == LEVELS[: LEVELS.index(level) + 1]
+    if level == "portable":
+        assert rows in ("baseline", "neon")
+    if level in ("avx2", "avxvnni"):
+        assert rows == "avx2"
+
+
+def test_a_level_that_is_none_is_refused():
+    done = in_process("abacus", code=CHOICE)
+    accepted = ", ".join(LEVELS)
+    expected = f"NUCLEISEG_SIMD: got 'abacus'; this CPU can run {accepted}"
+    assert done.stderr.splitlines()[-1] == f"ValueError: {expected}"
+
+
+def test_the_processor_is_asked_for_what_linux_says_of_it():
+    names = {
+        "avx2": "avx2",
+        "avx_vnni": "avxvnni",
+        "avx512_vnni": "avx512vnni",
+        "avx512vbmi": "avx512vbmi",
+        "asimd": "neon",
+        "asimddp": "neondot",
+    }
+    text = Path("/proc/cpuinfo").read_text()
+    flags = set(re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)[1].split())
+    expected = {name for flag, name in names.items() if flag in flags}
+    assert expected == set(cpu.features()["cpu"]) - {"avx512"}

@@ -10,7 +10,6 @@ from onnx import numpy_helper
 from nucleiseg import Model, images
 from nucleiseg._native import cpu
 from nucleiseg.engines import native
-from nucleiseg.engines.openvino import Engine
 from training import data, export, integers, quantize, unet, weights, widen
 from training.topology import ACCURATE, FAST, NETWORKS
 
@@ -40,10 +39,12 @@ def network(trained, tiles):
 
 
 def in_onnxruntime(content: bytes, tiles: np.ndarray) -> np.ndarray:
-    """Give the cells as the engines give them: (N, h / 2, w / 2, 8) float32, 0..255."""
+    """Give the cells as the engines give them: (N, h / 2, w / 2, 8), 0..255."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    if session.get_inputs()[0].name == "tiles":
+        return session.run(None, {"tiles": tiles})[0].astype(np.float32)
     (cells,) = session.run(None, {"image": tiles.transpose(0, 3, 1, 2).astype(np.float32)})
     return 255 * cells.transpose(0, 2, 3, 1)
 
@@ -52,16 +53,6 @@ def as_maps(cells: np.ndarray) -> np.ndarray:
     count, height, width, _ = cells.shape
     blocks = cells.reshape(count, height, width, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5)
     return blocks.reshape(count, 2 * height, 2 * width, 2)
-
-
-def test_openvino_computes_what_the_shipped_file_says(tiles):
-    """Their sums differ in the last bits, which moves some values by one level of 127. A graph that
-    OpenVINO rewrites wrongly was 2 to 10 levels off on average."""
-    model = Model.load()
-    difference = np.abs(
-        Engine(model, threads=1).infer(tiles) - in_onnxruntime(model.path.read_bytes(), tiles)
-    )
-    assert difference.mean() < 0.6  # rounding to bytes is up to 0.25 of it
 
 
 def test_normalisation_is_folded_without_a_trace(tiles, trained, network):
@@ -73,11 +64,11 @@ def test_normalisation_is_folded_without_a_trace(tiles, trained, network):
 
 
 def test_the_written_file_is_the_network(tiles, network):
-    for rounding, tolerance in ((False, 0.01), (True, 0.3)):
+    for rounding, tolerance in ((False, 0.01), (True, 0.5)):
         written = export.to_onnx(network, rounding).SerializeToString()
         expected = 255 * network(tiles.astype(np.float32), rounding).numpy()
         found = as_maps(in_onnxruntime(written, tiles))
-        # Values that lie between two levels round either way.
+        # Values that lie between two levels round either way, and rounding to bytes is 0.25 of it.
         assert np.abs(found - expected).mean() < tolerance
 
 
@@ -91,11 +82,20 @@ def test_the_packages_kernels_run_the_written_file(tiles, network, tmp_path):
     assert np.abs(found - expected).mean() < 0.4
 
 
-def test_every_level_is_signed_and_symmetric_but_the_images(network):
+def test_every_level_is_signed_and_symmetric(network):
     graph = export.to_onnx(network).graph
     constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     kinds = ("QuantizeLinear", "DequantizeLinear")
     for node in (one for one in graph.node if one.op_type in kinds):
         zero = constants[node.input[2]]
         assert not zero.any()
-        assert zero.dtype == (np.uint8 if node.input[2] == "image_zero" else np.int8)
+        assert zero.dtype == np.int8
+
+
+def test_the_stems_sums_are_whole_numbers(network):
+    graph = export.to_onnx(network).graph
+    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    weights = constants["stem_kernel"]
+    np.testing.assert_array_equal(weights, np.rint(weights))
+    assert np.abs(weights).max() == 127
+    assert 255 * np.abs(weights).sum((1, 2, 3)).max() < 2**24  # as far as float32 counts

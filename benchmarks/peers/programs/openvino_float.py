@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
-from nucleiseg.engines.openvino_library import openvino
-
 from . import seconds
+
+sys.modules["openvino_telemetry"] = None  # it would report to an analytics service
+
+import openvino  # noqa: E402
 
 
 class Program:

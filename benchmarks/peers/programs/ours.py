@@ -10,7 +10,7 @@ from . import seconds
 
 
 class Program:
-    packages = ("nucleiseg", "openvino")
+    packages = ("nucleiseg", "numpy")
     weights = "trained"
 
     def __init__(self, threads: int, files: dict[str, str]) -> None:

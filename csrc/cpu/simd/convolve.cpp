@@ -1,21 +1,95 @@
 #include "cpu/simd/convolve.h"
 
+#include <stdexcept>
+
+#include "cpu/simd/processor.h"
+
 namespace nucleiseg::cpu {
 
-void convolve_portable(const RowOfPixels& row);
+namespace portable {
+void convolve(const RowOfPixels& row);
+int64_t exercise(int64_t times);
+}  // namespace portable
 #if defined(__x86_64__)
-bool has_vnni();
-void convolve_vnni(const RowOfPixels& row);
+namespace avx2 {
+void convolve(const RowOfPixels& row);
+void convolve_strip(const Strip& strip);
+int64_t exercise(int64_t times);
+}  // namespace avx2
+namespace avxvnni {
+void convolve(const RowOfPixels& row);
+void convolve_strip(const Strip& strip);
+int64_t exercise(int64_t times);
+}  // namespace avxvnni
+namespace avx512vl {
+void convolve(const RowOfPixels& row);
+void convolve_strip(const Strip& strip);
+int64_t exercise(int64_t times);
+}  // namespace avx512vl
+namespace avx512vnni {
+void convolve(const RowOfPixels& row);
+void convolve_strip(const Strip& strip);
+int64_t exercise(int64_t times);
+}  // namespace avx512vnni
+#elif defined(__aarch64__)
+namespace neon {
+void convolve(const RowOfPixels& row);
+int64_t exercise(int64_t times);
+}  // namespace neon
+namespace neondot {
+void convolve(const RowOfPixels& row);
+int64_t exercise(int64_t times);
+}  // namespace neondot
 #endif
 
-std::vector<const Convolution*> convolutions() {
-  static const Convolution portable = {"portable", convolve_portable};
-  std::vector<const Convolution*> found = {&portable};
+namespace {
+
 #if defined(__x86_64__)
-  static const Convolution vnni = {"avx512vnni", convolve_vnni};
-  if (has_vnni()) found.push_back(&vnni);
+// With 256-bit products of bytes. An AVX-512 processor that lacks AVX-VNNI has its instruction in
+// another encoding.
+const Convolution* avx_vnni(const Processor& has) {
+  static const Convolution evex = {"avxvnni", avx512vl::convolve, avx512vl::exercise,
+                                   avx512vl::convolve_strip, 16};
+#if !defined(NUCLEISEG_WITHOUT_AVXVNNI)
+  static const Convolution vex = {"avxvnni", avxvnni::convolve, avxvnni::exercise,
+                                  avxvnni::convolve_strip, 16};
+  if (has.avx_vnni) return &vex;
+#endif
+  return has.avx512_vnni ? &evex : nullptr;
+}
+#endif
+
+}  // namespace
+
+std::vector<const Convolution*> convolutions() {
+  const Processor& has = processor();
+  static const Convolution least = {"portable", portable::convolve, portable::exercise};
+  std::vector<const Convolution*> found = {&least};
+#if defined(__x86_64__)
+  static const Convolution avx2 = {"avx2", avx2::convolve, avx2::exercise, avx2::convolve_strip, 8};
+  static const Convolution avx512 = {"avx512vnni", avx512vnni::convolve, avx512vnni::exercise,
+                                     avx512vnni::convolve_strip, 16};
+  if (has.avx2) found.push_back(&avx2);
+  if (avx_vnni(has)) found.push_back(avx_vnni(has));
+  if (has.avx512 && has.avx512_vnni) found.push_back(&avx512);
+#elif defined(__aarch64__)
+  static const Convolution neon = {"neon", neon::convolve, neon::exercise};
+  static const Convolution dot = {"neondot", neondot::convolve, neondot::exercise};
+  if (has.neon) found.push_back(&neon);
+  if (has.dot_product) found.push_back(&dot);
 #endif
   return found;
+}
+
+const Convolution& convolution(const std::string& level) {
+  std::string accepted;
+  const std::vector<const Convolution*> all = convolutions();
+  for (const Convolution* one : all) {
+    if (level == one->level) return *one;
+    accepted += std::string(accepted.empty() ? "" : ", ") + one->level;
+  }
+  if (level.empty()) return *all.back();
+  throw std::invalid_argument("level: got '" + level + "'; this CPU can run " + accepted);
 }
 
 }  // namespace nucleiseg::cpu

@@ -7,11 +7,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "kernels/network.h"
 
 namespace nucleiseg::cpu {
+
+// What brings bytes into the range of signed ones.
+constexpr int kWideShift = 128;
 
 struct RowOfPixels {
   const uint8_t* const* segments;  // where each begins for the first pixel
@@ -24,8 +28,11 @@ struct RowOfPixels {
   const int8_t* weights;
   int blocks;            // of this call
   int blocks_of_weight;  // from one step's weights to the next's
-  // Of each output channel: what the sum begins with, and how it becomes a level.
+  bool wide;  // values may be above 127: saturating and signed products must not see them
+  // Of each output channel: what the sum begins with, of values as they are or of values from which
+  // kWideShift was subtracted, and how it becomes a level.
   const int32_t* begin;
+  const int32_t* shifted_begin;
   const float* factors;
   const float* offsets;
   int32_t low, high;
@@ -36,14 +43,24 @@ struct RowOfPixels {
   int out_stride;               // from one pixel's output to the next's
 };
 
-using Convolve = void (*)(const RowOfPixels& row);
+struct Strip;
 
 struct Convolution {
   const char* level;
-  Convolve convolve;
+  void (*convolve)(const RowOfPixels& row);
+  // Does in registers what the inner loop does, so many times, and returns the multiplications: how
+  // fast no convolution can be.
+  int64_t (*exercise)(int64_t times);
+  // 3 x 3 convolutions by fewer products (cpu/simd/winograd.h), if there are such, and from how
+  // many pixels a row on they are faster: their weights are eight times as large.
+  void (*convolve_strip)(const Strip& strip) = nullptr;
+  int strip_width = 0;
 };
 
 // Those that this CPU can run, weakest first: "portable" at least. All give the same bytes.
 std::vector<const Convolution*> convolutions();
+
+// One of them by name, or the best. Throws std::invalid_argument if there is none of the name.
+const Convolution& convolution(const std::string& level);
 
 }  // namespace nucleiseg::cpu

@@ -1,7 +1,7 @@
 #include "cpu/simd/convolve.h"
 #include "kernels/network.h"
 
-namespace nucleiseg::cpu {
+namespace nucleiseg::cpu::portable {
 namespace {
 
 using kernels::kLanes;
@@ -27,7 +27,7 @@ void add_products(const RowOfPixels& row, int pixel, int block, int32_t* sums) {
 }  // namespace
 
 // The definition, in plain loops.
-void convolve_portable(const RowOfPixels& row) {
+void convolve(const RowOfPixels& row) {
   for (int pixel = 0; pixel < row.width; ++pixel) {
     for (int block = 0; block < row.blocks; ++block) {
       int32_t sums[kLanes];
@@ -45,4 +45,20 @@ void convolve_portable(const RowOfPixels& row) {
   }
 }
 
-}  // namespace nucleiseg::cpu
+int64_t exercise(int64_t times) {
+  constexpr int kSteps = 16;
+  const uint8_t values[kSteps * kProducts] = {1};
+  const int8_t weights[kSteps * kLanes * kProducts] = {1};
+  const uint8_t* segment = values;
+  RowOfPixels row{};
+  row.segments = &segment;
+  row.segment_count = row.taps = row.blocks_of_weight = 1;
+  row.steps = kSteps;
+  row.weights = weights;
+  int32_t sums[kLanes] = {};
+  for (int64_t i = 0; i < times; ++i) add_products(row, 0, 0, sums);
+  asm volatile("" ::"r"(sums) : "memory");
+  return times * kSteps * kLanes * kProducts;
+}
+
+}  // namespace nucleiseg::cpu::portable

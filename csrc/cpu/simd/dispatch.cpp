@@ -1,6 +1,7 @@
 #include <atomic>
 #include <stdexcept>
 
+#include "cpu/simd/processor.h"
 #include "cpu/simd/rows.h"
 
 namespace nucleiseg::cpu {
@@ -30,11 +31,8 @@ namespace {
 std::vector<const Rows*> usable_tables() {
   std::vector<const Rows*> tables = {&least::table};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) tables.push_back(&avx2::table);
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-    tables.push_back(&avx512::table);
-  }
+  if (processor().avx2) tables.push_back(&avx2::table);
+  if (processor().avx512) tables.push_back(&avx512::table);
 #endif
   return tables;
 }

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "cpu/simd/processor.h"
 #include "cpu/simd/rows.h"
 
 namespace nucleiseg::cpu {
@@ -11,7 +12,7 @@ void look_up_vbmi(const uint8_t* table, const uint8_t* values, size_t count, uin
 
 LookUp look_up() {
   const bool in_use = std::strcmp(rows().level, "avx512") == 0;
-  return in_use && __builtin_cpu_supports("avx512vbmi") ? look_up_vbmi : nullptr;
+  return in_use && processor().avx512_vbmi ? look_up_vbmi : nullptr;
 }
 #else
 LookUp look_up() { return nullptr; }

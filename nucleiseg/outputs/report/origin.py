@@ -8,7 +8,7 @@ from importlib import metadata
 
 from nucleiseg.model import Model
 
-LIBRARIES = ("numpy", "opencv-python-headless", "openvino")
+LIBRARIES = ("numpy", "opencv-python-headless")
 
 
 def described(model: Model) -> dict[str, str]:
