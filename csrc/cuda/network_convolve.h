@@ -1,0 +1,180 @@
+// A convolution by blocks of threads, each of which computes a patch of pixels of some output
+// columns: the same for both ways of adding up products.
+//
+// A chunk of the channels of the patch's sources, with a border for 3 x 3, and of the weights is in
+// shared memory while the next chunk is on its way there. A patch has a plane for each unit of its
+// pixels, so that neighbouring pixels are neighbouring units: no two threads that read at once want
+// the same bank.
+#pragma once
+
+#include "cuda/network_level.h"
+#include "cuda/network_work.h"
+
+namespace nucleiseg::NUCLEISEG_DEVICE {
+
+constexpr int kPatchRows = 8;
+constexpr int kPatchColumns = 16;
+constexpr int kPatchThreads = 128;
+constexpr int kTile = 8;  // output columns
+
+template <int taps_, int slices_, int tiles_>
+struct Shape {
+  static constexpr int taps = taps_;
+  static constexpr int slices = slices_;
+  static constexpr int tiles = tiles_;
+  static constexpr int border = taps == 9 ? 1 : 0;
+  static constexpr int rows = kPatchRows + 2 * border;
+  static constexpr int columns = kPatchColumns + 2 * border;
+  static constexpr int plane = rows * columns;
+  static constexpr int patch_units = slices * plane;
+  static constexpr int outputs = kTile * tiles;
+  static constexpr int all_slices = taps * slices;
+  static constexpr int weight_units = padded_slices({taps, slices, tiles}) * outputs;
+
+  // Where a slice's unit of the patch's first pixel is.
+  static __host__ __device__ constexpr int offset(int slice) {
+    const int tap = slice / slices;
+    const int side = 2 * border + 1;
+    return slice % slices * plane + tap / side * columns + tap % side;
+  }
+};
+
+// The patch and output columns of a block. Blocks of one patch are neighbours.
+struct Place {
+  int32_t tile;
+  int32_t row;
+  int32_t column;
+  int32_t block;  // of output columns
+
+  static __device__ __forceinline__ Place of_block(const Convolution& work, int outputs) {
+    auto rest = static_cast<int32_t>(blockIdx.x);
+    Place place;
+    const int32_t blocks = work.columns * work.out_rows / outputs;
+    place.block = rest % blocks;
+    rest /= blocks;
+    const int32_t across = (work.width + kPatchColumns - 1) / kPatchColumns;
+    place.column = rest % across * kPatchColumns;
+    rest /= across;
+    const int32_t down = (work.height + kPatchRows - 1) / kPatchRows;
+    place.row = rest % down * kPatchRows;
+    place.tile = rest / down;
+    return place;
+  }
+};
+
+inline int64_t blocks_of(const Convolution& work, int outputs) {
+  const int64_t across = (work.width + kPatchColumns - 1) / kPatchColumns;
+  const int64_t down = (work.height + kPatchRows - 1) / kPatchRows;
+  return work.count * down * across * (work.columns * work.out_rows / outputs);
+}
+
+template <class Shape>
+__device__ __forceinline__ void begin_patch(const Convolution& work, const Place& place, int chunk,
+                                            uint4* patch) {
+  const int chunks = work.units / Shape::slices;
+  const uint4* const source = chunk < chunks ? work.sources[0] + chunk * Shape::slices
+                                             : work.sources[1] + (chunk - chunks) * Shape::slices;
+  constexpr int turns = (Shape::patch_units + kPatchThreads - 1) / kPatchThreads;
+  NUCLEISEG_UNROLL for (int turn = 0; turn < turns; ++turn) {
+    const int i = turn * kPatchThreads + static_cast<int>(threadIdx.x);
+    if (i >= Shape::patch_units) break;
+    const int pixel = i / Shape::slices;
+    const int32_t row = place.row + pixel / Shape::columns - Shape::border;
+    const int32_t column = place.column + pixel % Shape::columns - Shape::border;
+    const bool inside = 0 <= row && row < work.height && 0 <= column && column < work.width;
+    const int64_t at = (int64_t{place.tile} * work.height + row) * work.width + column;
+    const int unit = i % Shape::slices;
+    begin_copy(patch + unit * Shape::plane + pixel,
+               inside ? source + at * work.units + unit : source, inside);
+  }
+}
+
+template <class Shape>
+__device__ __forceinline__ void begin_weights(const Convolution& work, const Place& place,
+                                              int chunk, uint4* weights) {
+  const int chunks = work.units / Shape::slices * work.source_count;
+  const uint4* const from =
+      work.weights + (int64_t{place.block} * chunks + chunk) * Shape::weight_units;
+  constexpr int turns = (Shape::weight_units + kPatchThreads - 1) / kPatchThreads;
+  NUCLEISEG_UNROLL for (int turn = 0; turn < turns; ++turn) {
+    const int i = turn * kPatchThreads + static_cast<int>(threadIdx.x);
+    if (i < Shape::weight_units) begin_copy(weights + i, from + i, true);
+  }
+}
+
+// Writes `count` sums, from a column of the block's on, of a pixel of the patch.
+template <class Shape, int count>
+__device__ __forceinline__ void write_sums(const Convolution& work, const Place& place, int row,
+                                           int column, int first, const int32_t (&sums)[count]) {
+  if (place.row + row >= work.height || place.column + column >= work.width) return;
+  const int32_t output = place.block * Shape::outputs + first;
+  const int32_t out_row = output / work.columns;
+  const int32_t out_column = output % work.columns;
+  const int64_t line =
+      (int64_t{place.tile} * work.height + place.row + row) * work.out_rows + out_row;
+  write_levels(sums, work.levels, out_column,
+               work.out + (line * work.width + place.column + column) * work.columns + out_column);
+}
+
+// `Sums` adds up the products of a chunk and writes what comes of them. It has a `phase`: whether
+// that is the work of threads or of warps.
+template <class Shape, class Sums>
+__global__ void convolve(Convolution work) {
+  __shared__ uint4 patch[2][Shape::patch_units];
+  __shared__ uint4 weights[2][Shape::weight_units];
+  typename Sums::Everyones sums;
+  const Place place = Place::of_block(work, Shape::outputs);
+  const int chunks = work.units / Shape::slices * work.source_count;
+  const auto begin = [&](int chunk) {
+    begin_patch<Shape>(work, place, chunk, patch[chunk % 2]);
+    begin_weights<Shape>(work, place, chunk, weights[chunk % 2]);
+    mark_copies();
+  };
+  Sums::each([&] { sums.own().clear(); });
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    phase([&] {
+      if (chunk == 0) begin(0);
+      if (chunk + 1 < chunks) {
+        begin(chunk + 1);
+        wait_for_copies<1>();
+      } else {
+        wait_for_copies<0>();
+      }
+    });
+    Sums::each([&] { sums.own().add(patch[chunk % 2], weights[chunk % 2]); });
+  }
+  Sums::each([&] { sums.own().write(work, place); });
+}
+
+template <class Shape, template <class> class Sums>
+void launch_convolution(const Convolution& work, cudaStream_t stream) {
+  launch_blocks(convolve<Shape, Sums<Shape>>, blocks_of(work, Shape::outputs), kPatchThreads,
+                stream, work);
+}
+
+// Calls the kernel of a form, which is one of these.
+template <template <class> class Sums>
+void launch_form(const Convolution& work, const Form& form, cudaStream_t stream) {
+  struct Entry {
+    Form form;
+    void (*launch)(const Convolution&, cudaStream_t);
+  };
+  constexpr Entry entries[] = {
+      {{9, 1, 1}, launch_convolution<Shape<9, 1, 1>, Sums>},
+      {{9, 1, 2}, launch_convolution<Shape<9, 1, 2>, Sums>},
+      {{9, 1, 4}, launch_convolution<Shape<9, 1, 4>, Sums>},
+      {{9, 2, 1}, launch_convolution<Shape<9, 2, 1>, Sums>},
+      {{9, 2, 2}, launch_convolution<Shape<9, 2, 2>, Sums>},
+      {{9, 2, 4}, launch_convolution<Shape<9, 2, 4>, Sums>},
+      {{1, 1, 4}, launch_convolution<Shape<1, 1, 4>, Sums>},
+      {{1, 2, 4}, launch_convolution<Shape<1, 2, 4>, Sums>},
+  };
+  for (const Entry& entry : entries) {
+    if (entry.form.taps == form.taps && entry.form.slices == form.slices &&
+        entry.form.tiles == form.tiles) {
+      return entry.launch(work, stream);
+    }
+  }
+}
+
+}  // namespace nucleiseg::NUCLEISEG_DEVICE
