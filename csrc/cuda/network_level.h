@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cuda/network_work.h"
+#include "cuda/words.h"
 #include "kernels/network.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {

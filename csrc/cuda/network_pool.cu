@@ -1,4 +1,5 @@
 #include "cuda/network_work.h"
+#include "cuda/words.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "cuda/words.h"
+#include "cuda/check.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 

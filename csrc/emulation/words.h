@@ -31,13 +31,6 @@ inline thread_local Index thread_index{};
 inline thread_local Index block_size{};
 inline thread_local Index grid_size{};
 
-struct alignas(16) uint4 {
-  uint32_t x, y, z, w;
-};
-struct alignas(8) uint2 {
-  uint32_t x, y;
-};
-
 }  // namespace emulation
 
 #define blockIdx emulation::block_index

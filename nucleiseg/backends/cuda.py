@@ -1,4 +1,4 @@
-"""A GPU: native kernels and TensorRT, on arrays in its memory."""
+"""A GPU: native kernels and an engine, on arrays in its memory."""
 
 from __future__ import annotations
 
