@@ -6,6 +6,7 @@ python tools/gpu_check.py [--device cuda] digests|times|whole|small
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import itertools
 import os
@@ -148,11 +149,13 @@ class Check:
 
     def digests(self) -> None:
         """Compare cells, masks and labels with the CPU's."""
+        is_slow = native.cpu.convolution_levels()[-1] == "portable"
         shapes = {"cuda": ((1, 64, 96), (3, 512, 480), (1, 1088, 1920), (1, 2048, 2048))}
-        rng = np.random.default_rng(7)
         for name, network, expected in self.networks():
             for shape in shapes.get(self.name, ((2, 64, 96),)):
-                tiles = rng.integers(0, 256, (*shape, 3), np.uint8)
+                if is_slow and shape[1] > 512:
+                    continue
+                tiles = np.random.default_rng(7).integers(0, 256, (*shape, 3), np.uint8)
                 if "random" not in name:
                     tiles[:] = picture(*shape[1:])
                 found = self.get(network.run(self.put(tiles), stream=self.stream))
@@ -293,11 +296,8 @@ class Check:
                 ):
                     label = f"{level} {height}x{width} {kind}"
                     self.call_times(label, segmenter, image)
-                parts = split.measure(
-                    segmenter,
-                    [lambda image=colour: segmenter.segment(image, "labels", scale=1)],
-                    0.3,
-                )
+                call = functools.partial(segmenter.segment, colour, "labels", scale=1)
+                parts = split.measure(segmenter, [call], 0.3)
                 shares = "  ".join(f"{name}={share:.1%}" for name, share in parts.shares.items())
                 print(f"SPLIT {level} {height}x{width} labels, step by step: {shares}", flush=True)
 

@@ -14,6 +14,7 @@ python=${PYTHON:-python3}
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p "$OUT"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export PATH="$PATH:/usr/local/cuda/bin"
 start=$(date +%s)
 
 left() {
