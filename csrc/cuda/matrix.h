@@ -21,15 +21,21 @@ static __device__ __forceinline__ uint32_t own_word(const uint4* units) {
 // Which thread holds what is in NVIDIA's "Parallel Thread Execution ISA", "Matrix Fragments for
 // mma.m16n8k32".
 struct Left {
-  __device__ __forceinline__ Left(const uint4* first, const uint4* second)
-      : words{own_word(first), own_word(first + 8), own_word(second), own_word(second + 8)} {}
+  __device__ __forceinline__ void load(const uint4* first, const uint4* second) {
+    words[0] = own_word(first);
+    words[1] = own_word(first + 8);
+    words[2] = own_word(second);
+    words[3] = own_word(second + 8);
+  }
 
   uint32_t words[4];
 };
 
 struct Right {
-  __device__ __forceinline__ Right(const uint4* first, const uint4* second)
-      : words{own_word(first), own_word(second)} {}
+  __device__ __forceinline__ void load(const uint4* first, const uint4* second) {
+    words[0] = own_word(first);
+    words[1] = own_word(second);
+  }
 
   uint32_t words[2];
 };

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cuda/device.h"
 #include "cuda/network_layer.h"
 #include "kernels/tiles.h"
 #include "network/buffer_plan.h"
@@ -25,6 +26,7 @@ constexpr size_t kMostSources = 2;
 constexpr int kMostLevels = 1 << 30;  // that a sum may be, before it is cut to its range
 constexpr size_t kAlignment = 256;    // of tensors
 constexpr int32_t kLowest = -128;     // of a level with a sign
+constexpr int64_t kBlocksOfOne = 8;   // that keep a multiprocessor busy
 constexpr int32_t kZeroByte = 128;    // what is taken from the image's bytes
 
 void check(bool good, const std::string& message) {
@@ -111,7 +113,9 @@ struct Network::Batch {
   const uint4* units(int id) const { return reinterpret_cast<const uint4*>(tensor(id)); }
 };
 
-Network::Network(const std::string& level) : multiplies_matrices_(is_matrix(level)) {}
+Network::Network(const std::string& level)
+    : multiplies_matrices_(is_matrix(level)),
+      enough_blocks_(kBlocksOfOne * int64_t{device(current_device()).multiprocessors}) {}
 Network::~Network() = default;
 
 const char* Network::level() const { return multiplies_matrices_ ? kMatrix : kDot; }
@@ -364,6 +368,7 @@ void Network::launch_convolution(const Layer& layer, const Batch& batch) const {
   work.out = layer.target < 0 ? batch.cells : batch.tensor(layer.target);
   work.columns = layer.columns;
   work.out_rows = layer.out_rows;
+  work.enough_blocks = enough_blocks_;
   const auto convolve = multiplies_matrices_ ? convolve_with_matrix : convolve_with_dot;
   convolve(work, layer.form, batch.stream);
 }

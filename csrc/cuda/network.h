@@ -66,6 +66,7 @@ class Network {
   void launch_convolution(const Layer& layer, const Batch& batch) const;
 
   const bool multiplies_matrices_;
+  const int64_t enough_blocks_;
   std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<Layer>> layers_;
 };

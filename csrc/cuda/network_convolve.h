@@ -12,89 +12,101 @@
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 
-constexpr int kPatchRows = 8;
 constexpr int kPatchColumns = 16;
 constexpr int kPatchThreads = 128;
+constexpr int kPatchWarps = kPatchThreads / kWarp;
 constexpr int kTile = 8;  // output columns
 
-template <int taps_, int slices_, int tiles_>
+// A form, and how many rows of a patch each warp has.
+template <int taps_, int slices_, int tiles_, int warp_rows_>
 struct Shape {
   static constexpr int taps = taps_;
   static constexpr int slices = slices_;
   static constexpr int tiles = tiles_;
+  static constexpr int warp_rows = warp_rows_;
+  static constexpr int patch_rows = warp_rows * kPatchWarps;
   static constexpr int border = taps == 9 ? 1 : 0;
-  static constexpr int rows = kPatchRows + 2 * border;
   static constexpr int columns = kPatchColumns + 2 * border;
-  static constexpr int plane = rows * columns;
+  static constexpr int plane = (patch_rows + 2 * border) * columns;
   static constexpr int patch_units = slices * plane;
   static constexpr int outputs = kTile * tiles;
-  static constexpr int all_slices = taps * slices;
+  static constexpr int side = taps == 9 ? 3 : 1;
+  static constexpr int row_slices = side * slices;
   static constexpr int weight_units = padded_slices({taps, slices, tiles}) * outputs;
 
   // Where a slice's unit of the patch's first pixel is.
   static __host__ __device__ constexpr int offset(int slice) {
     const int tap = slice / slices;
-    const int side = 2 * border + 1;
     return slice % slices * plane + tap / side * columns + tap % side;
   }
 };
 
-// The patch and output columns of a block. Blocks of one patch are neighbours.
+template <class Shape>
+int64_t blocks_of(const Convolution& work) {
+  const int64_t across = (work.width + kPatchColumns - 1) / kPatchColumns;
+  const int64_t down = (work.height + Shape::patch_rows - 1) / Shape::patch_rows;
+  return work.count * down * across * (work.columns * work.out_rows / Shape::outputs);
+}
+
+// The patch and the output columns of a block. Blocks of one patch are neighbours.
 struct Place {
-  int32_t tile;
+  uint32_t block;  // of output columns
+  uint32_t tile;
   int32_t row;
   int32_t column;
-  int32_t block;  // of output columns
+  int32_t output;  // the first column
+  uint8_t* out;    // of row 0, column 0 of the tile, where the first column is
 
-  static __device__ __forceinline__ Place of_block(const Convolution& work, int outputs) {
-    auto rest = static_cast<int32_t>(blockIdx.x);
+  template <class Shape>
+  static __device__ __forceinline__ Place of_block(const Convolution& work) {
     Place place;
-    const int32_t blocks = work.columns * work.out_rows / outputs;
+    uint32_t rest = blockIdx.x;
+    const uint32_t blocks = static_cast<uint32_t>(work.columns * work.out_rows) / Shape::outputs;
     place.block = rest % blocks;
     rest /= blocks;
-    const int32_t across = (work.width + kPatchColumns - 1) / kPatchColumns;
-    place.column = rest % across * kPatchColumns;
+    const uint32_t across = (static_cast<uint32_t>(work.width) + kPatchColumns - 1) / kPatchColumns;
+    place.column = static_cast<int32_t>(rest % across) * kPatchColumns;
     rest /= across;
-    const int32_t down = (work.height + kPatchRows - 1) / kPatchRows;
-    place.row = rest % down * kPatchRows;
+    const uint32_t down =
+        (static_cast<uint32_t>(work.height) + Shape::patch_rows - 1) / Shape::patch_rows;
+    place.row = static_cast<int32_t>(rest % down) * Shape::patch_rows;
     place.tile = rest / down;
+    const int32_t output = static_cast<int32_t>(place.block) * Shape::outputs;
+    const int32_t out_row = output / work.columns;
+    place.output = output % work.columns;
+    const int64_t line = int64_t{place.tile} * work.height * work.out_rows + out_row;
+    place.out = work.out + line * work.width * work.columns + place.output;
     return place;
   }
 };
-
-inline int64_t blocks_of(const Convolution& work, int outputs) {
-  const int64_t across = (work.width + kPatchColumns - 1) / kPatchColumns;
-  const int64_t down = (work.height + kPatchRows - 1) / kPatchRows;
-  return work.count * down * across * (work.columns * work.out_rows / outputs);
-}
 
 template <class Shape>
 __device__ __forceinline__ void begin_patch(const Convolution& work, const Place& place, int chunk,
                                             uint4* patch) {
   const int chunks = work.units / Shape::slices;
-  const uint4* const source = chunk < chunks ? work.sources[0] + chunk * Shape::slices
-                                             : work.sources[1] + (chunk - chunks) * Shape::slices;
+  const uint4* const all = chunk < chunks ? work.sources[0] + chunk * Shape::slices
+                                          : work.sources[1] + (chunk - chunks) * Shape::slices;
+  const uint4* const source = all + int64_t{place.tile} * work.height * work.width * work.units;
   constexpr int turns = (Shape::patch_units + kPatchThreads - 1) / kPatchThreads;
   NUCLEISEG_UNROLL for (int turn = 0; turn < turns; ++turn) {
     const int i = turn * kPatchThreads + static_cast<int>(threadIdx.x);
     if (i >= Shape::patch_units) break;
     const int pixel = i / Shape::slices;
+    const int unit = i % Shape::slices;
     const int32_t row = place.row + pixel / Shape::columns - Shape::border;
     const int32_t column = place.column + pixel % Shape::columns - Shape::border;
     const bool inside = 0 <= row && row < work.height && 0 <= column && column < work.width;
-    const int64_t at = (int64_t{place.tile} * work.height + row) * work.width + column;
-    const int unit = i % Shape::slices;
-    begin_copy(patch + unit * Shape::plane + pixel,
-               inside ? source + at * work.units + unit : source, inside);
+    const int32_t at = inside ? (row * work.width + column) * work.units + unit : 0;
+    begin_copy(patch + unit * Shape::plane + pixel, source + at, inside);
   }
 }
 
 template <class Shape>
 __device__ __forceinline__ void begin_weights(const Convolution& work, const Place& place,
                                               int chunk, uint4* weights) {
-  const int chunks = work.units / Shape::slices * work.source_count;
-  const uint4* const from =
-      work.weights + (int64_t{place.block} * chunks + chunk) * Shape::weight_units;
+  const uint32_t chunks = static_cast<uint32_t>(work.units / Shape::slices * work.source_count);
+  const uint4* const from = work.weights + (place.block * chunks + static_cast<uint32_t>(chunk)) *
+                                               uint32_t{Shape::weight_units};
   constexpr int turns = (Shape::weight_units + kPatchThreads - 1) / kPatchThreads;
   NUCLEISEG_UNROLL for (int turn = 0; turn < turns; ++turn) {
     const int i = turn * kPatchThreads + static_cast<int>(threadIdx.x);
@@ -103,27 +115,24 @@ __device__ __forceinline__ void begin_weights(const Convolution& work, const Pla
 }
 
 // Writes `count` sums, from a column of the block's on, of a pixel of the patch.
-template <class Shape, int count>
+template <int count>
 __device__ __forceinline__ void write_sums(const Convolution& work, const Place& place, int row,
                                            int column, int first, const int32_t (&sums)[count]) {
-  if (place.row + row >= work.height || place.column + column >= work.width) return;
-  const int32_t output = place.block * Shape::outputs + first;
-  const int32_t out_row = output / work.columns;
-  const int32_t out_column = output % work.columns;
-  const int64_t line =
-      (int64_t{place.tile} * work.height + place.row + row) * work.out_rows + out_row;
-  write_levels(sums, work.levels, out_column,
-               work.out + (line * work.width + place.column + column) * work.columns + out_column);
+  const int32_t at_row = place.row + row;
+  const int32_t at_column = place.column + column;
+  if (at_row >= work.height || at_column >= work.width) return;
+  const int64_t pixel = int64_t{at_row} * work.out_rows * work.width + at_column;
+  write_levels(sums, work.levels, place.output + first, place.out + pixel * work.columns + first);
 }
 
 // `Sums` adds up the products of a chunk and writes what comes of them. It has a `phase`: whether
 // that is the work of threads or of warps.
 template <class Shape, class Sums>
-__global__ void convolve(Convolution work) {
+__global__ NUCLEISEG_LAUNCHED_WITH(kPatchThreads, Sums::kBlocks) void convolve(Convolution work) {
   __shared__ uint4 patch[2][Shape::patch_units];
   __shared__ uint4 weights[2][Shape::weight_units];
   typename Sums::Everyones sums;
-  const Place place = Place::of_block(work, Shape::outputs);
+  const Place place = Place::of_block<Shape>(work);
   const int chunks = work.units / Shape::slices * work.source_count;
   const auto begin = [&](int chunk) {
     begin_patch<Shape>(work, place, chunk, patch[chunk % 2]);
@@ -146,10 +155,24 @@ __global__ void convolve(Convolution work) {
   Sums::each([&] { sums.own().write(work, place); });
 }
 
+// Whether sums can be of 4 rows a warp beside 2.
+template <template <class> class Sums>
+constexpr bool kHasLargePatches = false;
+
 template <class Shape, template <class> class Sums>
+void launch_shape(const Convolution& work, cudaStream_t stream) {
+  launch_blocks(convolve<Shape, Sums<Shape>>, blocks_of<Shape>(work), kPatchThreads, stream, work);
+}
+
+// Large patches read fewer pixels twice; small ones are enough blocks for small tensors.
+template <int taps, int slices, int tiles, template <class> class Sums>
 void launch_convolution(const Convolution& work, cudaStream_t stream) {
-  launch_blocks(convolve<Shape, Sums<Shape>>, blocks_of(work, Shape::outputs), kPatchThreads,
-                stream, work);
+  if constexpr (kHasLargePatches<Sums>) {
+    using Large = Shape<taps, slices, tiles, 4>;
+    if (blocks_of<Large>(work) >= work.enough_blocks)
+      return launch_shape<Large, Sums>(work, stream);
+  }
+  launch_shape<Shape<taps, slices, tiles, 2>, Sums>(work, stream);
 }
 
 // Calls the kernel of a form, which is one of these.
@@ -160,14 +183,14 @@ void launch_form(const Convolution& work, const Form& form, cudaStream_t stream)
     void (*launch)(const Convolution&, cudaStream_t);
   };
   constexpr Entry entries[] = {
-      {{9, 1, 1}, launch_convolution<Shape<9, 1, 1>, Sums>},
-      {{9, 1, 2}, launch_convolution<Shape<9, 1, 2>, Sums>},
-      {{9, 1, 4}, launch_convolution<Shape<9, 1, 4>, Sums>},
-      {{9, 2, 1}, launch_convolution<Shape<9, 2, 1>, Sums>},
-      {{9, 2, 2}, launch_convolution<Shape<9, 2, 2>, Sums>},
-      {{9, 2, 4}, launch_convolution<Shape<9, 2, 4>, Sums>},
-      {{1, 1, 4}, launch_convolution<Shape<1, 1, 4>, Sums>},
-      {{1, 2, 4}, launch_convolution<Shape<1, 2, 4>, Sums>},
+      {{9, 1, 1}, launch_convolution<9, 1, 1, Sums>},
+      {{9, 1, 2}, launch_convolution<9, 1, 2, Sums>},
+      {{9, 1, 4}, launch_convolution<9, 1, 4, Sums>},
+      {{9, 2, 1}, launch_convolution<9, 2, 1, Sums>},
+      {{9, 2, 2}, launch_convolution<9, 2, 2, Sums>},
+      {{9, 2, 4}, launch_convolution<9, 2, 4, Sums>},
+      {{1, 1, 4}, launch_convolution<1, 1, 4, Sums>},
+      {{1, 2, 4}, launch_convolution<1, 2, 4, Sums>},
   };
   for (const Entry& entry : entries) {
     if (entry.form.taps == form.taps && entry.form.slices == form.slices &&

@@ -12,6 +12,7 @@ template <class Shape>
 class DotSums {
  public:
   using Everyones = PerThread<DotSums, kPatchThreads>;
+  static constexpr int kBlocks = 3;
 
   template <class Body>
   static __device__ __forceinline__ void each(Body&& body) {
@@ -25,9 +26,25 @@ class DotSums {
   }
 
   __device__ __forceinline__ void add(const uint4* patch, const uint4* weights) {
-    const uint4* const pixels = patch + row(0) * Shape::columns + column();
-    const uint4* const columns = weights + first_output();
-    NUCLEISEG_UNROLL for (int slice = 0; slice < Shape::all_slices; ++slice) {
+    const uint4* pixels = patch + row(0) * Shape::columns + column();
+    const uint4* columns = weights + first_output();
+    NUCLEISEG_NO_UNROLL for (int turn = 0; turn < Shape::side; ++turn) {
+      add_row(pixels, columns);
+      pixels += Shape::columns;
+      columns += Shape::row_slices * Shape::outputs;
+    }
+  }
+
+  __device__ __forceinline__ void write(const Convolution& work, const Place& place) const {
+    NUCLEISEG_UNROLL for (int i = 0; i < kPixels; ++i) {
+      write_sums(work, place, row(i), column(), first_output(), sums_[i]);
+    }
+  }
+
+ private:
+  // Adds the products of the pixels in one row under the kernel.
+  __device__ __forceinline__ void add_row(const uint4* pixels, const uint4* columns) {
+    NUCLEISEG_UNROLL for (int slice = 0; slice < Shape::row_slices; ++slice) {
       uint4 values[kPixels];
       NUCLEISEG_UNROLL for (int i = 0; i < kPixels; ++i) {
         values[i] = pixels[Shape::offset(slice) + i * kRowStep * Shape::columns];
@@ -41,15 +58,9 @@ class DotSums {
     }
   }
 
-  __device__ __forceinline__ void write(const Convolution& work, const Place& place) const {
-    NUCLEISEG_UNROLL for (int i = 0; i < kPixels; ++i) {
-      write_sums<Shape>(work, place, row(i), column(), first_output(), sums_[i]);
-    }
-  }
-
- private:
   // As many as make all threads' pixels the patch for each tile of columns.
   static constexpr int kPixels = Shape::tiles;
+  static_assert(Shape::patch_rows * kPatchColumns == kPatchThreads);
   static constexpr int kThreadsOfTile = kPatchThreads / Shape::tiles;
   static constexpr int kRowStep = kThreadsOfTile / kPatchColumns;
 

@@ -28,22 +28,30 @@ struct Side<16> {
   using Word = uint4;
 };
 
-static __device__ __forceinline__ uint8_t byte_of_sum(int32_t sum, const Levels& levels,
-                                                      int column) {
-  const int32_t level =
-      kernels::level(sum, load_constant(levels.factors + column),
-                     load_constant(levels.offsets + column), levels.low, levels.high);
-  if (levels.probabilities == nullptr) return static_cast<uint8_t>(level);
-  return load_constant(levels.probabilities + (level - levels.low));
+// Reads neighbours that are at a multiple of 8 bytes, or of 16 where there are four of them.
+template <int count>
+__device__ __forceinline__ void load_floats(const float* from, float (&to)[count]) {
+  using Word = typename Side<count % 4 == 0 ? 16 : 8>::Word;
+  NUCLEISEG_UNROLL for (int i = 0; i < count * 4 / static_cast<int>(sizeof(Word)); ++i) {
+    const Word word = load_constant(reinterpret_cast<const Word*>(from) + i);
+    memcpy(to + i * static_cast<int>(sizeof(Word)) / 4, &word, sizeof word);
+  }
 }
 
 // Writes `count` neighbouring columns from `column` on; `out` is where the first goes.
 template <int count>
 __device__ __forceinline__ void write_levels(const int32_t (&sums)[count], const Levels& levels,
                                              int column, uint8_t* out) {
+  float factors[count];
+  float offsets[count];
+  load_floats(levels.factors + column, factors);
+  load_floats(levels.offsets + column, offsets);
   uint8_t bytes[count];
   NUCLEISEG_UNROLL for (int i = 0; i < count; ++i) {
-    bytes[i] = byte_of_sum(sums[i], levels, column + i);
+    const int32_t level = kernels::level(sums[i], factors[i], offsets[i], levels.low, levels.high);
+    bytes[i] = levels.probabilities == nullptr
+                   ? static_cast<uint8_t>(level)
+                   : load_constant(levels.probabilities + (level - levels.low));
   }
   typename Side<count>::Word word;
   memcpy(&word, bytes, sizeof word);

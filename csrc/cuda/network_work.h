@@ -34,8 +34,9 @@ struct Convolution {
   const uint4* weights;
   Levels levels;
   uint8_t* out;
-  int32_t columns;   // that a pixel has in a row of the output
-  int32_t out_rows;  // that a row becomes
+  int32_t columns;        // that a pixel has in a row of the output
+  int32_t out_rows;       // that a row becomes
+  int64_t enough_blocks;  // to keep the device busy
 };
 
 // A shape that the kernels are compiled for.

@@ -11,6 +11,9 @@
 #if defined(__CUDACC__)
 
 #define NUCLEISEG_UNROLL _Pragma("unroll")
+#define NUCLEISEG_NO_UNROLL _Pragma("unroll 1")
+// A kernel's threads a block, and how many blocks a multiprocessor has registers for at least.
+#define NUCLEISEG_LAUNCHED_WITH(threads, blocks) __launch_bounds__(threads, blocks)
 
 #include <cuda_pipeline.h>
 #include <cuda_runtime.h>

@@ -8,7 +8,7 @@ namespace nucleiseg::emulated {
 
 template <int rows>
 struct Bytes {
-  Bytes(const uint4* first, const uint4* second) {
+  void load(const uint4* first, const uint4* second) {
     for (int row = 0; row < rows; ++row) {
       std::memcpy(values[row], first + row, sizeof(uint4));
       std::memcpy(values[row] + sizeof(uint4), second + row, sizeof(uint4));

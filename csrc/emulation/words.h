@@ -13,6 +13,8 @@
 #include "emulation/workers.h"
 
 #define NUCLEISEG_UNROLL
+#define NUCLEISEG_NO_UNROLL
+#define NUCLEISEG_LAUNCHED_WITH(threads, blocks)
 #define __global__
 #define __device__
 #define __host__
