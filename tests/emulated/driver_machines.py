@@ -67,10 +67,10 @@ class PlanarEngine(DeferredEngine):
         return np.ascontiguousarray(levels.astype(np.uint8))
 
 
-def own_backend(level: str) -> CudaBackend:
-    """Give the emulated device with the package's own engine."""
-    model = Model.load()
-    return CudaBackend(model, native.emulated, cuda.Engine(model, native.emulated, level), 2)
+def own_backend(name: str, level: str = "") -> CudaBackend:
+    """Give a device with the package's own engine."""
+    model, kernels = Model.load(), getattr(native, name)
+    return CudaBackend(model, kernels, cuda.Engine(model, kernels, level), 2)
 
 
 def emulated_backend(
@@ -93,13 +93,7 @@ def unfit(library: str) -> str:
     return ""
 
 
-def cuda_backend(level: str = "") -> CudaBackend:
-    """Give the real device with the package's own engine."""
-    model = Model.load()
-    return CudaBackend(model, native.cuda, cuda.Engine(model, native.cuda, level), 2)
-
-
-BACKENDS = {"emulated": emulated_backend, "cuda": cuda_backend}
+BACKENDS = {"emulated": emulated_backend, "cuda": lambda: own_backend("cuda")}
 
 
 class Machine:
