@@ -321,7 +321,7 @@ void test_network(Random& random, const Stream& stream, int round) {
   both.cells(last, width);
   const int64_t count = pick(random, 1, 2);
   const int64_t rows = 4 * pick(random, 1, 6);
-  const int64_t columns = 4 * pick(random, 1, 12);
+  const int64_t columns = 4 * pick(random, 1, 40);
   std::vector<uint8_t> tiles(static_cast<size_t>(count * rows * columns * 3));
   for (uint8_t& value : tiles) value = static_cast<uint8_t>(random());
   std::vector<uint8_t> expected(static_cast<size_t>(count * rows * columns * 2));
