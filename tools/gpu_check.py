@@ -1,6 +1,6 @@
 """Check the kernels on a GPU against the CPU's, and time them; `tools/gpu_check.sh` runs all of it.
 
-python tools/gpu_check.py [--device cuda] digests|times|whole|small
+python tools/gpu_check.py [--device cuda] digests|times|whole|small|profile
 """
 
 from __future__ import annotations
@@ -305,7 +305,7 @@ class Check:
 
     def call_times(self, label: str, segmenter: Any, image: Array) -> None:
         """Print the latency of `segment` and the frames a second of `map`."""
-        passes = 30 if self.name == "cuda" else 2
+        passes = 20 if self.name == "cuda" else 2
         times = []
         for _ in range(passes + 4):
             begin = time.perf_counter()
@@ -325,6 +325,16 @@ class Check:
             flush=True,
         )
 
+    def profile(self) -> None:
+        """Run the fastest networks once at the largest size, for Nsight Compute."""
+        tiles = self.put(picture(*SIZES[self.name][0])[None])
+        level = self.kernels.convolution_levels()[-1]
+        for topology in (FAST, ACCURATE):
+            network = self.kernels.Network(level)
+            Random(network, topology)
+            network.run(tiles, stream=self.stream)
+            self.stream.synchronize()
+
     def small(self) -> None:
         """Run every form of the network's kernels once, for the sanitizers."""
         tiles = np.random.default_rng(7).integers(0, 256, (1, 64, 96, 3), np.uint8)
@@ -342,7 +352,7 @@ def main() -> None:
     """Run one part; fail if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda", choices=("cuda", "emulated"))
-    parser.add_argument("part", choices=("digests", "times", "whole", "small"))
+    parser.add_argument("part", choices=("digests", "times", "whole", "small", "profile"))
     arguments = parser.parse_args()
     check = Check(arguments.device)
     device = check.kernels.devices()[0]

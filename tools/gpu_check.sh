@@ -104,4 +104,7 @@ for tool in memcheck racecheck; do
   lines=10 part "$tool" 30 compute-sanitizer --tool $tool --error-exitcode 9 --print-limit 5 \
     "$python" tools/gpu_check.py small
 done
+lines=1 part counters 30 ncu --clock-control none --csv --page raw --section SpeedOfLight \
+  --section Occupancy --section WarpStateStats --section MemoryWorkloadAnalysis \
+  --section InstructionStats -k regex:"convolve|pool" "$python" tools/gpu_check.py profile
 echo "== all: $(($(date +%s) - start)) s"
