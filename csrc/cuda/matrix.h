@@ -28,6 +28,15 @@ struct Left {
     words[3] = own_word(second + 8);
   }
 
+  // As above, word by word: word(row, index) is one of a row's 8.
+  template <class Word>
+  __device__ __forceinline__ void gather(Word&& word) {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+    NUCLEISEG_UNROLL for (int i = 0; i < 4; ++i) {
+      words[i] = word(lane / kQuad + i % 2 * 8, lane % kQuad + i / 2 * kQuad);
+    }
+  }
+
   uint32_t words[4];
 };
 

@@ -58,10 +58,6 @@ void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding
   }
 }
 
-int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int tap) {
-  return kernel.weights[(output * kernel.inputs + input) * kernel.side * kernel.side + tap];
-}
-
 bool is_matrix(const std::string& level) {
   check(level.empty() || level == kDot || level == kMatrix,
         "level: got '" + level + "'; accepted are " + kDot + " and " + kMatrix);
@@ -150,24 +146,16 @@ int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   layer->side = kernel.side;
   layer->columns = static_cast<int32_t>(kernel.outputs);
   layer->words = words_of("stem", kernel.inputs, kernel.outputs, 1);
-  const int row_bytes = kernel.side * kernels::kImageChannels;
-  const int word_bytes = (row_bytes + 3) / 4 * 4;
-  std::vector<int8_t> weights;
-  std::vector<int32_t> begin(static_cast<size_t>(kernel.outputs));
-  for (int64_t first = 0; first < kernel.outputs; first += kUnit) {
-    for (int at = 0; at < kernel.side * word_bytes; at += 4) {
-      for (int64_t output = first; output < first + kUnit; ++output) {
-        for (int byte = at % word_bytes; byte < at % word_bytes + 4; ++byte) {
-          const int tap = at / word_bytes * kernel.side + byte / kernels::kImageChannels;
-          weights.push_back(byte < row_bytes
-                                ? weight_of(kernel, output, byte % kernels::kImageChannels, tap)
-                                : int8_t{0});
-          begin[static_cast<size_t>(output)] += kZeroByte * weights.back();
-        }
-      }
+  std::vector<int32_t> begin;
+  for (int64_t output = 0; output < kernel.outputs; ++output) {
+    int32_t sum = 0;
+    for (int byte = 0; byte < kernel.side * kernel.side * kernels::kImageChannels; ++byte) {
+      sum += kernel.weights[output * kernel.side * kernel.side * kernels::kImageChannels + byte];
     }
+    begin.push_back(kZeroByte * sum);
   }
-  layer->weights = Constants(weights);
+  layer->weights =
+      Constants(multiplies_matrices_ ? stem_for_matrices(kernel) : stem_for_dot(kernel));
   layer->begin = Constants(begin);
   layer->factors = Constants(rounding.factors);
   layer->offsets = Constants(rounding.offsets);
@@ -335,12 +323,13 @@ void Network::launch(const Layer& layer, const Batch& batch) const {
                        static_cast<int32_t>(batch.count),
                        static_cast<int32_t>(batch.height / 2),
                        static_cast<int32_t>(batch.width / 2),
-                       layer.weights.as<uint32_t>(),
+                       layer.weights.as<uint4>(),
                        layer.begin.as<int32_t>(),
                        layer.levels(),
                        batch.tensor(layer.target),
                        layer.columns};
-    NUCLEISEG_DEVICE::stem(work, layer.side, batch.stream);
+    const auto stem = multiplies_matrices_ ? stem_with_matrix : stem_with_dot;
+    stem(work, layer.side, batch.stream);
   } else if (layer.kind == Kind::pool) {
     const Tensor& target = tensor(layer.target);
     NUCLEISEG_DEVICE::pool(batch.units(layer.sources[0]), batch.count,

@@ -62,6 +62,11 @@ struct Network::Layer {
   }
 };
 
+// A convolution's weight.
+inline int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int tap) {
+  return kernel.weights[(output * kernel.inputs + input) * kernel.side * kernel.side + tap];
+}
+
 // What a tap's channel is multiplied with for an output column of a source's convolution.
 using Weight = std::function<int8_t(int source, int tap, int64_t channel, int64_t output)>;
 
@@ -69,5 +74,9 @@ using Weight = std::function<int8_t(int source, int tap, int64_t channel, int64_
 // are in the order in which their threads hold the sums, so that each thread has neighbours.
 std::vector<int8_t> packed(const Form& form, int sources, int64_t channels, int64_t outputs,
                            bool for_matrices, const Weight& weight);
+
+// The weights of the image's convolution in the orders of `Stem::weights`.
+std::vector<int8_t> stem_for_dot(const Kernel& kernel);
+std::vector<int8_t> stem_for_matrices(const Kernel& kernel);
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

@@ -1,5 +1,6 @@
 #include "cuda/network_layer.h"
 #include "cuda/stream.h"
+#include "kernels/tiles.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {
@@ -14,6 +15,18 @@ int64_t output_of(int row, int tiles, bool for_matrices) {
   const int tile = row / kTile;
   const int part = row % kTile / (kTile / kParts);
   return part * 2 * tiles + 2 * tile + row % 2;
+}
+
+// Adds the four weights of a word of a row of the image's pixels, zeros past the last.
+void add_word(const Kernel& kernel, int64_t output, int row, int word,
+              std::vector<int8_t>& weights) {
+  for (int byte = 4 * word; byte < 4 * word + 4; ++byte) {
+    const int column = byte / kernels::kImageChannels;
+    const bool real = row < kernel.side && column < kernel.side;
+    weights.push_back(
+        real ? weight_of(kernel, output, byte % kernels::kImageChannels, row * kernel.side + column)
+             : int8_t{0});
+  }
 }
 
 }  // namespace
@@ -41,6 +54,35 @@ std::vector<int8_t> packed(const Form& form, int sources, int64_t channels, int6
           for (int i = 0; i < kUnit; ++i) {
             found.push_back(tap < form.taps ? weight(source, tap, channel + i, output) : int8_t{0});
           }
+        }
+      }
+    }
+  }
+  return found;
+}
+
+std::vector<int8_t> stem_for_dot(const Kernel& kernel) {
+  std::vector<int8_t> found;
+  for (int64_t first = 0; first < kernel.outputs; first += kUnit) {
+    for (int word = 0; word < kernel.side * stem_words(kernel.side); ++word) {
+      for (int64_t output = first; output < first + kUnit; ++output) {
+        add_word(kernel, output, word / stem_words(kernel.side), word % stem_words(kernel.side),
+                 found);
+      }
+    }
+  }
+  return found;
+}
+
+std::vector<int8_t> stem_for_matrices(const Kernel& kernel) {
+  std::vector<int8_t> found;
+  const int tiles = stem_tiles(kernel.outputs);
+  for (int64_t first = 0; first < kernel.outputs; first += int64_t{kTile} * tiles) {
+    for (int slice = 0; slice < stem_slices(kernel.side); ++slice) {
+      for (int row = 0; row < kTile * tiles; ++row) {
+        for (int word = 4 * slice; word < 4 * slice + 4; ++word) {
+          add_word(kernel, first + output_of(row, tiles, true), word / stem_words(kernel.side),
+                   word % stem_words(kernel.side), found);
         }
       }
     }

@@ -15,6 +15,16 @@ struct Bytes {
     }
   }
 
+  template <class Word>
+  void gather(Word&& word) {
+    for (int row = 0; row < rows; ++row) {
+      for (int i = 0; i < 8; ++i) {
+        const uint32_t found = word(row, i);
+        std::memcpy(values[row] + 4 * i, &found, sizeof found);
+      }
+    }
+  }
+
   int8_t values[rows][2 * sizeof(uint4)];
 };
 
