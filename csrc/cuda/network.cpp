@@ -26,8 +26,9 @@ constexpr size_t kMostSources = 2;
 constexpr int kMostLevels = 1 << 30;  // that a sum may be, before it is cut to its range
 constexpr size_t kAlignment = 256;    // of tensors
 constexpr int32_t kLowest = -128;     // of a level with a sign
-constexpr int64_t kBlocksOfOne = 8;   // that keep a multiprocessor busy
-constexpr int32_t kZeroByte = 128;    // what is taken from the image's bytes
+constexpr int64_t kMostPixels = int64_t{1} << 28;  // so that units are counted in 32 bits
+constexpr int64_t kBlocksOfOne = 8;                // that keep a multiprocessor busy
+constexpr int32_t kZeroByte = 128;                 // what is taken from the image's bytes
 
 void check(bool good, const std::string& message) {
   if (!good) throw std::invalid_argument(message);
@@ -304,6 +305,8 @@ size_t Network::workspace(int64_t count, int64_t height, int64_t width) const {
 void Network::run(const uint8_t* tiles, int64_t count, int64_t height, int64_t width,
                   uint8_t* cells, void* workspace, cudaStream_t stream, int only) const {
   check(is_complete(), "network: it has no last layer");
+  check(count * height * width <= kMostPixels,
+        "tiles: accepted are at most " + std::to_string(kMostPixels) + " pixels at once");
   const Batch batch = {tiles,
                        count,
                        height,

@@ -9,14 +9,16 @@ __device__ __forceinline__ uint4 greater(const uint4& a, const uint4& b) {
 }
 
 // A thread for each unit of the output; `width` and `units` are the output's.
-__global__ void pool_units(const uint4* source, int64_t items, int64_t width, int64_t units,
+__global__ void pool_units(const uint4* source, uint32_t items, uint32_t width, uint32_t units,
                            uint4* out) {
-  const int64_t i = item();
+  const auto i = static_cast<uint32_t>(item());
   if (i >= items) return;
-  const int64_t row = i / (width * units);
-  const int64_t column = i / units % width;
-  const uint4* const above = source + (2 * row * 2 * width + 2 * column) * units + i % units;
-  const uint4* const below = above + 2 * width * units;
+  const uint32_t pixel = i / units;
+  const uint32_t row = pixel / width;
+  const uint32_t column = pixel % width;
+  const int64_t first = int64_t{2} * row * 2 * width + 2 * column;
+  const uint4* const above = source + first * units + i % units;
+  const uint4* const below = above + int64_t{2} * width * units;
   out[i] = greater(greater(above[0], above[units]), greater(below[0], below[units]));
 }
 
@@ -25,7 +27,8 @@ __global__ void pool_units(const uint4* source, int64_t items, int64_t width, in
 void pool(const uint4* source, int64_t count, int64_t height, int64_t width, int64_t units,
           uint4* out, cudaStream_t stream) {
   const int64_t items = count * height * width * units;
-  launch_items(pool_units, items, stream, source, items, width, units, out);
+  launch_items(pool_units, items, stream, source, static_cast<uint32_t>(items),
+               static_cast<uint32_t>(width), static_cast<uint32_t>(units), out);
 }
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE
