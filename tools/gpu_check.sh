@@ -96,7 +96,7 @@ files=""
 for one in $tests; do files="$files tests/native/test_$one.py"; done
 workers=""
 "$python" -c 'import xdist' 2>/dev/null && workers="-n 6"
-pytest="$python -m pytest -q -x -p no:cacheprovider -W ignore -rfE $workers -k cuda"
+pytest="$python -m pytest -q -x -p no:cacheprovider -W ignore -rfE $workers -m gpu"
 lines=15 part kernel_tests 35 $pytest $files
 lines=15 part driver_tests 35 $pytest tests/emulated/test_driver.py tests/gpu/test_driver_on_gpu.py
 
