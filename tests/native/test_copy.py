@@ -18,7 +18,9 @@ def test_every_byte_is_copied(rng, count, threads):
 def test_wrong_arguments_are_named():
     array = np.zeros((4, 6), np.uint8)
     for out in (np.zeros((4, 5), np.uint8), np.zeros((4, 12), np.uint8)[:, ::2]):
-        with pytest.raises(ValueError, match=r"out, array: got shape \(4, \d+\) and shape \(4, 6\)"):
+        with pytest.raises(
+            ValueError, match=r"out, array: got shape \(4, \d+\) and shape \(4, 6\)"
+        ):
             cpu.copy(out, array, 1)
     with pytest.raises(ValueError, match="threads: "):
         cpu.copy(array.copy(), array, 0)
