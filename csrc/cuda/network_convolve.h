@@ -9,6 +9,7 @@
 
 #include "cuda/network_level.h"
 #include "cuda/network_work.h"
+#include "kernels/tiles.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 
@@ -31,6 +32,7 @@ struct Shape {
   static constexpr int patch_units = slices * plane;
   static constexpr int outputs = kTile * tiles;
   static constexpr int side = taps == 9 ? 3 : 1;
+  static constexpr bool is_last = outputs == kernels::kCellBytes;
   static constexpr int row_slices = side * slices;
   static constexpr int weight_units = padded_slices({taps, slices, tiles}) * outputs;
 
@@ -115,14 +117,15 @@ __device__ __forceinline__ void begin_weights(const Convolution& work, const Pla
 }
 
 // Writes `count` sums, from a column of the block's on, of a pixel of the patch.
-template <int count>
+template <class Shape, int count>
 __device__ __forceinline__ void write_sums(const Convolution& work, const Place& place, int row,
                                            int column, int first, const int32_t (&sums)[count]) {
   const int32_t at_row = place.row + row;
   const int32_t at_column = place.column + column;
   if (at_row >= work.height || at_column >= work.width) return;
   const int64_t pixel = int64_t{at_row} * work.out_rows * work.width + at_column;
-  write_levels(sums, work.levels, place.output + first, place.out + pixel * work.columns + first);
+  write_levels<Shape::is_last>(sums, work.levels, place.output + first,
+                               place.out + pixel * work.columns + first);
 }
 
 // `Sums` adds up the products of a chunk and writes what comes of them. It has a `phase`: whether

@@ -37,7 +37,7 @@ class DotSums {
 
   __device__ __forceinline__ void write(const Convolution& work, const Place& place) const {
     NUCLEISEG_UNROLL for (int i = 0; i < kPixels; ++i) {
-      write_sums(work, place, row(i), column(), first_output(), sums_[i]);
+      write_sums<Shape>(work, place, row(i), column(), first_output(), sums_[i]);
     }
   }
 

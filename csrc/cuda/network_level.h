@@ -38,8 +38,9 @@ __device__ __forceinline__ void load_floats(const float* from, float (&to)[count
   }
 }
 
-// Writes `count` neighbouring columns from `column` on; `out` is where the first goes.
-template <int count>
+// Writes `count` neighbouring columns from `column` on, of the last layer their probabilities;
+// `out` is where the first goes.
+template <bool is_last, int count>
 __device__ __forceinline__ void write_levels(const int32_t (&sums)[count], const Levels& levels,
                                              int column, uint8_t* out) {
   float factors[count];
@@ -49,9 +50,8 @@ __device__ __forceinline__ void write_levels(const int32_t (&sums)[count], const
   uint8_t bytes[count];
   NUCLEISEG_UNROLL for (int i = 0; i < count; ++i) {
     const int32_t level = kernels::level(sums[i], factors[i], offsets[i], levels.low, levels.high);
-    bytes[i] = levels.probabilities == nullptr
-                   ? static_cast<uint8_t>(level)
-                   : load_constant(levels.probabilities + (level - levels.low));
+    bytes[i] = is_last ? load_constant(levels.probabilities + (level - levels.low))
+                       : static_cast<uint8_t>(level);
   }
   typename Side<count>::Word word;
   memcpy(&word, bytes, sizeof word);

@@ -33,7 +33,7 @@ class MatrixSums {
     NUCLEISEG_UNROLL for (int i = 0; i < kRows; ++i) {
       const int row = first_row() + i;
       rows_[i].for_each([&](int column, int part, const auto& sums) {
-        write_sums(work, place, row, column, part * 2 * Shape::tiles, sums);
+        write_sums<Shape>(work, place, row, column, part * 2 * Shape::tiles, sums);
       });
     }
   }

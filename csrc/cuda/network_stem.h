@@ -87,7 +87,7 @@ __device__ __forceinline__ void write_stem(const Stem& work, const StemPlace& pl
   const int32_t at_column = place.column + column;
   if (at_row >= work.height || at_column >= work.width) return;
   const int64_t pixel = (int64_t{place.tile} * work.height + at_row) * work.width + at_column;
-  write_levels(sums, work.levels, output, work.out + pixel * work.columns + output);
+  write_levels<false>(sums, work.levels, output, work.out + pixel * work.columns + output);
 }
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE
