@@ -1,7 +1,11 @@
-# The GPUs that the kernels are compiled for: Ampere and Ada cards and hosts (80, 86, 89), Orin (87),
-# Hopper (90), Thor (110) and Blackwell cards (120), as far as this compiler knows them; later ones
-# translate the code of the last.
-set(wanted 80 86 87 89 90 110 120)
+# The GPUs that the kernels are compiled for, unless CMAKE_CUDA_ARCHITECTURES says others: Turing
+# (75), Ampere and Ada cards and hosts (80, 86, 89), Orin (87), Hopper (90), Blackwell hosts (100),
+# Thor (110) and Blackwell cards (120), as far as this compiler knows them; all others translate the
+# code of the first.
+if(CMAKE_CUDA_ARCHITECTURES)
+  return()
+endif()
+set(wanted 75 80 86 87 89 90 100 110 120)
 execute_process(
   COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch
   OUTPUT_VARIABLE known
@@ -12,6 +16,6 @@ foreach(architecture IN LISTS wanted)
     list(APPEND real ${architecture})
   endif()
 endforeach()
-list(GET real -1 last)
+list(GET real 0 first)
 list(TRANSFORM real APPEND "-real")
-set(CMAKE_CUDA_ARCHITECTURES ${real} ${last}-virtual)
+set(CMAKE_CUDA_ARCHITECTURES ${real} ${first}-virtual)

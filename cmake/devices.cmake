@@ -10,6 +10,7 @@ set(device_bindings
     label
     mask
     memory_pool
+    network
     normalize
     register_all
     streams

@@ -1,4 +1,6 @@
 # What is compiled once for each device: kernels, and the host's side of them.
-set(kernel_sources label limits mask normalize tiles)
-set(device_sources check device memory stream)
+set(kernel_sources label limits mask network_dot network_matrix network_pool network_stem_dot
+                   network_stem_matrix normalize
+                   tiles)
+set(device_sources check device memory network network_weights stream)
 list(TRANSFORM device_sources REPLACE "(.+)" "csrc/cuda/\\1.cpp")

@@ -44,8 +44,11 @@ def examine() -> Iterator[str]:
 def _gpu() -> Iterator[str]:
     found = parts.find()
     gpu, *others = found
-    unused = "; runs on the CPU." if parts.lacking(found) else "."
-    yield f"{gpu.name}: {gpu.words}{unused}"
+    lacking = parts.lacking(found)
+    yield f"{gpu.name}: {gpu.words}{'; runs on the CPU.' if lacking else '.'}"
+    if not lacking:
+        library = "TensorRT, or where it fails " if parts.tensorrt_module() else ""
+        yield f"network on the GPU: {library}its own int8 kernels"
     for part in others:
         yield f"{part.name}: {part.words}." if part.there else f"{part.sentence}."
 

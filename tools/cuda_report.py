@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
-ARCHITECTURES = (80, 86, 87, 89, 90, 110, 120)
+ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 110, 120)
 FLAGS = [
     "-std=c++17",
     "-O3",

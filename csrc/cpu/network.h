@@ -14,23 +14,12 @@
 #include <vector>
 
 #include "cpu/simd/convolve.h"
+#include "network/weights.h"
 
 namespace nucleiseg::cpu {
 
-// How a layer's sums become levels, for each output channel.
-struct Rounding {
-  std::vector<float> factors;
-  std::vector<float> offsets;
-};
-
-// Weights as ONNX has them: (out, in, side, side) of a convolution, (in, out, 2, 2) of a transposed
-// one.
-struct Kernel {
-  const int8_t* weights;
-  int64_t inputs;
-  int64_t outputs;
-  int side = 3;
-};
+using network::Kernel;
+using network::Rounding;
 
 class Network {
  public:

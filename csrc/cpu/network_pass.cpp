@@ -9,6 +9,8 @@
 #include "cpu/team.h"
 #include "kernels/network.h"
 #include "kernels/tiles.h"
+#include "network/buffer_plan.h"
+#include "network/probability.h"
 
 namespace nucleiseg::cpu {
 namespace {
@@ -21,18 +23,13 @@ constexpr int64_t kStemPixels = 256;  // of the stem's output, for which rows ar
 constexpr size_t kSumsBytes = size_t{kPlaces} * kChunk * kLanes * sizeof(uint32_t);
 constexpr int64_t kSlack = 16;  // bytes that the last pixel's last step may reach beyond
 
-int32_t rounded_probability(int32_t logit) {
-  const double units = static_cast<double>(logit) / kernels::kLogitSteps;
-  return static_cast<int32_t>(std::lround(255.0 / (1.0 + std::exp(-units))));
-}
-
 // Where a line of some slope begins that, rounded down, is on all its probabilities; or kNone.
 int32_t begin_of_line(int32_t line, int32_t slope) {
   int32_t least = 0;
   int32_t most = std::numeric_limits<uint16_t>::max();
   for (int32_t i = line == 0 ? kernels::kFirstStep : 0; i < kernels::kLineSteps; ++i) {
     const int32_t logit = line * kernels::kLineSteps + i - kernels::kFirstStep;
-    const int32_t begin = (rounded_probability(logit) << kernels::kLineBits) - slope * i;
+    const int32_t begin = (network::rounded_probability(logit) << kernels::kLineBits) - slope * i;
     least = std::max(least, begin);
     most = std::min(most, begin + (1 << kernels::kLineBits) - 1);
   }
@@ -54,34 +51,6 @@ const kernels::Lines& lines() {
   }();
   return fitted;
 }
-
-// Which tensors share memory: greedily, in the order in which they are made and last read.
-class BufferPlan {
- public:
-  // The number of a free buffer, of those that have to grow the least the smallest, or a new one.
-  size_t take(size_t size) {
-    const auto cost = [&](size_t buffer) {
-      return std::pair(size - std::min(size, sizes_[buffer]), sizes_[buffer]);
-    };
-    const auto best = std::min_element(free_.begin(), free_.end(),
-                                       [&](size_t a, size_t b) { return cost(a) < cost(b); });
-    if (best == free_.end()) {
-      sizes_.push_back(size);
-      return sizes_.size() - 1;
-    }
-    const size_t buffer = *best;
-    sizes_[buffer] = std::max(sizes_[buffer], size);
-    free_.erase(best);
-    return buffer;
-  }
-
-  void give_back(size_t buffer) { free_.push_back(buffer); }
-  const std::vector<size_t>& sizes() const { return sizes_; }
-
- private:
-  std::vector<size_t> sizes_;
-  std::vector<size_t> free_;
-};
 
 }  // namespace
 
@@ -118,7 +87,7 @@ void Network::Workspace::plan(const Network& network, int64_t rows, int64_t colu
       last_reader[static_cast<size_t>(source)] = i;
     }
   }
-  BufferPlan plan;
+  network::BufferPlan plan;
   std::vector<size_t> owner(count);
   for (size_t i = 0; i < network.layers_.size(); ++i) {
     const Layer& layer = *network.layers_[i];

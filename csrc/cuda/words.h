@@ -4,13 +4,18 @@
 // A kernel keeps to these, to blockIdx, threadIdx, blockDim and gridDim (one dimension), and to
 // __shared__ arrays inside kernels of phases. Most kernels are independent threads, one for each
 // item. Where the threads of a block work together, the kernel is a sequence of phases: all threads
-// finish one before any begins the next, and only __shared__ variables live from one to the next.
+// finish one before any begins the next, and only __shared__ variables, PerThread and PerWarp live
+// from one to the next.
 #pragma once
 
 #if defined(__CUDACC__)
 
 #define NUCLEISEG_UNROLL _Pragma("unroll")
+#define NUCLEISEG_NO_UNROLL _Pragma("unroll 1")
+// A kernel's threads a block, and how many blocks a multiprocessor has registers for at least.
+#define NUCLEISEG_LAUNCHED_WITH(threads, blocks) __launch_bounds__(threads, blocks)
 
+#include <cuda_pipeline.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -29,6 +34,12 @@ static __device__ __forceinline__ T relaxed_load(const T* cell) {
 template <class T>
 static __device__ __forceinline__ void relaxed_store(T* cell, T value) {
   *static_cast<volatile T*>(cell) = value;
+}
+
+// What nobody writes while the kernel runs.
+template <class T>
+static __device__ __forceinline__ T load_constant(const T* cell) {
+  return __ldg(cell);
 }
 
 // Each gives what the cell held before. uint64_t is another type than CUDA's unsigned long long.
@@ -78,6 +89,45 @@ static __device__ __forceinline__ void phase(Body&& body) {
   __syncthreads();
 }
 
+// A phase whose body is the work of a whole warp: all that it does is done by the 32 threads
+// together (see cuda/matrix.h).
+template <class Body>
+static __device__ __forceinline__ void warp_phase(Body&& body) {
+  phase(body);
+}
+
+// A value that each thread of a block, or each warp, has for itself from one phase to the next.
+template <class T, int threads>
+class PerThread {
+ public:
+  __device__ __forceinline__ T& own() { return value_; }
+
+ private:
+  T value_;
+};
+template <class T, int warps>
+using PerWarp = PerThread<T, warps>;
+
+// The sum of four products of bytes with signs, and of what there was before.
+static __device__ __forceinline__ int32_t dot4(uint32_t a, uint32_t b, int32_t sum) {
+  return __dp4a(static_cast<int32_t>(a), static_cast<int32_t>(b), sum);
+}
+
+// The greater of each of four bytes with signs.
+static __device__ __forceinline__ uint32_t max4(uint32_t a, uint32_t b) { return __vmaxs4(a, b); }
+
+// Begins to copy to shared memory, zeros where there is nothing to be copied. What a thread began
+// before its last `later` marks is there after wait_for_copies, which a phase makes known to
+// others.
+static __device__ __forceinline__ void begin_copy(uint4* to, const uint4* from, bool is_there) {
+  __pipeline_memcpy_async(to, from, sizeof(uint4), is_there ? 0 : sizeof(uint4));
+}
+static __device__ __forceinline__ void mark_copies() { __pipeline_commit(); }
+template <int later>
+static __device__ __forceinline__ void wait_for_copies() {
+  __pipeline_wait_prior(later);
+}
+
 }  // namespace nucleiseg::cuda
 
 #else
@@ -90,6 +140,7 @@ static __device__ __forceinline__ void phase(Body&& body) {
 namespace nucleiseg::NUCLEISEG_DEVICE {
 
 constexpr uint32_t kThreads = 256;
+constexpr int kWarp = 32;
 
 // The item that an independent thread works on; there are a few more threads than items.
 static __device__ __forceinline__ int64_t item() {

@@ -1,5 +1,6 @@
 // Every operation on random images, emulated against the CPU: what the race detector and the
 // address sanitizer run. Prints what differs and ends with 1 if anything does.
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -8,11 +9,13 @@
 
 #include "cpu/label.h"
 #include "cpu/mask.h"
+#include "cpu/network.h"
 #include "cpu/normalize.h"
 #include "cpu/tiles.h"
 #include "cuda/label.h"
 #include "cuda/mask.h"
 #include "cuda/memory.h"
+#include "cuda/network.h"
 #include "cuda/normalize.h"
 #include "cuda/stream.h"
 #include "cuda/tiles.h"
@@ -240,6 +243,97 @@ void test_assemble(Random& random, const Stream& stream, int64_t height, int64_t
   expect(found.read() == expected, "assemble", height, width, round);
 }
 
+// Adds the same layers to the CPU's network and to the device's.
+class Networks {
+ public:
+  Networks(Random& random, const std::string& level) : random_(random), expected(), found(level) {}
+
+  int stem(int64_t outputs, int side) {
+    const auto weights = draw(outputs * 3 * side * side);
+    const cpu::Kernel kernel = {weights.data(), 3, outputs, side};
+    const cpu::Rounding rule = rounding(outputs, 3);
+    expected.stem(kernel, rule);
+    return found.stem(kernel, rule);
+  }
+
+  int convolution(const std::vector<int>& sources, int64_t inputs, int64_t outputs) {
+    std::vector<std::vector<int8_t>> weights;
+    std::vector<cpu::Kernel> kernels;
+    for (size_t i = 0; i < sources.size(); ++i) weights.push_back(draw(outputs * inputs * 9));
+    for (const auto& one : weights) kernels.push_back({one.data(), inputs, outputs, 3});
+    const cpu::Rounding rule = rounding(outputs, inputs);
+    expected.convolution(sources, kernels, rule);
+    return found.convolution(sources, kernels, rule);
+  }
+
+  int grow(int source, int64_t inputs, int64_t outputs) {
+    const auto weights = draw(outputs * inputs * 4);
+    const cpu::Kernel kernel = {weights.data(), inputs, outputs, 2};
+    const cpu::Rounding rule = rounding(outputs, inputs);
+    expected.grow(source, kernel, rule);
+    return found.grow(source, kernel, rule);
+  }
+
+  int pool(int source) {
+    expected.pool(source);
+    return found.pool(source);
+  }
+
+  void cells(int source, int64_t inputs) {
+    const auto weights = draw(8 * inputs * 9);
+    const cpu::Kernel kernel = {weights.data(), inputs, 8, 3};
+    const cpu::Rounding rule = rounding(8, inputs);
+    expected.cells(source, kernel, rule);
+    found.cells(source, kernel, rule);
+  }
+
+ private:
+  std::vector<int8_t> draw(int64_t count) {
+    std::vector<int8_t> values(static_cast<size_t>(count));
+    for (int8_t& value : values) value = static_cast<int8_t>(pick(random_, -127, 127));
+    return values;
+  }
+
+  cpu::Rounding rounding(int64_t outputs, int64_t inputs) {
+    cpu::Rounding rule;
+    const auto scale = static_cast<float>(1 / (60 * std::sqrt(9.0 * static_cast<double>(inputs))));
+    for (int64_t i = 0; i < outputs; ++i) {
+      rule.factors.push_back(scale * static_cast<float>(pick(random_, 3, 15)) / 10);
+      rule.offsets.push_back(static_cast<float>(pick(random_, -40, 60)));
+    }
+    return rule;
+  }
+
+  Random& random_;
+
+ public:
+  cpu::Network expected;
+  Network found;
+};
+
+void test_network(Random& random, const Stream& stream, int round) {
+  const auto levels = convolution_levels();
+  Networks both(random, levels[static_cast<size_t>(round) % levels.size()]);
+  const int64_t width = round % 4 < 2 ? 16 : 32;
+  const int first = both.convolution({both.stem(width, round % 3 == 0 ? 6 : 3)}, width, width);
+  const int below = both.convolution({both.pool(first)}, width, 32);
+  const int last = both.convolution({first, both.grow(below, 32, width)}, width, width);
+  both.cells(last, width);
+  const int64_t count = pick(random, 1, 2);
+  const int64_t rows = 4 * pick(random, 1, 6);
+  const int64_t columns = 4 * pick(random, 1, 40);
+  std::vector<uint8_t> tiles(static_cast<size_t>(count * rows * columns * 3));
+  for (uint8_t& value : tiles) value = static_cast<uint8_t>(random());
+  std::vector<uint8_t> expected(static_cast<size_t>(count * rows * columns * 2));
+  both.expected.run(tiles.data(), count, rows, columns, expected.data(), 1);
+  const OnDevice<uint8_t> input(tiles, stream);
+  const OnDevice<uint8_t> found(expected.size(), stream);
+  const DeviceMemory workspace(both.found.workspace(count, rows, columns));
+  both.found.run(input.data(), count, rows, columns, found.data(), workspace.data(),
+                 stream.handle());
+  expect(found.read() == expected, "network", rows, columns, round);
+}
+
 void test_all(Random& random, int round, int64_t most) {
   const Stream stream;
   const int64_t height = pick(random, 1, round % 2 == 0 ? 12 : most);
@@ -252,6 +346,7 @@ void test_all(Random& random, int round, int64_t most) {
   test_normalize<double>(random, stream, ValueType::kFloat64, height, width, round);
   test_gather(random, stream, height, width, round);
   test_assemble(random, stream, height, width, round);
+  test_network(random, stream, round);
 }
 
 // What no kernel here may do: all threads write one cell.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <tuple>
 
 #include "emulation/cuda_runtime.h"
@@ -12,6 +13,8 @@
 #include "emulation/workers.h"
 
 #define NUCLEISEG_UNROLL
+#define NUCLEISEG_NO_UNROLL
+#define NUCLEISEG_LAUNCHED_WITH(threads, blocks)
 #define __global__
 #define __device__
 #define __host__
@@ -30,13 +33,6 @@ inline thread_local Index thread_index{};
 inline thread_local Index block_size{};
 inline thread_local Index grid_size{};
 
-struct alignas(16) uint4 {
-  uint32_t x, y, z, w;
-};
-struct alignas(8) uint2 {
-  uint32_t x, y;
-};
-
 }  // namespace emulation
 
 #define blockIdx emulation::block_index
@@ -54,6 +50,11 @@ T relaxed_load(const T* cell) {
 template <class T>
 void relaxed_store(T* cell, T value) {
   __atomic_store_n(cell, value, __ATOMIC_RELAXED);
+}
+
+template <class T>
+T load_constant(const T* cell) {
+  return *cell;
 }
 
 // GCC has no atomic minimum.
@@ -119,17 +120,73 @@ void launch_blocks(void (*kernel)(Parameters...), int64_t blocks, uint32_t threa
   });
 }
 
+// Calls the body for the first of each group of a block's threads.
 template <class Body>
-void phase(Body&& body) {
+void phase_of_groups(uint32_t group, Body&& body) {
   const uint32_t block = block_index.x;
   const uint32_t blocks = grid_size.x;
   const uint32_t threads = block_size.x;
-  const Order order(threads, emulation::next_order());
-  emulation::share_out(threads, [&](uint64_t i) {
-    set_indices(uint64_t{block} * threads + order[i], blocks, threads);
+  const uint32_t groups = threads / group;
+  const Order order(groups, emulation::next_order());
+  emulation::share_out(groups, [&](uint64_t i) {
+    set_indices(uint64_t{block} * threads + order[i] * group, blocks, threads);
     body();
   });
   set_indices(uint64_t{block} * threads, blocks, threads);
 }
+
+template <class Body>
+void phase(Body&& body) {
+  phase_of_groups(1, body);
+}
+
+constexpr uint32_t kThreadsOfWarp = 32;
+
+template <class Body>
+void warp_phase(Body&& body) {
+  phase_of_groups(kThreadsOfWarp, body);
+}
+
+template <class T, int threads>
+class PerThread {
+ public:
+  T& own() { return values_[thread_index.x]; }
+
+ private:
+  T values_[threads];
+};
+
+template <class T, int warps>
+class PerWarp {
+ public:
+  T& own() { return values_[thread_index.x / kThreadsOfWarp]; }
+
+ private:
+  T values_[warps];
+};
+
+inline int8_t byte_of(uint32_t word, int i) { return static_cast<int8_t>(word >> (8 * i)); }
+
+inline int32_t dot4(uint32_t a, uint32_t b, int32_t sum) {
+  for (int i = 0; i < 4; ++i) sum += byte_of(a, i) * byte_of(b, i);
+  return sum;
+}
+
+inline uint32_t max4(uint32_t a, uint32_t b) {
+  uint32_t found = 0;
+  for (int i = 0; i < 4; ++i) {
+    const auto most = static_cast<uint8_t>(std::max(byte_of(a, i), byte_of(b, i)));
+    found |= uint32_t{most} << (8 * i);
+  }
+  return found;
+}
+
+// Copies at once.
+inline void begin_copy(uint4* to, const uint4* from, bool is_there) {
+  *to = is_there ? *from : uint4{};
+}
+inline void mark_copies() {}
+template <int later>
+void wait_for_copies() {}
 
 }  // namespace nucleiseg::emulated

@@ -45,7 +45,11 @@ NUCLEISEG_HOST_DEVICE int32_t probability(int32_t logit, const Lines& lines) {
 NUCLEISEG_HOST_DEVICE int32_t level(int32_t sum, float factor, float offset, int32_t low,
                                     int32_t high) {
   const float scaled = __builtin_fmaf(static_cast<float>(sum), factor, offset);
+#if defined(__CUDA_ARCH__)
+  const int32_t nearest = __float2int_rn(scaled);
+#else
   const auto nearest = static_cast<int32_t>(__builtin_nearbyintf(scaled));
+#endif
   return nearest < low ? low : nearest > high ? high : nearest;
 }
 

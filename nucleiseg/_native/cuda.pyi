@@ -54,6 +54,10 @@ class MemoryPool:
     def __init__(self, keep: int) -> None: ...
     def take(self, shape: Sequence[int], dtype: DTypeLike, *, stream: Stream) -> Buffer: ...
 
+class PinnedMemoryPool:
+    def __init__(self, keep: int, most: int) -> None: ...
+    def take(self, shape: Sequence[int], dtype: DTypeLike) -> PinnedBuffer | None: ...
+
 class PinnedBuffer(_Array):
     def __init__(
         self, shape: Sequence[int], dtype: DTypeLike = "uint8", mapped: bool = False
@@ -124,6 +128,55 @@ def copy(
 def fill(destination: Buffer, byte: int, *, stream: Stream) -> Buffer: ...
 def to_device(array: NDArray[Any], *, stream: Stream) -> Buffer: ...
 def to_host(array: CudaArray | PinnedBuffer, *, stream: Stream) -> NDArray[Any]: ...
+def convolution_levels() -> list[str]: ...
+
+class Network:
+    def __init__(self, level: str = "") -> None: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def layers(self) -> list[str]: ...
+    def stem(
+        self,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int: ...
+    def convolution(
+        self,
+        sources: list[int],
+        kernels: list[NDArray[np.int8]],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int: ...
+    def grow(
+        self,
+        source: int,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> int: ...
+    def pool(self, source: int) -> int: ...
+    def cells(
+        self,
+        source: int,
+        kernel: NDArray[np.int8],
+        factors: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+    ) -> None: ...
+    def workspace(self, count: int, height: int, width: int) -> int: ...
+    def run(
+        self,
+        tiles: CudaArray,
+        *,
+        stream: Stream,
+        out: CudaArray | None = None,
+        workspace: CudaArray | None = None,
+        only: int | None = None,
+    ) -> Buffer: ...
+
 def limits_workspace() -> int: ...
 def limits(
     image: CudaArray,

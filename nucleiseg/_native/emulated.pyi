@@ -7,11 +7,14 @@ from .cuda import Capture as Capture
 from .cuda import Event as Event
 from .cuda import Graph as Graph
 from .cuda import MemoryPool as MemoryPool
+from .cuda import Network as Network
 from .cuda import PinnedBuffer as PinnedBuffer
+from .cuda import PinnedMemoryPool as PinnedMemoryPool
 from .cuda import Stream as Stream
 from .cuda import as_buffer as as_buffer
 from .cuda import assemble as assemble
 from .cuda import check_limits as check_limits
+from .cuda import convolution_levels as convolution_levels
 from .cuda import copy as copy
 from .cuda import current_device as current_device
 from .cuda import device_count as device_count

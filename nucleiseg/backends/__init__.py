@@ -201,11 +201,29 @@ def check_sizes(backend: Backend, tile: int | None, batch: int | None) -> None:
 def _on_the_gpu(model: Model, threads: int) -> Backend:
     from nucleiseg._native import cuda
     from nucleiseg.backends.cuda import CudaBackend
-    from nucleiseg.engines.tensorrt import Engine
 
-    backend = CudaBackend(model, cuda, Engine(model), threads)
-    logger.info("runs on %s with TensorRT, %s", backend.gpu.words, backend.words)
+    engine = _gpu_engine(model)
+    backend = CudaBackend(model, cuda, engine, threads)
+    logger.info("runs on %s with %s, %s", backend.gpu.words, engine.name, backend.words)
     return backend
+
+
+def _gpu_engine(model: Model) -> Any:
+    """Make TensorRT's engine where it is installed and works, else the package's own."""
+    from nucleiseg._native import cuda
+    from nucleiseg.engines.cuda import Engine
+
+    own = Engine(model, cuda)  # first, as it refuses what is another network
+    if not parts.tensorrt_module():
+        return own
+    try:
+        from nucleiseg.engines import tensorrt
+
+        return tensorrt.Engine(model)
+    except Exception as error:  # whatever TensorRT makes of this machine
+        reason = " ".join(str(error).split()) or type(error).__name__
+        logger.warning("TensorRT is not used, but %s: %s", own.name, reason)
+        return own
 
 
 def _on_the_cpu(model: Model, threads: int, unused: str) -> Backend:

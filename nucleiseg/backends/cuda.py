@@ -1,4 +1,4 @@
-"""A GPU: native kernels and TensorRT, on arrays in its memory."""
+"""A GPU: native kernels and an engine, on arrays in its memory."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ Reckoned, not measured: it only decides where tiles get smaller than the engine 
 
 KEPT = 8
 """Unused results whose memory is kept for the next ones."""
+
+COPIERS = 4
+"""Threads that copy an image to page-locked memory: more hardly gain."""
+
+PAGE_LOCKED = 1 << 28
+"""Bytes of results on the host that may be page-locked: those are not copied once more. A caller
+who keeps more gets memory that is not."""
 
 
 class Engine(Protocol):
@@ -95,7 +102,8 @@ class CudaBackend:
         self.largest_tile: int | None = engine.largest_tile
         self.largest_batch: int | None = engine.largest_batch
         self.tile, self.batch = self._sizes()
-        self._shared = Device(kernels, model, engine, self.gpu, kernels.MemoryPool(KEPT))
+        pools = kernels.MemoryPool(KEPT), kernels.PinnedMemoryPool(KEPT, PAGE_LOCKED)
+        self._shared = Device(kernels, model, engine, self.gpu, *pools, min(threads, COPIERS))
         self._idle: list[Lane] = []
         self._lock = threading.Lock()
         self._free = threading.Semaphore(LANES)

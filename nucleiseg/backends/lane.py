@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from nucleiseg._native import cpu
 from nucleiseg.backends import arrays, devices
 from nucleiseg.backends.memory import Memory
 from nucleiseg.backends.replays import Replay, Replays
@@ -35,6 +36,10 @@ class Device:
     gpu : nucleiseg.backends.devices.Device
     pool : MemoryPool
         Of results that stay on the GPU.
+    host_pool : PinnedMemoryPool
+        Of results that go to the host.
+    threads : int
+        Processor threads that copy an image.
     """
 
     kernels: ModuleType
@@ -42,6 +47,8 @@ class Device:
     engine: Any
     gpu: devices.Device
     pool: Any
+    host_pool: Any
+    threads: int
 
 
 class Lane:
@@ -75,6 +82,7 @@ class Lane:
         self._source: NDArray[Any] | None = None
         self._limits: Limits | None = None
         self._staged: set[str] = set()
+        self._given: list[Any] = []  # memory of results that may still be written
 
     @contextmanager
     def image(self, to_host: bool) -> Iterator[None]:
@@ -252,12 +260,24 @@ class Lane:
             return tuple(self._cleared(array) if blank else array for array in given)
         if blank:
             return tuple(np.zeros_like(array) for array in given)
-        # What the host made is its own already.
         pairs = zip(given, results, strict=True)
-        return tuple(array if array is result else array.copy() for array, result in pairs)
+        return tuple(self._kept(array, result) for array, result in pairs)
 
     def _taken_home(self, result: Any, name: str) -> NDArray[Any]:
+        """Give a result in page-locked memory of its own, while there is some."""
+        if not isinstance(result, np.ndarray) and not self._device.gpu.integrated:
+            dense, viewed = arrays.span(result)
+            memory = self._device.host_pool.take(dense.shape, dense.dtype)
+            if memory is not None:
+                self._given.append(memory)
+                self._kernels.copy(memory, dense, stream=self._on(self._copies))
+                return viewed(memory.array)
         return self._downloaded(result, name)
+
+    def _kept(self, array: NDArray[Any], result: Any) -> NDArray[Any]:
+        """Copy what is the lane's memory; the host's own results and the pool's stay."""
+        own = array is result or any(np.may_share_memory(array, one.array) for one in self._given)
+        return array if own else array.copy()
 
     def _given_away(self, result: Any, name: str) -> Any:
         """Copy to memory that nobody else will write."""
@@ -296,7 +316,10 @@ class Lane:
         self._staged.add(name)
         dtype = array.dtype.newbyteorder("=")
         staging = self._memory.pinned(name, array.shape, dtype)
-        np.copyto(staging.array, array)
+        if array.flags.c_contiguous and array.dtype == dtype:
+            cpu.copy(staging.array, array, threads=self._device.threads)
+        else:
+            np.copyto(staging.array, array)
         if self._device.gpu.integrated:
             return staging.device()
         there = self._memory.device(name, array.shape, dtype, shared=False)

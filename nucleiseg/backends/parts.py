@@ -136,12 +136,18 @@ def _kernels(driver_version: int) -> Part:
     return Part(name, True, words, mend)
 
 
+def tensorrt_module() -> str:
+    """Name the module of TensorRT that is installed; "" if none is."""
+    return next((name for name in _TENSORRT_MODULES if importlib.util.find_spec(name)), "")
+
+
 def _tensorrt() -> Part:
     mend = "pip install tensorrt, or pip install tensorrt-rtx-cu12; a Jetson gets it with JetPack"
-    for module, package in _TENSORRT_MODULES.items():
-        if importlib.util.find_spec(module):
-            return Part("TensorRT", True, f"{module} {_version(package)}", mend)
-    return Part("TensorRT", False, "not installed", mend)
+    module = tensorrt_module()
+    if module:
+        words = f"{module} {_version(_TENSORRT_MODULES[module])}"
+        return Part("TensorRT", True, words, mend, needed=False)
+    return Part("TensorRT", False, "not installed", mend, needed=False)
 
 
 def _module(name: str, package: str, purpose: str, needed: bool) -> Part:

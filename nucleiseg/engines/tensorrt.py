@@ -128,6 +128,7 @@ class Engine:
         See `build`.
     """
 
+    name = "TensorRT"
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     dtype: Literal["uint8", "int8", "float16", "float32"] = "uint8"
     scale = 1.0

@@ -1,6 +1,6 @@
 """Compare the emulated device, or a GPU, with the CPU on a folder of images, bit by bit.
 
-python tests/emulated/compare.py FOLDER [cuda]
+python tests/emulated/compare.py FOLDER [emulated|cuda] [dp4a|mma]
 """
 
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from driver_machines import BACKENDS
+from driver_machines import own_backend
 
 from nucleiseg import Segmenter, images, walk
 
@@ -25,10 +25,10 @@ def differences(folder: Path, device: Segmenter, cpu: Segmenter) -> Iterator[tup
 
 
 def main() -> None:
-    folder, name = [*sys.argv[1:], "emulated"][:2]
+    folder, name, level = (sys.argv[1:] + ["", "emulated", ""][len(sys.argv) - 1 :])[:3]
     found = []
     for path, different in differences(
-        Path(folder), Segmenter(device=BACKENDS[name]()), Segmenter(device="cpu")
+        Path(folder), Segmenter(device=own_backend(name, level)), Segmenter(device="cpu")
     ):
         found.append(different)
         print(f"{path.name}: {different or 'equal'}", flush=True)

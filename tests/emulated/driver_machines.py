@@ -11,8 +11,8 @@ import nucleiseg._native as native
 from nucleiseg import Model, Segmenter
 from nucleiseg.backends import parts
 from nucleiseg.backends.cuda import CudaBackend
+from nucleiseg.engines import cuda
 from nucleiseg.engines import native as integers
-from nucleiseg.engines import tensorrt_library
 
 MEMORY = 4 << 30
 """Bytes that the emulated device says it has, unless a test says otherwise."""
@@ -68,6 +68,12 @@ class PlanarEngine(DeferredEngine):
         return np.ascontiguousarray(levels.astype(np.uint8))
 
 
+def own_backend(name: str, level: str = "") -> CudaBackend:
+    """Give a device with the package's own engine."""
+    model, kernels = Model.load(), getattr(native, name)
+    return CudaBackend(model, kernels, cuda.Engine(model, kernels, level), 2)
+
+
 def emulated_backend(
     engine: type[DeferredEngine] = DeferredEngine, model: Model | None = None
 ) -> CudaBackend:
@@ -88,39 +94,20 @@ def unfit(library: str) -> str:
     return ""
 
 
-def tensorrt() -> str:
-    """Name the library that builds for the GPU, or nothing where there is none."""
-    return next((name for name in tensorrt_library.NAMES if not unfit(name)), "")
-
-
-def cuda_backend() -> CudaBackend:
-    """Give the real device with TensorRT, or where that is missing with PyTorch's convolutions."""
-    model, library = Model.load(), tensorrt()
-    if library:
-        from nucleiseg.engines.tensorrt import Engine
-
-        return CudaBackend(model, native.cuda, Engine(model, library=library), 2)
-    from torch_engine import TorchEngine
-
-    return CudaBackend(model, native.cuda, TorchEngine(model), 2)
-
-
-BACKENDS = {"emulated": emulated_backend, "cuda": cuda_backend}
+BACKENDS = {"emulated": emulated_backend, "cuda": lambda: own_backend("cuda")}
 
 
 class Machine:
     """One of the devices.
 
-    ``segmenter`` runs on it. ``reference`` is what it has to agree with, bit for bit: the CPU, but
-    for TensorRT another segmenter that sees each image once, so that it does every step by itself.
+    ``segmenter`` runs on it. ``reference`` is what it has to agree with, bit for bit: the CPU.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.kernels: ModuleType = getattr(native, name)
         self.segmenter = self.new()
-        self.is_exact = name == "emulated" or not tensorrt()
-        self.reference = Segmenter(device="cpu") if self.is_exact else self.new()
+        self.reference = Segmenter(device="cpu")
         self._expected: dict[tuple[object, ...], np.ndarray] = {}
 
     def new(self, **options: object) -> Segmenter:
@@ -146,19 +133,7 @@ def missing(name: str) -> str:
         return f"this build has no _native.{name}: build with {how}"
     if name == "emulated":
         return ""
-    lacking = parts.lacking([part for part in parts.find() if part.name != "TensorRT"])
-    if lacking or tensorrt() or pytorch_sees_a_gpu():
-        return lacking
-    return "; ".join(map(unfit, tensorrt_library.NAMES))
-
-
-def pytorch_sees_a_gpu() -> bool:
-    """Say whether PyTorch is there to stand in for TensorRT."""
-    if importlib.util.find_spec("torch") is None:
-        return False
-    import torch
-
-    return torch.cuda.is_available()
+    return parts.lacking(parts.find())
 
 
 def device_parameter(name: str, *marks: pytest.MarkDecorator) -> object:

@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compare import differences
-from driver_machines import EVERY_DEVICE, MEMORY, Machine, PlanarEngine, emulated_backend, missing
+from driver_machines import (
+    EVERY_DEVICE,
+    MEMORY,
+    Machine,
+    PlanarEngine,
+    emulated_backend,
+    missing,
+    own_backend,
+)
 
 import nucleiseg._native as native
 from nucleiseg import Model, Segmenter, images
@@ -90,13 +98,29 @@ FORMS = {"Buffer": lambda buffer: buffer, "interface": Interface, "DLPack": Dlpa
 class TestAnswers:
     def test_real_images_are_the_cpus_bit_for_bit(self, machine):
         """Of all sizes and stains, scales found by looking."""
-        if not machine.is_exact:
-            pytest.skip(
-                "TensorRT rounds otherwise than the CPU's kernels: tests/gpu/test_engine.py"
-            )
         found = dict(differences(DATA, machine.segmenter, machine.reference))
         assert len(found) == 7
         assert not any(found.values()), found
+
+    @emulated_only
+    @pytest.mark.parametrize("level", ["dp4a", "mma"])
+    def test_the_network_on_the_device_gives_the_cpus_answers(self, level):
+        device = Segmenter(device=own_backend("emulated", level))
+        found = dict(differences(DATA, device, Segmenter(device="cpu")))
+        assert len(found) == 7
+        assert not any(found.values()), found
+
+    @emulated_only
+    def test_the_network_on_the_device_in_tiles_and_graphs(self):
+        device, cpu = (
+            Segmenter(device=own_backend("emulated"), tile=416, batch=3),
+            Segmenter(device="cpu"),
+        )
+        image = np.tile(example("purple_on_violet"), (2, 2, 1))[:401, :433]
+        expected = cpu.segment_both(image, scale=1)
+        for _ in range(4):
+            for one, other in zip(device.segment_both(image, scale=1), expected, strict=True):
+                np.testing.assert_array_equal(one, other)
 
     @pytest.mark.parametrize(
         "shape", [(1, 1), (1, 131), (127, 1), (31, 37), (257, 263), (200, 100, 3), (97, 89, 4)]
@@ -265,6 +289,28 @@ class TestRepetition:
         assert recorded.count(1) >= 2
         assert max(recorded) == 1
         assert [len(seen[r.stream]) for r in replays if r.is_mixed] == [2]
+
+
+class TestResultsOnTheHost:
+    def test_they_stay_as_they_are(self, rng, machine):
+        """Each has memory of its own, which is used again only when nobody has it."""
+        image = example()[:80, :90]
+        kept = [machine.segmenter.segment(image, output, scale=1)[3:] for output in OUTPUTS * 3]
+        for _ in range(5):
+            machine.segmenter.segment_both(noise(rng, 80, 90), scale=1)
+        for found, output in zip(kept, OUTPUTS * 3, strict=True):
+            np.testing.assert_array_equal(found, machine.expected(image, output, scale=1)[3:])
+
+    @emulated_only
+    def test_who_keeps_many_gets_memory_that_is_not_page_locked(self, monkeypatch):
+        monkeypatch.setattr("nucleiseg.backends.cuda.PAGE_LOCKED", 3 * 80 * 90)
+        segmenter, image = Segmenter(device=emulated_backend()), example()[:80, :90]
+        expected = segmenter.segment(image, "mask", scale=1)
+        before = native.emulated.usage()["pinned_bytes"]
+        kept = [segmenter.segment(image, "mask", scale=1) for _ in range(9)]
+        assert native.emulated.usage()["pinned_bytes"] - before <= 3 * 80 * 90 + image.nbytes
+        for found in kept:
+            np.testing.assert_array_equal(found, expected)
 
 
 class TestManyImages:

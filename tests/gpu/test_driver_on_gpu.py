@@ -42,9 +42,9 @@ def test_an_upload_overlaps_the_network_of_the_image_before(machine, frame):
     list(segmenter.map([frame] * 6, "labels"))
     computed, arrived = kernels.Event(timing=True), kernels.Event(timing=True)
     with backend.session(True) as first, backend.session(True) as second:
-        image = first.array(frame, "image")
-        for _ in range(20):
-            segmenter._everything(first, ("labels",), image)
+        tiles, cells = kernels.Buffer((1, 2048, 2048, 3)), kernels.Buffer((1, 1024, 1024, 8))
+        for _ in range(100):  # longer than it takes to upload a frame
+            backend.engine.enqueue(tiles, cells, first._on(first._compute))
         computed.record(first._last)
         second.array(frame, "image")
         arrived.record(second._last)

@@ -37,55 +37,103 @@ Returns
 Buffer
 )";
 
-using Memory = std::unique_ptr<device::DeviceMemory>;
+constexpr const char* kPinnedPool =
+    R"(Page-locked memory of the host for arrays that are given away.
 
-struct Block {
-  size_t bytes;
-  Memory memory;
-};
+Parameters
+----------
+keep : int
+    Blocks of memory to keep that nobody uses.
+most : int
+    Bytes in use above which there is no more.
+)";
+
+constexpr const char* kTakePinned = R"(An array whose values are not set.
+
+Work that writes it has to be done before the last view is dropped.
+
+Parameters
+----------
+shape : sequence of int
+dtype : dtype-like
+
+Returns
+-------
+PinnedBuffer or None
+    None where as much is in use as may be.
+)";
 
 // Arrays outlive the pool that they come from, so both share this. Nothing of the device is called
 // with the lock held.
+template <class Memory>
 class Shelf {
  public:
-  explicit Shelf(size_t keep) : keep_(keep) {}
+  explicit Shelf(size_t keep, size_t most = SIZE_MAX) : keep_(keep), most_(most) {}
 
-  Memory take(size_t bytes) {
+  // Whether so many bytes more may be used, which are in use from now on.
+  bool use(size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (bytes > most_ - used_) return false;
+    used_ += bytes;
+    return true;
+  }
+
+  std::unique_ptr<Memory> take(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = std::find_if(blocks_.begin(), blocks_.end(),
                                     [bytes](const Block& block) { return block.bytes == bytes; });
     if (found == blocks_.end()) return nullptr;
-    Memory memory = std::move(found->memory);
+    std::unique_ptr<Memory> memory = std::move(found->memory);
     blocks_.erase(found);
     return memory;
   }
 
-  void put(Block block) {
+  // Nobody uses it any more; there may be none.
+  void put(size_t bytes, std::unique_ptr<Memory> memory) {
     Block oldest = {};
     const std::lock_guard<std::mutex> lock(mutex_);
-    blocks_.push_back(std::move(block));
+    used_ -= bytes;
+    if (!memory) return;
+    blocks_.push_back({bytes, std::move(memory)});
     if (blocks_.size() <= keep_) return;
     oldest = std::move(blocks_.front());
     blocks_.pop_front();
   }
 
  private:
+  struct Block {
+    size_t bytes;
+    std::unique_ptr<Memory> memory;
+  };
+
   const size_t keep_;
+  const size_t most_;
+  size_t used_ = 0;
   std::mutex mutex_;
   std::deque<Block> blocks_;
 };
 
-using ShelfPointer = std::shared_ptr<Shelf>;
+// Puts the memory back when its last owner is gone.
+template <class Memory>
+std::shared_ptr<Memory> lent(const std::shared_ptr<Shelf<Memory>>& shelf, size_t bytes,
+                             std::unique_ptr<Memory> memory) {
+  return {memory.release(),
+          [shelf, bytes](Memory* unused) { shelf->put(bytes, std::unique_ptr<Memory>(unused)); }};
+}
 
-BufferPointer take(const ShelfPointer& shelf, const Sizes& shape, const py::object& dtype,
-                   const StreamPointer& stream) {
+using DeviceShelf = Shelf<device::DeviceMemory>;
+using PinnedShelf = Shelf<device::PinnedMemory>;
+
+BufferPointer take(const std::shared_ptr<DeviceShelf>& shelf, const Sizes& shape,
+                   const py::object& dtype, const StreamPointer& stream) {
   BufferPointer buffer = std::make_shared<Buffer>();
   buffer->dtype = py::dtype::from_args(dtype);
   check_shape(shape, buffer->dtype);
   buffer->shape = shape;
   buffer->strides = dense_strides(shape, buffer->dtype.itemsize());
   const size_t bytes = buffer->bytes();
-  Memory memory = shelf->take(bytes);
+  shelf->use(bytes);
+  std::unique_ptr<device::DeviceMemory> memory = shelf->take(bytes);
   if (memory) {
     const device::Event event(false);
     event.record(device::Stream(cudaStreamLegacy));
@@ -94,19 +142,43 @@ BufferPointer take(const ShelfPointer& shelf, const Sizes& shape, const py::obje
     memory = std::make_unique<device::DeviceMemory>(bytes);
   }
   buffer->data = memory->data();
-  buffer->owner = std::shared_ptr<device::DeviceMemory>(
-      memory.release(),
-      [shelf, bytes](device::DeviceMemory* unused) { shelf->put({bytes, Memory(unused)}); });
+  buffer->owner = lent(shelf, bytes, std::move(memory));
   return buffer;
+}
+
+py::object take_pinned(const std::shared_ptr<PinnedShelf>& shelf, const Sizes& shape,
+                       const py::object& dtype) {
+  PinnedBuffer buffer = {};
+  buffer.dtype = py::dtype::from_args(dtype);
+  check_shape(shape, buffer.dtype);
+  buffer.shape = shape;
+  buffer.strides = dense_strides(shape, buffer.dtype.itemsize());
+  const size_t bytes = buffer.bytes();
+  if (!shelf->use(bytes)) return py::none();
+  std::unique_ptr<device::PinnedMemory> memory = shelf->take(bytes);
+  if (!memory) {
+    try {
+      memory = std::make_unique<device::PinnedMemory>(bytes, false);
+    } catch (...) {
+      shelf->put(bytes, nullptr);
+      throw;
+    }
+  }
+  buffer.data = memory->data();
+  buffer.owner = lent(shelf, bytes, std::move(memory));
+  return py::cast(std::move(buffer));
 }
 
 }  // namespace
 
 void register_memory_pool(py::module_& module) {
-  py::class_<Shelf, ShelfPointer>(module, "MemoryPool", kPool)
+  py::class_<DeviceShelf, std::shared_ptr<DeviceShelf>>(module, "MemoryPool", kPool)
       .def(py::init<size_t>(), py::arg("keep"))
       .def("take", take, py::arg("shape"), py::arg("dtype"), py::kw_only(),
            py::arg("stream").none(false), kTake);
+  py::class_<PinnedShelf, std::shared_ptr<PinnedShelf>>(module, "PinnedMemoryPool", kPinnedPool)
+      .def(py::init<size_t, size_t>(), py::arg("keep"), py::arg("most"))
+      .def("take", take_pinned, py::arg("shape"), py::arg("dtype"), kTakePinned);
 }
 
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -10,6 +10,7 @@ void register_all(pybind11::module_& module) {
   register_memory_pool(module);
   register_label(module);
   register_mask(module);
+  register_network(module);
   register_normalize(module);
   register_tiles(module);
 }

@@ -1,0 +1,74 @@
+// The network in eight bits on a GPU: the layers of cpu/network.h, and the same bytes.
+//
+// Tensors are (count, height, width, channels) bytes with signs, without borders, in a workspace
+// that the caller gives. All layers of a batch of tiles are launched into one stream, and nothing
+// waits: the launches can be captured into a graph.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda/check.h"
+#include "network/weights.h"
+
+namespace nucleiseg::NUCLEISEG_DEVICE {
+
+using network::Kernel;
+using network::Rounding;
+
+// How products can be added up, slowest first. All give the same bytes.
+std::vector<std::string> convolution_levels();
+
+class Network {
+ public:
+  // Its weights are in the memory of the current device. `level` names one of convolution_levels();
+  // the last when empty.
+  explicit Network(const std::string& level = "");
+  ~Network();
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  // See cpu/network.h. Channels are multiples of 16.
+  int stem(const Kernel& kernel, const Rounding& rounding);
+  int convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
+                  const Rounding& rounding);
+  int grow(int source, const Kernel& kernel, const Rounding& rounding);
+  int pool(int source);
+  void cells(int source, const Kernel& kernel, const Rounding& rounding);
+
+  bool is_complete() const;
+  int64_t stride() const;
+  const char* level() const;
+  // What each layer does, for tables of times.
+  std::vector<std::string> layers() const;
+
+  // Bytes that a run needs, at a multiple of 256.
+  size_t workspace(int64_t count, int64_t height, int64_t width) const;
+
+  // (count, height, width, 3) -> (count, height / 2, width / 2, 8), both without gaps and at
+  // multiples of 16 bytes. With `only`, that layer alone, on what an earlier run has left.
+  void run(const uint8_t* tiles, int64_t count, int64_t height, int64_t width, uint8_t* cells,
+           void* workspace, cudaStream_t stream, int only = -1) const;
+
+ private:
+  struct Tensor;
+  struct Layer;
+  struct Plan;
+  struct Batch;
+
+  const Tensor& tensor(int id) const;
+  int add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, bool is_signed);
+  Plan plan(int64_t count, int64_t height, int64_t width) const;
+  void launch(const Layer& layer, const Batch& batch) const;
+  void launch_convolution(const Layer& layer, const Batch& batch) const;
+
+  const bool multiplies_matrices_;
+  const int64_t enough_blocks_;
+  std::vector<Tensor> tensors_;
+  std::vector<std::unique_ptr<Layer>> layers_;
+};
+
+}  // namespace nucleiseg::NUCLEISEG_DEVICE
