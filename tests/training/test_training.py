@@ -34,9 +34,9 @@ from training.topology import ACCURATE, FAST, NETWORKS, STRIDE, TEACHER
 numpy = unet.keras.ops.convert_to_numpy
 
 DATA = Path(__file__).parents[1] / "data"
-STEPS = 300
+STEPS = 240
 SMALL_CROPS = SimpleNamespace(
-    Settings=lambda: augment.Settings(size=96), LIGHT=dataclasses.replace(augment.LIGHT, size=96)
+    Settings=lambda: augment.Settings(size=128), LIGHT=dataclasses.replace(augment.LIGHT, size=128)
 )
 PLAIN_OPERATORS = {"Conv", "Relu", "ConvTranspose", "MaxPool", "Add", "Sigmoid"}
 
@@ -133,8 +133,7 @@ def test_networks_side_by_side_learn_the_same_in_one_sitting_as_in_two(tmp_path,
             np.testing.assert_allclose(numpy(one), numpy(other), rtol=1e-3, atol=1e-4)
 
 
-def test_the_weights_of_two_sittings_are_those_of_their_last_step(tmp_path, monkeypatch):
-    """Without averages, or the moments of the gradients, a resumed run would learn otherwise."""
+def test_the_rate_of_a_resumed_run_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "augment", SMALL_CROPS)
     rates = []
     on_epoch_begin = callbacks.Pace.on_epoch_begin
@@ -150,6 +149,34 @@ def test_the_weights_of_two_sittings_are_those_of_their_last_step(tmp_path, monk
     assert [epoch for epoch, _ in rates] == [0, 1, 2, 3]
     expected = [2e-3 * callbacks.shape(epoch / 4) for epoch in range(4)]
     np.testing.assert_allclose([rate for _, rate in rates], expected, rtol=1e-5)
+
+
+def test_averaged_weights_are_kept_and_learning_goes_on_from_the_others(tmp_path):
+    model = SideBySide([unet.build(NETWORKS["tiny"])])
+    optimizer = unet.keras.optimizers.AdamW(1e-2, use_ema=True, ema_momentum=0.9)
+    model.compile(optimizer, jit_compile=False)
+    crops = np.random.default_rng(0).integers(0, 256, (2, 1, 32, 32, 3), np.uint8)
+    learned = []
+
+    class Note(unet.keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            learned.append(self.model.networks[0].get_weights())
+
+    keep = callbacks.Keep(tmp_path, [], every=1, length=4)
+    model.fit(
+        (tuple(crops) for _ in range(4)),
+        steps_per_epoch=4,
+        callbacks=[Note(), keep, Note()],
+        shuffle=False,
+        verbose=0,
+    )
+    for before, after in zip(*learned, strict=True):
+        np.testing.assert_array_equal(before, after)
+    # At the end of `fit` the averages take the weights' place.
+    kept, averages = weights.load(tmp_path / "tiny.npz").get_weights(), model.get_weights()
+    for one, other in zip(kept, averages, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+    assert any(np.abs(a - b).max() > 0.005 for a, b in zip(kept, learned[0], strict=True))
 
 
 def test_the_rate_rises_and_falls():
@@ -229,9 +256,9 @@ def test_a_run_that_ended_before_it_validated_is_resumed_and_not_overwritten(
 
 
 def test_a_run_of_some_minutes_ends_by_itself_and_keeps_its_weights(without_learning, tmp_path):
-    arguments = arguments_of(tmp_path, steps=100, validate_every=100, minutes=1e-6)
+    arguments = arguments_of(tmp_path, steps=10, validate_every=10, minutes=1e-6)
     train.main(arguments)
-    assert steps(tmp_path) == [100]
+    assert steps(tmp_path) == [10]
     assert weights.load(tmp_path / "tiny.npz").name == "tiny"
     assert not (tmp_path / "checkpoint").exists()
     with pytest.raises(SystemExit, match="--resume: a run of some --minutes is not resumed"):
@@ -301,7 +328,7 @@ def resume(run, *changed):
         (["--batch=2"], r"started with --batch 4 \(now 2\)"),
         (["--rate=1", "--seed=7"], r"--rate 0.002 \(now 1.0\), --seed 0 \(now 7\)"),
         (["--data", f"{DATA}=2"], r"--data \{'data': 1.0\} \(now \{'data': 2.0\}\)"),
-        (["--validate-every=10"], r"--validate-every 150 \(now 10\)"),
+        (["--validate-every=10"], r"--validate-every 120 \(now 10\)"),
         (["--light"], r"--light False \(now True\)"),
         (["--emphasis=1.5"], r"--emphasis 3.0 \(now 1.5\)"),
         (["--networks", "small", "tiny"], "started with other --networks, or with another"),
