@@ -8,8 +8,8 @@ import os
 import signal
 import tempfile
 from collections import deque
-from collections.abc import Generator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -103,39 +103,44 @@ class Source:
         light = [one.without_images() for one in materials]
         self.recipe = Recipe(light, styles, chances, settings, seed, pixels, ring)
 
-    def endless(self, first: int = 0) -> Generator[Batch, None, None]:
-        """Begin to make batches at once, until the generator is closed.
+    def endless(self, first: int = 0) -> Stream:
+        """Begin to make batches at once, number ``first`` first, until the stream is closed."""
+        return Stream(self, first)
 
-        Parameters
-        ----------
-        first : int
-            Batch number ``first`` comes first. Each depends on the seed and its number alone.
 
-        Yields
-        ------
-        images : ndarray, (batch, size, size, 3) uint8
-        maps : ndarray, (batch, size, size, 3) uint8
-            Nucleus, distance, emphasis.
-        clean : ndarray, (batch, size, size, 3) uint8
-            The images before their colours and sharpness were changed.
-        """
-        pool = ProcessPoolExecutor(self.processes, PROCESSES, _begin, (self.recipe,))
-        coming = deque(pool.submit(_fill, first + ahead) for ahead in range(self.slots))
-        return self._batches(pool, coming, first)
+class Stream(Iterator[Batch]):
+    """Batches in the order of their numbers; each depends on the seed and its number alone.
 
-    def _batches(
-        self, pool: ProcessPoolExecutor, coming: deque[Future[None]], first: int
-    ) -> Generator[Batch, None, None]:
-        try:
-            for number in itertools.count(first):
-                coming.popleft().result()
-                images, maps, clean = self.ring[number % self.slots]
-                batch = images.copy(), maps.copy(), clean.copy()
-                coming.append(pool.submit(_fill, number + self.slots))
-                yield batch
-        finally:
-            pool.shutdown(cancel_futures=True)
-            self.folder.cleanup()
+    A batch is three arrays of (batch, size, size, 3) uint8: the images; nucleus, distance and
+    emphasis; and the images before their colours and sharpness were changed.
+
+    Parameters
+    ----------
+    source : Source
+    first : int
+        Number of the first batch.
+    """
+
+    def __init__(self, source: Source, first: int) -> None:
+        self.source = source
+        self.numbers = itertools.count(first)
+        self.pool = ProcessPoolExecutor(source.processes, PROCESSES, _begin, (source.recipe,))
+        ahead = range(first, first + source.slots)
+        self.coming = deque(self.pool.submit(_fill, number) for number in ahead)
+
+    def __next__(self) -> Batch:
+        """Wait for the next batch."""
+        number, slots = next(self.numbers), self.source.slots
+        self.coming.popleft().result()
+        images, maps, clean = self.source.ring[number % slots]
+        batch = images.copy(), maps.copy(), clean.copy()
+        self.coming.append(self.pool.submit(_fill, number + slots))
+        return batch
+
+    def close(self) -> None:
+        """End the processes, and remove the files that they share."""
+        self.pool.shutdown(cancel_futures=True)
+        self.source.folder.cleanup()
 
 
 _recipe: Recipe

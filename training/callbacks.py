@@ -178,12 +178,11 @@ class Stop(keras.callbacks.Callback):
         self.asked = False
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """End the run if it is due; the checkpoint of this epoch is written."""
-        step = (epoch + 1) * self.keep.length
+        """End the run if it is due; the checkpoint of this epoch, if it has any, is written."""
         if self.is_due():
             self.model.stop_training = True
         if self.asked and epoch + 1 < self.params["epochs"]:
-            tqdm.write(f"interrupted and saved at step {step}; go on with --resume")
+            tqdm.write(f"interrupted and saved at step {(epoch + 1) * self.keep.length}")
 
     def is_due(self) -> bool:
         """Say whether there is nothing more to do, and print why."""

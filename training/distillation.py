@@ -66,11 +66,6 @@ class SideBySide(keras.Model):
         image = inputs if self.teacher is None else inputs[0]
         return [network(image, training=training) for network in self.networks]
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The means of the losses since an epoch began."""
-        return [*super().metrics, *self.means.values()]
-
     def compute_loss(
         self,
         x: keras.KerasTensor | None = None,

@@ -20,6 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", required=True, help="as training.train takes it")
     parser.add_argument("--output", type=Path, required=True, help="the .npz to write")
     options = parser.parse_args(arguments)
+    if options.output.suffix != ".npz":
+        parser.error(f"argument --output: {options.output} does not end with .npz")
     try:
         folders = [data.parse_folder(text) for text in options.data]
         training, _ = data.load_split([folder.path for folder in folders])

@@ -23,7 +23,7 @@ INK = "#222222"
 
 
 def curves(history: Path, picture: Path) -> None:
-    """Draw loss, Dice and AP over the steps of ``history.csv``, overall and of each modality.
+    """Draw loss, Dice and AP over the steps of a history, overall and of each modality.
 
     Parameters
     ----------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,19 +87,21 @@ def unpack(path: Path) -> tuple[list[Sample], dict[str, float]]:
         It is no such file.
     """
     try:
-        with np.load(path) as packed:
+        with path.open("rb") as file, np.load(file) as packed:
             codes, ends, table = packed["codes"], packed["ends"], json.loads(str(packed["table"]))
-    except (KeyError, ValueError, OSError) as error:
+    # NumPy's way to say that a file is not a ZIP archive is an array, or another of these.
+    except (KeyError, ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"data: {path} is no file of training.pack: {error}") from error
-    parts = iter(np.split(codes, ends[:-1]))
-    return list(_samples(table["samples"], parts)), table["weights"]
+    parts = np.split(codes, ends[:-1])
+    rows = zip(table["samples"], parts[::2], parts[1::2], strict=True)
+    return [_sample(row, image, labels) for row, image, labels in rows], table["weights"]
 
 
-def _samples(table: list[list[str]], parts: Iterator[NDArray[np.uint8]]) -> Iterator[Sample]:
-    for name, modality, group in table:
-        image = cv2.cvtColor(cv2.imdecode(next(parts), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        labels = cv2.imdecode(next(parts), cv2.IMREAD_UNCHANGED).astype(np.int32)
-        yield Sample(name, image, image, labels, modality, group)
+def _sample(row: list[str], image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Sample:
+    name, modality, group = row
+    pixels = cv2.cvtColor(cv2.imdecode(image, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    numbers = cv2.imdecode(labels, cv2.IMREAD_UNCHANGED).astype(np.int32)
+    return Sample(name, pixels, pixels, numbers, modality, group)
 
 
 def _image_code(sample: Sample) -> bytes:

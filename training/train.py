@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from training import augment, batches, losses, sampling, unet, weights
 from training.callbacks import Bar, Keep, Pace, Stop, interruptible
@@ -27,6 +29,9 @@ from training.topology import FAST, NETWORKS
 
 MOMENTUM = 0.999
 """Averages the weights over about the last 1,000 steps, in short runs over a tenth of them."""
+
+CHECKPOINT = "checkpoint"
+"""Folder of a run's state at the end of its last epoch."""
 
 LONGEST_EPOCH = 100
 """Steps between two checkpoints, and two looks at the clock and at requests to end."""
@@ -39,8 +44,10 @@ KEPT_SETTINGS = (
     "rate",
     "seed",
     "precision",
+    "validate_every",
     "teacher",
     "light",
+    "emphasis",
 )
 """A run is resumed with the same of these, or it would be neither the old run nor a new one."""
 
@@ -195,25 +202,42 @@ def train(options: argparse.Namespace) -> Path:
     Path
         The run's folder.
     """
+    _check(options)
     output: Path = options.output
-    if any(output.glob("*.csv")) and not options.resume:
-        raise SystemExit(f"--output: {output} holds a run; add --resume or name another")
     try:
         training, validation, shares = load(options.data)
     except ValueError as error:
         raise SystemExit(f"--data: {str(error).removeprefix('data: ')}") from None
     _describe(options, training, validation, shares)
     print(f"{len(training)} images to train on, {len(validation)} to validate with", flush=True)
-    chances = sampling.chances(training, shares)
-    settings = augment.LIGHT if options.light else augment.Settings()
-    source = batches.Source(training, chances, options.batch, options.seed, settings)
-    _fit(options, source, validation)
+    _fit(options, training, validation, sampling.chances(training, shares))
     return output
 
 
-def _fit(options: argparse.Namespace, source: batches.Source, validation: list[Sample]) -> None:
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be meant."""
+    output: Path = options.output
+    holds_run = any(output.glob("*.csv")) or (output / CHECKPOINT).exists()
+    if holds_run and not options.resume:
+        raise SystemExit(f"--output: {output} holds a run; add --resume or name another")
+    if options.resume and options.minutes:
+        raise SystemExit("--resume: a run of some --minutes is not resumed")
+    if len(set(options.networks)) < len(options.networks):
+        raise SystemExit("--networks: each can be named once")
+    if options.start and len(options.start) != len(options.networks):
+        raise SystemExit(
+            f"--start: {len(options.start)} files for {len(options.networks)} --networks"
+        )
+
+
+def _fit(
+    options: argparse.Namespace,
+    training: list[Sample],
+    validation: list[Sample],
+    chances: NDArray[np.float64],
+) -> None:
     length = math.gcd(LONGEST_EPOCH, options.validate_every, options.steps)
-    checkpoint = options.output / "checkpoint"
+    checkpoint = options.output / CHECKPOINT
     first = _epochs_done(checkpoint) if options.resume else 0
     last = min(options.steps, options.stop_after or options.steps) // length
     keep = Keep(options.output, validation, options.validate_every // length, length)
@@ -222,17 +246,18 @@ def _fit(options: argparse.Namespace, source: batches.Source, validation: list[S
     if stop.is_due():
         return
     pace = Pace(options.rate, options.steps // length, options.minutes)
-    callbacks = [pace, keep, stop, Bar(length)]
-    if options.minutes is None:
-        backup = keras.callbacks.BackupAndRestore(checkpoint, delete_checkpoint=False)
-        callbacks.insert(0, backup)
-    crops = source.endless(first * length)
-    with closing(crops), interruptible(stop):
-        _model(options).fit(
+    backup = keras.callbacks.BackupAndRestore(checkpoint, delete_checkpoint=False)
+    # A run without checkpoints that was asked to end keeps its weights before it does.
+    saving = [pace, stop, keep] if options.minutes else [backup, pace, keep, stop]
+    model = _model(options)
+    settings = augment.LIGHT if options.light else augment.Settings()
+    source = batches.Source(training, chances, options.batch, options.seed, settings)
+    with closing(source.endless(first * length)) as crops, interruptible(stop):
+        model.fit(
             inputs(crops, clean=options.teacher is not None),
             epochs=last if options.minutes is None else sys.maxsize,
             steps_per_epoch=length,
-            callbacks=callbacks,
+            callbacks=[*saving, Bar(length)],
             shuffle=False,
             verbose=0,
         )
@@ -316,7 +341,7 @@ def _check_same(output: Path, before: dict[str, Any], now: dict[str, Any]) -> No
         what = "with other --networks, or with another training/topology.py"
     else:
         what = "with " + ", ".join(
-            f"--{name} {before.get(name)} (now {now[name]})" for name in changed
+            f"--{name.replace('_', '-')} {before.get(name)} (now {now[name]})" for name in changed
         )
     raise SystemExit(
         f"--resume: {output} was started {what}; give the same, or name another --output"

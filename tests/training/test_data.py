@@ -1,6 +1,4 @@
-import contextlib
 import dataclasses
-import itertools
 import shutil
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import numpy as np
 import pytest
 
 from nucleiseg import images
-from training import augment, batches, data, groups
+from training import augment, data, groups
 
 DATA = Path(__file__).parents[1] / "data"
 KINDS = {
@@ -190,8 +188,9 @@ def test_a_crop_keeps_image_and_maps_in_place(samples):
         painted = data.Sample("", picture, picture, sample.labels, "fluorescence", "")
         material = augment.prepare(painted)
         for _ in range(10):
-            image, maps = augment.crop(material, NO_STYLES, rng, UNCHANGED)
+            image, maps, clean = augment.crop(material, NO_STYLES, rng, UNCHANGED)
             assert image.shape == maps.shape == (256, 256, 3)
+            np.testing.assert_array_equal(image, clean)
             # Shrinking blurs the picture a little before it samples it, but not the maps.
             assert np.abs(image[..., 0].astype(int) - maps[..., 0]).mean() < 8
 
@@ -217,16 +216,17 @@ def test_every_change_of_appearance_leaves_a_picture(samples):
     materials = [augment.prepare(sample) for sample in samples]
     styles = np.array([material.style for material in materials if not material.grey])
     for material in materials:
-        image, maps = augment.crop(material, styles, rng, eager)
-        assert image.dtype == maps.dtype == np.uint8
+        image, maps, clean = augment.crop(material, styles, rng, eager)
+        assert image.dtype == maps.dtype == clean.dtype == np.uint8
         assert image.std() > 1
+        assert (image != clean).any()
 
 
 def test_stained_nuclei_can_be_emphasised_and_grey_ones_are_left(samples):
     plain, favoured = (dataclasses.replace(UNCHANGED, stained=share) for share in (0.0, 1.0))
     for sample in samples:
         material = augment.prepare(sample)
-        (_, before), (_, after) = (
+        (_, before, _), (_, after, _) = (
             augment.crop(material, NO_STYLES, np.random.default_rng(0), settings)
             for settings in (plain, favoured)
         )
@@ -239,7 +239,7 @@ def test_the_background_of_fluorescence_can_be_emphasised(samples):
     plain, favoured = (dataclasses.replace(UNCHANGED, dark=share) for share in (0.0, 0.5))
     for sample in samples:
         material = augment.prepare(sample)
-        (_, before), (_, after) = (
+        (_, before, _), (_, after, _) = (
             augment.crop(material, NO_STYLES, np.random.default_rng(0), settings)
             for settings in (plain, favoured)
         )
@@ -253,7 +253,7 @@ def test_the_background_of_fluorescence_can_be_emphasised(samples):
 def test_a_coarse_crop_has_lost_detail_and_nothing_has_moved(samples):
     for sample in samples:
         material = augment.prepare(sample)
-        (fine, maps), (coarse, same_maps) = (
+        (fine, maps, clean), (coarse, same_maps, unchanged) = (
             augment.crop(
                 material,
                 NO_STYLES,
@@ -263,6 +263,7 @@ def test_a_coarse_crop_has_lost_detail_and_nothing_has_moved(samples):
             for share in (0, 1)
         )
         np.testing.assert_array_equal(maps, same_maps)
+        np.testing.assert_array_equal(clean, unchanged)
         before, after = (image.mean(-1) for image in (fine, coarse))
         assert np.abs(np.diff(after)).sum() < 0.95 * np.abs(np.diff(before)).sum()
         moved = [np.abs(np.roll(after, shift, 1) - before).mean() for shift in (-1, 0, 1)]
@@ -337,7 +338,7 @@ def test_restyling_changes_the_colours_and_keeps_the_geometry(samples):
         for restyle in (0, 1)
         for seed in range(5)
     ]
-    for (plain, maps), (restyled, same_maps) in zip(crops[:5], crops[5:], strict=True):
+    for (plain, maps, _), (restyled, same_maps, _) in zip(crops[:5], crops[5:], strict=True):
         np.testing.assert_array_equal(maps, same_maps)
         before, after = (augment._lab(image).reshape(-1, 3) for image in (plain, restyled))
         # Colours leave the gamut and are clipped, so lightness is not an exact line of itself.
@@ -354,30 +355,6 @@ def test_a_tint_keeps_one_channel_in_full(samples):
         assert any(np.array_equal(tinted[..., channel], grey[..., 0]) for channel in range(3))
         assert (tinted <= grey).all()
         assert (tinted < grey).any()
-
-
-def test_batches_depend_on_the_seed_and_their_number_alone(samples):
-    chances = np.full(len(samples), 1 / len(samples))
-
-    def take(count, seed, first=0):
-        with contextlib.closing(batches.endless(samples, chances, 2, seed, first)) as source:
-            return list(itertools.islice(source, count))
-
-    whole, later, other = take(4, seed=1), take(2, seed=1, first=2), take(1, seed=2)
-    for (image, maps), (again, same_maps) in zip(whole[2:], later, strict=True):
-        np.testing.assert_array_equal(image, again)
-        np.testing.assert_array_equal(maps, same_maps)
-    assert (whole[0][0] != other[0][0]).any()
-    assert (whole[0][0] != whole[1][0]).any()
-
-
-def test_a_failure_while_batches_are_made_is_raised_where_they_are_used(samples, monkeypatch):
-    def fail(*_):
-        raise ArithmeticError("no crop today")
-
-    monkeypatch.setattr(augment, "crop", fail)
-    with pytest.raises(ArithmeticError, match="no crop today"):
-        next(batches.endless(samples[:1], np.ones(1), 1, seed=0))
 
 
 def test_a_folder_may_carry_a_weight(tmp_path):

@@ -99,7 +99,7 @@ def test_only_fluorescence_is_crowded_and_only_tissue_turns_brown(samples):
         material = augment.prepare(sample)
         for _ in range(5):
             seed = int(rng.integers(1000))
-            (before, _), (after, _) = (
+            (before, *_), (after, *_) = (
                 augment.crop(material, styles, np.random.default_rng(seed), settings)
                 for settings in (plain, changed)
             )
