@@ -39,3 +39,6 @@ set_source_files_properties(csrc/cpu/reference.cpp csrc/cpu/selftest.cpp
                             PROPERTIES COMPILE_OPTIONS "-fno-tree-vectorize")
 add_executable(cpu_selftest csrc/cpu/selftest.cpp csrc/cpu/reference.cpp ${cpu_sources})
 target_link_libraries(cpu_selftest PRIVATE nucleiseg_options Threads::Threads sanitizer)
+
+add_executable(network_digests csrc/cpu/network_digests.cpp ${cpu_sources})
+target_link_libraries(network_digests PRIVATE nucleiseg_options Threads::Threads sanitizer)

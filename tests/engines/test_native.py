@@ -4,6 +4,9 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +88,31 @@ def test_levels_and_threads_give_the_same_bytes(model, tiles):
         for threads in (1, 2, 5):
             found = native.Engine(model, threads, level).infer(tiles)
             np.testing.assert_array_equal(found, first)
+
+
+DIGEST = """
+import hashlib, sys
+import numpy as np
+import nucleiseg
+from nucleiseg import images
+segmenter = nucleiseg.Segmenter(device="cpu", threads=2)
+found = hashlib.sha256()
+for path in sys.argv[1:]:
+    image = images.read(path)
+    for output in ("maps", "labels"):
+        found.update(np.ascontiguousarray(segmenter.segment(image, output, scale=1)).tobytes())
+print(found.hexdigest())
+"""
+
+
+def test_maps_and_labels_of_the_examples_have_one_digest():
+    command = [sys.executable, "-c", DIGEST, *map(str, IMAGES)]
+    found = set()
+    for level in LEVELS:
+        environment = {**os.environ, "NUCLEISEG_SIMD": level}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found.add(done.stdout)
+    assert len(found) == 1
 
 
 def test_the_kernels_are_what_runs_the_shipped_model(model, caplog):

@@ -3,12 +3,15 @@
 import re
 from collections import Counter
 
+import network_file
 import pytest
 from programs import ROOT, SANE, digests, make, need, run
 
+from nucleiseg import Model
 from nucleiseg._native import cpu
 
 ROUNDS = "rounds=10"
+SIDE = 96  # pixels of a picture: qemu computes some million multiplications a second
 BUILD = ROOT / "build" / "selftest-arm" / "CMakeFiles"
 NEON = re.compile(r"\bv\d+\.(16b|8h|4s|2d)\b")
 FUNCTION = re.compile(r"^[0-9a-f]+ <(?P<name>.*)>:$")
@@ -86,6 +89,20 @@ def test_the_results_are_the_same_bit_for_bit():
     for level, results in here.items():
         assert results == found["neon"], level
         assert len(results) == 7
+
+
+def test_the_model_gives_the_same_maps_and_labels(tmp_path):
+    """Of the middle of each example image, at each level, on one thread and on three."""
+    need("qemu-aarch64", "qemu-user")
+    make("arm", "run=true", "programs=network_digests")
+    model = Model.load()
+    pictures = network_file.tiles(model, SIDE)
+    network_file.write(tmp_path / "file", model, pictures)
+    expected = network_file.digests(model, pictures)
+    program = str(BUILD.parent / "network_digests")
+    done = run("qemu-aarch64", program, str(tmp_path / "file"), "neon", "neondot")
+    names = ("neon 1", "neon 3", "neondot 1", "neondot 3")
+    assert done.stdout.splitlines() == [f"{name} {expected}" for name in names]
 
 
 @pytest.mark.parametrize(
