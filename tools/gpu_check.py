@@ -165,7 +165,6 @@ class Check:
     def answers(self) -> None:
         """Compare masks and labels of the example images, through the whole package."""
         from nucleiseg import Segmenter
-        from nucleiseg.engines import native as engine
 
         cpu = Segmenter(device="cpu")
         for level in self.kernels.convolution_levels():
