@@ -16,7 +16,8 @@
   beyond what was there before, libraries and images (`nucleiseg.benchmark.memory`).
 - A kernel's ceiling is ``memcpy`` between buffers far larger than the cache, with as many threads;
   what fits into the cache may be above it. The network's is what its instructions reach in
-  registers alone. Both are of the CPU; rows of a GPU have no ceiling.
+  registers alone, in plain sums; convolutions that take fewer products may be above it. Both are of
+  the CPU; rows of a GPU have no ceiling.
 
 The JSON file is an object:
 

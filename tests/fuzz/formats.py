@@ -166,8 +166,8 @@ def few_channels(name: str, values: np.ndarray) -> np.ndarray:
     """Cut a constant to few channels."""
     if name.startswith("grow") and values.ndim:  # of each of 2 x 2 pixels
         pixels = values.reshape(4, -1, *values.shape[1:])[:, :CHANNELS]
-        values = pixels.reshape(-1, *values.shape[1:])[:, :CHANNELS] if values.ndim > 1 else pixels
-        return np.ascontiguousarray(values.reshape(4 * CHANNELS, *values.shape[1:]))
+        values = pixels.reshape(4 * CHANNELS, *values.shape[1:])
+        return np.ascontiguousarray(values[:, :CHANNELS] if values.ndim > 1 else values)
     if name.startswith("up") and values.ndim > 1:  # of two tensors
         return np.ascontiguousarray(values[:CHANNELS, : 2 * CHANNELS])
     return values[tuple(slice(CHANNELS) for _ in values.shape)]
