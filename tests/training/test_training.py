@@ -171,7 +171,7 @@ def test_averaged_weights_are_kept_and_learning_goes_on_from_the_others(tmp_path
         verbose=0,
     )
     for before, after in zip(*learned, strict=True):
-        np.testing.assert_array_equal(before, after)
+        np.testing.assert_allclose(before, after, rtol=1e-5, atol=1e-6)  # swapped by sums
     # At the end of `fit` the averages take the weights' place.
     kept, averages = weights.load(tmp_path / "tiny.npz").get_weights(), model.get_weights()
     for one, other in zip(kept, averages, strict=True):
