@@ -542,6 +542,9 @@ def test_a_file_that_is_missing_is_named(tmp_path, capsys):
         with pytest.raises(SystemExit):
             quantize.main([f"--data={DATA}", f"--output={tmp_path / 'x'}", f"--{name}=no.npz"])
         assert f"argument --{name}: no such file: no.npz" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        quantize.main([f"--weights={__file__}", "--data=nowhere", f"--output={tmp_path / 'x'}"])
+    assert "argument --data: no such folder: nowhere" in capsys.readouterr().err
 
 
 def test_a_run_with_a_teacher_is_resumed_with_the_same(without_learning, tmp_path):
