@@ -61,7 +61,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--licence", default="not stated", help="of the model")
     parser.add_argument("--source", nargs="+", help="what to say of the data; by default its name")
     options = parser.parse_args(arguments)
-    training, _, shares = train.load(options.data)
+    try:
+        training, _, shares = train.load(options.data)
+    except ValueError as error:
+        parser.error(f"argument --data: {str(error).removeprefix('data: ')}")
     trained = weights.load(options.weights)
     network = IntegerNetwork(trained)
     if options.start is None:
