@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -152,6 +153,13 @@ def _settle() -> None:
     cv2.setNumThreads(1)
     # Ctrl-C reaches all processes; the one that learns saves first, and then ends these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's processes would wait for ever for one that was killed."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _begin(recipe: Recipe) -> None:

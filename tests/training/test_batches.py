@@ -2,6 +2,10 @@
 
 import itertools
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -76,6 +80,32 @@ def test_processes_and_files_are_gone_after_the_stream(source_of, used):
     stream.close()
     assert not any(process.is_alive() for process in working)
     assert not folder.exists()
+
+
+KILLED = """
+import multiprocessing, os, signal, sys
+import numpy as np
+from training import augment, batches, data
+
+if __name__ == "__main__":
+    samples = data.load([sys.argv[1]])[:1]
+    stream = batches.Source(samples, np.ones(1), 1, 0, augment.Settings(size=64)).endless()
+    next(stream)
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_when_the_one_that_learns_is_killed(request, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    repository = request.path.parents[2]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    command = [sys.executable, str(script), str(repository / "tests" / "data")]
+    # Processes that lived on would keep the pipe open.
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == -signal.SIGKILL
+    assert result.stdout.split()
 
 
 def test_a_failure_while_batches_are_made_is_raised_where_they_are_used(source_of, samples):
