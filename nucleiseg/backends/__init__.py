@@ -219,7 +219,7 @@ def _gpu_engine(model: Model) -> Any:
     try:
         from nucleiseg.engines import tensorrt
 
-        return tensorrt.Engine(model)
+        return tensorrt.Engine(model, cuda)
     except Exception as error:  # whatever TensorRT makes of this machine
         reason = " ".join(str(error).split()) or type(error).__name__
         logger.warning("TensorRT is not used, but %s: %s", own.name, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from nucleiseg.backends.memory import Memory
 from nucleiseg.backends.replays import Replay, Replays
 from nucleiseg.limits import Limits
 from nucleiseg.model import Look, Model
+
+logger = logging.getLogger("nucleiseg")
 
 # What the host never reads, which is in the device's own memory even where both share it.
 _PRIVATE = frozenset({"picture", "tiles", "cells", "band", "search", "workspace"})
@@ -218,7 +221,7 @@ class Lane:
         image = self._there(image, "resized")
         replay = self._replays.find((*key, image.shape, image.dtype.str))
         # An array with gaps cannot be brought to where a graph looks for it.
-        if replay.seen == 1 or replay.is_mixed or not arrays.is_dense(image):
+        if replay.seen == 1 or replay.has_no_graph or not arrays.is_dense(image):
             return work(image)
         if replay.stream is None:
             replay.stream = self._kernels.Stream()
@@ -238,12 +241,21 @@ class Lane:
         self._tile_shapes.clear()
         try:
             result = work(replay.image)
-            replay.is_mixed = len(self._tile_shapes) > 1
-            if not replay.is_mixed:
-                replay.record(work, self._memory.blocks())
+            replay.has_no_graph = len(self._tile_shapes) > 1
+            if not replay.has_no_graph:
+                self._record(replay, work)
         finally:
             self._work = self._compute
         return result
+
+    def _record(self, replay: Replay, work: Callable[[Any], Any]) -> None:
+        """Capture the work; where that fails, images of this shape have no graph from then on."""
+        try:
+            replay.record(work, self._memory.blocks())
+        except RuntimeError as error:  # of CUDA or of the engine
+            replay.has_no_graph = True
+            reason = " ".join(str(error).split())
+            logger.warning("images of %s run without a graph: %s", replay.image.shape, reason)
 
     def finish(self, limits: Any | None, results: tuple[Any, ...]) -> tuple[Any, ...]:
         """Wait, and give results to keep; ValueError if the image was not finite."""

@@ -70,7 +70,7 @@ def test_it_runs_where_tensorrt_is_missing(model, gpu, monkeypatch, caplog):
 
 
 def test_it_runs_where_tensorrt_fails(model, gpu, monkeypatch, caplog):
-    def fail(model):
+    def fail(model, kernels):
         raise RuntimeError("TensorRT: cannot\nload it")
 
     monkeypatch.setattr(parts, "tensorrt_module", lambda: "tensorrt")
@@ -88,5 +88,5 @@ def test_tensorrt_runs_where_it_works(model, gpu, monkeypatch):
         name, largest_tile, largest_batch = "TensorRT", 2048, 4
 
     monkeypatch.setattr(parts, "tensorrt_module", lambda: "tensorrt")
-    monkeypatch.setattr(tensorrt, "Engine", lambda model: Engine())
+    monkeypatch.setattr(tensorrt, "Engine", lambda model, kernels: Engine())
     assert backends.choose("cuda", model, 2).engine.name == "TensorRT"

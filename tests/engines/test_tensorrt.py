@@ -1,5 +1,6 @@
 """Real engines, built by TensorRT for RTX on this machine, which needs no GPU for that."""
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from nucleiseg import Model, ModelError
+from nucleiseg import Model, ModelError, _native
 from nucleiseg.engines import tensorrt, tensorrt_build, tensorrt_library
 from nucleiseg.model import DEFAULT
 from training.topology import NETWORKS
@@ -126,14 +127,55 @@ def parsed(recipe, proto):
 
 
 @needs.tensorrt_rtx
-def test_what_the_parser_warns_of_is_an_error(recipe, model):
-    """TensorRT would take unsigned levels for signed ones."""
+def test_what_the_parser_warns_of_is_kept_for_the_log(recipe, model):
+    """TensorRT takes unsigned levels for signed ones; the known answer shows whether that counts."""
     proto = onnx.load(model.path)
     for tensor in proto.graph.initializer:
         if tensor.name == "stem_relu_zero":
             tensor.CopyFrom(numpy_helper.from_array(np.array(0, np.uint8), tensor.name))
-    with pytest.raises(ModelError, match=r"only in part: .*UINT8"):
-        parsed(recipe(), proto)
+    made = recipe()
+    parsed(made, proto)
+    assert any("UINT8" in words for words in tensorrt_library.messages(made.library).warnings())
+
+
+@needs.tensorrt_rtx
+def test_warnings_are_logged_and_no_error(recipe, monkeypatch, caplog):
+    made = recipe(tile=64, batch=1)
+    messages = tensorrt_library.messages(made.library)
+    take = tensorrt_build._parsed
+
+    def warning(*arguments):
+        messages.logger.log(made.library.ILogger.Severity.WARNING, "something is off")
+        return take(*arguments)
+
+    monkeypatch.setattr(tensorrt_build, "_parsed", warning)
+    assert tensorrt_build.compile_engine(made).plan
+    assert "TensorRT for RTX: something is off" in caplog.messages
+
+
+@needs.tensorrt_rtx
+@pytest.mark.parametrize("free", [0, 8 << 30])
+def test_a_build_takes_a_quarter_of_the_free_memory_and_no_other_streams(recipe, free):
+    made = recipe()
+    library = made.library
+    builder = library.Builder(tensorrt_library.messages(library).logger)
+    plain = builder.create_builder_config().get_memory_pool_limit(library.MemoryPoolType.WORKSPACE)
+    builder.create_network(0)
+    config = tensorrt_build._config(made, builder, b"", free)
+    limit = config.get_memory_pool_limit(library.MemoryPoolType.WORKSPACE)
+    assert (limit, config.max_aux_streams) == (free // 4 if free else plain, 0)
+
+
+@needs.tensorrt_rtx
+def test_a_bar_that_fails_does_not_end_a_build(recipe, monkeypatch):
+    """The library calls it from C++ code that no exception may cross."""
+
+    class Broken:
+        def __getattr__(self, name):
+            raise OSError("the terminal is gone")
+
+    monkeypatch.setattr(tensorrt_build, "_bar", lambda: contextlib.nullcontext(Broken()))
+    assert tensorrt_build.compile_engine(recipe(tile=64, batch=1)).plan
 
 
 @needs.tensorrt_rtx
@@ -263,8 +305,6 @@ def test_without_tensorrt_it_says_what_to_install(model, monkeypatch):
 
 
 def has_gpu():
-    from nucleiseg import _native
-
     try:
         return _native.cuda.device_count() > 0
     except (AttributeError, RuntimeError):
@@ -276,7 +316,7 @@ def has_gpu():
 def test_without_a_gpu_it_says_so(model):
     words = "no NVIDIA GPU is visible|no CUDA kernels|driver"
     with pytest.raises(RuntimeError, match=words):
-        tensorrt.Engine(model)
+        tensorrt.Engine(model, getattr(_native, "cuda", None))
     with pytest.raises(RuntimeError, match=words):
         tensorrt.build(model)
 
@@ -284,13 +324,13 @@ def test_without_a_gpu_it_says_so(model):
 @needs.tensorrt_rtx
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU; this is about machines without")
 def test_what_the_library_says_of_a_machine_without_a_driver_is_passed_on(
-    model, tmp_path, monkeypatch
+    model, tmp_path
 ):
     """As far as running goes here: an engine from the cache, which the runtime cannot load."""
-    monkeypatch.setattr(tensorrt, "_compute_capability", lambda: (8, 6))
-    tensorrt.build(model, compute_capability=(8, 6), folder=tmp_path)
-    with pytest.raises(RuntimeError, match=r"cannot load .*nuclei.*-sm86.*: .*CUDA driver"):
-        tensorrt.Engine(model, folder=tmp_path, library="tensorrt_rtx")
+    capability = _native.emulated.devices()[0]["compute_capability"]
+    tensorrt.build(model, compute_capability=capability, folder=tmp_path)
+    with pytest.raises(RuntimeError, match=r"cannot load .*nuclei.*: .*CUDA driver"):
+        tensorrt.Engine(model, _native.emulated, folder=tmp_path, library="tensorrt_rtx")
 
 
 class Array:

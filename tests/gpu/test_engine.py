@@ -55,7 +55,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def engine(name, model, folder):
-    return Engine(model, library=name, folder=folder)
+    return Engine(model, native.cuda, library=name, folder=folder)
 
 
 @pytest.fixture
