@@ -62,7 +62,9 @@ class Replays:
         replay = self._found.setdefault(key, Replay())
         self._found.move_to_end(key)
         if len(self._found) > MOST:
-            self._found.popitem(last=False)
+            _, oldest = self._found.popitem(last=False)
+            if oldest.stream is not None:
+                oldest.stream.synchronize()  # its graph, and its engine's state, may be at work
         replay.seen += 1
         return replay
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from nucleiseg import _native
 from nucleiseg.engines import cache, known_answer, tensorrt_library
@@ -17,6 +18,7 @@ from nucleiseg.engines.tensorrt_build import (
     TILE,
     Recipe,
     compile_engine,
+    covering,
     dotted,
 )
 from nucleiseg.model import Model
@@ -50,7 +52,7 @@ class Report:
         took = "was there" if self.seconds is None else f"built in {self.seconds:.1f} s"
         return (
             f"{recipe.model.name} {recipe.model.version}, compute capability "
-            f"{dotted(recipe.compute_capability)}, {tensorrt_library.title(recipe.library)}: "
+            f"{recipe.target}, {tensorrt_library.title(recipe.library)}: "
             f"{self.size / 1e6:.1f} MB, {took}, {self.path or 'not kept'}"
         )
 
@@ -71,7 +73,7 @@ def build(
     model : Model
     compute_capability : tuple of int, optional
         Of the GPU that it is for; that of the current one when left out. Others need TensorRT for
-        RTX, which then needs no GPU.
+        RTX, which then needs no GPU, and whose engine for 8.0 runs on all later ones that it knows.
     tile, batch : int
         Largest side of a tile, and most tiles at once.
     library : {"tensorrt", "tensorrt_rtx"}, optional
@@ -121,8 +123,6 @@ class Engine:
 
     Attributes
     ----------
-    layout, dtype, scale
-        What tiles it takes, in the words of ``_native.cuda.gather``: (N, h, w, 3) uint8.
     largest_tile, largest_batch : int
 
     Raises
@@ -132,9 +132,6 @@ class Engine:
     """
 
     name = "TensorRT"
-    layout: Literal["NHWC", "NCHW"] = "NHWC"
-    dtype: Literal["uint8", "int8", "float16", "float32"] = "uint8"
-    scale = 1.0
 
     def __init__(
         self,
@@ -151,7 +148,7 @@ class Engine:
         self.largest_tile, self.largest_batch = tile, batch
         self._stride = model.stride
         self._messages = tensorrt_library.messages(recipe.library)
-        self._library, self._kernels = recipe.library, kernels
+        self._library = recipe.library
         plan = _plan(recipe, folder, [], kernels)
         with tensorrt_library.uninterrupted():
             self._runtime = self._messages.start(recipe.library.Runtime)
@@ -169,12 +166,11 @@ class Engine:
         )
         known_answer.check(model, self, kernels)
 
-    def enqueue(self, tiles: Any, cells: Any, stream: Any) -> None:
+    def enqueue(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> None:
         """Put the network into a stream. Does not wait.
 
-        Each stream has memory of its own for what comes between the layers, as much as the largest
-        shape so far needs. A call may be captured into a graph if the stream saw its shape before;
-        then all later calls on this stream must have that shape.
+        A call may be captured into a graph if the stream saw its shape before; then all later calls
+        on this stream must have that shape. A stream has to be idle when it goes.
 
         Parameters
         ----------
@@ -184,6 +180,8 @@ class Engine:
             C-contiguous. Nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels
             in raster order.
         stream : Stream
+        memory : callable
+            Gives a Buffer of so many bytes, for what comes between the layers.
 
         Raises
         ------
@@ -197,8 +195,8 @@ class Engine:
             lane = self._lanes.get(stream)
             if lane is None:
                 with tensorrt_library.uninterrupted():
-                    lane = self._lanes[stream] = _Lane(self._context(), self._kernels)
-        lane.run(tiles, cells, stream, self._messages)
+                    lane = self._lanes[stream] = _Lane(self._context())
+        lane.run(tiles, cells, stream, memory, self._messages)
 
     def _deserialized(self, plan: bytes, path: Path) -> Any:
         engine = self._runtime.deserialize_cuda_engine(plan)
@@ -267,33 +265,36 @@ def check_shapes(tiles: Any, cells: Any, stride: int, tile: int, batch: int) -> 
 
 
 class _Lane:
-    """What one stream needs: the state of a run, and memory for what comes between the layers."""
+    """The state of a run, of which each stream needs its own."""
 
-    def __init__(self, context: Any, kernels: ModuleType) -> None:
-        # Goes first when this goes. Freeing it waits for the device, so that the context is idle.
-        self._memory: Any = None
-        self._context, self._kernels = context, kernels
+    def __init__(self, context: Any) -> None:
+        self._context = context
         self._shape: tuple[int, ...] = ()
+        self._size = 0
 
     def run(
-        self, tiles: Any, cells: Any, stream: Any, messages: tensorrt_library.Messages
+        self,
+        tiles: Any,
+        cells: Any,
+        stream: Any,
+        memory: Callable[[int], Any],
+        messages: tensorrt_library.Messages,
     ) -> None:
         ready = tiles.shape == self._shape or self._take(tiles.shape)
         ready = ready and self._context.set_tensor_address("tiles", tiles.ptr)
         ready = ready and self._context.set_tensor_address("cells", cells.ptr)
+        if ready:
+            block = memory(self._size)
+            self._context.set_device_memory(block.ptr, block.nbytes)
         if not ready or not self._context.execute_async_v3(stream.handle):
             self._shape = ()
             raise RuntimeError(f"TensorRT: cannot run on {tiles.shape}: {messages.errors()}")
 
     def _take(self, shape: tuple[int, ...]) -> bool:
-        """Make room for another shape."""
+        """Find out what another shape needs."""
         if not self._context.set_input_shape("tiles", shape):
             return False
-        size = max(1, self._context.update_device_memory_size_for_shapes())
-        if self._memory is None or self._memory.nbytes < size:
-            self._memory = None
-            self._memory = self._kernels.Buffer((size,))
-        self._context.set_device_memory(self._memory.ptr, self._memory.nbytes)
+        self._size = max(1, self._context.update_device_memory_size_for_shapes())
         self._shape = shape
         return True
 
@@ -307,8 +308,8 @@ def _recipe(
     kernels: ModuleType | None,
 ) -> Recipe:
     found = tensorrt_library.find(library)
-    gpu = ""
-    if compute_capability is None or found.__name__ == "tensorrt":
+    gpu, is_for_one = "", found.__name__ == "tensorrt"
+    if compute_capability is None or is_for_one:
         device = _device(kernels)
         current = device["compute_capability"]
         if compute_capability not in (None, current):
@@ -318,8 +319,10 @@ def _recipe(
                 "pip install tensorrt-rtx-cu12"
             )
         compute_capability = current
-        if found.__name__ == "tensorrt":
+        if is_for_one:
             gpu = f"{device['name']}, {device['multiprocessors']} multiprocessors"
+    if not is_for_one:
+        compute_capability = covering(found, compute_capability)
     return Recipe(model, found, compute_capability, tile, batch, gpu)
 
 
@@ -335,9 +338,7 @@ def _device(kernels: ModuleType | None) -> Any:
     return kernels.devices()[kernels.current_device()]
 
 
-def _plan(
-    recipe: Recipe, folder: Path, seconds: list[float], kernels: ModuleType | None
-) -> bytes:
+def _plan(recipe: Recipe, folder: Path, seconds: list[float], kernels: ModuleType | None) -> bytes:
     """Give the engine as the library wrote it; the seconds it took, if it was built."""
 
     def make() -> bytes:

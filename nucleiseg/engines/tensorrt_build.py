@@ -38,6 +38,10 @@ whole machine's."""
 GRAPH = "3"
 """Changes whenever other engines come out of the same model and settings."""
 
+PORTABLE = (8, 0)
+"""TensorRT for RTX builds one engine for this compute capability and all later ones that it knows;
+earlier ones need an engine of their own."""
+
 _building = threading.Lock()
 
 
@@ -51,7 +55,8 @@ class Recipe:
     library : module
         ``tensorrt`` or ``tensorrt_rtx``.
     compute_capability : tuple of int
-        Of the GPU that it is for, as in (8, 6).
+        Of the GPU that it is for, as in (8, 6); `PORTABLE` stands for the later ones too with
+        TensorRT for RTX.
     tile : int
         Largest side of a tile, a multiple of the model's stride.
     batch : int
@@ -78,6 +83,12 @@ class Recipe:
             raise ValueError(f"batch: got {self.batch}; accepted is 1 or more")
 
     @property
+    def target(self) -> str:
+        """The compute capability in words."""
+        is_portable = not self.gpu and self.compute_capability == PORTABLE
+        return dotted(self.compute_capability) + (" and later" if is_portable else "")
+
+    @property
     def key(self) -> dict[str, str]:
         """Every dependence, as text."""
         return {
@@ -85,7 +96,7 @@ class Recipe:
             "library": self.library.__name__,
             "library version": str(self.library.__version__),
             "system": f"{platform.system()} {platform.machine()}",
-            "compute capability": dotted(self.compute_capability),
+            "compute capability": self.target,
             "GPU": self.gpu,
             "tile": str(self.tile),
             "batch": str(self.batch),
@@ -125,6 +136,32 @@ class Built:
 def dotted(compute_capability: tuple[int, int]) -> str:
     """Write a compute capability as people do: "8.6"."""
     return ".".join(map(str, compute_capability))
+
+
+def covering(library: ModuleType, compute_capability: tuple[int, int]) -> tuple[int, int]:
+    """Return the compute capability of the engine of TensorRT for RTX that runs on a GPU.
+
+    Parameters
+    ----------
+    library : module
+        ``tensorrt_rtx``.
+    compute_capability : tuple of int
+        Of the GPU.
+
+    Raises
+    ------
+    ValueError
+        The library does not know such GPUs.
+    """
+    names = [each for each in library.ComputeCapability.__members__ if each.startswith("SM")]
+    known = sorted(divmod(int(each.removeprefix("SM")), 10) for each in names)
+    if compute_capability not in known:
+        raise ValueError(
+            f"compute capability: got {dotted(compute_capability)}; "
+            f"{tensorrt_library.title(library)} builds for {', '.join(map(dotted, known))}; "
+            "for other GPUs: pip install tensorrt"
+        )
+    return min(compute_capability, PORTABLE)
 
 
 def compile_engine(recipe: Recipe, timing: bytes = b"", free: int = 0) -> Built:
@@ -175,7 +212,7 @@ def _built(
     config = _config(recipe, builder, timing, free)
     logger.info(
         "builds the engine for compute capability %s with %s, once",
-        dotted(recipe.compute_capability),
+        recipe.target,
         tensorrt_library.title(recipe.library),
     )
     with _bar() as bar:
@@ -210,8 +247,12 @@ def _config(recipe: Recipe, builder: Any, timing: bytes, free: int) -> Any:
         # Without, TensorRT for RTX may allocate in a stream that is being captured.
         config.set_flag(library.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if hasattr(config, "set_compute_capability"):
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(_target(recipe), 0)
+        if recipe.compute_capability != PORTABLE:  # which is the default
+            major, minor = recipe.compute_capability
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(
+                library.ComputeCapability.__members__[f"SM{major}{minor}"], 0
+            )
     else:
         config.set_timing_cache(config.create_timing_cache(timing), False)
     profile = builder.create_optimization_profile()
@@ -222,20 +263,6 @@ def _config(recipe: Recipe, builder: Any, timing: bytes, free: int) -> Any:
         words = tensorrt_library.messages(library).errors()
         raise RuntimeError(f"TensorRT: refuses the range of shapes: {words}")
     return config
-
-
-def _target(recipe: Recipe) -> Any:
-    known = recipe.library.ComputeCapability.__members__
-    major, minor = recipe.compute_capability
-    name = f"SM{major}{minor}"
-    if name not in known:
-        accepted = [(int(each[2:-1]), int(each[-1])) for each in known if each.startswith("SM")]
-        raise ValueError(
-            f"compute capability: got {dotted(recipe.compute_capability)}; "
-            f"{tensorrt_library.title(recipe.library)} builds for "
-            f"{', '.join(map(dotted, sorted(accepted)))}; for other GPUs: pip install tensorrt"
-        )
-    return known[name]
 
 
 def _timing(recipe: Recipe, config: Any) -> bytes:
