@@ -3,9 +3,9 @@
     python benchmarks/device.py [--sides 512 1024 2048 4096]
 
 Pictures are an example image and its mirror images. A time is that of the step in a graph; the last
-column is how many times the least that ``benchmarks/roofline.py`` counts it is, at the rate at which
-this GPU copies a gigabyte. An image that fits into the GPU's cache can be below 1. Needs a build
-with CUDA kernels, and onnx.
+column is how many times the least it is that ``benchmarks/roofline.py`` counts, at the rate at
+which this GPU copies a gigabyte. An image that fits into the GPU's cache can be below 1. Needs a
+build with CUDA kernels, and onnx.
 """
 
 import argparse

@@ -21,6 +21,7 @@ using network::kGrowth;
 using network::kMostHalvings;
 using network::kSide;
 
+constexpr int kWidthUnit = 8;   // of which channels are a multiple
 constexpr int kCellPixels = 2;  // pixels of the last tensor that its layer answers for at once
 
 int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int row, int column) {
@@ -94,7 +95,7 @@ void Network::Layer::begin_sums(const std::vector<uint8_t>& zeros) {
 
 int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   check_kernel(kernel, kernels::kImageChannels, rounding);
-  check_width(kernel);
+  check_width(kernel, kWidthUnit);
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::stem;
   layer->wide = true;
@@ -119,7 +120,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
   for (size_t i = 0; i < sources.size(); ++i) {
     const Tensor& source = tensor(sources[i]);
     check_kernel(kernels[i], source.channels, rounding);
-    check_width(kernels[i]);
+    check_width(kernels[i], kWidthUnit);
     check(source.channels == first.channels && source.shrink == first.shrink,
           "sources: accepted are tensors of one size");
   }
@@ -154,7 +155,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
 int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& below = tensor(source);
   check_kernel(kernel, below.channels, rounding);
-  check_width(kernel);
+  check_width(kernel, kWidthUnit);
   check(below.zero == 0 && below.shrink > 1, "source: accepted is a tensor that can grow");
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::grow;

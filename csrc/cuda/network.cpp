@@ -113,7 +113,7 @@ int Network::add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, boo
 
 int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   check_kernel(kernel, kernels::kImageChannels, rounding);
-  check_width(kernel);
+  check_width(kernel, kUnit);
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::stem;
   layer->side = kernel.side;
@@ -144,7 +144,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
   for (size_t i = 0; i < sources.size(); ++i) {
     const Tensor& source = tensor(sources[i]);
     check_kernel(kernels[i], source.channels, rounding);
-    check_width(kernels[i]);
+    check_width(kernels[i], kUnit);
     check(source.channels == first.channels && source.shrink == first.shrink,
           "sources: accepted are tensors of one size");
   }
@@ -168,7 +168,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
 int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor below = tensor(source);
   check_kernel(kernel, below.channels, rounding);
-  check_width(kernel);
+  check_width(kernel, kUnit);
   check(!below.is_signed && below.shrink > 1, "source: accepted is a tensor that can grow");
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::grow;

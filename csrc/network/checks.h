@@ -12,7 +12,6 @@ namespace nucleiseg::network {
 
 constexpr int kSide = 3;          // of a convolution's kernel
 constexpr int kGrowth = 2;        // of a transposed one's
-constexpr int kWidthUnit = 8;     // of which channels are a multiple
 constexpr int kMostHalvings = 8;  // of the image's sides
 constexpr int kMostChannels = 1024;
 constexpr size_t kMostSources = 2;
@@ -22,11 +21,12 @@ inline void check(bool good, const std::string& message) {
   if (!good) throw std::invalid_argument(message);
 }
 
-inline void check_width(const Kernel& kernel) {
+// `unit` is what the processor takes channels by.
+inline void check_width(const Kernel& kernel, int unit) {
   const int64_t width = kernel.outputs;
-  check(kWidthUnit <= width && width <= kMostChannels && width % kWidthUnit == 0,
+  check(unit <= width && width <= kMostChannels && width % unit == 0,
         "kernel: got " + std::to_string(width) + " output channels; accepted are multiples of " +
-            std::to_string(kWidthUnit) + " up to " + std::to_string(kMostChannels));
+            std::to_string(unit) + " up to " + std::to_string(kMostChannels));
 }
 
 inline void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding) {

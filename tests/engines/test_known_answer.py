@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import types
 
 import fake_tensorrt
 import numpy as np
@@ -136,3 +137,28 @@ def test_an_engine_is_for_one_kind_of_gpu(engine, monkeypatch):
         names.add(engine.built[-1][0].filename)
     assert len(engine.built) == len(names) == 3
     assert first.key["GPU"] == f"{here[0]['name']}, {here[0]['multiprocessors']} multiprocessors"
+
+
+def test_kernels_that_are_compiled_when_it_runs_are_there_before_a_graph(engine, monkeypatch):
+    """As with TensorRT for RTX, whose graphs would keep the kernels that stand in for them."""
+    made = []
+
+    class Config:
+        def __init__(self):
+            made.append(self)
+
+        def create_runtime_cache(self):
+            return types.SimpleNamespace(serialize=lambda: b"kernels")
+
+        set_execution_context_allocation_strategy = set_runtime_cache = lambda self, value: None
+
+    strategy = types.SimpleNamespace(EAGER="eager", LAZY="lazy")
+    for name, value in {
+        "IRuntimeCache": object, "DynamicShapesKernelSpecializationStrategy": strategy,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(fake_tensorrt, name, value, raising=False)
+    monkeypatch.setattr(
+        fake_tensorrt.Engine, "create_runtime_config", lambda self: Config(), raising=False
+    )
+    engine(RIGHT)
+    assert made[-1].dynamic_shapes_kernel_specialization_strategy == "eager"
