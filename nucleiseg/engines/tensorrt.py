@@ -66,7 +66,7 @@ def build(
     library: str | None = None,
     folder: Path | None = None,
 ) -> Report:
-    """Build an engine into the cache, unless it is there.
+    """Build an engine into the cache, unless it is there; one for the current GPU is tried, too.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def build(
     ValueError
         A tile, batch or compute capability that is not accepted.
     RuntimeError
-        No GPU where one is needed, or TensorRT's own reason.
+        No GPU where one is needed, TensorRT's own reason, or a wrong answer.
     """
     kernels = getattr(_native, "cuda", None)
     recipe = _recipe(model, compute_capability, tile, batch, library, kernels)
@@ -99,6 +99,8 @@ def build(
     plan = _plan(recipe, folder, seconds, kernels)
     path = folder / recipe.filename
     kept = path if _read(path, recipe.key) else None
+    if kept and kernels and compute_capability is None:
+        Engine(model, kernels, tile=tile, batch=batch, library=library, folder=folder)
     return Report(recipe, kept, len(plan), seconds[0] if seconds else None)
 
 

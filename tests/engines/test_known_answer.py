@@ -89,6 +89,13 @@ def test_a_wrong_engine_is_refused_each_time_it_is_loaded(engine, plan, words):
     assert len(engine.built) == 1
 
 
+def test_building_ahead_tries_the_engine_where_its_gpu_is(engine, gpu, model):
+    with pytest.raises(known_answer.WrongAnswerError):
+        engine(SHIFTED)
+    with pytest.raises(known_answer.WrongAnswerError):
+        tensorrt.build(model)
+
+
 def test_an_engine_that_writes_nothing_is_refused(model):
     class Idle:
         largest_tile = 2048
