@@ -222,14 +222,14 @@ def build(
         bool,
         typer.Option(
             "--ahead-of-time",
-            help="Build with TensorRT for RTX for the GPUs named by --compute-capability; "
-            "this machine needs none.",
+            help="Build with TensorRT for RTX, for all GPUs of compute capability 8.0 and later "
+            "that it knows; this machine needs none.",
         ),
     ] = False,
     compute_capability: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="X.Y", help="Of a GPU to build for, as in 8.6; may be given several times."
+            metavar="X.Y", help="Of a GPU to build for ahead of time: 7.5 needs a file of its own."
         ),
     ] = None,
     output: Annotated[
@@ -270,12 +270,32 @@ def build(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    gpu: Annotated[
+        bool,
+        typer.Option(
+            "--gpu",
+            help="Compare every engine on the GPU with the CPU, and time each step; takes minutes "
+            "where TensorRT builds its engine.",
+        ),
+    ] = False,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="What --gpu found, as JSON to send back."
+        ),
+    ] = Path("nucleiseg-gpu.json"),
+) -> None:
     """Say what this machine offers and what is missing for more speed."""
-    from nucleiseg.doctor import examine
+    from nucleiseg.doctor import examine, prove_gpu
 
     for line in examine():
         print(line)
+    if gpu:
+        with _cannot_start():
+            passed = prove_gpu(output, print)
+        if not passed:
+            raise typer.Exit(FAILED)
 
 
 app.command()(benchmark)
@@ -298,9 +318,11 @@ def _reason(error: Exception) -> str:
 
 def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:
     """Read compute capabilities; None is that of the GPU that is there."""
-    if ahead != bool(written):
+    from nucleiseg.engines.tensorrt_build import PORTABLE
+
+    if written and not ahead:
         raise ValueError(
-            "--ahead-of-time and --compute-capability belong together; "
+            "--compute-capability: accepted is with --ahead-of-time; "
             "leave both out to build for the GPU of this machine"
         )
     targets: list[tuple[int, int] | None] = []
@@ -311,7 +333,7 @@ def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:
                 f"--compute-capability: got {words!r}; accepted are numbers such as 8.6"
             )
         targets.append((int(major), int(minor)))
-    return targets or [None]
+    return targets or [PORTABLE if ahead else None]
 
 
 def _plan(paths: list[str], output: Path, save: str) -> tuple[list[Format], list[Job]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nucleiseg import __version__
@@ -41,13 +42,47 @@ def examine() -> Iterator[str]:
     yield from _gpu()
 
 
+def prove_gpu(path: Path, say: Callable[[str], None]) -> bool:
+    """Run the proof of `nucleiseg.gpu_proof` on the current GPU, and write what it found.
+
+    Parameters
+    ----------
+    path : Path
+        A JSON file.
+    say : callable
+        Is given each line for people.
+
+    Returns
+    -------
+    bool
+        Whether the GPU gives the CPU's answers.
+
+    Raises
+    ------
+    RuntimeError
+        There is no GPU that can be used; says what is missing.
+    OSError
+        The file cannot be written.
+    """
+    lacking = parts.lacking(parts.find())
+    if lacking:
+        raise RuntimeError(lacking)
+    from nucleiseg import _native, gpu_proof
+
+    path.touch()  # what cannot be written is found out before the minutes of work
+    found = gpu_proof.prove(Model.load(), _native.cuda, say)
+    path.write_text(json.dumps(found, indent=2) + "\n")
+    say(f"all of it is in {path}")
+    return bool(found["passed"])
+
+
 def _gpu() -> Iterator[str]:
     found = parts.find()
     gpu, *others = found
     lacking = parts.lacking(found)
     yield f"{gpu.name}: {gpu.words}{'; runs on the CPU.' if lacking else '.'}"
     if not lacking:
-        library = "TensorRT, or where it fails " if parts.tensorrt_module() else ""
+        library = "TensorRT where it is right and faster, else " if parts.tensorrt_module() else ""
         yield f"network on the GPU: {library}its own int8 kernels"
     for part in others:
         yield f"{part.name}: {part.words}." if part.there else f"{part.sentence}."

@@ -8,11 +8,8 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
-import itertools
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import nucleiseg._native as native  # noqa: E402
+from nucleiseg import gpu_proof  # noqa: E402
+from nucleiseg.benchmark import pictures  # noqa: E402
+from nucleiseg.engines.clock import Clock  # noqa: E402
 from training.topology import ACCURATE, FAST, Topology  # noqa: E402
 
 EXAMPLES = ROOT / "tests" / "data" / "images"
@@ -33,7 +33,6 @@ THREADS = len(os.sched_getaffinity(0))
 SIZES = {"cuda": ((2048, 2048), (1088, 1920)), "emulated": ((64, 96),)}
 """Of tiles that are timed; 1080 rows become 1088."""
 REPEATS = {"cuda": 20, "emulated": 1}
-PASSES = 7
 
 Array = NDArray[Any]
 
@@ -93,11 +92,7 @@ def read(path: Path) -> Array:
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
 
 
-def picture(height: int, width: int) -> Array:
-    """Give a colour image of this size out of the examples."""
-    tile = read(EXAMPLES / "hematoxylin_eosin.png")
-    rows, columns = -(-height // tile.shape[0]), -(-width // tile.shape[1])
-    return np.ascontiguousarray(np.tile(tile, (rows, columns, 1))[:height, :width])
+picture = functools.partial(pictures.draw, "stained")
 
 
 class Check:
@@ -106,17 +101,9 @@ class Check:
     def __init__(self, name: str) -> None:
         self.name = name
         self.kernels: ModuleType = getattr(native, name)
-        self.stream = self.kernels.Stream()
+        self.clock = Clock(self.kernels, REPEATS[name])
+        self.stream, self.put, self.get = self.clock.stream, self.clock.put, self.clock.get
         self.wrong = 0
-
-    def put(self, array: Array) -> Any:
-        """Copy to the device."""
-        return self.kernels.to_device(array, stream=self.stream)
-
-    def get(self, array: Any) -> Array:
-        """Copy from the device."""
-        found: Array = self.kernels.to_host(array, stream=self.stream)
-        return found
 
     def compare(self, what: str, found: Array, expected: Array) -> None:
         """Print both digests' verdict, and where the arrays differ."""
@@ -184,23 +171,6 @@ class Check:
         model = Model.load()
         return CudaBackend(model, self.kernels, Engine(model, self.kernels, level), THREADS)
 
-    def milliseconds(self, work: Callable[[], object]) -> float:
-        """Time work by events around a graph of many times the same: the median of passes."""
-        repeats = REPEATS[self.name]
-        work()
-        with self.stream.capture() as graph:
-            for _ in range(repeats):
-                work()
-        begin, end = (self.kernels.Event(timing=True) for _ in range(2))
-        times = []
-        for _ in range(PASSES + 1):
-            begin.record(self.stream)
-            graph.launch(self.stream)
-            end.record(self.stream)
-            end.synchronize()
-            times.append(end.milliseconds_since(begin) / repeats)
-        return statistics.median(times[1:])
-
     def times(self) -> None:
         """Time networks, their layers, and the steps before and after."""
         for height, width in SIZES[self.name]:
@@ -217,66 +187,30 @@ class Check:
         memory = self.kernels.Buffer([network.workspace(count, height, width)])
         cells = self.kernels.Buffer((count, height // 2, width // 2, 8))
         options = {"stream": self.stream, "out": cells, "workspace": memory}
-        whole = self.milliseconds(lambda: network.run(tiles, **options))
+        whole = self.clock.milliseconds(lambda: network.run(tiles, **options))
         print(f"NETWORK {name}: {whole:.4f} ms, workspace {memory.nbytes / 1e6:.0f} MB")
         rows = []
         for layer, words in enumerate(network.layers):
-            took = self.milliseconds(lambda layer=layer: network.run(tiles, only=layer, **options))
+            took = self.clock.milliseconds(
+                lambda layer=layer: network.run(tiles, only=layer, **options)
+            )
             rows.append(f"{layer}:{words}={1e3 * took:.1f}us")
         print("  " + "  ".join(rows), flush=True)
 
     def step_times(self, height: int, width: int) -> None:
         """Print what each step around the network takes, on the device alone."""
         from nucleiseg import Model
+        from nucleiseg.engines.cuda import Engine
 
-        model, kernels, stream = Model.load(), self.kernels, self.stream
-        image = picture(height, width)
-        pinned = kernels.PinnedBuffer(image.shape)
-        pinned.array[...] = image
-        there = self.put(image)
-        search = kernels.Buffer([kernels.limits_workspace()])
-        limits = kernels.Buffer([6], np.float64)
-        normal, tiles = kernels.Buffer(image.shape), kernels.Buffer((1, *image.shape))
-        cells = kernels.Buffer((1, height // 2, width // 2, 8))
-        maps, labels = kernels.Buffer((height, width, 2)), kernels.Buffer((height, width), np.int32)
-        mask, count = kernels.Buffer((height, width), np.bool_), kernels.Buffer([1], np.int32)
-        work = kernels.Buffer([kernels.label_workspace(height, width)])
-        answer = kernels.PinnedBuffer(labels.shape, np.int32)
-        origins, cores = np.zeros((1, 2), np.int64), np.array([[0, height, 0, width]])
-        network = kernels.Network()
-        from nucleiseg.engines import native as engine
-
-        engine.add_layers(model, network)
-        memory = kernels.Buffer([network.workspace(1, height, width)])
-        rule = model.label_rule(1.0, None)
-        steps: dict[str, Callable[[], object]] = {
-            "upload": lambda: kernels.copy(there, pinned, stream=stream),
-            "limits": lambda: kernels.limits(
-                there, *model.percentiles, stream=stream, workspace=search, out=limits
-            ),
-            "normalize": lambda: kernels.normalize(
-                there, limits=limits, stream=stream, out=normal
-            ),
-            "gather": lambda: kernels.gather(
-                normal, origins, height, width, stream=stream, out=tiles
-            ),
-            "network": lambda: network.run(tiles, stream=stream, out=cells, workspace=memory),
-            "assemble": lambda: kernels.assemble(cells, origins, cores, maps, stream=stream),
-            "mask": lambda: kernels.mask(
-                maps, model.nucleus_threshold, stream=stream, out=mask
-            ),
-            "label": lambda: kernels.label(
-                maps, *rule, stream=stream, workspace=work, out=labels, count=count
-            ),
-            "download": lambda: kernels.copy(answer, labels, stream=stream),
-        }  # fmt: skip
+        model, image = Model.load(), picture(height, width)
+        works = gpu_proof.steps(model, self.clock, Engine(model, self.kernels), image)
 
         def all_steps() -> None:
-            for step in steps.values():
-                step()
+            for work in works.values():
+                work()
 
-        found = {name: self.milliseconds(step) for name, step in steps.items()}
-        found["all, page-locked to page-locked"] = self.milliseconds(all_steps)
+        found = {name: self.clock.milliseconds(work) for name, work in works.items()}
+        found["all, page-locked to page-locked"] = self.clock.milliseconds(all_steps)
         rows = (f"{name}={1e3 * took:.1f}us" for name, took in found.items())
         print(f"STEPS {height}x{width} RGB: " + "  ".join(rows), flush=True)
 
@@ -303,25 +237,8 @@ class Check:
 
     def call_times(self, label: str, segmenter: Any, image: Array) -> None:
         """Print the latency of `segment` and the frames a second of `map`."""
-        passes = 20 if self.name == "cuda" else 2
-        times = []
-        for _ in range(passes + 4):
-            begin = time.perf_counter()
-            segmenter.segment(image, "labels", scale=1)
-            times.append(time.perf_counter() - begin)
-        median = 1e3 * statistics.median(times[4:])
-        frames = passes * 4
-        for _ in segmenter.map([image] * 12, "labels", scale=1):
-            pass
-        begin = time.perf_counter()
-        for _ in segmenter.map(itertools.repeat(image, frames), "labels", scale=1):
-            pass
-        rate = frames / (time.perf_counter() - begin)
-        print(
-            f"WHOLE {label}: labels {median:.3f} ms (least {1e3 * min(times[4:]):.3f}), "
-            f"map {rate:.0f} frames/s",
-            flush=True,
-        )
+        took, rate = gpu_proof.call_times(segmenter, image, 20 if self.name == "cuda" else 2)
+        print(f"WHOLE {label}: labels {took:.3f} ms, map {rate:.0f} frames/s", flush=True)
 
     def profile(self) -> None:
         """Run the fastest networks once at the largest size, for Nsight Compute."""

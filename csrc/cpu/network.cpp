@@ -1,57 +1,28 @@
 #include "cpu/network.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
-#include <stdexcept>
 #include <utility>
 
 #include "cpu/network_layer.h"
 #include "cpu/network_pass.h"
 #include "kernels/network.h"
 #include "kernels/tiles.h"
+#include "network/checks.h"
 
 namespace nucleiseg::cpu {
 namespace {
 
 using kernels::kLanes;
+using network::check;
+using network::check_kernel;
+using network::check_width;
+using network::kGrowth;
+using network::kMostHalvings;
+using network::kSide;
 
-constexpr int kSide = 3;        // of a convolution's kernel
-constexpr int kGrowth = 2;      // of a transposed one's
+constexpr int kWidthUnit = 8;   // of which channels are a multiple
 constexpr int kCellPixels = 2;  // pixels of the last tensor that its layer answers for at once
-
-constexpr int kMostHalvings = 8;  // of the image's sides
-constexpr int kWidthUnit = 8;     // of which channels are a multiple
-constexpr int kMostChannels = 1024;
-constexpr int kMostInputs = 2 * kMostChannels;
-constexpr int kMostLevels = 1 << 30;  // that a sum may be, before it is cut to its range
-
-void check(bool good, const std::string& message) {
-  if (!good) throw std::invalid_argument(message);
-}
-
-void check_width(const Kernel& kernel) {
-  const int64_t width = kernel.outputs;
-  check(kWidthUnit <= width && width <= kMostChannels && width % kWidthUnit == 0,
-        "kernel: got " + std::to_string(width) + " output channels; accepted are multiples of " +
-            std::to_string(kWidthUnit) + " up to " + std::to_string(kMostChannels));
-}
-
-void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding) {
-  check(kernel.inputs == inputs, "kernel: has " + std::to_string(kernel.inputs) +
-                                     " input channels, its source has " + std::to_string(inputs));
-  const auto outputs = static_cast<size_t>(kernel.outputs);
-  check(rounding.factors.size() == outputs && rounding.offsets.size() == outputs,
-        "factors, offsets: accepted is one for each of " + std::to_string(outputs) + " outputs");
-  // So that every sum, brought to its scale, fits into 32 bits.
-  const double largest = 255.0 * 127 * kSide * kSide * kMostInputs;
-  for (size_t i = 0; i < outputs; ++i) {
-    const double bound = std::fabs(rounding.factors[i]) * largest + std::fabs(rounding.offsets[i]);
-    check(bound < kMostLevels,
-          "factors, offsets: accepted are finite numbers that bring sums below " +
-              std::to_string(kMostLevels));
-  }
-}
 
 int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int row, int column) {
   return kernel
@@ -124,7 +95,7 @@ void Network::Layer::begin_sums(const std::vector<uint8_t>& zeros) {
 
 int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   check_kernel(kernel, kernels::kImageChannels, rounding);
-  check_width(kernel);
+  check_width(kernel, kWidthUnit);
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::stem;
   layer->wide = true;
@@ -149,7 +120,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
   for (size_t i = 0; i < sources.size(); ++i) {
     const Tensor& source = tensor(sources[i]);
     check_kernel(kernels[i], source.channels, rounding);
-    check_width(kernels[i]);
+    check_width(kernels[i], kWidthUnit);
     check(source.channels == first.channels && source.shrink == first.shrink,
           "sources: accepted are tensors of one size");
   }
@@ -184,7 +155,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
 int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& below = tensor(source);
   check_kernel(kernel, below.channels, rounding);
-  check_width(kernel);
+  check_width(kernel, kWidthUnit);
   check(below.zero == 0 && below.shrink > 1, "source: accepted is a tensor that can grow");
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::grow;

@@ -23,6 +23,14 @@ PinnedMemory::~PinnedMemory() {
   if (data_ != nullptr) cudaFreeHost(data_);
 }
 
+Place place_of(const void* address) {
+  cudaPointerAttributes found;
+  NUCLEISEG_CHECK(cudaPointerGetAttributes(&found, address));
+  return {found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged ||
+              (found.type == cudaMemoryTypeHost && found.devicePointer == address),
+          found.device};
+}
+
 void copy(void* to, const void* from, size_t bytes, cudaStream_t stream) {
   if (bytes > 0) NUCLEISEG_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream));
 }

@@ -39,6 +39,14 @@ class PinnedMemory {
   void* device_ = nullptr;
 };
 
+// Where an address lies.
+struct Place {
+  bool is_reachable;  // by kernels, if they run on `device`
+  int device;
+};
+
+Place place_of(const void* address);
+
 // Between any two places; page-locked ones on the host. Does not wait.
 void copy(void* to, const void* from, size_t bytes, cudaStream_t stream);
 

@@ -1,63 +1,35 @@
 #include "cuda/network.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
-#include <stdexcept>
 #include <utility>
 
 #include "cuda/device.h"
 #include "cuda/network_layer.h"
 #include "kernels/tiles.h"
 #include "network/buffer_plan.h"
+#include "network/checks.h"
 #include "network/probability.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {
 
+using network::check;
+using network::check_kernel;
+using network::check_width;
+using network::kGrowth;
+using network::kMostHalvings;
+using network::kMostSources;
+using network::kSide;
+
 constexpr const char* kDot = "dp4a";
 constexpr const char* kMatrix = "mma";
 
-constexpr int kSide = 3;    // of a convolution's kernel
-constexpr int kGrowth = 2;  // of a transposed one's
-constexpr int kMostHalvings = 8;
-constexpr int64_t kMostChannels = 1024;
-constexpr size_t kMostSources = 2;
-constexpr int kMostLevels = 1 << 30;  // that a sum may be, before it is cut to its range
-constexpr size_t kAlignment = 256;    // of tensors
-constexpr int32_t kLowest = -128;     // of a level with a sign
+constexpr size_t kAlignment = 256;                 // of tensors
+constexpr int32_t kLowest = -128;                  // of a level with a sign
 constexpr int64_t kMostPixels = int64_t{1} << 28;  // so that units are counted in 32 bits
 constexpr int64_t kBlocksOfOne = 8;                // that keep a multiprocessor busy
 constexpr int32_t kZeroByte = 128;                 // what is taken from the image's bytes
-
-void check(bool good, const std::string& message) {
-  if (!good) throw std::invalid_argument(message);
-}
-
-void check_width(const Kernel& kernel) {
-  check(kernel.outputs > 0 && kernel.outputs % kUnit == 0 && kernel.outputs <= kMostChannels,
-        "kernel: got " + std::to_string(kernel.outputs) +
-            " output channels; accepted are multiples of " + std::to_string(kUnit) + " up to " +
-            std::to_string(kMostChannels));
-}
-
-void check_kernel(const Kernel& kernel, int64_t inputs, const Rounding& rounding) {
-  check(kernel.inputs == inputs, "kernel: has " + std::to_string(kernel.inputs) +
-                                     " input channels, its source has " + std::to_string(inputs));
-  const auto outputs = static_cast<size_t>(kernel.outputs);
-  check(rounding.factors.size() == outputs && rounding.offsets.size() == outputs,
-        "factors, offsets: accepted is one for each of " + std::to_string(outputs) + " outputs");
-  // So that every sum, brought to its scale, fits into 32 bits.
-  const double taps = kernel.side * kernel.side;
-  const double largest =
-      255.0 * 127 * taps * static_cast<double>(kMostSources) * static_cast<double>(kernel.inputs);
-  for (size_t i = 0; i < outputs; ++i) {
-    const double bound = std::fabs(rounding.factors[i]) * largest + std::fabs(rounding.offsets[i]);
-    check(bound < kMostLevels,
-          "factors, offsets: accepted are finite numbers that bring sums below " +
-              std::to_string(kMostLevels));
-  }
-}
 
 bool is_matrix(const std::string& level) {
   check(level.empty() || level == kDot || level == kMatrix,
@@ -141,7 +113,7 @@ int Network::add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, boo
 
 int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   check_kernel(kernel, kernels::kImageChannels, rounding);
-  check_width(kernel);
+  check_width(kernel, kUnit);
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::stem;
   layer->side = kernel.side;
@@ -172,7 +144,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
   for (size_t i = 0; i < sources.size(); ++i) {
     const Tensor& source = tensor(sources[i]);
     check_kernel(kernels[i], source.channels, rounding);
-    check_width(kernels[i]);
+    check_width(kernels[i], kUnit);
     check(source.channels == first.channels && source.shrink == first.shrink,
           "sources: accepted are tensors of one size");
   }
@@ -196,7 +168,7 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
 int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor below = tensor(source);
   check_kernel(kernel, below.channels, rounding);
-  check_width(kernel);
+  check_width(kernel, kUnit);
   check(!below.is_signed && below.shrink > 1, "source: accepted is a tensor that can grow");
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::grow;

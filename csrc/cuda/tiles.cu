@@ -4,7 +4,6 @@
 #include "cuda/pack.h"
 #include "cuda/tiles.h"
 #include "cuda/words.h"
-#include "kernels/input.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {
@@ -69,7 +68,7 @@ __device__ __forceinline__ void read_group(const Plane<const uint8_t>& image, co
 
 // (N, height, width, 3) bytes; `pixels` is 16, whose bytes are three wide stores, or 1.
 template <int pixels>
-__global__ void gather_bytes(Plane<const uint8_t> image, Corners corners, int64_t items,
+__global__ void gather_tiles(Plane<const uint8_t> image, Corners corners, int64_t items,
                              int64_t height, int64_t groups, uint8_t* out) {
   const int64_t i = item();
   if (i >= items) return;
@@ -86,30 +85,6 @@ __global__ void gather_bytes(Plane<const uint8_t> image, Corners corners, int64_
                          found[at / kWide].values[at % kWide] = value;
                        });
     NUCLEISEG_UNROLL for (int c = 0; c < kImageChannels; ++c) found[c].store(target + c * kWide);
-  }
-}
-
-// (N, 3, height, width) values; `pixels` fill one wide store, or are 1.
-template <class T, int pixels>
-__global__ void gather_planar(Plane<const uint8_t> image, Corners corners, int64_t items,
-                              int64_t height, int64_t groups, float scale, T* out) {
-  const int64_t i = item();
-  if (i >= items) return;
-  const Group group = group_of(i, height, groups, pixels);
-  Pack<T> found[kImageChannels];
-  read_group<pixels>(image, corners.first[group.tile], group,
-                     [&](int64_t pixel, int64_t channel, uint8_t value) {
-                       kernels::set_input(value, scale, &found[channel].values[pixel]);
-                     });
-  const int64_t plane = height * groups * pixels;
-  T* const target =
-      out + group.tile * kImageChannels * plane + group.row * groups * pixels + group.column;
-  NUCLEISEG_UNROLL for (int c = 0; c < kImageChannels; ++c) {
-    if constexpr (pixels == 1) {
-      target[c * plane] = found[c].values[0];
-    } else {
-      found[c].store(target + c * plane);
-    }
   }
 }
 
@@ -183,7 +158,6 @@ struct Request {
   const std::vector<Point>& origins;
   int64_t height;
   int64_t width;
-  float scale;
   cudaStream_t stream;
 };
 
@@ -205,63 +179,25 @@ void for_each_table(const Request& request, Launch&& launch) {
 }
 
 template <int pixels>
-void gather_bytes_in(const Request& request, uint8_t* out) {
+void gather_in(const Request& request, uint8_t* out) {
   const int64_t groups = request.width / pixels;
   for_each_table(request, [&](const Corners& corners, int64_t tiles, int64_t first) {
     const int64_t items = tiles * request.height * groups;
     const int64_t before = first * request.height * request.width * kImageChannels;
-    launch_items(gather_bytes<pixels>, items, request.stream, request.image, corners, items,
+    launch_items(gather_tiles<pixels>, items, request.stream, request.image, corners, items,
                  request.height, groups, out + before);
   });
-}
-
-template <class T, int pixels>
-void gather_planar_in(const Request& request, T* out) {
-  const int64_t groups = request.width / pixels;
-  for_each_table(request, [&](const Corners& corners, int64_t tiles, int64_t first) {
-    const int64_t items = tiles * request.height * groups;
-    const int64_t before = first * request.height * request.width * kImageChannels;
-    launch_items(gather_planar<T, pixels>, items, request.stream, request.image, corners, items,
-                 request.height, groups, request.scale, out + before);
-  });
-}
-
-template <class T>
-void gather_planar_as(const Request& request, void* out) {
-  constexpr int pixels = kWide / sizeof(T);
-  T* const values = static_cast<T*>(out);
-  if (request.width % pixels == 0 && is_wide(out)) {
-    gather_planar_in<T, pixels>(request, values);
-  } else {
-    gather_planar_in<T, 1>(request, values);
-  }
-}
-
-void gather_bytes_as(const Request& request, void* out) {
-  auto* const bytes = static_cast<uint8_t*>(out);
-  if (request.width % kWide == 0 && is_wide(out)) {
-    gather_bytes_in<kWide>(request, bytes);
-  } else {
-    gather_bytes_in<1>(request, bytes);
-  }
 }
 
 }  // namespace
 
 void gather(Plane<const uint8_t> image, const std::vector<Point>& origins, int64_t height,
-            int64_t width, TileType type, float scale, void* out, cudaStream_t stream) {
-  const Request request = {image, origins, height, width, scale, stream};
-  switch (type) {
-    case TileType::kBytes:
-      return gather_bytes_as(request, out);
-    case TileType::kPlanarUint8:
-      return gather_planar_as<uint8_t>(request, out);
-    case TileType::kPlanarInt8:
-      return gather_planar_as<int8_t>(request, out);
-    case TileType::kPlanarFloat16:
-      return gather_planar_as<kernels::Half>(request, out);
-    case TileType::kPlanarFloat32:
-      return gather_planar_as<float>(request, out);
+            int64_t width, uint8_t* out, cudaStream_t stream) {
+  const Request request = {image, origins, height, width, stream};
+  if (width % kWide == 0 && is_wide(out)) {
+    gather_in<kWide>(request, out);
+  } else {
+    gather_in<1>(request, out);
   }
 }
 

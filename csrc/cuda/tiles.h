@@ -14,14 +14,10 @@ using kernels::Plane;
 using kernels::Point;
 using kernels::Rectangle;
 
-// What an engine takes. kBytes is (N, height, width, 3), the others are (N, 3, height, width).
-enum class TileType { kBytes, kPlanarUint8, kPlanarInt8, kPlanarFloat16, kPlanarFloat32 };
-
-// Copies the tiles whose top-left pixels are `origins` to `out`, reflecting at the image's border.
-// Each value is multiplied by `scale`, but for the two types of plain bytes. Does not wait; the
-// origins travel with the launch.
+// Copies the tiles whose top-left pixels are `origins` to `out`, (N, height, width, 3), reflecting
+// at the image's border. Does not wait; the origins travel with the launch.
 void gather(Plane<const uint8_t> image, const std::vector<Point>& origins, int64_t height,
-            int64_t width, TileType type, float scale, void* out, cudaStream_t stream);
+            int64_t width, uint8_t* out, cudaStream_t stream);
 
 // (N, height, width, 8) bytes without gaps: see kernels::byte_in_cells.
 struct Cells {

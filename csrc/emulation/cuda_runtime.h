@@ -45,6 +45,19 @@ struct alignas(8) uint2 {
   uint32_t x, y;
 };
 
+enum MemoryType {
+  cudaMemoryTypeUnregistered = 0,
+  cudaMemoryTypeHost = 1,
+  cudaMemoryTypeDevice = 2,
+  cudaMemoryTypeManaged = 3,
+};
+
+struct PointerAttributes {
+  MemoryType type;
+  int device;
+  void* devicePointer;
+};
+
 struct DeviceProperties {
   char name[256];
   size_t totalGlobalMem;
@@ -70,6 +83,7 @@ Error cudaMalloc(void** memory, size_t bytes);
 Error cudaFree(void* memory);
 Error cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
 Error cudaFreeHost(void* memory);
+Error cudaPointerGetAttributes(PointerAttributes* attributes, const void* memory);
 Error cudaHostGetDevicePointer(void** device, void* host, unsigned flags);
 Error cudaMemcpyAsync(void* to, const void* from, size_t bytes, CopyKind kind, Stream* stream);
 Error cudaMemsetAsync(void* memory, int value, size_t bytes, Stream* stream);
@@ -103,6 +117,7 @@ using cudaStream_t = emulation::Stream*;
 using cudaEvent_t = emulation::Event*;
 using cudaGraph_t = emulation::Graph*;
 using cudaGraphExec_t = emulation::Graph*;
+using cudaPointerAttributes = emulation::PointerAttributes;
 using cudaDeviceProp = emulation::DeviceProperties;
 
 // The stream that other libraries use unless they are told otherwise. None of the emulated streams

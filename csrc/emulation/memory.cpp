@@ -94,6 +94,18 @@ Error cudaHostGetDevicePointer(void** device, void* host, unsigned) {
   return cudaSuccess;
 }
 
+Error cudaPointerGetAttributes(PointerAttributes* attributes, const void* memory) {
+  const Lock lock;
+  const auto block = block_of(memory);
+  *attributes = {cudaMemoryTypeUnregistered, -2, nullptr};
+  if (block == state().blocks.end()) return cudaSuccess;
+  const bool pinned = block->second.pinned;
+  const bool reached = !pinned || block->second.mapped;
+  *attributes = {pinned ? cudaMemoryTypeHost : cudaMemoryTypeDevice, 0,
+                 reached ? const_cast<void*>(memory) : nullptr};
+  return cudaSuccess;
+}
+
 // As NVIDIA's: pageable memory is read before the call returns, and is written before it returns,
 // which waits for the stream.
 Error cudaMemcpyAsync(void* to, const void* from, size_t bytes, CopyKind, Stream* stream) {

@@ -2,7 +2,7 @@
 # __cuda_array_interface__; functions with `stream` do not wait unless they say so.
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypedDict, overload
+from typing import Any, Protocol, TypedDict, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -35,6 +35,8 @@ class _Array:
 class Buffer(_Array):
     def __init__(self, shape: Sequence[int], dtype: DTypeLike = "uint8") -> None: ...
     def __getitem__(self, index: _Index) -> Buffer: ...
+    @property
+    def device(self) -> int: ...
     def view(
         self, shape: Sequence[int], dtype: DTypeLike | None = None, offset: int = 0
     ) -> Buffer: ...
@@ -206,9 +208,6 @@ def gather(
     *,
     stream: Stream,
     out: CudaArray | None = None,
-    layout: Literal["NHWC", "NCHW"] = "NHWC",
-    dtype: Literal["uint8", "int8", "float16", "float32"] = "uint8",
-    scale: float = 1.0,
 ) -> Buffer: ...
 def assemble(
     cells: CudaArray, origins: _Table, cores: _Table, out: Buffer, *, stream: Stream

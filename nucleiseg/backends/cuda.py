@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Protocol
@@ -39,21 +39,6 @@ class Engine(Protocol):
     """The network compiled for the device."""
 
     @property
-    def layout(self) -> str:
-        """What tiles it takes, in the words of ``_native.cuda.gather``: "NHWC" or "NCHW"."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """Likewise: "uint8", "int8", "float16" or "float32"."""
-        ...
-
-    @property
-    def scale(self) -> float:
-        """Likewise."""
-        ...
-
-    @property
     def largest_tile(self) -> int:
         """Pixels a side that it takes without being built again."""
         ...
@@ -63,16 +48,19 @@ class Engine(Protocol):
         """Tiles at once, likewise."""
         ...
 
-    def enqueue(self, tiles: Any, cells: Any, stream: Any) -> None:
+    def enqueue(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> None:
         """Put the network into a stream, of whose calls it keeps what they need apart.
 
         Parameters
         ----------
-        tiles : Buffer, (N, h, w, 3) or (N, 3, h, w)
+        tiles : Buffer, (N, h, w, 3) uint8
         cells : Buffer, (N, h / 2, w / 2, 8) uint8
         stream : Stream
             It may be captured into a graph, after one call with the same shapes that was not. Then
-            this stream's later calls have those shapes, too.
+            this stream's later calls have those shapes, too. It is idle when it goes.
+        memory : callable
+            Gives a Buffer of so many bytes for what comes between the layers. Calls whose streams
+            wait for each other may be given the same.
         """
         ...
 

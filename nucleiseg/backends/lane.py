@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,12 @@ from nucleiseg.backends.replays import Replay, Replays
 from nucleiseg.limits import Limits
 from nucleiseg.model import Look, Model
 
-# What the host never reads, which is in the device's own memory even where both share it.
-_PRIVATE = frozenset({"picture", "tiles", "cells", "band", "search", "workspace"})
+logger = logging.getLogger("nucleiseg")
+
+# What the host reads once and kernels write once, in memory that both use where they share it. On
+# Tegra the GPU does not cache such memory: maps and labels, which kernels read and write again and
+# again, are copied once instead.
+_SHARED = frozenset({"mask", "limits"})
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,9 @@ class Lane:
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
         """Give memory, that of the last array of this name where it is large enough."""
-        return self._memory.device(name, shape, dtype, shared=name not in _PRIVATE)
+        if name in _SHARED and self._device.gpu.integrated:
+            return self._memory.pinned(name, shape, dtype).device()
+        return self._memory.device(name, shape, dtype)
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
         """As `empty`, filled with 0."""
@@ -153,29 +160,27 @@ class Lane:
         return self._kernels.normalize(image, limits=limits, stream=stream, out=picture)
 
     def gather(self, image: Any, origins: NDArray[np.int64], height: int, width: int) -> Any:
-        """Cut tiles, mirrored beyond the image, as the engine takes them."""
-        engine = self._device.engine
-        size = (height, width, 3) if engine.layout == "NHWC" else (3, height, width)
+        """Cut tiles, (N, height, width, 3) uint8, mirrored beyond the image."""
         return self._kernels.gather(
             image,
             origins,
             height,
             width,
             stream=self._on(self._work),
-            out=self.empty("tiles", (len(origins), *size), engine.dtype),
-            layout=engine.layout,
-            dtype=engine.dtype,
-            scale=engine.scale,
+            out=self.empty("tiles", (len(origins), height, width, 3), np.uint8),
         )
 
     def infer(self, tiles: Any) -> Any:
         """Run the network: cells, (N, h / 2, w / 2, 8) uint8."""
-        first = 1 if self._device.engine.layout == "NHWC" else 2
-        height, width = tiles.shape[first : first + 2]
+        count, height, width, _ = tiles.shape
         self._tile_shapes.add(tiles.shape)
-        cells = self.empty("cells", (tiles.shape[0], height // 2, width // 2, 8), np.uint8)
-        self._device.engine.enqueue(tiles, cells, self._on(self._work))
+        cells = self.empty("cells", (count, height // 2, width // 2, 8), np.uint8)
+        self._device.engine.enqueue(tiles, cells, self._on(self._work), self._between_layers)
         return cells
+
+    def _between_layers(self, size: int) -> Any:
+        """Give memory, one block for all streams of the lane, each of which waits for the last."""
+        return self._memory.device("layers", (size,), np.uint8)
 
     def assemble(
         self, cells: Any, origins: NDArray[np.int64], cores: NDArray[np.int64], out: Any
@@ -218,7 +223,7 @@ class Lane:
         image = self._there(image, "resized")
         replay = self._replays.find((*key, image.shape, image.dtype.str))
         # An array with gaps cannot be brought to where a graph looks for it.
-        if replay.seen == 1 or replay.is_mixed or not arrays.is_dense(image):
+        if replay.seen == 1 or replay.has_no_graph or not arrays.is_dense(image):
             return work(image)
         if replay.stream is None:
             replay.stream = self._kernels.Stream()
@@ -238,12 +243,21 @@ class Lane:
         self._tile_shapes.clear()
         try:
             result = work(replay.image)
-            replay.is_mixed = len(self._tile_shapes) > 1
-            if not replay.is_mixed:
-                replay.record(work, self._memory.blocks())
+            replay.has_no_graph = len(self._tile_shapes) > 1
+            if not replay.has_no_graph:
+                self._record(replay, work)
         finally:
             self._work = self._compute
         return result
+
+    def _record(self, replay: Replay, work: Callable[[Any], Any]) -> None:
+        """Capture the work; where that fails, images of this shape have no graph from then on."""
+        try:
+            replay.record(work, self._memory.blocks())
+        except RuntimeError as error:  # of CUDA or of the engine
+            replay.has_no_graph = True
+            reason = " ".join(str(error).split())
+            logger.warning("images of %s run without a graph: %s", replay.image.shape, reason)
 
     def finish(self, limits: Any | None, results: tuple[Any, ...]) -> tuple[Any, ...]:
         """Wait, and give results to keep; ValueError if the image was not finite."""
@@ -265,7 +279,7 @@ class Lane:
 
     def _taken_home(self, result: Any, name: str) -> NDArray[Any]:
         """Give a result in page-locked memory of its own, while there is some."""
-        if not isinstance(result, np.ndarray) and not self._device.gpu.integrated:
+        if not isinstance(result, np.ndarray) and self._memory.seen_from_host(result) is None:
             dense, viewed = arrays.span(result)
             memory = self._device.host_pool.take(dense.shape, dense.dtype)
             if memory is not None:
@@ -322,7 +336,7 @@ class Lane:
             np.copyto(staging.array, array)
         if self._device.gpu.integrated:
             return staging.device()
-        there = self._memory.device(name, array.shape, dtype, shared=False)
+        there = self._memory.device(name, array.shape, dtype)
         return self._kernels.copy(there, staging, stream=self._on(self._copies))
 
     def _downloaded(self, array: Any, name: str) -> NDArray[Any]:

@@ -29,13 +29,8 @@ class Memory:
         self._device: dict[str, Any] = {}
         self._pinned: dict[str, Any] = {}
 
-    def device(self, name: str, shape: Sequence[int], dtype: DTypeLike, shared: bool) -> Any:
-        """Give memory for kernels; ``shared`` where the host reads or writes it.
-
-        Whoever still uses the last array of this name shares it.
-        """
-        if shared and self._integrated:
-            return self.pinned(name, shape, dtype).device()
+    def device(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> Any:
+        """Give memory for kernels. Whoever still uses the last array of this name shares it."""
         count = _bytes(shape, dtype)
         if name not in self._device or self._device[name].nbytes < count:
             self._device.pop(name, None)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 _NVIDIA_VENDOR = "0x10de"
 _NVIDIA_DEVICES = ("nvidia0", "nvhost-gpu", "nvmap")
@@ -58,7 +59,7 @@ def find() -> list[Part]:
     return [
         _gpu(names),
         driver,
-        _kernels(driver_version),
+        _kernels(driver_version, bool(names)),
         _tensorrt(),
         _module("pycuda", "pycuda", "optional, for its GPUArray", needed=False),
     ]
@@ -120,7 +121,7 @@ def _has_nvidia_device() -> bool:
     return any(vendor.read_text().strip() == _NVIDIA_VENDOR for vendor in vendors)
 
 
-def _kernels(driver_version: int) -> Part:
+def _kernels(driver_version: int, has_gpu: bool) -> Part:
     name, mend = "CUDA kernels", "put nvcc on the path and run: pip install --force-reinstall ."
     try:
         from nucleiseg import _native
@@ -133,7 +134,21 @@ def _kernels(driver_version: int) -> Part:
     # Minor versions of one major version work together.
     if driver_version and driver_version // 1000 < major:
         return Part(name, False, f"{words}, which the driver is too old for", "update the driver")
+    failed = _run_one(_native.cuda) if has_gpu else ""
+    if failed:
+        return Part(name, False, f"{words}, but none runs here: {failed}", mend)
     return Part(name, True, words, mend)
+
+
+def _run_one(kernels: ModuleType) -> str:
+    """Run a kernel on the current GPU; say why it does not, or nothing where it does."""
+    try:
+        stream = kernels.Stream()
+        kernels.mask(kernels.Buffer((1, 1, 2)), 0, stream=stream)
+        stream.synchronize()
+    except RuntimeError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def tensorrt_module() -> str:

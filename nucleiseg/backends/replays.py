@@ -22,8 +22,8 @@ class Replay:
     ----------
     seen : int
         How often there was an image for it.
-    is_mixed : bool
-        Whether the engine gets tiles of several shapes, and no graph can be made.
+    has_no_graph : bool
+        Whether none can be made: the engine gets tiles of several shapes, or capture failed.
     stream : Stream or None
         Its own, as an engine's state goes with a stream, and a graph holds that state.
     image : Buffer or None
@@ -37,7 +37,7 @@ class Replay:
 
     def __init__(self) -> None:
         self.seen = 0
-        self.is_mixed = False
+        self.has_no_graph = False
         self.stream: Any = None
         self.image: Any = None
         self.graph: Any = None
@@ -62,7 +62,9 @@ class Replays:
         replay = self._found.setdefault(key, Replay())
         self._found.move_to_end(key)
         if len(self._found) > MOST:
-            self._found.popitem(last=False)
+            _, oldest = self._found.popitem(last=False)
+            if oldest.stream is not None:
+                oldest.stream.synchronize()  # its graph, and its engine's state, may be at work
         replay.seen += 1
         return replay
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from nucleiseg.engines import native
 from nucleiseg.model import Model, ModelError
@@ -33,8 +32,6 @@ class Engine:
 
     Attributes
     ----------
-    layout, dtype, scale
-        What tiles it takes, in the words of ``_native.cuda.gather``: (N, h, w, 3) uint8.
     largest_tile, largest_batch : int
 
     Raises
@@ -43,13 +40,9 @@ class Engine:
         The file holds another network than the int8 U-Net of `training.export`.
     """
 
-    layout: Literal["NHWC", "NCHW"] = "NHWC"
-    dtype: Literal["uint8", "int8", "float16", "float32"] = "uint8"
-    scale = 1.0
     largest_tile, largest_batch = TILE, BATCH
 
     def __init__(self, model: Model, kernels: ModuleType, level: str = "") -> None:
-        self._kernels = kernels
         self.network = kernels.Network(level)
         native.add_layers(model, self.network)
         if model.stride % self.network.stride:
@@ -57,20 +50,14 @@ class Engine:
                 f"model: {model.path} takes sides that are multiples of {self.network.stride} "
                 f"pixels, its description says {model.stride}"
             )
-        self._memory: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
         """Say what runs the network."""
         return f"its own int8 kernels ({self.network.level})"
 
-    def enqueue(self, tiles: Any, cells: Any, stream: Any) -> None:
+    def enqueue(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> None:
         """Put the network into a stream. Does not wait.
-
-        Each stream has memory of its own for what comes between the layers, as much as the largest
-        shape so far needs. A call may be captured into a graph if the stream saw its shape before;
-        then all later calls on this stream must have that shape.
 
         Parameters
         ----------
@@ -80,6 +67,9 @@ class Engine:
             C-contiguous. Nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels
             in raster order.
         stream : Stream
+            It may be captured into a graph.
+        memory : callable
+            Gives a Buffer of so many bytes, for what comes between the layers.
 
         Raises
         ------
@@ -87,10 +77,4 @@ class Engine:
             Shapes or types beyond these.
         """
         size = self.network.workspace(*tiles.shape[:3])
-        with self._lock:
-            memory = self._memory.get(stream)
-            if memory is None or memory.nbytes < size:
-                # Freeing waits for what the stream still does with it.
-                self._memory.pop(stream, None)
-                memory = self._memory[stream] = self._kernels.Buffer([size])
-        self.network.run(tiles, stream=stream, out=cells, workspace=memory)
+        self.network.run(tiles, stream=stream, out=cells, workspace=memory(size))

@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import Any
 
-from nucleiseg.engines import cache, tensorrt_library
+from nucleiseg import _native
+from nucleiseg.engines import cache, known_answer, tensorrt_library
 from nucleiseg.engines.tensorrt_build import (
     BATCH,
     TILE,
     Recipe,
     compile_engine,
+    covering,
     dotted,
 )
 from nucleiseg.model import Model
-
-if TYPE_CHECKING:
-    from nucleiseg._native.cuda import Buffer, Stream
 
 logger = logging.getLogger("nucleiseg")
 
@@ -51,7 +52,7 @@ class Report:
         took = "was there" if self.seconds is None else f"built in {self.seconds:.1f} s"
         return (
             f"{recipe.model.name} {recipe.model.version}, compute capability "
-            f"{dotted(recipe.compute_capability)}, {tensorrt_library.title(recipe.library)}: "
+            f"{recipe.target}, {tensorrt_library.title(recipe.library)}: "
             f"{self.size / 1e6:.1f} MB, {took}, {self.path or 'not kept'}"
         )
 
@@ -65,14 +66,14 @@ def build(
     library: str | None = None,
     folder: Path | None = None,
 ) -> Report:
-    """Build an engine into the cache, unless it is there.
+    """Build an engine into the cache, unless it is there; one for the current GPU is tried, too.
 
     Parameters
     ----------
     model : Model
     compute_capability : tuple of int, optional
         Of the GPU that it is for; that of the current one when left out. Others need TensorRT for
-        RTX, which then needs no GPU.
+        RTX, which then needs no GPU, and whose engine for 8.0 runs on all later ones that it knows.
     tile, batch : int
         Largest side of a tile, and most tiles at once.
     library : {"tensorrt", "tensorrt_rtx"}, optional
@@ -89,14 +90,17 @@ def build(
     ValueError
         A tile, batch or compute capability that is not accepted.
     RuntimeError
-        No GPU where one is needed, or TensorRT's own reason.
+        No GPU where one is needed, TensorRT's own reason, or a wrong answer.
     """
-    recipe = _recipe(model, compute_capability, tile, batch, library)
+    kernels = getattr(_native, "cuda", None)
+    recipe = _recipe(model, compute_capability, tile, batch, library, kernels)
     folder = cache.default_folder() if folder is None else folder
     seconds: list[float] = []
-    plan = _plan(recipe, folder, seconds)
+    plan = _plan(recipe, folder, seconds, kernels)
     path = folder / recipe.filename
     kept = path if _read(path, recipe.key) else None
+    if kept and kernels and compute_capability is None:
+        Engine(model, kernels, tile=tile, batch=batch, library=library, folder=folder)
     return Report(recipe, kept, len(plan), seconds[0] if seconds else None)
 
 
@@ -104,11 +108,14 @@ class Engine:
     """Run the network on bytes in a GPU's memory.
 
     Made for the current device, on which it is built if it is not in the cache: with TensorRT that
-    takes minutes, once. A shape within the limits never needs another engine.
+    takes minutes, once. A shape within the limits never needs another engine. It has given the
+    known answer once it is made: see `nucleiseg.engines.known_answer`.
 
     Parameters
     ----------
     model : Model
+    kernels : module
+        ``_native.cuda`` or ``_native.emulated``.
     tile, batch : int
         Largest side of a tile, and most tiles at once.
     library : {"tensorrt", "tensorrt_rtx"}, optional
@@ -118,57 +125,54 @@ class Engine:
 
     Attributes
     ----------
-    layout, dtype, scale
-        What tiles it takes, in the words of ``_native.cuda.gather``: (N, h, w, 3) uint8.
     largest_tile, largest_batch : int
 
     Raises
     ------
     ImportError, ModelError, ValueError, RuntimeError
-        See `build`.
+        See `build`; its answer is wrong.
     """
 
     name = "TensorRT"
-    layout: Literal["NHWC", "NCHW"] = "NHWC"
-    dtype: Literal["uint8", "int8", "float16", "float32"] = "uint8"
-    scale = 1.0
 
     def __init__(
         self,
         model: Model,
+        kernels: ModuleType,
         *,
         tile: int = TILE,
         batch: int = BATCH,
         library: str | None = None,
         folder: Path | None = None,
     ) -> None:
-        recipe = _recipe(model, None, tile, batch, library)
+        recipe = _recipe(model, None, tile, batch, library, kernels)
         folder = cache.default_folder() if folder is None else folder
         self.largest_tile, self.largest_batch = tile, batch
         self._stride = model.stride
         self._messages = tensorrt_library.messages(recipe.library)
-        plan = _plan(recipe, folder, [])
+        self._library = recipe.library
+        plan = _plan(recipe, folder, [], kernels)
         with tensorrt_library.uninterrupted():
             self._runtime = self._messages.start(recipe.library.Runtime)
             self._engine = self._deserialized(plan, folder / recipe.filename)
-            self._kernels = _kernels(recipe, self._engine, folder)
-        if self._kernels is not None:
-            weakref.finalize(self, _keep_kernels, self._kernels, recipe, folder)
+            self._compiled = _compiled(recipe, self._engine, folder)
+        if self._compiled is not None:
+            weakref.finalize(self, _keep_compiled, self._compiled, recipe, folder)
         self._strategy = recipe.library.ExecutionContextAllocationStrategy.USER_MANAGED
-        self._lanes: weakref.WeakKeyDictionary[Stream, _Lane] = weakref.WeakKeyDictionary()
+        self._lanes: weakref.WeakKeyDictionary[Any, _Lane] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         logger.debug(
             "%s, from %s",
             tensorrt_library.title(recipe.library),
             folder / recipe.filename,
         )
+        known_answer.check(model, self, kernels)
 
-    def enqueue(self, tiles: Buffer, cells: Buffer, stream: Stream) -> None:
+    def enqueue(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> None:
         """Put the network into a stream. Does not wait.
 
-        Each stream has memory of its own for what comes between the layers, as much as the largest
-        shape so far needs. A call may be captured into a graph if the stream saw its shape before;
-        then all later calls on this stream must have that shape.
+        A call may be captured into a graph if the stream saw its shape before; then all later calls
+        on this stream must have that shape. A stream has to be idle when it goes.
 
         Parameters
         ----------
@@ -178,6 +182,8 @@ class Engine:
             C-contiguous. Nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels
             in raster order.
         stream : Stream
+        memory : callable
+            Gives a Buffer of so many bytes, for what comes between the layers.
 
         Raises
         ------
@@ -192,7 +198,7 @@ class Engine:
             if lane is None:
                 with tensorrt_library.uninterrupted():
                     lane = self._lanes[stream] = _Lane(self._context())
-        lane.run(tiles, cells, stream, self._messages)
+        lane.run(tiles, cells, stream, memory, self._messages)
 
     def _deserialized(self, plan: bytes, path: Path) -> Any:
         engine = self._runtime.deserialize_cuda_engine(plan)
@@ -205,8 +211,11 @@ class Engine:
         if hasattr(self._engine, "create_runtime_config"):
             config = self._engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(self._strategy)
-            if self._kernels is not None:
-                config.set_runtime_cache(self._kernels)
+            if self._compiled is not None:
+                config.set_runtime_cache(self._compiled)
+                # A kernel that replaces another later would not do so in a captured graph.
+                eager = self._library.DynamicShapesKernelSpecializationStrategy.EAGER
+                config.dynamic_shapes_kernel_specialization_strategy = eager
             context = self._engine.create_execution_context(config)
         else:
             context = self._engine.create_execution_context(self._strategy)
@@ -258,35 +267,36 @@ def check_shapes(tiles: Any, cells: Any, stride: int, tile: int, batch: int) -> 
 
 
 class _Lane:
-    """What one stream needs: the state of a run, and memory for what comes between the layers."""
+    """The state of a run, of which each stream needs its own."""
 
     def __init__(self, context: Any) -> None:
-        # Goes first when this goes. Freeing it waits for the device, so that the context is idle.
-        self._memory: Buffer | None = None
         self._context = context
         self._shape: tuple[int, ...] = ()
+        self._size = 0
 
     def run(
-        self, tiles: Buffer, cells: Buffer, stream: Stream, messages: tensorrt_library.Messages
+        self,
+        tiles: Any,
+        cells: Any,
+        stream: Any,
+        memory: Callable[[int], Any],
+        messages: tensorrt_library.Messages,
     ) -> None:
         ready = tiles.shape == self._shape or self._take(tiles.shape)
         ready = ready and self._context.set_tensor_address("tiles", tiles.ptr)
         ready = ready and self._context.set_tensor_address("cells", cells.ptr)
+        if ready:
+            block = memory(self._size)
+            self._context.set_device_memory(block.ptr, block.nbytes)
         if not ready or not self._context.execute_async_v3(stream.handle):
             self._shape = ()
             raise RuntimeError(f"TensorRT: cannot run on {tiles.shape}: {messages.errors()}")
 
     def _take(self, shape: tuple[int, ...]) -> bool:
-        """Make room for another shape."""
-        from nucleiseg._native.cuda import Buffer
-
+        """Find out what another shape needs."""
         if not self._context.set_input_shape("tiles", shape):
             return False
-        size = max(1, self._context.update_device_memory_size_for_shapes())
-        if self._memory is None or self._memory.nbytes < size:
-            self._memory = None
-            self._memory = Buffer((size,))
-        self._context.set_device_memory(self._memory.ptr, self._memory.nbytes)
+        self._size = max(1, self._context.update_device_memory_size_for_shapes())
         self._shape = shape
         return True
 
@@ -297,10 +307,13 @@ def _recipe(
     tile: int,
     batch: int,
     library: str | None,
+    kernels: ModuleType | None,
 ) -> Recipe:
     found = tensorrt_library.find(library)
-    if compute_capability is None or found.__name__ == "tensorrt":
-        current = _compute_capability()
+    gpu, is_for_one = "", found.__name__ == "tensorrt"
+    if compute_capability is None or is_for_one:
+        device = _device(kernels)
+        current = device["compute_capability"]
         if compute_capability not in (None, current):
             raise ValueError(
                 f"compute capability: got {dotted(compute_capability)}, but TensorRT builds for "
@@ -308,28 +321,32 @@ def _recipe(
                 "pip install tensorrt-rtx-cu12"
             )
         compute_capability = current
-    return Recipe(model, found, compute_capability, tile, batch)
+        if is_for_one:
+            gpu = f"{device['name']}, {device['multiprocessors']} multiprocessors"
+    if not is_for_one:
+        compute_capability = covering(found, compute_capability)
+    return Recipe(model, found, compute_capability, tile, batch, gpu)
 
 
-def _compute_capability() -> tuple[int, int]:
-    from nucleiseg import _native
-
-    if not hasattr(_native, "cuda"):
+def _device(kernels: ModuleType | None) -> Any:
+    """Describe the current GPU."""
+    if kernels is None:
         raise RuntimeError(
             "TensorRT: this build of nucleiseg has no CUDA kernels; put nvcc on the path and run: "
             "pip install --force-reinstall ."
         )
-    if not _native.cuda.device_count():
+    if not kernels.device_count():
         raise RuntimeError("TensorRT: no NVIDIA GPU is visible; see what nvidia-smi says")
-    return _native.cuda.devices()[_native.cuda.current_device()]["compute_capability"]
+    return kernels.devices()[kernels.current_device()]
 
 
-def _plan(recipe: Recipe, folder: Path, seconds: list[float]) -> bytes:
+def _plan(recipe: Recipe, folder: Path, seconds: list[float], kernels: ModuleType | None) -> bytes:
     """Give the engine as the library wrote it; the seconds it took, if it was built."""
 
     def make() -> bytes:
         path, key = _beside(recipe, folder, "timing")
-        built = compile_engine(recipe, _read(path, key))
+        free = kernels.memory()[0] if recipe.gpu and kernels else 0
+        built = compile_engine(recipe, _read(path, key), free)
         if built.timing:
             _write(path, key, built.timing)
         seconds.append(built.seconds)
@@ -338,7 +355,7 @@ def _plan(recipe: Recipe, folder: Path, seconds: list[float]) -> bytes:
     return cache.get(folder / recipe.filename, recipe.key, make)
 
 
-def _kernels(recipe: Recipe, engine: Any, folder: Path) -> Any:
+def _compiled(recipe: Recipe, engine: Any, folder: Path) -> Any:
     """Give TensorRT for RTX the kernels that it compiled in earlier runs; None for TensorRT."""
     if not hasattr(recipe.library, "IRuntimeCache"):
         return None
@@ -349,7 +366,7 @@ def _kernels(recipe: Recipe, engine: Any, folder: Path) -> Any:
     return kernels
 
 
-def _keep_kernels(kernels: Any, recipe: Recipe, folder: Path) -> None:
+def _keep_compiled(kernels: Any, recipe: Recipe, folder: Path) -> None:
     path, key = _beside(recipe, folder, "kernels")
     content = bytes(kernels.serialize())
     if content != _read(path, key):

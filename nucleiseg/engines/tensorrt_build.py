@@ -9,7 +9,7 @@ import platform
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -31,8 +31,16 @@ USUAL = 1024
 """Side of the one tile that kernels are chosen for, where the library chooses them when it builds:
 a camera's picture."""
 
-GRAPH = "2"
+WORKSPACE_SHARE = 4
+"""Of the GPU's free memory, a layer's workspace is this fraction at most: on a Jetson it is the
+whole machine's."""
+
+GRAPH = "3"
 """Changes whenever other engines come out of the same model and settings."""
+
+PORTABLE = (8, 0)
+"""TensorRT for RTX builds one engine for this compute capability and all later ones that it knows;
+earlier ones need an engine of their own."""
 
 _building = threading.Lock()
 
@@ -47,11 +55,15 @@ class Recipe:
     library : module
         ``tensorrt`` or ``tensorrt_rtx``.
     compute_capability : tuple of int
-        Of the GPU that it is for, as in (8, 6).
+        Of the GPU that it is for, as in (8, 6); `PORTABLE` stands for the later ones too with
+        TensorRT for RTX.
     tile : int
         Largest side of a tile, a multiple of the model's stride.
     batch : int
         Most tiles at once.
+    gpu : str
+        Its name and multiprocessors, as an engine of TensorRT is for one kind of device; empty for
+        TensorRT for RTX, whose engines run on every GPU of their compute capability.
     """
 
     model: Model
@@ -59,6 +71,7 @@ class Recipe:
     compute_capability: tuple[int, int]
     tile: int = TILE
     batch: int = BATCH
+    gpu: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no engine can be built of."""
@@ -70,6 +83,12 @@ class Recipe:
             raise ValueError(f"batch: got {self.batch}; accepted is 1 or more")
 
     @property
+    def target(self) -> str:
+        """The compute capability in words."""
+        is_portable = not self.gpu and self.compute_capability == PORTABLE
+        return dotted(self.compute_capability) + (" and later" if is_portable else "")
+
+    @property
     def key(self) -> dict[str, str]:
         """Every dependence, as text."""
         return {
@@ -77,7 +96,8 @@ class Recipe:
             "library": self.library.__name__,
             "library version": str(self.library.__version__),
             "system": f"{platform.system()} {platform.machine()}",
-            "compute capability": dotted(self.compute_capability),
+            "compute capability": self.target,
+            "GPU": self.gpu,
             "tile": str(self.tile),
             "batch": str(self.batch),
             "graph": GRAPH,
@@ -87,7 +107,7 @@ class Recipe:
     def filename(self) -> str:
         """A name that stays when the library or this package changes, so that old files go."""
         major, minor = self.compute_capability
-        lasting = {name: self.key[name] for name in ("model", "system", "tile", "batch")}
+        lasting = {name: self.key[name] for name in ("model", "system", "GPU", "tile", "batch")}
         short = hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:12]
         library = self.library.__name__
         return f"{self.model.path.stem}-sm{major}{minor}-{short}.{library}"
@@ -118,7 +138,33 @@ def dotted(compute_capability: tuple[int, int]) -> str:
     return ".".join(map(str, compute_capability))
 
 
-def compile_engine(recipe: Recipe, timing: bytes = b"") -> Built:
+def covering(library: ModuleType, compute_capability: tuple[int, int]) -> tuple[int, int]:
+    """Return the compute capability of the engine of TensorRT for RTX that runs on a GPU.
+
+    Parameters
+    ----------
+    library : module
+        ``tensorrt_rtx``.
+    compute_capability : tuple of int
+        Of the GPU.
+
+    Raises
+    ------
+    ValueError
+        The library does not know such GPUs.
+    """
+    names = [each for each in library.ComputeCapability.__members__ if each.startswith("SM")]
+    known = sorted(divmod(int(each.removeprefix("SM")), 10) for each in names)
+    if compute_capability not in known:
+        raise ValueError(
+            f"compute capability: got {dotted(compute_capability)}; "
+            f"{tensorrt_library.title(library)} builds for {', '.join(map(dotted, known))}; "
+            "for other GPUs: pip install tensorrt"
+        )
+    return min(compute_capability, PORTABLE)
+
+
+def compile_engine(recipe: Recipe, timing: bytes = b"", free: int = 0) -> Built:
     """Build an engine; the bar on stderr shows how far it is, if that is a terminal.
 
     TensorRT builds for the current GPU, on it. TensorRT for RTX needs none.
@@ -128,12 +174,14 @@ def compile_engine(recipe: Recipe, timing: bytes = b"") -> Built:
     recipe : Recipe
     timing : bytes
         What an earlier build of the same library for the same GPU left.
+    free : int
+        Free bytes of the GPU, of which building may use a quarter at once; 0 where there is none.
 
     Raises
     ------
     ModelError
         The file holds another network than the int8 U-Net of `training.export`, or TensorRT does
-        not take it.
+        not take it. What it warns of is logged.
     RuntimeError
         The library cannot build it; with its own reason.
     KeyboardInterrupt
@@ -144,7 +192,7 @@ def compile_engine(recipe: Recipe, timing: bytes = b"") -> Built:
     graph = recipe.model.path.read_bytes()
     messages = tensorrt_library.messages(recipe.library)
     with _building, tensorrt_library.uninterrupted() as interrupted:
-        plan, kept = _built(recipe, graph, timing, interrupted)
+        plan, kept = _built(recipe, graph, timing, free, interrupted)
     if plan is None:
         raise RuntimeError(f"TensorRT: cannot build the engine: {messages.errors()}")
     for warning in messages.warnings():
@@ -153,7 +201,7 @@ def compile_engine(recipe: Recipe, timing: bytes = b"") -> Built:
 
 
 def _built(
-    recipe: Recipe, graph: bytes, timing: bytes, interrupted: threading.Event
+    recipe: Recipe, graph: bytes, timing: bytes, free: int, interrupted: threading.Event
 ) -> tuple[bytes | None, bytes]:
     """Give the engine, or None, and the timing cache; all else of the library is gone after it."""
     messages = tensorrt_library.messages(recipe.library)
@@ -161,10 +209,10 @@ def _built(
     # What counts is what it says of the network; before, it may say that it has another logger.
     messages.forget()
     network = _parsed(recipe, builder, graph)
-    config = _config(recipe, builder, timing)
+    config = _config(recipe, builder, timing, free)
     logger.info(
         "builds the engine for compute capability %s with %s, once",
-        dotted(recipe.compute_capability),
+        recipe.target,
         tensorrt_library.title(recipe.library),
     )
     with _bar() as bar:
@@ -185,23 +233,26 @@ def _parsed(recipe: Recipe, builder: Any, graph: bytes) -> Any:
             f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors
         )
         raise ModelError(f"model: TensorRT cannot take {recipe.model.path}: {found}")
-    if messages.warnings():
-        # It warns where it computes something else than the file says.
-        found = "; ".join(messages.warnings())
-        raise ModelError(f"model: TensorRT takes {recipe.model.path} only in part: {found}")
     return network
 
 
-def _config(recipe: Recipe, builder: Any, timing: bytes) -> Any:
+def _config(recipe: Recipe, builder: Any, timing: bytes, free: int) -> Any:
     library, config = recipe.library, builder.create_builder_config()
     config.profiling_verbosity = library.ProfilingVerbosity.DETAILED
     config.clear_flag(library.BuilderFlag.TF32)
+    config.max_aux_streams = 0  # images run beside each other; their layers need not
+    if free:
+        config.set_memory_pool_limit(library.MemoryPoolType.WORKSPACE, free // WORKSPACE_SHARE)
     if hasattr(library.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
         # Without, TensorRT for RTX may allocate in a stream that is being captured.
         config.set_flag(library.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if hasattr(config, "set_compute_capability"):
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(_target(recipe), 0)
+        if recipe.compute_capability != PORTABLE:  # which is the default
+            major, minor = recipe.compute_capability
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(
+                library.ComputeCapability.__members__[f"SM{major}{minor}"], 0
+            )
     else:
         config.set_timing_cache(config.create_timing_cache(timing), False)
     profile = builder.create_optimization_profile()
@@ -212,20 +263,6 @@ def _config(recipe: Recipe, builder: Any, timing: bytes) -> Any:
         words = tensorrt_library.messages(library).errors()
         raise RuntimeError(f"TensorRT: refuses the range of shapes: {words}")
     return config
-
-
-def _target(recipe: Recipe) -> Any:
-    known = recipe.library.ComputeCapability.__members__
-    major, minor = recipe.compute_capability
-    name = f"SM{major}{minor}"
-    if name not in known:
-        accepted = [(int(each[2:-1]), int(each[-1])) for each in known if each.startswith("SM")]
-        raise ValueError(
-            f"compute capability: got {dotted(recipe.compute_capability)}; "
-            f"{tensorrt_library.title(recipe.library)} builds for "
-            f"{', '.join(map(dotted, sorted(accepted)))}; for other GPUs: pip install tensorrt"
-        )
-    return known[name]
 
 
 def _timing(recipe: Recipe, config: Any) -> bytes:
@@ -252,15 +289,19 @@ def _monitor(library: ModuleType, bar: Any, interrupted: threading.Event) -> Any
     """Show the builder's phases, and end the build once it is interrupted."""
     tasks: dict[str, Any] = {}
 
+    # The builder calls it from C++ code that no exception may cross.
     class Monitor(library.IProgressMonitor):  # type: ignore[misc, name-defined]
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            tasks[phase] = bar.add_task(phase, total=steps)
+            with suppress(Exception):
+                tasks[phase] = bar.add_task(phase, total=steps)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            bar.update(tasks[phase], completed=step + 1)
+            with suppress(Exception):
+                bar.update(tasks[phase], completed=step + 1)
             return not interrupted.is_set()
 
         def phase_finish(self, phase: str) -> None:
-            bar.remove_task(tasks.pop(phase))
+            with suppress(Exception):
+                bar.remove_task(tasks.pop(phase))
 
     return Monitor()

@@ -11,7 +11,7 @@ import nucleiseg._native as native
 from nucleiseg import Model, Segmenter
 from nucleiseg.backends import parts
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.engines import cuda
+from nucleiseg.engines import cuda, tensorrt_build, tensorrt_library
 from nucleiseg.engines import native as integers
 
 MEMORY = 4 << 30
@@ -38,34 +38,19 @@ class DeferredEngine:
     So a missing wait, or a graph that is recorded wrongly, is a wrong result.
     """
 
-    layout, dtype, scale = "NHWC", "uint8", 1.0
-
     def __init__(self, model: Model, largest_tile: int = 3072, largest_batch: int = 4) -> None:
         self.largest_tile, self.largest_batch = largest_tile, largest_batch
         self._engine = integers.Engine(model, 2)
         self.streams: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
-    def enqueue(self, tiles: object, cells: object, stream: object) -> None:
+    def enqueue(self, tiles: object, cells: object, stream: object, memory: object) -> None:
         self.streams.setdefault(stream, set()).add(tiles.shape)
 
         def work() -> None:
-            found = self._engine.infer(self.bytes_of(np.asarray(HostView(tiles))))
+            found = self._engine.infer(np.asarray(HostView(tiles)))
             np.asarray(HostView(cells))[...] = found
 
         native.emulated.call(work, stream=stream)
-
-    def bytes_of(self, tiles: np.ndarray) -> np.ndarray:
-        return tiles
-
-
-class PlanarEngine(DeferredEngine):
-    """As above, with channels apart and in 0..1, as engines like them."""
-
-    layout, dtype, scale = "NCHW", "float32", 1 / 255
-
-    def bytes_of(self, tiles: np.ndarray) -> np.ndarray:
-        levels = np.rint(tiles.transpose(0, 2, 3, 1) * 255)
-        return np.ascontiguousarray(levels.astype(np.uint8))
 
 
 def own_backend(name: str, level: str = "") -> CudaBackend:
@@ -81,16 +66,16 @@ def emulated_backend(
     return CudaBackend(model, native.emulated, engine(model), 2)
 
 
-KNOWN_TO_RTX = [(7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1)]
-
-
 def unfit(library: str) -> str:
     """Say why one of TensorRT's libraries cannot build for the GPU, or nothing where it can."""
     if importlib.util.find_spec(library) is None:
         return f"{library} is not installed"
     found = native.cuda.devices()[0]["compute_capability"]
-    if library == "tensorrt_rtx" and found not in KNOWN_TO_RTX:
-        return f"TensorRT for RTX does not know {found}"
+    try:
+        if library == "tensorrt_rtx":
+            tensorrt_build.covering(tensorrt_library.find(library), found)
+    except (ImportError, ValueError) as error:
+        return str(error)
     return ""
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from nucleiseg import Model, __version__
 from nucleiseg._native import cpu
+from nucleiseg.backends import parts
 from nucleiseg.engines import native
 from nucleiseg.model import DEFAULT, shipped
 
@@ -79,3 +80,17 @@ def test_no_gpu_is_said_with_its_consequence():
     assert done.returncode == 0
     (gpu,) = [line for line in done.stdout.splitlines() if line.startswith("GPU: ")]
     assert gpu.endswith("runs on the CPU.")
+
+
+def test_the_proof_needs_a_gpu(tmp_path):
+    if not parts.lacking(parts.find()):
+        pytest.skip("this machine has a GPU")
+    path = tmp_path / "found.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "nucleiseg", "doctor", "--gpu", "-o", str(path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("nucleiseg: GPU: no NVIDIA GPU is visible")
+    assert len(done.stderr.splitlines()) == 1
+    assert not path.exists()

@@ -117,6 +117,20 @@ class TestMissingParts:
             "(put nvcc on the path and run: pip install --force-reinstall .)"
         )
 
+    @pytest.mark.skipif(not hasattr(native, "emulated"), reason="this build has no emulation")
+    def test_kernels_that_the_gpu_does_not_run(self, monkeypatch):
+        """One is asked, as what was compiled may be for other GPUs."""
+        driver = parts.Part("NVIDIA driver", True, "for CUDA 13.0", "")
+        monkeypatch.setattr(parts, "_driver", lambda: (driver, ["a card"], 0))
+        monkeypatch.setattr(native, "cuda", native.emulated, raising=False)
+        assert not parts.lacking(parts.find())
+
+        def fail(*arguments: object, **options: object) -> None:
+            raise RuntimeError("CUDA: no kernel image is available")
+
+        monkeypatch.setattr(native.emulated, "mask", fail)
+        assert ", but none runs here: CUDA: no kernel image is" in self.sentence("CUDA kernels")
+
     @pytest.mark.parametrize("name", ["pycuda"])
     def test_packages(self, missing, name):
         missing(name)

@@ -55,7 +55,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def engine(name, model, folder):
-    return Engine(model, library=name, folder=folder)
+    return Engine(model, native.cuda, library=name, folder=folder)
 
 
 @pytest.fixture
@@ -81,11 +81,23 @@ def expected(model, tiles):
     return [run(tile) for tile in tiles]
 
 
+def block():
+    """Gives memory, that of the last time where it is large enough."""
+    kept = []
+
+    def give(size):
+        if not kept or kept[0].nbytes < size:
+            kept[:] = [native.cuda.Buffer([size])]
+        return kept[0]
+
+    return give
+
+
 def infer(engine, tiles, stream):
     count, height, width, _ = tiles.shape
     given = native.cuda.to_device(tiles, stream=stream)
     cells = native.cuda.Buffer((count, height // 2, width // 2, 8))
-    engine.enqueue(given, cells, stream)
+    engine.enqueue(given, cells, stream, block())
     return native.cuda.to_host(cells, stream=stream)
 
 
@@ -131,20 +143,21 @@ def test_what_is_beyond_the_limits_is_refused(engine, stream):
     given = native.cuda.Buffer((1, side, 32, 3))
     cells = native.cuda.Buffer((1, side // 2, 16, 8))
     with pytest.raises(ValueError, match="tiles: got shape"):
-        engine.enqueue(given, cells, stream)
+        engine.enqueue(given, cells, stream, block())
 
 
 def test_streams_do_not_disturb_each_other(engine, tiles):
-    """Each has its own context and memory; both run before anybody waits."""
+    """Each has its own context; both run before anybody waits."""
     streams = [native.cuda.Stream() for _ in range(2)]
     alone = [infer(engine, tile, streams[0]) for tile in tiles[:2]]
     given = [
         native.cuda.to_device(tile, stream=each) for tile, each in zip(tiles, streams, strict=False)
     ]
     cells = [native.cuda.Buffer(each.shape) for each in alone]
+    blocks = [block() for _ in streams]
     for _ in range(20):
         for index, each in enumerate(streams):
-            engine.enqueue(given[index], cells[index], each)
+            engine.enqueue(given[index], cells[index], each, blocks[index])
     for index, each in enumerate(streams):
         assert np.array_equal(native.cuda.to_host(cells[index], stream=each), alone[index])
 
@@ -154,15 +167,17 @@ def test_a_captured_run_can_be_replayed(engine, tiles, stream):
     wanted = infer(engine, tile, stream)
     given = native.cuda.to_device(tile, stream=stream)
     cells = native.cuda.Buffer(wanted.shape)
+    memory = block()
+    engine.enqueue(given, cells, stream, memory)
     with stream.capture() as graph:
-        engine.enqueue(given, cells, stream)
+        engine.enqueue(given, cells, stream, memory)
     for _ in range(3):
         native.cuda.fill(cells, 0, stream=stream)
         graph.launch(stream)
         assert np.array_equal(native.cuda.to_host(cells, stream=stream), wanted)
 
 
-def test_memory_goes_with_the_stream(engine, tiles):
+def test_state_goes_with_the_stream(engine, tiles):
     def run():
         infer(engine, tiles[0], native.cuda.Stream())
 

@@ -96,6 +96,41 @@ class TestDlpack:
         assert native.emulated.usage()["device_bytes"] == before
 
 
+class Interface:
+    """An array of a library that has ``__cuda_array_interface__`` alone."""
+
+    def __init__(self, address: int, length: int = 4) -> None:
+        self.__cuda_array_interface__ = {
+            "version": 3, "shape": (length,), "typestr": "|u1", "data": (address, False),
+        }  # fmt: skip
+
+
+class TestInterface:
+    def test_memory_that_kernels_can_reach_is_taken(self, rng, machine: Machine):
+        array = rng.integers(0, 256, 4, np.uint8)
+        mapped = machine.kernels.PinnedBuffer([4], mapped=True)
+        mapped.array[...] = array
+        there = machine.put(array)
+        for address in (there.ptr, mapped.device().ptr):
+            taken = machine.kernels.as_buffer(Interface(address), stream=machine.stream)
+            assert taken.device == there.device == mapped.device().device == 0
+            np.testing.assert_array_equal(machine.get(taken), array)
+
+    def test_memory_of_the_host_is_refused(self, machine: Machine):
+        """A kernel that reads it would end all use of the GPU by this process."""
+        array, pinned = np.zeros(4, np.uint8), machine.kernels.PinnedBuffer([4])
+        places = [array.ctypes.data]
+        if machine.name == "emulated":  # a GPU with one address space reaches it, mapped or not
+            places.append(pinned.ptr)
+        for address in places:
+            with pytest.raises(ValueError, match="image: got an array in the host's memory; accep"):
+                machine.kernels.as_buffer(Interface(address), "image", stream=machine.stream)
+
+    def test_an_array_without_values_has_no_address(self, machine: Machine):
+        taken = machine.kernels.as_buffer(Interface(0, 0), stream=machine.stream)
+        assert taken.shape == (0,)
+
+
 class TestMemoryPool:
     def test_memory_is_used_again_when_the_last_view_is_gone(self, machine: Machine):
         pool = machine.kernels.MemoryPool(4)

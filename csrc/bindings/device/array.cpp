@@ -5,6 +5,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/device/dlpack.h"
+#include "cuda/device.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -21,6 +22,19 @@ void follow(const py::dict& interface, const device::Stream& stream) {
   const device::Event event(false);
   event.record(producer);
   stream.wait(event);
+}
+
+// The number of the GPU that memory belongs to. What kernels cannot reach would end the process's
+// use of the GPU when they do.
+int device_of(const void* data, const char* name) {
+  const int current = device::current_device();
+  const device::Place place = device::place_of(data);
+  const std::string accepted = "are those on GPU " + std::to_string(current);
+  if (!place.is_reachable) fail_value(name, "an array in the host's memory", accepted);
+  if (place.device != current) {
+    fail_value(name, "an array on GPU " + std::to_string(place.device), accepted);
+  }
+  return current;
 }
 
 BufferPointer adopt(const py::object& value, const char* name, const device::Stream& stream) {
@@ -41,6 +55,7 @@ BufferPointer adopt(const py::object& value, const char* name, const device::Str
       buffer->strides.push_back(step.cast<py::ssize_t>());
     }
   }
+  buffer->device = buffer->bytes() > 0 ? device_of(buffer->data, name) : device::current_device();
   follow(interface, stream);
   return buffer;
 }
@@ -102,6 +117,7 @@ BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype) {
   const auto memory = std::make_shared<device::DeviceMemory>(buffer->bytes());
   buffer->data = memory->data();
   buffer->owner = memory;
+  buffer->device = device::current_device();
   return buffer;
 }
 

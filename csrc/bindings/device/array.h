@@ -36,6 +36,7 @@ struct Array {
 // In device memory.
 struct Buffer : Array {
   StreamPointer writer;  // the stream that last wrote it, if a kernel did
+  int device = 0;        // CUDA's number of the one whose memory it is
 };
 
 // In page-locked host memory.

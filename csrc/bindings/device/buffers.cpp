@@ -6,6 +6,7 @@
 #include "bindings/device/array.h"
 #include "bindings/device/dlpack.h"
 #include "bindings/device/registry.h"
+#include "cuda/device.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -109,7 +110,7 @@ Buffer device_view(const PinnedBuffer& buffer) {
   if (buffer.mapped == nullptr) {
     throw py::value_error("device: the memory is not mapped; make it with mapped=True");
   }
-  Buffer view = {buffer, nullptr};
+  Buffer view = {buffer, nullptr, device::current_device()};
   view.data = buffer.mapped;
   return view;
 }
@@ -208,6 +209,7 @@ void register_buffers(py::module_& module) {
              py::arg("shape"), py::arg("dtype") = "uint8");
   add_common(buffer, "Buffer");
   buffer.def_property_readonly("__cuda_array_interface__", array_interface);
+  buffer.def_readonly("device", &Buffer::device, "CUDA's number of the GPU whose memory it is.");
   add_dlpack(buffer);
   module.def("as_buffer", as_buffer, py::arg("array"), py::arg("name") = "array", py::kw_only(),
              py::arg("stream").none(false), kAsBuffer);

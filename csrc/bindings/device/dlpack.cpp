@@ -119,7 +119,7 @@ DlManagedTensor* make_export(const Buffer& buffer) {
     made->strides.push_back(step / buffer.dtype.itemsize());
   }
   made->managed.tensor = {buffer.data,
-                          {kCuda, device::current_device()},
+                          {kCuda, buffer.device},
                           static_cast<int32_t>(buffer.shape.size()),
                           type_of(buffer.dtype),
                           made->shape.data(),
@@ -153,7 +153,7 @@ py::object to_dlpack(const Buffer& buffer, const std::optional<int64_t>& stream,
                      const std::optional<bool>& copy) {
   if (buffer.read_only) fail_export("the array is read-only, which the capsule cannot say");
   if (copy.value_or(false)) fail_export("it gives no copies");
-  if (dl_device && *dl_device != std::make_pair(kCuda, int32_t{device::current_device()})) {
+  if (dl_device && *dl_device != std::make_pair(kCuda, int32_t{buffer.device})) {
     fail_export("the array is on another device than the one asked for");
   }
   let_wait(buffer, stream);
@@ -201,7 +201,7 @@ BufferPointer from_dlpack(const py::object& value, const char* name, const devic
   }
   char* const data = static_cast<char*>(tensor.data) + tensor.byte_offset;
   return std::make_shared<Buffer>(
-      Buffer{{owner, data, dtype, std::move(shape), std::move(strides)}, nullptr});
+      Buffer{{owner, data, dtype, std::move(shape), std::move(strides)}, nullptr, id});
 }
 
 void add_dlpack(py::class_<Buffer, BufferPointer>& buffer) {
@@ -209,8 +209,7 @@ void add_dlpack(py::class_<Buffer, BufferPointer>& buffer) {
              py::arg("max_version") = py::none(), py::arg("dl_device") = py::none(),
              py::arg("copy") = py::none(), kExport);
   buffer.def(
-      "__dlpack_device__",
-      [](const Buffer&) { return std::make_pair(kCuda, device::current_device()); },
+      "__dlpack_device__", [](const Buffer& self) { return std::make_pair(kCuda, self.device); },
       "(2, number): DLPack's kDLCUDA, which the emulated device says as well.");
 }
 

@@ -5,6 +5,7 @@
 #include "bindings/arguments.h"
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "cuda/device.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -143,6 +144,7 @@ BufferPointer take(const std::shared_ptr<DeviceShelf>& shelf, const Sizes& shape
   }
   buffer->data = memory->data();
   buffer->owner = lent(shelf, bytes, std::move(memory));
+  buffer->device = device::current_device();
   return buffer;
 }
 

@@ -1,8 +1,5 @@
 #include "cuda/tiles.h"
 
-#include <cmath>
-#include <string>
-
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
 #include "bindings/gil.h"
@@ -26,17 +23,11 @@ height, width : int
 stream : Stream
 out : Buffer or anything with ``__cuda_array_interface__``, optional
     C-contiguous, of the shape and dtype that is returned; a new one where it is not given.
-layout : {"NHWC", "NCHW"}
-    Pixel by pixel, as ``cpu.gather`` gives it, or channel by channel.
-dtype : {"uint8", "int8", "float16", "float32"}
-    What the engine takes; "NHWC" is uint8 alone.
-scale : float
-    What each byte is multiplied by, but for uint8. int8 is rounded half up and limited to 127.
 
 Returns
 -------
 Buffer
-    (N, height, width, 3) or (N, 3, height, width).
+    (N, height, width, 3) uint8.
 )";
 
 constexpr const char* kAssemble =
@@ -59,58 +50,24 @@ Returns
 `out`.
 )";
 
-struct NamedType {
-  const char* layout;
-  const char* dtype;
-  device::TileType type;
-};
-
-constexpr NamedType kTypes[] = {
-    {"NHWC", "uint8", device::TileType::kBytes},
-    {"NCHW", "uint8", device::TileType::kPlanarUint8},
-    {"NCHW", "int8", device::TileType::kPlanarInt8},
-    {"NCHW", "float16", device::TileType::kPlanarFloat16},
-    {"NCHW", "float32", device::TileType::kPlanarFloat32},
-};
-
-const NamedType& tile_type(const std::string& layout, const std::string& dtype) {
-  for (const NamedType& candidate : kTypes) {
-    if (layout == candidate.layout && dtype == candidate.dtype) return candidate;
-  }
-  fail_value("layout, dtype", layout + ", " + dtype,
-             "are NHWC with uint8, and NCHW with uint8, int8, float16 and float32");
-}
-
-float scale_argument(double value) {
-  const auto scale = static_cast<float>(value);
-  if (!std::isfinite(scale) || scale < 0) {
-    fail_value("scale", std::to_string(value), "is a finite number, 0 or more");
-  }
-  return scale;
-}
-
 BufferPointer gather(const py::object& image, const py::object& origins, int64_t height,
-                     int64_t width, const StreamPointer& stream, const py::object& out,
-                     const std::string& layout, const std::string& dtype, double scale) {
+                     int64_t width, const StreamPointer& stream, const py::object& out) {
   const BufferPointer input = buffer_argument(image, "image", *stream);
   const py::array array = rgb_argument(outline(*input));
   const std::vector<kernels::Point> corners = points_argument(origins, "origins");
   check_side(height, "height");
   check_side(width, "width");
-  const NamedType& type = tile_type(layout, dtype);
-  const float factor = scale_argument(scale);
   const auto count = static_cast<py::ssize_t>(corners.size());
-  constexpr int64_t kLargestValue = 4;  // bytes of float32
-  check_bytes({count, height, width, kernels::kImageChannels, kLargestValue}, "height, width");
-  const Sizes shape = type.type == device::TileType::kBytes ? Sizes{count, height, width, 3}
-                                                            : Sizes{count, 3, height, width};
-  const BufferPointer tiles = output_buffer(out, "out", shape, type.dtype, 0, *stream);
+  const Sizes shape = {count, height, width, kernels::kImageChannels};
+  check_bytes({count, height, width, kernels::kImageChannels}, "height, width");
+  const BufferPointer tiles = output_buffer(out, "out", shape, "uint8", 0, *stream);
   check_apart(*tiles, *input, "image");
   tiles->writer = stream;
   const kernels::Plane<const uint8_t> source = {static_cast<const uint8_t*>(input->data),
                                                 array.shape(0), array.shape(1), array.strides(0)};
   const GilReleased release;
-  device::gather(source, corners, height, width, type.type, factor, tiles->data, stream->handle());
+  device::gather(source, corners, height, width, static_cast<uint8_t*>(tiles->data),
+                 stream->handle());
   return tiles;
 }
 
@@ -141,8 +98,7 @@ py::object assemble(const py::object& cells, const py::object& origins, const py
 void register_tiles(py::module_& module) {
   module.def("gather", gather, py::arg("image"), py::arg("origins"), py::arg("height"),
              py::arg("width"), py::kw_only(), py::arg("stream").none(false),
-             py::arg("out") = py::none(), py::arg("layout") = "NHWC", py::arg("dtype") = "uint8",
-             py::arg("scale") = 1.0, kGather);
+             py::arg("out") = py::none(), kGather);
   module.def("assemble", assemble, py::arg("cells"), py::arg("origins"), py::arg("cores"),
              py::arg("out"), py::kw_only(), py::arg("stream").none(false), kAssemble);
 }

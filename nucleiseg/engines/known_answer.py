@@ -1,0 +1,84 @@
+"""The known answer: one tile through a GPU's engine, against the integer network on the CPU."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.engines import native
+from nucleiseg.engines.clock import Clock
+from nucleiseg.model import Model
+
+SIDE = 128
+"""Of the tile, in pixels."""
+
+MEAN = 1.0
+"""Levels of 255 that an engine may differ by in the mean: rounding in another order stays below."""
+
+MOST = 64
+"""Levels that a value may differ by at most: correct int8 engines reach 38 on whole images."""
+
+_DISCS = ((20, 24, 9), (30, 90, 12), (62, 56, 14), (70, 108, 8), (100, 20, 11), (106, 76, 13))
+_STAIN, _GROUND = (92, 60, 140), (226, 190, 214)
+
+
+class WrongAnswerError(RuntimeError):
+    """An engine's answer is not that of the integer network; says by how much."""
+
+
+def picture(side: int = SIDE) -> NDArray[np.uint8]:
+    """Draw dark discs on a bright, grained ground: (side, side, 3) uint8."""
+    rows, columns = np.mgrid[:side, :side]
+    inside = np.zeros((side, side), bool)
+    for row, column, radius in _DISCS:
+        inside |= (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+    grain = (rows * 37 + columns * 101 + rows * columns * 7) % 24
+    colours = np.where(inside[..., np.newaxis], _STAIN, _GROUND) + grain[..., np.newaxis]
+    return np.asarray(colours, np.uint8)
+
+
+def difference(model: Model, engine: Any, kernels: ModuleType) -> tuple[float, int]:
+    """Run the tile on the current device, and wait for it.
+
+    Parameters
+    ----------
+    model : Model
+    engine : Engine
+        See `nucleiseg.backends.cuda.Engine`.
+    kernels : module
+        ``_native.cuda`` or ``_native.emulated``.
+
+    Returns
+    -------
+    mean, most : float, int
+        Levels of 255 between its answer and the integer network's.
+    """
+    tiles = picture(min(SIDE, engine.largest_tile))[np.newaxis]
+    expected = native.Engine(model, threads=1).infer(tiles)
+    clock = Clock(kernels)
+    work, cells = clock.network(engine, tiles)
+    # What an engine leaves unwritten is as wrong as can be.
+    opposite = np.where(expected < 128, 255, 0).astype(np.uint8)
+    kernels.copy(cells, clock.put(opposite), stream=clock.stream)
+    work()
+    apart = np.abs(clock.get(cells).astype(int) - expected)
+    return float(apart.mean()), int(apart.max())
+
+
+def check(model: Model, engine: Any, kernels: ModuleType) -> None:
+    """Compare an engine's answer with the integer network's, within `MEAN` and `MOST`.
+
+    Raises
+    ------
+    WrongAnswerError
+        It differs by more.
+    """
+    mean, most = difference(model, engine, kernels)
+    if mean > MEAN or most > MOST:
+        raise WrongAnswerError(
+            f"its known answer is wrong: it differs by {mean:.2f} of 255 levels in the mean and by "
+            f"up to {most}; accepted are {MEAN:g} and {MOST}"
+        )

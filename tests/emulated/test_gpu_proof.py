@@ -1,0 +1,99 @@
+"""The proof of `nucleiseg doctor --gpu`, on the emulated device."""
+
+import json
+
+import numpy as np
+import pytest
+from driver_machines import missing
+
+import nucleiseg._native as native
+from nucleiseg import Model, gpu_proof
+from nucleiseg.backends import parts
+from nucleiseg.doctor import prove_gpu
+from nucleiseg.engines import cuda, tensorrt
+
+REASON = missing("emulated")
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
+SMALL = {"sizes": ((90, 70),), "repeats": 1, "calls": 1}
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Makes the emulated device the one that there is, with a TensorRT that does not start."""
+
+    def fail(model, kernels, library):
+        raise RuntimeError("TensorRT: cannot\nstart")
+
+    monkeypatch.setattr(native, "cuda", native.emulated, raising=False)
+    monkeypatch.setattr(parts, "find", lambda: [parts.Part("GPU", True, "emulated", "")])
+    monkeypatch.setattr(tensorrt, "Engine", fail)
+    monkeypatch.setattr(gpu_proof.tensorrt_library, "NAMES", {"json": "TensorRT"})
+    monkeypatch.setattr(gpu_proof.prove, "__defaults__", tuple(SMALL.values()))
+
+
+def test_everything_is_compared_timed_and_written(gpu, tmp_path):
+    path, lines = tmp_path / "found.json", []
+    assert prove_gpu(path, lines.append)
+    found = json.loads(path.read_text())
+    assert found["passed"]
+    assert found["GPU"]["name"] == "emulated on the host"
+    assert found["model"]["sha256"] == Model.load().checksum
+    names = [entry["name"] for entry in found["engines"]]
+    assert names == ["own, dp4a", "own, mma", "TensorRT"]
+    for entry in found["engines"][:2]:
+        assert entry["known answer"] == {"mean": 0, "most": 0}
+        checks = {"known answer": True, "graph, 90 x 70": True, "cells, 90 x 70": True}
+        assert entry["checks"] == checks
+        assert entry["milliseconds"]["90 x 70"] >= 0
+    assert found["engines"][2]["error"] == "RuntimeError: TensorRT: cannot start"
+    (size,) = found["sizes"]
+    assert (size["image"], size["equal"], size["nuclei"] > 0) == ("90 x 70", True, True)
+    steps = [
+        "upload",
+        "limits",
+        "normalize",
+        "gather",
+        "network",
+        "assemble",
+        "mask",
+        "label",
+        "download",
+    ]
+    assert list(size["steps, milliseconds"]) == steps
+    assert lines[-2:] == ["passed", f"all of it is in {path}"]
+
+
+def test_another_answer_fails_it(gpu, tmp_path, monkeypatch):
+    """One value of one cell."""
+    enqueue = cuda.Engine.enqueue
+
+    def wrong(self, tiles, cells, stream, memory):
+        enqueue(self, tiles, cells, stream, memory)
+        native.emulated.fill(cells[0, 5, 5], 77, stream=stream)
+
+    monkeypatch.setattr(cuda.Engine, "enqueue", wrong)
+    lines = []
+    assert not prove_gpu(tmp_path / "found.json", lines.append)
+    assert any("DIFFERS in known answer, cells, 90 x 70" in line for line in lines)
+    assert lines[-2] == "FAILED: the GPU differs from the CPU"
+
+
+def test_without_a_gpu_it_says_what_is_missing(monkeypatch, tmp_path):
+    part = parts.Part("GPU", False, "no NVIDIA GPU is visible", "use device='cpu'")
+    monkeypatch.setattr(parts, "find", lambda: [part])
+    with pytest.raises(RuntimeError, match="GPU: no NVIDIA GPU is visible"):
+        prove_gpu(tmp_path / "found.json", print)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_steps_make_the_labels():
+    """What is timed is the work that images need."""
+    model, clock = Model.load(), gpu_proof.Clock(native.emulated, 1)
+    image = gpu_proof.pictures.draw("stained", 96, 64)
+    engine = cuda.Engine(model, native.emulated)
+    works = gpu_proof.steps(model, clock, engine, image)
+    for work in works.values():
+        found = work()
+    clock.stream.synchronize()
+    expected = gpu_proof.Segmenter(model, device="cpu").segment(image, "labels", scale=1)
+    np.testing.assert_array_equal(found.array, expected)
