@@ -24,6 +24,7 @@ from benchmarks.peers.client import Client  # noqa: E402
 from benchmarks.peers.environments import PeerError  # noqa: E402
 from benchmarks.peers.table import Peer  # noqa: E402
 from nucleiseg import Model  # noqa: E402
+from nucleiseg.model import DEFAULT  # noqa: E402
 from nucleiseg._native import cpu  # noqa: E402
 from nucleiseg.benchmark.ceilings import int8_speed, multiply_adds  # noqa: E402
 from nucleiseg.engines import native  # noqa: E402
@@ -39,7 +40,7 @@ FAR = 1.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="ONNX model; the shipped one when left out")
+    parser.add_argument("--model", default=DEFAULT, help="shipped model or ONNX file")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15)
