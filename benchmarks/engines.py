@@ -24,10 +24,10 @@ from benchmarks.peers.client import Client  # noqa: E402
 from benchmarks.peers.environments import PeerError  # noqa: E402
 from benchmarks.peers.table import Peer  # noqa: E402
 from nucleiseg import Model  # noqa: E402
-from nucleiseg.model import DEFAULT  # noqa: E402
 from nucleiseg._native import cpu  # noqa: E402
 from nucleiseg.benchmark.ceilings import int8_speed, multiply_adds  # noqa: E402
 from nucleiseg.engines import native  # noqa: E402
+from nucleiseg.model import DEFAULT  # noqa: E402
 
 INSTRUCTIONS = {"avx2": "AVX2", "avxvnni": "AVX2_VNNI", "avx512vnni": "AVX512_CORE_VNNI"}
 """Values of oneDNN's ONEDNN_MAX_CPU_ISA. It has no name for what is below AVX2."""
