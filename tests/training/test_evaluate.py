@@ -165,7 +165,7 @@ def test_a_shipped_file_scores_as_the_float_weights_it_was_made_from(name, capsy
     assert count == 7
     assert int8 > 0.8
     assert difference == pytest.approx(int8 - float32, abs=2e-4)  # all three are rounded
-    # What rounding to eight bits may cost. While it is learned the rest goes on, which may gain more.
+    # What rounding may cost; while it is learned the rest goes on, which may gain more.
     assert difference > -0.02
 
 
