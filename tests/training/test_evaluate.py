@@ -166,7 +166,7 @@ def test_a_shipped_file_scores_as_the_float_weights_it_was_made_from(name, capsy
     assert int8 > 0.8
     assert difference == pytest.approx(int8 - float32, abs=2e-4)  # all three are rounded
     # What rounding may cost; while it is learned the rest goes on, which may gain more.
-    assert difference > -0.02
+    assert -0.02 < difference < 0.03
 
 
 def test_int8_alone_is_scored_where_the_float_weights_are_of_another_model(
