@@ -1,6 +1,8 @@
 """Evaluation as a user runs it, on the example images with the shipped model."""
 
+import contextlib
 import csv
+import io
 import json
 import re
 import shutil
@@ -157,16 +159,41 @@ def test_the_worst_images_come_first_with_both_outlines(output, scores):
             assert not drawn[:, : half - worst.GAP].any()
 
 
+@pytest.fixture(scope="module")
+def scored():
+    """Gives the figures of the examples: their number, both networks' Dice, and its difference."""
+    rows = {}
+
+    def row(name):
+        if name not in rows:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                evaluate.main([name, "--data", str(DATA), "--all", "--scale", "none"])
+            *_, last = re.findall(r"^all .*", printed.getvalue(), re.MULTILINE)
+            rows[name] = [float(word) for word in last.split()[1:5]]
+        return rows[name]
+
+    return row
+
+
 @pytest.mark.parametrize("name", shipped())
-def test_a_shipped_file_scores_as_the_float_weights_it_was_made_from(name, capsys):
-    evaluate.main([name, "--data", str(DATA), "--all", "--scale", "none"])
-    *_, row = re.findall(r"^all .*", capsys.readouterr().out, re.MULTILINE)
-    count, int8, float32, difference, *_ = (float(word) for word in row.split()[1:])
+def test_a_shipped_file_is_scored_beside_the_float_weights_it_was_made_from(name, scored):
+    count, int8, float32, difference = scored(name)
     assert count == 7
     assert int8 > 0.8
     assert difference == pytest.approx(int8 - float32, abs=2e-4)  # all three are rounded
-    # What rounding may cost; while it is learned the rest goes on, which may gain more.
-    assert -0.02 < difference < 0.03
+
+
+GAINS = pytest.mark.xfail(
+    strict=True, reason="nuclei 0.6.0 gained 0.023 Dice while its rounding was learned"
+)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=GAINS if one == "nuclei" else ()) for one in shipped()]
+)
+def test_a_shipped_file_scores_as_the_float_weights_it_was_made_from(name, scored):
+    *_, difference = scored(name)
+    assert abs(difference) < 0.02  # what rounding to eight bits may cost
 
 
 def test_int8_alone_is_scored_where_the_float_weights_are_of_another_model(
