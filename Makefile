@@ -19,8 +19,8 @@
 venv := .venv
 bin := $(venv)/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
-build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc cmake -type f)
-cxx_sources := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc cmake tests/cpp -type f)
+cxx_sources := $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 demo: $(venv)/.package
 	@$(bin)/nucleiseg segment tests/data/images --output out --save mask,labels,overlay

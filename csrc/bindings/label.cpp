@@ -1,4 +1,4 @@
-#include "cpu/label.h"
+#include "cpu/label/label.h"
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"

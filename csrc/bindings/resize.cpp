@@ -1,4 +1,4 @@
-#include "cpu/resize.h"
+#include "cpu/tiles/resize.h"
 
 #include <pybind11/stl.h>
 

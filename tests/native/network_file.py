@@ -1,4 +1,4 @@
-"""Writes a model and pictures for csrc/cpu/network_digests.cpp, which needs no Python."""
+"""Writes a model and pictures for tests/cpp/network_digests.cpp, which needs no Python."""
 
 import struct
 from pathlib import Path

@@ -1,0 +1,23 @@
+// The second of the steps in csrc/cpu/label/label.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/label/basins.h"
+#include "kernels/label.h"
+
+namespace nucleiseg::cpu {
+
+struct Numbers {
+  std::vector<size_t> first;  // of each strip: where its basins' ids begin
+  std::vector<int32_t> ids;   // of each basin: its nucleus's, or 0
+  int32_t count;
+};
+
+// Closes the seams between the strips, joins basins and numbers the nuclei.
+Numbers join_basins(const std::vector<Strip>& strips, int64_t width,
+                    const kernels::LabelRule& rule);
+
+}  // namespace nucleiseg::cpu
