@@ -6,6 +6,7 @@
 # make fuzz    read changed files of every format, and call the native functions wrongly
 # make plain   the same without any of these
 # make arm     the CPU's kernels compiled for 64-bit Arm, under qemu-user; needs a cross-compiler
+# make library  build the C++ library and install it in build/library/installed
 # make spills  say what each CUDA kernel needs on each GPU; needs nvcc
 # make format  put the sources into that style
 # make clean   remove what was made here
@@ -14,13 +15,13 @@
 # files=N says how many files of each format fuzz reads, seed=N which ones.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint fuzz race address plain arm spills format clean
+.PHONY: demo test lint fuzz race address plain arm library spills format clean
 
 venv := .venv
 bin := $(venv)/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
-build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc cmake tests/cpp -type f)
-cxx_sources := $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc include cmake tests/cpp -type f)
+cxx_sources := $(shell find csrc include examples tests/cpp -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 demo: $(venv)/.package
 	@$(bin)/nucleiseg segment tests/data/images --output out --save mask,labels,overlay
@@ -52,6 +53,11 @@ race address plain arm:
 	  -DNUCLEISEG_SELFTEST=$(kind) $(platform)
 	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/selftest-$@ --target $(programs)
 	@for program in $(programs); do $(run) build/selftest-$@/$$program $(rounds) || exit 1; done
+
+library:
+	@cmake -S . -B build/library -DNUCLEISEG_PYTHON=OFF -DNUCLEISEG_CUDA=off -DNUCLEISEG_WERROR=ON
+	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/library
+	@cmake --install build/library --prefix build/library/installed
 
 spills:
 	@python3 tools/cuda_report.py

@@ -26,6 +26,7 @@ PYBIND11_MODULE(_native, module) {
   register_network(cpu);
   register_normalize(cpu);
   register_outline(cpu);
+  register_own_size(cpu);
   register_pipeline(cpu);
   register_png(cpu);
   register_resize(cpu);

@@ -288,13 +288,8 @@ class Segmenter(Driver):
         return analyze(self, image, ring, scale=scale, mpp=mpp, diameter=diameter)
 
     def pixels(self, image: Image) -> NDArray[Any]:
-        """Give an image's pixels on the host, (H, W) or (H, W, C), wherever they are."""
-        array = _read(image)
-        if not isinstance(array, np.ndarray):
-            with self._backend.session(to_host=True) as steps:
-                array = steps.host(steps.array(array, "image"))[0].copy()
-        pixels: NDArray[Any] = array
-        return pixels
+        """Return an image's pixels on the host, (H, W) or (H, W, C), wherever they are."""
+        return self._pipeline.host(self._pipeline.image(_read(image)))
 
     def find_scale(self, image: Image) -> float:
         """Return the scale that ``scale="auto"`` takes for an image.
@@ -308,9 +303,19 @@ class Segmenter(Driver):
         float
             1 where the image is taken as it is, 2 where it is shrunk to half.
         """
-        image = _read(image)
-        with self._backend.session(to_host=True) as steps:
-            return self._find_scale(steps, steps.array(image, "image"))[1]
+        return self._find_scale(self._pipeline.image(_read(image)))[0]
+
+    def times(self) -> dict[str, float] | None:
+        """Return what the time of all calls so far was spent on.
+
+        Returns
+        -------
+        dict of float, or None
+            Seconds of ``prepare`` (limits, normalise, tiles), ``infer``, ``assemble`` and
+            ``decode``, and the ``pixels`` that the network was given, halos included. None on a
+            GPU, whose steps are not waited for one by one.
+        """
+        return self._pipeline.times()
 
     __call__ = segment
 
@@ -438,9 +443,8 @@ class Segmenter(Driver):
             (H, W) bool or (H, W) int32.
         """
         _check_output(output, OUTPUTS[:2])
-        with self._backend.session(to_host) as steps:
-            maps = steps.array(maps, "maps")
-            return steps.finish(None, (self._decode(steps, maps, output, scale),))[0]
+        self._pipeline.check_place(to_host)
+        return self._pipeline.decode(maps, (output,), scale, None, to_host)[0]
 
 
 def _load(path: Path, checksum: str, settings: dict[str, Any]) -> Segmenter:

@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -10,6 +11,7 @@
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
+#include "bindings/results.h"
 
 namespace nucleiseg::bindings {
 namespace {
@@ -123,48 +125,10 @@ constexpr const char* kTimes =
 "assemble" and "decode", and the "pixels" that the network was given.)";
 
 using FourNumbers = std::array<double, 4>;
-using FiveNumbers = std::array<int64_t, 5>;
 
 constexpr double kMostScale = 64;
 constexpr int64_t kMostSide = int64_t{1} << 20;  // where the image is resized
 constexpr int64_t kMostPixels = int64_t{1} << 31;
-
-// Arrays for outputs, in the order in which they are wanted.
-class Results {
- public:
-  Results(const std::vector<std::string>& names, const Size& size) {
-    for (const std::string& name : names) arrays_.append(make(name, size));
-  }
-
-  const Outputs& outputs() const { return outputs_; }
-  py::tuple arrays() const { return py::tuple(arrays_); }
-
- private:
-  py::array make(const std::string& name, const Size& size) {
-    if (name == "mask") {
-      py::array_t<bool> mask({size.height, size.width});
-      outputs_.mask = reinterpret_cast<uint8_t*>(mask.mutable_data());
-      return std::move(mask);
-    }
-    if (name == "labels") {
-      // numpy.zeros leaves the zeroing to the system, page by page.
-      auto labels = py::module_::import("numpy")
-                        .attr("zeros")(py::make_tuple(size.height, size.width), "int32")
-                        .cast<py::array_t<int32_t>>();
-      outputs_.labels = labels.mutable_data();
-      return std::move(labels);
-    }
-    if (name == "maps") {
-      py::array_t<uint8_t> maps({size.height, size.width, int64_t{2}});
-      outputs_.maps = maps.mutable_data();
-      return std::move(maps);
-    }
-    fail_value("outputs", "'" + name + "'", "are 'mask', 'labels' and 'maps'");
-  }
-
-  py::list arrays_;
-  Outputs outputs_;
-};
 
 void check_scale(double scale, const Size& image) {
   if (!(scale >= 1 / kMostScale && scale <= kMostScale)) {
@@ -296,12 +260,9 @@ std::unique_ptr<Pipeline> make_pipeline(const std::shared_ptr<CpuDevice>& device
                "are multiples of the network's stride, and of the stride");
   }
   check_percentages(percentiles[0], percentiles[1]);
-  const auto byte = [&](size_t i) {
-    return static_cast<int>(std::clamp<int64_t>(rule[i], -1, 256));
-  };
   return std::make_unique<Pipeline>(
       device, pipeline::Settings{stride, halo, tile, batch, percentiles[0], percentiles[1],
-                                 label_rule(byte(0), byte(1), byte(2), rule[3], byte(4))});
+                                 rule_argument(rule)});
 }
 
 std::shared_ptr<CpuDevice> make_device(const std::shared_ptr<cpu::Network>& network, int threads) {
@@ -313,6 +274,39 @@ std::shared_ptr<CpuDevice> make_device(const std::shared_ptr<cpu::Network>& netw
 }
 
 }  // namespace
+
+Results::Results(const std::vector<std::string>& names, const Size& size) {
+  for (const std::string& name : names) arrays_.append(make(name, size));
+}
+
+py::array Results::make(const std::string& name, const Size& size) {
+  if (name == "mask") {
+    py::array_t<bool> mask({size.height, size.width});
+    outputs_.mask = reinterpret_cast<uint8_t*>(mask.mutable_data());
+    return std::move(mask);
+  }
+  if (name == "labels") {
+    // numpy.zeros leaves the zeroing to the system, page by page.
+    auto labels = py::module_::import("numpy")
+                      .attr("zeros")(py::make_tuple(size.height, size.width), "int32")
+                      .cast<py::array_t<int32_t>>();
+    outputs_.labels = labels.mutable_data();
+    return std::move(labels);
+  }
+  if (name == "maps") {
+    py::array_t<uint8_t> maps({size.height, size.width, int64_t{2}});
+    outputs_.maps = maps.mutable_data();
+    return std::move(maps);
+  }
+  fail_value("outputs", "'" + name + "'", "are 'mask', 'labels' and 'maps'");
+}
+
+kernels::LabelRule rule_argument(const FiveNumbers& rule) {
+  const auto byte = [&](size_t i) {
+    return static_cast<int>(std::clamp<int64_t>(rule[i], -1, 256));
+  };
+  return label_rule(byte(0), byte(1), byte(2), rule[3], byte(4));
+}
 
 void register_pipeline(py::module_& module) {
   py::class_<CpuDevice, std::shared_ptr<CpuDevice>>(module, "Device", kDevice)

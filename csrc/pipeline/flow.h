@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/image.h"
 #include "kernels/tiles.h"
+#include "nucleiseg/image.h"
 #include "pipeline/plan.h"
 #include "pipeline/settings.h"
 

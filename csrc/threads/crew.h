@@ -1,9 +1,11 @@
-// Threads that wait for work from one call to the next.
+// A thread pool whose threads stay awake for a moment between calls.
 //
-// To start a thread, or to wake one that sleeps, takes 20 to 50 us on a virtual machine, and an
-// image of 256 x 256 pixels takes little more than a millisecond. So threads are kept, and one that
-// is done looks out for more before it sleeps. A forked process, which has none of its parent's
-// threads, begins anew. Nobody waits for sleeping threads at exit.
+// Starting a thread, or waking one that sleeps, takes 20 to 50 us on a virtual machine, and an
+// image of 256 x 256 pixels takes little more than a millisecond. So threads are kept, and spin for
+// a tenth of a millisecond before they sleep. A forked process, which has none of its parent's
+// threads, starts a pool of its own. Nobody waits for sleeping threads at exit. parallel.h divides
+// a loop among the threads, team.h runs stages one after the other with work stealing between
+// members, and shares.h divides the threads among calls.
 #pragma once
 
 #include <memory>

@@ -25,4 +25,14 @@ void Shares::give_back(int threads) {
   changed_.notify_all();
 }
 
+int Shares::waiting() const {
+  const std::lock_guard<std::mutex> guard(lock_);
+  return static_cast<int>(next_ticket_ - now_serving_);
+}
+
+int Shares::free() const {
+  const std::lock_guard<std::mutex> guard(lock_);
+  return free_;
+}
+
 }  // namespace nucleiseg::cpu

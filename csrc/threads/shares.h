@@ -24,6 +24,10 @@ class Shares {
   int take();
   void give_back(int threads);
 
+  // Callers in line, and threads that nobody has.
+  int waiting() const;
+  int free() const;
+
  private:
   const int threads_;
   int free_;
@@ -31,7 +35,7 @@ class Shares {
   int recent_ = 1;
   uint64_t next_ticket_ = 0;
   uint64_t now_serving_ = 0;
-  std::mutex lock_;
+  mutable std::mutex lock_;
   std::condition_variable changed_;
 };
 

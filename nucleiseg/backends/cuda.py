@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from nucleiseg.backends import devices
 from nucleiseg.backends.lane import Device, Lane
+from nucleiseg.backends.stepwise import StepwisePipeline
 from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
@@ -101,6 +102,10 @@ class CudaBackend:
         """Tiles, batch and whether memory is shared, for the log."""
         shared = ", memory shared with the host" if self.gpu.integrated else ""
         return f"tiles up to {self.tile} pixels, {self.batch} at once{shared}"
+
+    def pipeline(self, tile: int, batch: int) -> StepwisePipeline:
+        """Return a pipeline with tiles of this size, so many at once."""
+        return StepwisePipeline(self, self.model, tile, batch)
 
     @contextmanager
     def session(self, to_host: bool) -> Iterator[Lane]:

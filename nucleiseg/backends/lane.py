@@ -60,8 +60,7 @@ class Lane:
     """What one image needs on a GPU, for one image after the other.
 
     Kernels and the network are given to one stream and copies to another, so that those of this
-    image overlap the other lanes'. Nothing waits but `host`, `known` and `finish`. See
-    `nucleiseg.backends.Steps` for the steps.
+    image overlap the other lanes'. Nothing waits but `host`, `known` and `finish`.
 
     Parameters
     ----------
@@ -140,6 +139,12 @@ class Lane:
         search = self.empty("search", (self._kernels.limits_workspace(),), np.uint8)
         limits = self.empty("limits", (6,), np.float64)
         return self._kernels.limits(image, low, high, stream=stream, workspace=search, out=limits)
+
+    def given(self, limits: Limits) -> Any:
+        """Bring limits that are known to where kernels read them."""
+        there = self._uploaded(np.array([*limits, 0, 0], np.float64), "given limits")
+        self._limits = limits
+        return there
 
     def known(self, limits: Any) -> Limits:
         """Wait for the limits; ValueError if the image has values that are not finite."""

@@ -24,7 +24,6 @@ from driver_machines import (
 
 import nucleiseg._native as native
 from nucleiseg import Model, Segmenter, autoscale, images
-from nucleiseg.benchmark import split
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 OUTPUTS = ("mask", "labels", "maps")
@@ -176,12 +175,12 @@ class TestAnswers:
             np.testing.assert_array_equal(found, machine.reference.segment(mirrored, "labels"))
 
     @pytest.mark.parametrize("scale", [0.3, 0.6, 1.4])
-    def test_images_that_are_resized_part_by_part(self, machine, monkeypatch, scale):
+    def test_images_that_are_resized_part_by_part(self, machine, scale):
         image = example("hematoxylin_eosin")[:150, :170]
         expected = [machine.expected(image, output, scale=scale) for output in OUTPUTS]
-        monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
         mirrored = machine.put(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
         small = machine.new(tile=SMALLEST_TILE, batch=2)
+        small._pipeline.whole = 0
         for given in (image, machine.put(image), mirrored):
             for output, answer in zip(OUTPUTS, expected, strict=True):
                 found = small.segment(given, output, scale=scale)
@@ -437,17 +436,16 @@ class TestSharedMemory:
                         found = device.segment(image, output, scale=scale)
                         np.testing.assert_array_equal(found, expected)
 
-    def test_images_that_are_resized_part_by_part(self, monkeypatch):
+    def test_images_that_are_resized_part_by_part(self):
         device, cpu = (
             Segmenter(device=emulated_backend(), tile=SMALLEST_TILE),
             Segmenter(device="cpu"),
         )
+        device._pipeline.whole = 0
         image = example("hematoxylin_eosin")[:150, :170]
         for scale in (0.3, 1.4):
             expected = cpu.segment_both(image, scale=scale)
-            with monkeypatch.context() as changed:
-                changed.setattr("nucleiseg.driver.WHOLE", 0)
-                found = device.segment_both(image, scale=scale)
+            found = device.segment_both(image, scale=scale)
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other)
 
@@ -614,14 +612,3 @@ class TestSizes:
             Segmenter(device=emulated_backend(), tile=4096)
         with pytest.raises(ValueError, match="batch: got 5; accepted is 1 to 4, which the engine"):
             Segmenter(device=emulated_backend(), batch=5)
-
-
-@emulated_only
-def test_a_benchmark_sees_what_each_step_takes(rng):
-    segmenter = Segmenter(device=emulated_backend())
-    image = noise(rng, 90, 70)
-    found = split.measure(segmenter, [lambda: segmenter.segment(image, "labels", scale=1)], 0.05)
-    assert found is not None
-    for part in ("upload", "prepare", "infer", "assemble", "decode", "download"):
-        assert found.parts[part] > 0, part
-    assert sum(found.parts.values()) <= found.whole

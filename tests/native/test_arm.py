@@ -9,6 +9,7 @@ from programs import ROOT, SANE, digests, make, need, run
 
 from nucleiseg import Model
 from nucleiseg._native import cpu
+from nucleiseg.engines import packed
 
 ROUNDS = "rounds=10"
 SIDE = 96  # pixels of a picture: qemu computes some million multiplications a second
@@ -97,10 +98,11 @@ def test_the_model_gives_the_same_maps_and_labels(tmp_path):
     make("arm", "run=true", "programs=network_digests")
     model = Model.load()
     pictures = network_file.tiles(model, SIDE)
-    network_file.write(tmp_path / "file", model, pictures)
+    network_file.write(tmp_path / "tiles", pictures)
+    packed.write(model, tmp_path / "model")
     expected = network_file.digests(model, pictures)
     program = str(BUILD.parent / "network_digests")
-    done = run("qemu-aarch64", program, str(tmp_path / "file"), "neon", "neondot")
+    done = run("qemu-aarch64", program, tmp_path / "model", tmp_path / "tiles", "neon", "neondot")
     names = ("neon 1", "neon 3", "neondot 1", "neondot 3")
     assert done.stdout.splitlines() == [f"{name} {expected}" for name in names]
 

@@ -1,4 +1,13 @@
-// Nuclei from the network's two maps: the loops for csrc/kernels/label.h.
+// From the network's two maps to labels: one id for each nucleus, also where nuclei touch.
+//
+// A watershed on the smoothed centre distance by the drop-of-water principle (Cousty et al. 2009,
+// doi:10.1109/TPAMI.2008.173): each pixel climbs to its highest neighbour, up to a maximum, and all
+// that reach one maximum are its basin. Basins are then merged across their saddles, from the
+// highest down, where the lower maximum stands out too little (prominence, or dynamics: Grimaud
+// 1992, doi:10.1117/12.60650). csrc/kernels/label.h defines the step of one pixel; the plain form
+// of the whole, to be read first, is label() in tests/cpp/reference.cpp. Here it is done in strips
+// of rows, in parallel, and on runs of pixels instead of single ones: label.cpp lists the steps.
+// Linear in the pixels, but for sorting the saddles that may merge basins.
 #pragma once
 
 #include <cstdint>

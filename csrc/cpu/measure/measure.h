@@ -1,4 +1,11 @@
-// A row of measurements for each nucleus: the loops for csrc/kernels/measure.h.
+// Measurements of each nucleus: size, shape, intensities, and the intensities of a ring around it.
+//
+// All labels are measured in one pass over runs of equal pixels (runs.h), which are sorted by label
+// by counting. Moments are sums of integers; perimeters are Crofton's (csrc/kernels/measure.h);
+// convex hulls are found by Andrew's monotone chain ("Another efficient algorithm for convex hulls
+// in two dimensions", 1979, doi:10.1016/0020-0190(79)90072-3) on the ends of runs (hull.h); rings
+// by distances that spread from row to row (runs.h). Linear in the pixels and in the width of
+// rings.
 #pragma once
 
 #include <cstdint>

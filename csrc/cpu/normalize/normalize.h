@@ -1,4 +1,10 @@
-// The loops over the image for csrc/kernels/normalize.h.
+// From intensities of any type to the bytes that the network sees.
+//
+// Two limits are found, percentiles that are robust against empty fields, hot pixels and debris
+// (csrc/kernels/limits.h defines them), and what lies between them is stretched to 0..255
+// (csrc/kernels/normalize.h). The percentiles are exact: a histogram of all values; of floats one
+// of the high halves of their ordered bits, then of the low halves in two bins (as a radix sort
+// takes digits: Herf, "Radix Tricks", 2001). Linear in the pixels; floats are read twice.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,10 @@
-// Tiles out of an image and maps back into it; the mathematics is csrc/kernels/tiles.h.
+// Images in tiles and at other sizes: what lies around the network.
+//
+// Tiles are copied out of an image, mirrored at its border, and the maps of what each tile keeps
+// are copied back (here; csrc/kernels/tiles.h defines where a pixel lies). An image is resized by
+// area means or Keys's cubic convolution (resize.h), and maps are enlarged bilinearly (enlarge.h),
+// each pixel by itself, so that parts put together are the whole. Linear in the pixels that are
+// written.
 #pragma once
 
 #include <cstddef>
