@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from nucleiseg import Model, images
 from nucleiseg._native import cpu
 from nucleiseg.engines import native
-from training import data, export, integers, quantize, unet, weights, widen
+from training import data, export, integers, quantize, unet, weights
 from training.topology import ACCURATE, FAST
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
@@ -29,8 +29,7 @@ def tiles():
 @pytest.fixture(scope="module", params=(FAST.name, ACCURATE.name))
 def trained(request):
     """The network with weights that find nuclei."""
-    shipped = weights.load(weights.shipped(FAST.name))
-    return widen.widened(shipped, ACCURATE) if request.param == ACCURATE.name else shipped
+    return weights.load(weights.shipped(request.param))
 
 
 @pytest.fixture(scope="module")
