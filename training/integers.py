@@ -92,7 +92,7 @@ class IntegerNetwork(keras.Model):
         image: keras.KerasTensor,
         seen: Callable[[keras.KerasTensor, str], keras.KerasTensor],
     ) -> keras.KerasTensor:
-        """Run the network, with `seen` on what other convolutions read; it gets the maker's name."""
+        """Run the network, with `seen` on what other convolutions read; it gets its maker's name."""
         is_rounding = seen is not _as_it_is
         tensors = {IMAGE: ops.cast(image, "float32") / 255.0}
         for node in self.topology.nodes():
