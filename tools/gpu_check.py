@@ -6,7 +6,6 @@ python tools/gpu_check.py [--device cuda] digests|times|whole|small|profile
 from __future__ import annotations
 
 import argparse
-import functools
 import hashlib
 import os
 import sys
@@ -23,8 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import nucleiseg._native as native  # noqa: E402
-from nucleiseg import gpu_proof  # noqa: E402
-from nucleiseg.benchmark import pictures  # noqa: E402
+from nucleiseg import data, gpu_proof  # noqa: E402
 from nucleiseg.engines.clock import Clock  # noqa: E402
 from training.topology import ACCURATE, FAST, IMAGE, Node, Topology  # noqa: E402
 
@@ -93,7 +91,9 @@ def read(path: Path) -> Array:
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
 
 
-picture = functools.partial(pictures.draw, "stained")
+def picture(height: int, width: int) -> Array:
+    """Return the stained example and its mirror images, of that size."""
+    return data.mirrored(read(data.path("stained")), height, width)
 
 
 class Check:
@@ -216,9 +216,8 @@ class Check:
         print(f"STEPS {height}x{width} RGB: " + "  ".join(rows), flush=True)
 
     def whole(self) -> None:
-        """Time calls from image to labels, and how they divide into steps."""
+        """Time calls from image to labels."""
         from nucleiseg import Segmenter
-        from nucleiseg.benchmark import split
 
         for level in reversed(self.kernels.convolution_levels()):
             segmenter = Segmenter(device=self.backend(level))
@@ -231,10 +230,6 @@ class Check:
                 ):
                     label = f"{level} {height}x{width} {kind}"
                     self.call_times(label, segmenter, image)
-                call = functools.partial(segmenter.segment, colour, "labels", scale=1)
-                parts = split.measure(segmenter, [call], 0.3)
-                shares = "  ".join(f"{name}={share:.1%}" for name, share in parts.shares.items())
-                print(f"SPLIT {level} {height}x{width} labels, step by step: {shares}", flush=True)
 
     def call_times(self, label: str, segmenter: Any, image: Array) -> None:
         """Print the latency of `segment` and the frames a second of `map`."""
