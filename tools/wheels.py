@@ -90,7 +90,8 @@ def _installed(version: str) -> Path | None:
 def base_wheel() -> Path:
     """Build the wheel of this Python on x86-64."""
     folder = WORK / "base"
-    shutil.rmtree(folder, ignore_errors=True)
+    for stale in (folder, *(ROOT / "build").glob("lib.*")):  # setuptools keeps what is gone
+        shutil.rmtree(stale, ignore_errors=True)
     settings = [f"--config-settings=cmake.define.{one}" for one in defines("x86_64")]
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, *settings, ROOT)
     (wheel,) = folder.glob("*.whl")
