@@ -83,33 +83,26 @@ class IntegerNetwork(keras.Model):
         """(N, h, w, 3) float32 in 0..255 -> (N, h, w, 2) float32 in 0..1."""
         return self.forward(image, self._rounded)
 
-    def unrounded(self, image: keras.KerasTensor) -> keras.KerasTensor:
-        """Compute what `call` does with nothing rounded."""
-        return self.forward(image, _as_it_is)
-
     def forward(
         self,
         image: keras.KerasTensor,
         seen: Callable[[keras.KerasTensor, str], keras.KerasTensor],
     ) -> keras.KerasTensor:
-        """Run the network, with `seen` on what other convolutions read; it gets its maker's name."""
-        is_rounding = seen is not _as_it_is
+        """Run the network; `seen` gets what other convolutions read, and the name of its maker."""
         tensors = {IMAGE: ops.cast(image, "float32") / 255.0}
         for node in self.topology.nodes():
-            x = self._computed(node, [tensors[name] for name in node.inputs], is_rounding)
+            x = self._computed(node, [tensors[name] for name in node.inputs])
             tensors[node.name] = seen(x, node.name) if node.name in self.ranges else x
         return ops.sigmoid(spread(tensors["logits"]))
 
-    def _computed(
-        self, node: Node, inputs: list[keras.KerasTensor], is_rounding: bool
-    ) -> keras.KerasTensor:
+    def _computed(self, node: Node, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         if node.kind == "join":
             return ops.concatenate(inputs, -1)
         (x,) = inputs
         if node.kind == "pool":
             return ops.max_pool(x, 2, 2, "valid", "channels_last")
         layer = self.convolutions[node.name]
-        kernel = rounded_kernel(layer) if is_rounding else layer.kernel
+        kernel = _round_to(layer.kernel, kernel_scale(layer))
         if node.kind == "grow":
             x = ops.conv_transpose(x, kernel, 2, "valid", data_format="channels_last")
             return x + layer.bias
@@ -129,7 +122,7 @@ class IntegerNetwork(keras.Model):
 
 
 def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
-    """Give a network the weights and ranges of a file that `training.export` wrote.
+    """Set a network to the weights and ranges of a file that `training.export` wrote.
 
     Parameters
     ----------
@@ -156,13 +149,8 @@ def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
             network.log_ranges[network.ranges[node.name]].assign(np.log(limit))
 
 
-def rounded_kernel(layer: Layer) -> keras.KerasTensor:
-    """Round a kernel to 255 levels for each output channel."""
-    return _round_to(layer.kernel, kernel_scale(layer))
-
-
 def kernel_scale(layer: Layer) -> keras.KerasTensor:
-    """Give the value of one level for each output channel, in a shape that fits the kernel."""
+    """Return the value of one of 255 levels for each output channel, shaped to fit the kernel."""
     axes = [axis for axis in range(4) if axis != layer.output_axis]
     largest = ops.max(ops.abs(layer.kernel), axes, keepdims=True)
     return ops.stop_gradient(ops.maximum(largest, 1e-8) / LEVELS)
@@ -174,12 +162,8 @@ def _round_to(x: keras.KerasTensor, step: keras.KerasTensor) -> keras.KerasTenso
     return x + ops.stop_gradient(ops.round(x / step) * step - x)
 
 
-def _as_it_is(x: keras.KerasTensor, maker: str) -> keras.KerasTensor:
-    return x
-
-
 def folded(trained: keras.Model) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Give kernel and bias of each convolution, its batch normalisation folded in."""
+    """Return kernel and bias of each convolution, its batch normalisation folded in."""
     values = {w.path: keras.ops.convert_to_numpy(w) for w in trained.weights}
     found = {}
     for path, kernel in values.items():

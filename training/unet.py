@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 from keras import layers, ops
 
@@ -85,14 +83,3 @@ _LAYERS = {
     "join": _join,
     "logits": _logits,
 }
-
-
-def multiply_adds_per_pixel(model: keras.Model) -> float:
-    """Count the multiply-adds of all convolutions, per pixel of the input image."""
-    total = 0.0
-    for layer in model.layers:
-        if isinstance(layer, layers.Conv2DTranspose | layers.Conv2D):
-            side = layer.input if isinstance(layer, layers.Conv2DTranspose) else layer.output
-            per_position = math.prod(layer.kernel.shape)
-            total += per_position * side.shape[1] * side.shape[2]
-    return total / (model.input.shape[1] * model.input.shape[2])
