@@ -373,14 +373,12 @@ def _carry_out(run: Run) -> bool:
 
 
 Columns = Mapping[str, Callable[[Row], str]]
-
 LABEL: Columns = {
     "input": lambda row: row["input"],
     "batch": lambda row: str(row["batch"]),
     "output": lambda row: row["output"],
     "on": lambda row: f"{row['device']} {row['threads']}",
 }
-
 SPEED: Columns = {
     "images/s": lambda row: f"{row['images_per_s']:.1f}",
     "Mpixel/s": lambda row: f"{row['mpixel_per_s']:.2f}",
@@ -400,8 +398,8 @@ def _show(rows: Sequence[Row]) -> None:
         parts = {part: partial(_percent, part) for part in counted[0]["split"]}
         _table(out, "Split of a call of one image, %", {**LABEL, **parts}, counted)
     out.print(
-        f"\nBatch: images given to one Segmenter.map, which works on up to {IN_FLIGHT} at once; "
-        "1 is one segment(). CV: of the mean times of rounds of calls."
+        f"\nBatch: images of one Segmenter.map, up to {IN_FLIGHT} of them at once; 1 is one "
+        "segment(). CV: of the mean times of rounds of calls."
     )
     if unsteady := sum(not row["steady"] for row in rows):
         out.print(
