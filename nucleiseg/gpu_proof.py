@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import __version__
+from nucleiseg import __version__, data
 from nucleiseg._native import cpu
 from nucleiseg.backends import available_threads
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.benchmark import pictures
 from nucleiseg.engines import cuda, known_answer, native, tensorrt, tensorrt_library
 from nucleiseg.engines.clock import REPEATS, Clock
 from nucleiseg.model import Model
@@ -77,7 +76,7 @@ def prove(
         "sizes": [],
     }
     clock = Clock(kernels, repeats)
-    images = [pictures.draw("stained", *size) for size in sizes]
+    images = [data.example("stained", size) for size in sizes]
     expected = [_of_the_cpu(model, image) for image in images]
     for name, make in _makers(model, kernels):
         entry = _engine(name, make, model, clock, images, expected)

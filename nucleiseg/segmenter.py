@@ -126,6 +126,18 @@ class Segmenter(Driver):
         """The backend that was chosen: "cpu" or "cuda"."""
         return self._backend.name
 
+    def times(self) -> dict[str, float] | None:
+        """Return the time spent on each part of all calls so far.
+
+        Returns
+        -------
+        dict or None
+            Seconds of ``prepare`` (limits, normalise, tiles), ``infer``, ``assemble`` and
+            ``decode``, and ``pixels``, how many the network was given, halos and padding included.
+            None on a GPU, whose steps overlap.
+        """
+        return self._pipeline.times()
+
     @overload
     def segment(
         self,
@@ -304,18 +316,6 @@ class Segmenter(Driver):
             1 where the image is taken as it is, 2 where it is shrunk to half.
         """
         return self._find_scale(self._pipeline.image(_read(image)))[0]
-
-    def times(self) -> dict[str, float] | None:
-        """Return what the time of all calls so far was spent on.
-
-        Returns
-        -------
-        dict of float, or None
-            Seconds of ``prepare`` (limits, normalise, tiles), ``infer``, ``assemble`` and
-            ``decode``, and the ``pixels`` that the network was given, halos included. None on a
-            GPU, whose steps are not waited for one by one.
-        """
-        return self._pipeline.times()
 
     __call__ = segment
 

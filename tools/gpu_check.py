@@ -6,7 +6,6 @@ python tools/gpu_check.py [--device cuda] digests|times|whole|small|profile
 from __future__ import annotations
 
 import argparse
-import functools
 import hashlib
 import os
 import sys
@@ -23,10 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import nucleiseg._native as native  # noqa: E402
-from nucleiseg import gpu_proof  # noqa: E402
-from nucleiseg.benchmark import pictures  # noqa: E402
+from nucleiseg import data, gpu_proof  # noqa: E402
 from nucleiseg.engines.clock import Clock  # noqa: E402
-from training.topology import ACCURATE, FAST, Topology  # noqa: E402
+from training.topology import ACCURATE, FAST, IMAGE, Node, Topology  # noqa: E402
 
 EXAMPLES = ROOT / "tests" / "data" / "images"
 THREADS = len(os.sched_getaffinity(0))
@@ -42,31 +40,32 @@ class Random:
 
     def __init__(self, network: Any, topology: Topology) -> None:
         self.network, self.rng = network, np.random.default_rng(20241122)
-        widths, last = topology.widths, len(topology.widths) - 1
-        x = network.stem(self.kernel(widths[0], 3, topology.stem), *self.rounding(widths[0], 3))
-        skips = []
-        for level, width in enumerate(widths):
-            inputs = width
-            if level:
-                skips.append(x)
-                x, inputs = network.pool(x), widths[level - 1]
-            for _ in range(topology.down[level]):
-                x, inputs = self.convolution([x], inputs, width), width
-        for level in reversed(range(last)):
-            width, below = widths[level], widths[level + 1]
-            grown = network.grow(
-                x, self.rng.integers(-127, 128, (below, width, 2, 2), np.int8),
-                *self.rounding(width, below),
-            )  # fmt: skip
-            x = self.convolution([skips[level], grown], width, width)
-            for _ in range(topology.up[level] - 1):
-                x = self.convolution([x], width, width)
-        network.cells(x, self.kernel(8, widths[0], 3), *self.rounding(8, widths[0]))
+        made: dict[str, Any] = {IMAGE: None}
+        widths = {IMAGE: 3}
+        for node in topology.nodes():
+            inputs = [made[name] for name in node.inputs]
+            made[node.name] = self.add(node, inputs, widths[node.inputs[0]])
+            widths[node.name] = node.width
 
-    def convolution(self, sources: list[int], inputs: int, outputs: int) -> int:
-        """Add a convolution of random weights."""
-        kernels = [self.kernel(outputs, inputs, 3) for _ in sources]
-        return int(self.network.convolution(sources, kernels, *self.rounding(outputs, inputs)))
+    def add(self, node: Node, inputs: list[Any], width: int) -> Any:
+        """Add one node; ``width`` is that of its first input. A join is the list of its tensors."""
+        if node.kind == "join":
+            return inputs
+        (x,) = inputs
+        if node.kind == "pool":
+            return self.network.pool(x)
+        if node.kind == "grow":
+            kernel = self.rng.integers(-127, 128, (width, node.width, 2, 2), np.int8)
+            return self.network.grow(x, kernel, *self.rounding(node.width, width))
+        sources = x if isinstance(x, list) else [x]
+        width //= len(sources)
+        kernels = [self.kernel(node.width, width, node.side) for _ in sources]
+        rounding = self.rounding(node.width, width)
+        if node.kind == "stem":
+            return self.network.stem(*kernels, *rounding)
+        if node.kind == "logits":
+            return self.network.cells(x, *kernels, *rounding)
+        return self.network.convolution(sources, kernels, *rounding)
 
     def kernel(self, outputs: int, inputs: int, side: int) -> Array:
         """Draw weights."""
@@ -92,7 +91,9 @@ def read(path: Path) -> Array:
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
 
 
-picture = functools.partial(pictures.draw, "stained")
+def picture(height: int, width: int) -> Array:
+    """Return the stained example and its mirror images, of that size."""
+    return data.mirrored(read(data.path("stained")), height, width)
 
 
 class Check:
@@ -215,9 +216,8 @@ class Check:
         print(f"STEPS {height}x{width} RGB: " + "  ".join(rows), flush=True)
 
     def whole(self) -> None:
-        """Time calls from image to labels, and how they divide into steps."""
+        """Time calls from image to labels."""
         from nucleiseg import Segmenter
-        from nucleiseg.benchmark import split
 
         for level in reversed(self.kernels.convolution_levels()):
             segmenter = Segmenter(device=self.backend(level))
@@ -230,10 +230,6 @@ class Check:
                 ):
                     label = f"{level} {height}x{width} {kind}"
                     self.call_times(label, segmenter, image)
-                call = functools.partial(segmenter.segment, colour, "labels", scale=1)
-                parts = split.measure(segmenter, [call], 0.3)
-                shares = "  ".join(f"{name}={share:.1%}" for name, share in parts.shares.items())
-                print(f"SPLIT {level} {height}x{width} labels, step by step: {shares}", flush=True)
 
     def call_times(self, label: str, segmenter: Any, image: Array) -> None:
         """Print the latency of `segment` and the frames a second of `map`."""

@@ -1,7 +1,9 @@
 // Bytes that begin at a cache line, and are not set to anything.
 #pragma once
 
+#if defined(__linux__)
 #include <sys/mman.h>
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -29,8 +31,8 @@ class AlignedBytes {
   // Large blocks, as NumPy does: fewer pages to be set up and looked up. Where the system has none
   // nothing changes.
   static constexpr size_t kHuge = size_t{1} << 22;
-  void ask_for_huge_pages(size_t size) const {
-#if defined(MADV_HUGEPAGE)
+  void ask_for_huge_pages([[maybe_unused]] size_t size) const {
+#if defined(__linux__)
     constexpr uintptr_t kPage = 4096;
     const auto begin = (reinterpret_cast<uintptr_t>(data()) + kPage - 1) / kPage * kPage;
     const auto end = (reinterpret_cast<uintptr_t>(data()) + size) / kPage * kPage;

@@ -1,0 +1,44 @@
+"""The CPU's sources for systems that nothing here runs: they compile, and link into a program."""
+
+from pathlib import Path
+
+import pytest
+from programs import ROOT, need, run
+
+SOURCES = sorted((ROOT / "csrc" / "cpu").rglob("*.cpp"))
+
+TARGETS = {
+    "x86_64-windows-gnu": {"convolve_neon.cpp"},
+    "aarch64-macos": {
+        "convolve_256.cpp",
+        "convolve_512.cpp",
+        "lookup_vbmi.cpp",
+        "winograd.cpp",
+    },
+}
+"""Systems, and the sources that are for another processor."""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_cpus_sources_compile_and_link(target):
+    ziglang = pytest.importorskip("ziglang", reason="there is no zig (pip install ziglang)")
+    need("cmake", "cmake")
+    zig = Path(ziglang.__file__).with_name("zig")
+    build = ROOT / "build" / f"portable-{target}"
+    settings = {
+        "CMAKE_TOOLCHAIN_FILE": "cmake/zig.cmake",
+        "CMAKE_BUILD_TYPE": "Debug",  # not optimised, which takes a third of the time
+        "NUCLEISEG_ZIG": zig,
+        "NUCLEISEG_TARGET": target,
+        "NUCLEISEG_CUDA": "off",
+        "NUCLEISEG_SELFTEST": "plain",
+    }
+    options = [f"-D{name}={value}" for name, value in settings.items()]
+    for command in (
+        ["cmake", "-S", ".", "-B", build, *options],
+        ["cmake", "--build", build, "--target", "cpu_selftest", "network_digests"],
+    ):
+        done = run(*command)
+        assert done.returncode == 0, done.stdout
+    compiled = {path.name.rsplit(".", 1)[0] for path in build.rglob("*.cpp.o*")}
+    assert {path.name for path in SOURCES} - TARGETS[target] <= compiled
