@@ -1,8 +1,8 @@
 // Files of results: PNG of masks and labels here, lines of CSV in csv.h.
 //
 // Masks and labels are areas of one value each, so a row hardly differs from the row above. Deflate
-// (RFC 1951, with its fixed codes) is therefore given matches one row back and one pixel back alone,
-// found by comparing neighbouring rows instead of by a search. Linear in the pixels.
+// (RFC 1951, with its fixed codes) is therefore given matches one row back and one pixel back
+// alone, found by comparing neighbouring rows instead of by a search. Linear in the pixels.
 #pragma once
 
 #include <cstdint>
