@@ -58,7 +58,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from nucleiseg import data
+from nucleiseg import autoscale, data
 from nucleiseg._native import cpu
 from nucleiseg.autoscale import Scale
 from nucleiseg.model import DEFAULT, shipped
