@@ -109,7 +109,7 @@ class CudaBackend:
 
     @contextmanager
     def session(self, to_host: bool) -> Iterator[Lane]:
-        """Give the steps for one image."""
+        """Lend a lane for one image."""
         with self._free:
             # Each thread has a current device of its own.
             self.kernels.set_device(self.index)
@@ -124,7 +124,7 @@ class CudaBackend:
                     self._idle.append(lane)
 
     def _sizes(self) -> tuple[int, int]:
-        """Give the largest tile, and tiles at once, for which half of the free memory will do."""
+        """Return the largest tile, and tiles at once, that half of the free memory is enough for."""
         stride, halo = self.model.stride, self.model.halo
         pixels = self.gpu.free / 2 / LANES / TILE_BYTES
         smallest = 2 * halo + stride

@@ -63,7 +63,7 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """Say what runs the network."""
+        """What runs the network."""
         return f"its own int8 kernels ({self.network.level})"
 
     def infer(self, tiles: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.uint8]:
@@ -145,7 +145,7 @@ class _Builder:
         self.network.cells(source.number, kernel, *rule)
 
     def _sources(self, name: str) -> list[_Tensor]:
-        """Give the tensors that a convolution reads side by side."""
+        """Return the tensors that a convolution reads side by side."""
         node = self._made(name, "MaxPool", "DequantizeLinear")
         if node.operator == "MaxPool":
             return [self._pooled(name, node)]
@@ -170,7 +170,7 @@ class _Builder:
         return self.tensors[name]
 
     def _levels(self, name: str) -> _Tensor:
-        """Give the tensor of what a QuantizeLinear makes."""
+        """Return the tensor that a QuantizeLinear makes."""
         if name not in self.tensors:
             rounded = self._made(name, "QuantizeLinear")
             value = self._value(rounded)
@@ -270,7 +270,7 @@ class _Builder:
         return _Tensor(number, value, channels)
 
     def _kernel(self, node: Node) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-        """Give a convolution's weights, and the value of one level of each output channel."""
+        """Return a convolution's weights, and the value of one level of each output channel."""
         weights = self._made(node.inputs[1], "DequantizeLinear")
         kernel, scale, zero = (self.graph.constants[name] for name in weights.inputs)
         is_rounded = kernel.dtype == zero.dtype == np.int8 and kernel.ndim == 4
@@ -323,7 +323,7 @@ class _Builder:
 def _rounding(
     products: NDArray[np.float64], bias: NDArray[np.float64], value: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give factor and offset from a sum of products to levels of a value each."""
+    """Return factor and offset from a sum of products to levels of a value each."""
     with np.errstate(over="ignore"):  # what is not finite is refused with what is too large
         offsets = np.broadcast_to(bias / value, products.shape)
         return (products / value).astype(np.float32), offsets.astype(np.float32)
