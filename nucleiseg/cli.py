@@ -249,7 +249,7 @@ def build(
     An engine that is there already, of the same model, library and settings, is not built again.
     The machine that has the GPU finds engines built ahead of time in ~/.cache/nucleiseg/engines.
     """
-    from nucleiseg.engines import tensorrt
+    from nucleiseg import tensorrt
     from nucleiseg.model import Model
 
     try:
@@ -257,13 +257,14 @@ def build(
             targets = _targets(ahead_of_time, compute_capability or [])
             loaded = Model.load(model)
             for target in targets:
-                report = tensorrt.build(
-                    loaded,
-                    compute_capability=target,
-                    library="tensorrt_rtx" if ahead_of_time else None,
-                    folder=output,
-                )
-                print(report)
+                if target is None:
+                    print(tensorrt.Engine(loaded, folder=output).built)
+                else:
+                    print(
+                        tensorrt.build(
+                            loaded, compute_capability=target, library="tensorrt_rtx", folder=output
+                        )
+                    )
     except KeyboardInterrupt:
         _say("interrupted; engines that were named are built")
         raise typer.Exit(INTERRUPTED) from None
@@ -318,7 +319,7 @@ def _reason(error: Exception) -> str:
 
 def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:
     """Read compute capabilities; None is that of the GPU that is there."""
-    from nucleiseg.engines.tensorrt_build import PORTABLE
+    from nucleiseg.tensorrt_cache import PORTABLE
 
     if written and not ahead:
         raise ValueError(
