@@ -6,7 +6,6 @@ Exit codes: 0 all is done, 1 some images failed, 2 the command could not start, 
 from __future__ import annotations
 
 import io
-import signal
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nucleiseg import interrupts
 from nucleiseg.benchmark.command import ModelOption, benchmark
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nucleiseg.outputs.report import Report
     from nucleiseg.segmenter import Segmenter
 
-FAILED, CANNOT_START, INTERRUPTED = 1, 2, 130
+FAILED, CANNOT_START, INTERRUPTED = 1, 2, interrupts.EXIT_CODE
 
 GO_ON = "the same command with --resume goes on from here"
 
@@ -52,12 +52,11 @@ class Device(str, Enum):
 
 def main() -> None:
     """Run the command line."""
-    # Job schedulers stop a job with SIGTERM: leave as orderly as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Names of files may hold what the terminal cannot show: it is escaped, as it is on stderr.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    app(prog_name="nucleiseg")
+    with interrupts.handled():
+        app(prog_name="nucleiseg")
 
 
 def _print_version(wanted: bool) -> None:

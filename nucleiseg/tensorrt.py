@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nucleiseg import _native, tensorrt_cache
+from nucleiseg import _native, interrupts, tensorrt_cache
 from nucleiseg.engines import known_answer, native
 from nucleiseg.model import Model, ModelError
 from nucleiseg.tensorrt_cache import (
@@ -287,19 +287,20 @@ def _uninterrupted() -> Iterator[threading.Event]:
     The library calls its logger from C++ code, where a KeyboardInterrupt would abort the process.
     The event is set once there was one. Handlers of the program's own are left alone.
     """
-    noted, held = threading.Event(), []
+    noted, handlers = threading.Event(), {}
     if threading.current_thread() is threading.main_thread():
-        both = (signal.SIGINT, signal.SIGTERM)
-        held = [one for one in both if signal.getsignal(one) is signal.default_int_handler]
+        handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    ours = (signal.default_int_handler, interrupts.once)
+    held = {number: handler for number, handler in handlers.items() if handler in ours}
     for number in held:
         signal.signal(number, lambda *_: noted.set())
     try:
         yield noted
     finally:
-        for number in held:
-            signal.signal(number, signal.default_int_handler)
+        for number, handler in held.items():
+            signal.signal(number, handler)
         if noted.is_set():
-            raise KeyboardInterrupt
+            next(iter(held.values()))(signal.SIGINT, None)
 
 
 class Engine:
