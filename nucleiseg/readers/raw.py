@@ -62,7 +62,7 @@ def read(
         fill(descriptor, begin, left[number * run : (number + 1) * run])
     rest = (slice(None) if length > 1 or isinstance(place, slice) else 0
             for length, place in zip(counts, index, strict=False))  # fmt: skip
-    part: Image = pixels[(*rest, *index[inner:])]
+    part: Image = pixels[tuple(rest) + index[inner:]]
     return part if part.flags.c_contiguous else part.copy()
 
 
