@@ -19,11 +19,11 @@ from nucleiseg.readers import codecs
 from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import UnacceptedError
 
-_SAME_SIZE = frozenset(
-    ("bytes", "endian", "transpose", "shuffle", "bitround", "delta", "fixedscaleoffset")
-    + ("quantize", "astype", "packbits", "crc32c", "crc32", "adler32", "fletcher32")
-    + ("sharding_indexed",)
-)
+_SAME_SIZE = {
+    *("bytes", "endian", "transpose", "shuffle", "bitround", "delta", "fixedscaleoffset"),
+    *("quantize", "astype", "packbits", "crc32c", "crc32", "adler32", "fletcher32"),
+    "sharding_indexed",
+}
 """Codecs whose result is about as large as what they are given."""
 
 _GROWTH, _SPARE = 8, 2**16
