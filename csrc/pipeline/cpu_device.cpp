@@ -20,7 +20,7 @@ void CpuDevice::infer(const uint8_t* tiles, int64_t count, int64_t height, int64
                       uint8_t* cells, int threads) {
   times_.add_pixels(count * height * width);
   if (height * width <= kLarge) return network_->run(tiles, count, height, width, cells, threads);
-  const std::lock_guard<std::mutex> guard(large_);
+  const std::lock_guard<std::mutex> guard(large_.mine());
   network_->run(tiles, count, height, width, cells, threads_);
 }
 

@@ -13,6 +13,7 @@
 #include "cpu/network/network.h"
 #include "cpu/normalize/normalize.h"
 #include "pipeline/flow.h"
+#include "threads/process.h"
 #include "threads/shares.h"
 
 namespace nucleiseg::pipeline {
@@ -74,7 +75,7 @@ class CpuDevice {
   const int threads_;
   cpu::Shares shares_;
   Times times_;
-  std::mutex large_;
+  cpu::PerProcess<std::mutex> large_;
 };
 
 // The steps of one image, on some threads.

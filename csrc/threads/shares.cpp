@@ -5,34 +5,38 @@
 namespace nucleiseg::cpu {
 
 int Shares::take() {
-  std::unique_lock<std::mutex> guard(lock_);
-  const uint64_t ticket = next_ticket_++;
-  changed_.wait(guard, [&] { return now_serving_ == ticket && free_ > 0; });
-  const auto waiting = static_cast<int>(next_ticket_ - ticket);
-  recent_ = std::max(served_ + waiting, recent_ / 2);
-  const int share = std::min(free_, std::max(1, threads_ / recent_));
-  free_ -= share;
-  ++served_;
-  ++now_serving_;
-  changed_.notify_all();
+  State& state = state_.mine();
+  std::unique_lock<std::mutex> guard(state.lock);
+  const uint64_t ticket = state.next_ticket++;
+  state.changed.wait(guard, [&] { return state.now_serving == ticket && state.free > 0; });
+  const auto waiting = static_cast<int>(state.next_ticket - ticket);
+  state.recent = std::max(state.served + waiting, state.recent / 2);
+  const int share = std::min(state.free, std::max(1, threads_ / state.recent));
+  state.free -= share;
+  ++state.served;
+  ++state.now_serving;
+  state.changed.notify_all();
   return share;
 }
 
 void Shares::give_back(int threads) {
-  const std::lock_guard<std::mutex> guard(lock_);
-  free_ += threads;
-  --served_;
-  changed_.notify_all();
+  State& state = state_.mine();
+  const std::lock_guard<std::mutex> guard(state.lock);
+  state.free += threads;
+  --state.served;
+  state.changed.notify_all();
 }
 
 int Shares::waiting() const {
-  const std::lock_guard<std::mutex> guard(lock_);
-  return static_cast<int>(next_ticket_ - now_serving_);
+  State& state = state_.mine();
+  const std::lock_guard<std::mutex> guard(state.lock);
+  return static_cast<int>(state.next_ticket - state.now_serving);
 }
 
 int Shares::free() const {
-  const std::lock_guard<std::mutex> guard(lock_);
-  return free_;
+  State& state = state_.mine();
+  const std::lock_guard<std::mutex> guard(state.lock);
+  return state.free;
 }
 
 }  // namespace nucleiseg::cpu

@@ -11,12 +11,14 @@
 #include <cstdint>
 #include <mutex>
 
+#include "threads/process.h"
+
 namespace nucleiseg::cpu {
 
 class Shares {
  public:
   // `threads` is at least 1.
-  explicit Shares(int threads) : threads_(threads), free_(threads) {}
+  explicit Shares(int threads) : threads_(threads), state_(threads) {}
 
   // Waits for its turn, first come, first served, and until a thread is free; returns how many
   // threads the caller has until it calls give_back(). Whoever holds a share must not wait for
@@ -29,14 +31,20 @@ class Shares {
   int free() const;
 
  private:
+  struct State {
+    explicit State(int threads) : free(threads) {}
+
+    int free;
+    int served = 0;
+    int recent = 1;
+    uint64_t next_ticket = 0;
+    uint64_t now_serving = 0;
+    std::mutex lock;
+    std::condition_variable changed;
+  };
+
   const int threads_;
-  int free_;
-  int served_ = 0;
-  int recent_ = 1;
-  uint64_t next_ticket_ = 0;
-  uint64_t now_serving_ = 0;
-  mutable std::mutex lock_;
-  std::condition_variable changed_;
+  PerProcess<State> state_;
 };
 
 class Share {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,6 +97,7 @@ class CudaBackend:
         self._idle: list[Lane] = []
         self._lock = threading.Lock()
         self._free = threading.Semaphore(LANES)
+        self._process = os.getpid()
 
     @property
     def words(self) -> str:
@@ -109,7 +111,15 @@ class CudaBackend:
 
     @contextmanager
     def session(self, to_host: bool) -> Iterator[Lane]:
-        """Lend a lane for one image."""
+        """Lend a lane for one image; RuntimeError in a child process, where CUDA cannot be used.
+
+        There its locks might never be released, either.
+        """
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "device: a Segmenter on a GPU cannot be used after a fork; make it in the child "
+                "process, or start that by 'spawn'"
+            )
         with self._free:
             # Each thread has a current device of its own.
             self.kernels.set_device(self.index)

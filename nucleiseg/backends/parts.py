@@ -66,7 +66,7 @@ def find() -> list[Part]:
 
 
 def lacking(found: Sequence[Part]) -> str:
-    """Return a sentence on each of the parts that are needed are missing, and what mends each; "" if none is."""
+    """Return a sentence on each needed part that is missing; "" if none is."""
     return "; ".join(part.sentence for part in found if part.needed and not part.there)
 
 

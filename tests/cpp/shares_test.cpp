@@ -1,6 +1,9 @@
 // How threads are divided among calls: csrc/threads/shares.h. Prints "n rounds, 0 failures".
 #include "threads/shares.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -119,6 +122,20 @@ void in_order() {
   }
 }
 
+// A child has none of the threads that its parent's shares went to.
+void after_a_fork() {
+  Shares shares(3);
+  const Share first(shares);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(60);
+    ::_exit(Share(shares).threads() == 3 ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  expect(status == 0, "all threads are free in a child");
+}
+
 }  // namespace
 
 int main() {
@@ -129,6 +146,7 @@ int main() {
   together(2, 3, {1, 1});
   recent();
   in_order();
+  after_a_fork();
   std::printf("%d rounds, %d failures\n", rounds, failures);
   return failures == 0 ? 0 : 1;
 }

@@ -231,17 +231,19 @@ void Network::run(const uint8_t* tiles, int64_t count, int64_t height, int64_t w
          cells + i * pixels * kernels::kCellBytes / 4)
         .run(threads);
   }
-  const std::lock_guard<std::mutex> guard(lock_);
-  idle_.push_back(std::move(space));
+  Idle& idle = idle_.mine();
+  const std::lock_guard<std::mutex> guard(idle.lock);
+  idle.spaces.push_back(std::move(space));
 }
 
 std::unique_ptr<Network::Workspace> Network::workspace(int64_t height, int64_t width) const {
   std::unique_ptr<Workspace> space;
   {
-    const std::lock_guard<std::mutex> guard(lock_);
-    if (!idle_.empty()) {
-      space = std::move(idle_.back());
-      idle_.pop_back();
+    Idle& idle = idle_.mine();
+    const std::lock_guard<std::mutex> guard(idle.lock);
+    if (!idle.spaces.empty()) {
+      space = std::move(idle.spaces.back());
+      idle.spaces.pop_back();
     }
   }
   if (!space) space = std::make_unique<Workspace>();

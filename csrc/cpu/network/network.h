@@ -15,6 +15,7 @@
 
 #include "cpu/simd/convolve.h"
 #include "network/weights.h"
+#include "threads/process.h"
 
 namespace nucleiseg::cpu {
 
@@ -57,6 +58,10 @@ class Network {
   struct Layer;
   struct Workspace;
   class Pass;
+  struct Idle {
+    std::mutex lock;
+    std::vector<std::unique_ptr<Workspace>> spaces;
+  };
 
   const Tensor& tensor(int id) const;
   int add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, bool is_signed);
@@ -65,8 +70,7 @@ class Network {
   const Convolution* convolution_;
   std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<Layer>> layers_;
-  mutable std::mutex lock_;
-  mutable std::vector<std::unique_ptr<Workspace>> idle_;
+  PerProcess<Idle> idle_;
 };
 
 }  // namespace nucleiseg::cpu
