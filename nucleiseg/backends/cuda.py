@@ -134,7 +134,7 @@ class CudaBackend:
                     self._idle.append(lane)
 
     def _sizes(self) -> tuple[int, int]:
-        """Return the largest tile, and tiles at once, that half of the free memory is enough for."""
+        """Return the largest tile, and tiles at once, that half of the free memory allows."""
         stride, halo = self.model.stride, self.model.halo
         pixels = self.gpu.free / 2 / LANES / TILE_BYTES
         smallest = 2 * halo + stride

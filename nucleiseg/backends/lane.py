@@ -184,7 +184,7 @@ class Lane:
         return cells
 
     def _between_layers(self, size: int) -> Any:
-        """Return memory, one block for all streams of the lane, each of which waits for the last."""
+        """Return memory: one block for all streams, each of which waits for the last."""
         return self._memory.device("layers", (size,), np.uint8)
 
     def assemble(

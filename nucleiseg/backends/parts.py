@@ -80,7 +80,7 @@ def _gpu(names: list[str]) -> Part:
 
 
 def _driver() -> tuple[Part, list[str], int]:
-    """Return the driver, the names of its GPUs and the newest CUDA it knows, without any package."""
+    """Return the driver, its GPUs' names and the newest CUDA it knows, without any package."""
     mend = "Ubuntu: sudo ubuntu-drivers install; a Jetson gets it with JetPack"
     try:
         driver = ctypes.CDLL("libcuda.so.1")
