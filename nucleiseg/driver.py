@@ -117,6 +117,9 @@ def _check_size(image: Array, outputs: tuple[Output, ...], scale: float) -> None
 
     A GPU refuses by itself what does not fit into its own.
     """
+    longest, grown = max(image.shape[:2]), max(1.0, 1 / scale)
+    if longest * grown < MOST_SIDE and image.shape[0] * image.shape[1] * grown**2 < memory.LARGE:
+        return
     height, width = resizing.size(image.shape, scale)
     pixels = max(height * width, image.shape[0] * image.shape[1])
     fits = scale == 1 or max(height, width) <= MOST_SIDE

@@ -174,8 +174,10 @@ def test_wrong_arguments_are_named(device, name):
         call(device)
 
 
-@pytest.mark.parametrize("scale", [1, "auto"])
-@pytest.mark.parametrize("name", ["fluorescence_small", "hematoxylin_eosin"])
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [("fluorescence_small", "auto"), ("hematoxylin_eosin", "auto"), ("fluorescence_small", 1)],
+)
 def test_few_functions_lie_between_a_caller_and_the_network(name, scale):
     """At most 15 in 5 files, before the first call into the pipeline."""
     segmenter = Segmenter(device="cpu")
