@@ -80,7 +80,11 @@ class StepwisePipeline:
                 found, maps = lane.repeat(self._key("probe"), array, work)
             else:
                 found = lane.limits(array) if limits is None else lane.given(limits)
-                maps = self._maps_at(lane, found, lane.host(array)[0], scale)
+                maps = (
+                    self._maps(lane, found, array)
+                    if scale == 1
+                    else self._maps_at(lane, found, lane.host(array)[0], scale)
+                )
             return lane.finish(found, (maps,))[0], lane.known(found)
 
     def run(
