@@ -1,0 +1,1 @@
+"""Whole slides: nuclei of any number of pixels in constant memory."""
