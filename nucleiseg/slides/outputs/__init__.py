@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from nucleiseg.slides.outputs.csv_table import CsvTable
+from nucleiseg.slides.outputs.density import DensityMap
+from nucleiseg.slides.outputs.dicom import DicomAnnotations
 from nucleiseg.slides.outputs.geojson import GeoJson
 from nucleiseg.slides.outputs.geoparquet import GeoParquet
 from nucleiseg.slides.outputs.ome_zarr import OmeZarrLabels
 from nucleiseg.slides.outputs.parquet_table import ParquetTable
+from nucleiseg.slides.outputs.report import SlideReport
 
 __all__ = ["OUTPUTS"]
 
@@ -23,6 +26,9 @@ OUTPUTS: dict[str, Callable[..., Any]] = {
     "parquet": ParquetTable,
     "csv": CsvTable,
     "geojson": GeoJson,
+    "dicom": DicomAnnotations,
+    "density": DensityMap,
+    "report": SlideReport,
 }
 """Formats by name. Each is made without arguments, before anything is segmented, and then raises
 `ModuleNotFoundError` if it needs a package that is not installed."""

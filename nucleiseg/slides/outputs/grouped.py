@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ NO_NUCLEI = Nuclei(
 )
 
 
-class GroupedOutput(abc.ABC):
+class GroupedOutput:
     """An output that receives its nuclei in groups of exactly `GROUP`, the last one being smaller.
 
     What it writes therefore does not depend on how nuclei are divided into calls of `add`.
@@ -83,6 +82,7 @@ class GroupedOutput(abc.ABC):
         if len(rest) or not self._written:
             self._write_group(rest)
         self._pending = []
+        self._complete()
         self._close()
         self._part.replace(self._path)
 
@@ -96,17 +96,19 @@ class GroupedOutput(abc.ABC):
         self._write(nuclei)
         self._written = True
 
-    @abc.abstractmethod
     def _open(self, path: Path) -> None:
         """Open the file at its temporary name."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
     def _write(self, nuclei: Nuclei) -> None:
         """Write one group. It is called at least once, with no nuclei where there are none."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
+    def _complete(self) -> None:
+        """Write what comes after the last group."""
+
     def _close(self) -> None:
-        """Complete and close the file."""
+        """Close what `_open` opened, also after a failure."""
 
 
 def concatenated(parts: Sequence[Nuclei]) -> Nuclei:
