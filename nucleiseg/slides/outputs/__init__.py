@@ -6,7 +6,7 @@ writes the same bytes however they are divided. See `nucleiseg.slides.nuclei.Out
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nucleiseg.slides.outputs.csv_table import CsvTable
@@ -18,7 +18,7 @@ from nucleiseg.slides.outputs.ome_zarr import OmeZarrLabels
 from nucleiseg.slides.outputs.parquet_table import ParquetTable
 from nucleiseg.slides.outputs.report import SlideReport
 
-__all__ = ["OUTPUTS"]
+__all__ = ["OPTIONS", "OUTPUTS", "make"]
 
 OUTPUTS: dict[str, Callable[..., Any]] = {
     "zarr": OmeZarrLabels,
@@ -30,5 +30,39 @@ OUTPUTS: dict[str, Callable[..., Any]] = {
     "density": DensityMap,
     "report": SlideReport,
 }
-"""Formats by name. Each is made without arguments, before anything is segmented, and then raises
-`ModuleNotFoundError` if it needs a package that is not installed."""
+"""Formats by name."""
+
+OPTIONS = {
+    "geojson": ("measurements", "compression"),
+    "density": ("picture",),
+    "report": ("picture", "good_diameters"),
+}
+"""Which options of `make` a format takes."""
+
+
+def make(names: Iterable[str], **options: Any) -> list[Any]:
+    """Return outputs of some formats, before anything is segmented.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of `OUTPUTS`. A name that comes again is one output.
+    options
+        ``measurements`` and ``compression`` of `GeoJson`, ``picture`` of `DensityMap` and
+        `SlideReport`, ``good_diameters`` of `SlideReport`.
+
+    Raises
+    ------
+    ValueError
+        A name or the value of an option is unknown.
+    ModuleNotFoundError
+        A format needs a package that is not installed.
+    """
+    chosen = list(dict.fromkeys(names))
+    for name in chosen:
+        if name not in OUTPUTS:
+            raise ValueError(f"outputs: got {name!r}; accepted are {', '.join(OUTPUTS)}")
+    return [
+        OUTPUTS[name](**{key: options[key] for key in OPTIONS.get(name, ()) if key in options})
+        for name in chosen
+    ]

@@ -126,7 +126,10 @@ class DicomAnnotations(GroupedOutput):
             content_date=date,
             content_time=time,
         )
+        # All that says when the file was written.
         del annotations.InstanceCreationDate, annotations.InstanceCreationTime
+        for equipment in annotations.get("ContributingEquipmentSequence", []):
+            equipment.pop("ContributionDateTime", None)
         # Values that are put in later change no lengths around them.
         _leave_out_lengths(annotations)
         return annotations
