@@ -100,8 +100,8 @@ def _length_scale(canvas: NDArray[np.uint8], y: int, width: int, micrometres: fl
 def ticks(most: float) -> list[float]:
     """Return round numbers from 0 up to ``most``, four to six of them."""
     power = 10.0 ** np.floor(np.log10(most))
-    step = next(float(power * nice) for nice in (0.2, 0.5, 1, 2) if most / (power * nice) < 6)
-    return [step * i for i in range(int(most / step) + 1)]
+    step = next(float(power * nice) for nice in (0.2, 0.5, 1, 2) if most / (power * nice) < 5.999)
+    return [step * i for i in range(int(most / step + 1e-9) + 1)]
 
 
 def _text(canvas: NDArray[np.uint8], words: str, x: int, y: int) -> None:

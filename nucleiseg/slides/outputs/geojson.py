@@ -176,7 +176,7 @@ def _write_numbers(
     values: NDArray[np.float32], characters: NDArray[np.void], kept: NDArray[np.void]
 ) -> None:
     """Write numbers, rounded to a tenth, into records of `_NUMBER`."""
-    if len(values) and not np.abs(values).max() < 10**8 - 1:
+    if len(values) and not np.abs(values).max() < 10**8:
         raise ValueError(f"outline_points: got {values.max()}; accepted are below 10^8 pixels")
     tenths = np.rint(values.astype(np.float64) * 10).astype(np.int32)
     whole, decimal = np.divmod(np.abs(tenths), 10)
