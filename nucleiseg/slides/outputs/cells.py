@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.outputs import overlays
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
 _T = TypeVar("_T", bound=np.generic)
@@ -49,7 +50,7 @@ class Cells:
         self._info = info
         self._extent = (info.height * info.mpp[1], info.width * info.mpp[0])
         self.side = max(SIDE, max(self._extent) / MOST)
-        rows, columns = (max(1, math.ceil(length / self.side)) for length in self._extent)
+        rows, columns = (max(1, math.ceil(length / self.side - 1e-9)) for length in self._extent)
         self.shape = (rows, columns)
         self.count = np.zeros(self.shape, np.int64)
         self.blur_count = np.zeros(self.shape, np.int64)
@@ -122,18 +123,18 @@ def map_size(info: SlideInfo) -> tuple[int, int]:
     return height, width
 
 
-def backdrop(info: SlideInfo, picture: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def backdrop(info: SlideInfo, picture: NDArray[Any] | None) -> NDArray[np.uint8]:
     """Return what a map is drawn on, (h, w, 3) uint8: a pale picture of the slide, or white.
 
     Parameters
     ----------
-    picture : ndarray, (any, any, 3) uint8, or None
-        The whole slide, RGB.
+    picture : ndarray or None
+        The whole slide at any size, as `nucleiseg.segment` takes an image.
     """
     height, width = map_size(info)
     if picture is None:
         return np.full((height, width, 3), 255, np.uint8)
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(overlays.rgb(picture), cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
     pale = 128 + small[..., None].repeat(3, axis=2) // 2
     return pale.astype(np.uint8)

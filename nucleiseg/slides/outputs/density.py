@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,13 +36,13 @@ class DensityMap(GroupedOutput):
 
     Parameters
     ----------
-    picture : ndarray, (h, w, 3) uint8, or None
-        The whole slide at any size, RGB, to draw on.
+    picture : ndarray or None
+        The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
     """
 
     name = "density.png"
 
-    def __init__(self, picture: NDArray[np.uint8] | None = None) -> None:
+    def __init__(self, picture: NDArray[Any] | None = None) -> None:
         super().__init__()
         self.picture = picture
 
@@ -55,7 +56,7 @@ class DensityMap(GroupedOutput):
         images.write_png(self._part, draw(self.info, self._cells, self.picture))
 
 
-def draw(info: SlideInfo, cells: Cells, picture: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def draw(info: SlideInfo, cells: Cells, picture: NDArray[Any] | None) -> NDArray[np.uint8]:
     """Return the map with its scales of colour and length, (h, w, 3) uint8."""
     density = cells.density()
     occupied = density > 0

@@ -60,6 +60,7 @@ class GroupedOutput:
         self._written = False
         self._path = folder / self.name
         self._part = folder / f".{self.name}.part"
+        self._part.write_bytes(b"")
         self._open(self._part)
 
     def add(self, nuclei: Nuclei) -> None:

@@ -38,8 +38,8 @@ class SlideReport(GroupedOutput):
 
     Parameters
     ----------
-    picture : ndarray, (h, w, 3) uint8, or None
-        The whole slide at any size, RGB, to draw on.
+    picture : ndarray or None
+        The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
     good_diameters : tuple of float, or None
         Mean diameters of nuclei in pixels of the labels that the model is made for. None leaves out
         the doubts about sizes.
@@ -54,7 +54,7 @@ class SlideReport(GroupedOutput):
 
     def __init__(
         self,
-        picture: NDArray[np.uint8] | None = None,
+        picture: NDArray[Any] | None = None,
         good_diameters: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def cut(nuclei, pieces, seed):
     """Consecutive parts of random sizes, of which some are empty."""
     edges = np.sort(np.random.default_rng(seed).integers(0, len(nuclei) + 1, pieces - 1))
     edges = [0, *edges.tolist(), len(nuclei)]
-    return [part(nuclei, first, last) for first, last in zip(edges, edges[1:], strict=False)]
+    return [part(nuclei, first, last) for first, last in itertools.pairwise(edges)]
 
 
 def blocks(parts, side):
@@ -103,13 +104,10 @@ def test_a_slide_without_nuclei_has_its_files(name, nothing, write):
     assert write(OUTPUTS[name](), nothing).exists()
 
 
-@pytest.mark.parametrize("name", ["csv", "geojson", "density"])
-def test_a_folder_that_is_missing_is_an_error(name, nuclei, info, tmp_path):
-    output = OUTPUTS[name]()
-    with pytest.raises(OSError, match="absent"):
-        output.begin(info, tmp_path / "absent")
-        output.add(nuclei)
-        output.finish()
+@pytest.mark.parametrize("name", sorted(set(OUTPUTS) - {"zarr"}))
+def test_a_folder_that_is_missing_is_an_error_at_once(name, info, tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent"):
+        OUTPUTS[name]().begin(info, tmp_path / "absent")
 
 
 def test_outputs_are_made_by_name_with_their_options():

@@ -162,7 +162,7 @@ def test_numbers_are_those_that_python_rounds_to(points):
 
 
 def test_coordinates_that_have_no_room_are_refused():
-    with pytest.raises(ValueError, match="outline_points: got 1000000000.0; accepted"):
+    with pytest.raises(ValueError, match=r"outline_points: got 1000000000\.0; accepted"):
         ring_texts(rings([[(0, 1e9), (0, 0), (1, 1)]]))
     with pytest.raises(ValueError, match="outline_points: got nan"):
         ring_texts(rings([[(0, np.nan), (0, 0), (1, 1)]]))

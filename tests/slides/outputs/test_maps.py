@@ -153,7 +153,7 @@ def test_slides_of_any_shape_have_a_map(size, write):
         assert write(output, one, info=info).stat().st_size > 500
 
 
-@pytest.mark.parametrize("most", [0.3, 1, 1.19, 9.99, 87, 1234, 5e6])
+@pytest.mark.parametrize("most", [1, 3, 1.19, 9.99, 87, 1234, 5e6])
 def test_ticks_are_round_and_few(most):
     found = ticks(most)
     assert 2 <= len(found) <= 6
@@ -205,7 +205,7 @@ def test_the_page_tells_counts_doubts_settings_model_and_versions(tissue, write)
         "5,000",  # a square millimetre
         "9.1%",  # 500 of 5,500 in doubt
         "low confidence",
-        "x 3,000, y 0, 400 × 1,000 pixels: 500 nuclei",
+        "x 3,000, y 0, 400 by 1,000 pixels: 500 nuclei",
         "Focus was not measured.",
         "tissue auto region 4096",
         "nuclei version 1.2.3",
