@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from nucleiseg._native import cpu
 from nucleiseg.limits import Limits
 from nucleiseg.model import Model
-from nucleiseg.slides import scaled
 from nucleiseg.slides.area import Area
 from nucleiseg.slides.grid import BLOCK, Region, bands
 from nucleiseg.slides.slide import Slide
@@ -21,27 +20,41 @@ WHOLE = 1 << 24
 """Pixels up to which all are counted: then, without a mask, these are the limits of `segment`."""
 
 SIDE, SAMPLES = 256, 160
-"""Of a larger slide so many squares of this side are read, spread evenly over its tissue. At the
-network's own scale, since averaging takes the darkest and brightest pixels away."""
+"""Of a larger slide so many squares of this side are read, spread evenly over its tissue. Not of a
+coarse level: averaging takes the darkest and brightest pixels away."""
 
 
-def find(slide: Slide, size: scaled.Size, area: Area, model: Model, threads: int) -> Limits:
-    """Return the limits of a slide's area; they do not depend on regions.
+def find(
+    slide: Slide, level: int, mask: NDArray[np.bool_] | None, model: Model, threads: int
+) -> Limits:
+    """Return the limits of a slide's tissue; they do not depend on regions.
+
+    Parameters
+    ----------
+    slide : Slide
+    level : int
+        That is read for the network, of whose pixels before they are resized these are the limits.
+    mask : ndarray, (h, w) bool, or None
+        Tissue, see `Area`.
+    model : Model
+    threads : int
 
     Raises
     ------
     ValueError
         None of it can be read.
     """
-    is_whole = size.shape[0] * size.shape[1] <= WHOLE
-    parts = [one for band in bands(*size.shape, SIDE if not is_whole else BLOCK) for one in band]
+    shape = slide.levels[level]
+    area = Area(shape, mask, (0, 0, *shape))
+    is_whole = shape[0] * shape[1] <= WHOLE
+    parts = [one for band in bands(*shape, SIDE if not is_whole else BLOCK) for one in band]
     if not is_whole:
         parts = _spread(parts, area)
-    found = list(_pixels(slide, size, area, parts))
+    found = list(_pixels(slide, level, area, parts))
     if not found:
         raise ValueError(f"{slide.path}: none of its tissue can be read")
-    if is_whole and sum(len(values) for _, values in found) == size.shape[0] * size.shape[1]:
-        image = _assembled(found, size.shape)
+    if is_whole and sum(len(values) for _, values in found) == shape[0] * shape[1]:
+        image = _assembled(found, shape)
     else:
         image = _packed([values for _, values in found])
     return Limits(*cpu.limits(image, *model.percentiles, threads=threads))
@@ -56,7 +69,7 @@ def _spread(squares: list[Region], area: Area) -> list[Region]:
 
 
 def _pixels(
-    slide: Slide, size: scaled.Size, area: Area, parts: list[Region]
+    slide: Slide, level: int, area: Area, parts: list[Region]
 ) -> Iterator[tuple[Region, NDArray[Any]]]:
     """Read the pixels of the area, (n,) or (n, 3); what is damaged is told by its region later."""
     for part in parts:
@@ -64,7 +77,7 @@ def _pixels(
         if inside is None:
             continue
         with contextlib.suppress(ValueError, OSError):
-            values = scaled.read(slide, size, part.row, part.column, part.height, part.width)
+            values = slide.read(level, part.row, part.column, part.height, part.width)
             yield part, values[inside.pixels()]
 
 

@@ -105,11 +105,10 @@ def plan(path: Path, options: Options) -> Plan:
         rectangle = areas.rectangle(options.region, slide.levels[0], size.shape)
         area = Area(size.shape, mask, rectangle)
         grid = bands(*size.shape, side)
-        # The limits are the whole slide's, so that a rectangle of it has the same labels.
-        whole = Area(size.shape, mask, (0, 0, *size.shape))
         found = Limits(0, 0, math.inf, 0)
         if mask is None or mask.any():
-            found = slide_limits.find(slide, size, whole, model, options.threads or 1)
+            # Of the whole slide, so that a rectangle of it has the same labels.
+            found = slide_limits.find(slide, size.level, mask, model, options.threads or 1)
         return Plan(
             info=_info(path, slide, size, model, options, found),
             settings=_settings(path, options, size, found, model, side),
