@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import ModuleType
 from typing import Any, Protocol
 
 from nucleiseg.backends import available_threads
-from nucleiseg.outputs import extras
 from nucleiseg.slides import task
 from nucleiseg.slides.area import Part
 from nucleiseg.slides.grid import Region
@@ -77,7 +78,7 @@ class Cluster:
         self, settings: task.Settings, tasks: Iterable[Task]
     ) -> Iterator[tuple[Region, task.Found]]:
         """Return what came of each region, as it comes; of dead workers' others do it again."""
-        distributed = extras.load("distributed")
+        distributed = _loaded("distributed")
         finished = distributed.as_completed(with_results=True, raise_errors=False)
         regions: dict[str, Region] = {}
         left = iter(tasks)
@@ -104,6 +105,15 @@ class Cluster:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         threads = sum(int(each["nthreads"]) for each in workers.values())
         return max(FOR_EACH, FOR_EACH * threads)
+
+
+def _loaded(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"workers: {module} is not installed: pip install 'nucleiseg[dask]'", name=module
+        ) from error
 
 
 @contextlib.contextmanager
@@ -134,12 +144,12 @@ def chosen(workers: int | None, scheduler: str | None) -> Iterator[tuple[Executo
             f"workers: got {workers}{' and a scheduler' if scheduler else ''}; accepted is one of "
             "workers, from 1, and scheduler"
         )
-    distributed = extras.load("distributed")
+    distributed = _loaded("distributed")
     if scheduler is not None:
         with distributed.Client(scheduler) as client:
             yield Cluster(client), None
         return
-    dask = extras.load("dask")
+    dask = _loaded("dask")
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES}),
         distributed.LocalCluster(

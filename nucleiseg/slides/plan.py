@@ -207,11 +207,10 @@ def _identity(
     mask: NDArray[np.bool_] | None,
 ) -> dict[str, Any]:
     from nucleiseg import __version__
-    from nucleiseg.records import source
 
     return {
         "slide": path.name,
-        "source": source(path),
+        "source": _source(path),
         "version": __version__,
         "model": model.identity,
         "size": json.loads(json.dumps(asdict(size))),
@@ -221,3 +220,11 @@ def _identity(
         "channel": options.channel,
         "side": side,
     }
+
+
+def _source(path: Path) -> dict[str, int]:
+    """Return size and time of a file, or of all files of a folder."""
+    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+    found = [one.stat() for one in files]
+    newest = max((each.st_mtime_ns for each in found), default=0)
+    return {"bytes": sum(each.st_size for each in found), "modified_ns": newest}
