@@ -221,6 +221,10 @@ class _Run:
             for region in band
         ]
         joined, row = self._timed("decoding", lambda: self.joiner.add(pairs))
+        for region in band:
+            one = found.get(region.index)
+            if one is not None and one.blurs is not None:
+                self._emitter.note_blurs(region, one.blurs)
         own = [one.nuclei for one in found.values() if one.nuclei is not None]
         self._timed("writing", lambda: self._emitter.add([*own, *joined], row))
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.outputs import overlays
+from nucleiseg.slides import focus
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
 _T = TypeVar("_T", bound=np.generic)
@@ -26,10 +27,6 @@ LONGEST = 1024
 UNMEASURABLE_BLUR = 16.0
 """Pixels that stand for a blur of infinity, where there are slopes and no edges."""
 
-BLUR = "edge_blur"
-"""The feature from which focus is judged: standard deviation of the blur of the edges around a
-nucleus, in pixels of the labels (`nucleiseg.outputs.report.focus`), NaN where it is not known."""
-
 
 class Cells:
     """Counts and sums of nuclei by the cell that their centroid is in.
@@ -43,7 +40,7 @@ class Cells:
     confidence, diameter : ndarray, (rows, columns) float64
         Sums; the diameter is in pixels of the labels.
     blur, blur_count : ndarray, (rows, columns) float64 and int64
-        Sum of what is known of `BLUR`, and of how many nuclei it is.
+        Sum of what is known of `focus.FEATURE`, and of how many nuclei it is.
     """
 
     def __init__(self, info: SlideInfo) -> None:
@@ -65,7 +62,7 @@ class Cells:
         self.count += np.bincount(index, minlength=self.count.size).reshape(self.shape)
         self.confidence += self._sum(index, nuclei.confidence)
         self.diameter += self._sum(index, nuclei.diameter / self._info.scale)
-        blur = nuclei.features.get(BLUR)
+        blur = nuclei.features.get(focus.FEATURE)
         if blur is not None:
             known = ~np.isnan(blur)
             values = np.minimum(blur[known], UNMEASURABLE_BLUR)

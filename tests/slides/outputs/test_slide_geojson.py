@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg.slides.outputs.geojson import GeoJson, ring_texts
@@ -140,6 +140,7 @@ def test_options_that_do_not_exist_are_refused():
         GeoJson(compression="xz")
 
 
+@settings(deadline=None)  # its first case fills tables and caches
 @given(
     st.lists(
         st.lists(
