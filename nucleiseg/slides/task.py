@@ -132,7 +132,8 @@ def compute(settings: Settings, region: Region, part: Part) -> Found:
         clock.note("reading")
         pixels, maps, notes = _maps(settings, network, values, seen, region)
         clock.note("network")
-        maps[~inside] = 0
+        if not inside.all():
+            maps[~inside] = 0
         nuclei, open_pixels = decode(
             maps, pixels, region, settings.size.shape, network.model, network.threads
         )
