@@ -89,18 +89,51 @@ def decode(
     model : Model
     threads : int
     """
-    inside = (maps[..., 0] >= model.nucleus_threshold).view(np.uint8)
-    count, objects, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     border = _border(region, size)
-    numbers = np.zeros(count, np.int32)
-    found = np.unique(objects[border])
-    found = found[found > 0]
-    numbers[found] = np.arange(1, len(found) + 1)
-    objects = numbers[objects]
-    stored = _stored(maps, pixels, objects, border, _boxes(stats[found], region))
-    maps[..., 0][objects > 0] = 0
+    objects, boxes = _open_objects(maps[..., 0] >= model.nucleus_threshold, border)
+    stored = _stored(maps, pixels, objects, border, boxes)
+    maps.reshape(-1, 2)[stored.places[stored.objects > 0], 0] = 0
+    stored.boxes[:] += np.array([region.row, region.column] * 2, np.int32)
     labels, _ = cpu.label(maps, *model.label_rule(), threads=threads)
     return measured(labels, pixels, maps, (region.row, region.column), threads), stored
+
+
+def _open_objects(
+    inside: NDArray[np.bool_], border: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Number the objects that reach the border, by flooding each from there.
+
+    Parameters
+    ----------
+    inside : ndarray, (H, W) bool
+        Where the objects are.
+    border : ndarray, (H, W) bool
+
+    Returns
+    -------
+    objects : ndarray, (H, W) int32
+        0 where there is none of them.
+    boxes : ndarray, (k, 4) int32
+    """
+    values = inside.view(np.uint8)
+    objects = np.zeros(inside.shape, np.int32)
+    flooded = np.zeros((inside.shape[0] + 2, inside.shape[1] + 2), np.uint8)
+    seen = flooded[1:-1, 1:-1]
+    new, old = 2, 1
+    flags = 8 | new << 8 | cv2.FLOODFILL_MASK_ONLY
+    boxes: list[tuple[int, int, int, int]] = []
+    for row, column in np.argwhere(inside & border).tolist():
+        if seen[row, column]:
+            continue
+        _, _, _, (left, top, width, height) = cv2.floodFill(
+            values, flooded, (column, row), 1, 0, 0, flags
+        )
+        box = np.s_[top : top + height, left : left + width]
+        own = seen[box] == new
+        seen[box][own] = old
+        boxes.append((top, left, top + height, left + width))
+        objects[box][own] = len(boxes)
+    return objects, np.array(boxes, np.int32).reshape(-1, 4)
 
 
 def _stored(
@@ -110,15 +143,18 @@ def _stored(
     border: NDArray[np.bool_],
     boxes: NDArray[np.int32],
 ) -> OpenPixels:
+    reached = (objects > 0).view(np.uint8)
     kernel = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)
-    around = cv2.dilate((objects > 0).view(np.uint8), kernel).view(np.bool_) | border
-    places = np.flatnonzero((around & (maps[..., 1] > 0)) | (objects > 0))
-    values = pixels.reshape(-1, *pixels.shape[2:])[places]
+    around = (cv2.dilate(reached, kernel) if len(boxes) else reached).view(np.bool_) | border
+    places = np.flatnonzero(around)
+    own, seen = objects.reshape(-1)[places], maps.reshape(-1, 2)[places]
+    matters = (own > 0) | (seen[:, 1] > 0)
+    places = places[matters]
     return OpenPixels(
         places.astype(np.int32),
-        objects.reshape(-1)[places],
-        maps.reshape(-1, 2)[places],
-        values,
+        own[matters],
+        seen[matters],
+        pixels.reshape(-1, *pixels.shape[2:])[places],
         boxes,
     )
 
@@ -135,13 +171,3 @@ def _border(region: Region, size: tuple[int, int]) -> NDArray[np.bool_]:
     if region.right < size[1]:
         border[:, -MARGIN:] = True
     return border
-
-
-def _boxes(stats: NDArray[np.int32], region: Region) -> NDArray[np.int32]:
-    left, top, width, height = (
-        stats[:, place]
-        for place in (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP, cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT)
-    )
-    boxes = np.stack([top, left, top + height, left + width], 1)
-    moved: NDArray[np.int32] = boxes + np.array([region.row, region.column] * 2, np.int32)
-    return moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from nucleiseg.readers import zarr_folder
@@ -12,6 +13,9 @@ from nucleiseg.slides.plain_reader import PlainSlide
 from nucleiseg.slides.slide import Slide
 from nucleiseg.slides.tiff_reader import TiffSlide
 from nucleiseg.slides.zarr_reader import ZarrSlide
+
+APERIO = "aperio"
+"""OpenSlide's name for SVS."""
 
 
 def open(path: str | Path, *, channel: int | None = None) -> Slide:
@@ -54,6 +58,9 @@ def _opened(path: Path, channel: int | None) -> Slide:
     if vendor:
         if channel is not None:
             raise UnacceptedError("is in colours; accepted is no channel")
+        if vendor == APERIO:
+            with contextlib.suppress(UnacceptedError):
+                return TiffSlide(path, channel)
         return OpenSlideSlide(path, vendor)
     if path.is_dir():
         raise UnacceptedError("is a folder and no OME-Zarr; name a file of the slide")

@@ -135,7 +135,8 @@ def compute(settings: Settings, region: Region, part: Part) -> Found:
         clock.note("reading")
         pixels, maps, notes = _maps(settings, network, values, seen, region)
         clock.note("network")
-        maps[~inside] = 0
+        if not inside.all():
+            maps[~inside] = 0
         is_nucleus = maps[..., 0] >= network.model.nucleus_threshold
         blurs = focus.blurs(pixels, is_nucleus, inside)
         nuclei, open_pixels = decode(

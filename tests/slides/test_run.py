@@ -192,12 +192,12 @@ def test_a_damaged_tile_costs_its_region_alone(svs: Path, unbroken: Path, tmp_pa
     manifest = json.loads((summary.folder / MANIFEST).read_text())
     failed = [one for one in manifest["each"] if one["state"] == "failed"]
     assert len(summary.failures) == len(failed) >= 1
-    assert all("is damaged near row" in one["why"] for one in failed)
+    assert all("of tiles) is truncated or damaged" in one["why"] for one in failed)
     assert manifest["complete"] is False
     found, whole = labels_of(summary.folder), labels_of(unbroken)
     assert not found[1024:2048, 1024:2048].any()
     np.testing.assert_array_equal(found[:300] > 0, whole[:300] > 0)
-    assert not whole[1024:2048, 1024:2048].any() or found.max() > 100
+    assert found.max() > 100
 
 
 def test_blank_glass_has_no_nuclei(tmp_path: Path) -> None:
