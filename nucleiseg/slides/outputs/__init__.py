@@ -41,7 +41,7 @@ OPTIONS = {
 
 
 def make(names: Iterable[str], **options: Any) -> list[Any]:
-    """Return outputs of some formats, before anything is segmented.
+    """Return outputs of some formats.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def make(names: Iterable[str], **options: Any) -> list[Any]:
     chosen = list(dict.fromkeys(names))
     for name in chosen:
         if name not in OUTPUTS:
-            raise ValueError(f"outputs: got {name!r}; accepted are {', '.join(OUTPUTS)}")
+            raise ValueError(f"formats: got {name!r}; accepted are {', '.join(OUTPUTS)}")
     return [
         OUTPUTS[name](**{key: options[key] for key in OPTIONS.get(name, ()) if key in options})
         for name in chosen
