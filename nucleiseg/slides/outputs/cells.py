@@ -37,8 +37,9 @@ class Cells:
         Of a cell, in micrometres.
     count : ndarray, (rows, columns) int64
         Nuclei.
-    confidence, diameter : ndarray, (rows, columns) float64
-        Sums; the diameter is in pixels of the labels.
+    area, diameter, confidence : ndarray, (rows, columns) float64
+        Sums of areas, and of diameters and confidences times the area, so that fragments hardly
+        count in their means (`nucleiseg.scaling.typical`). In pixels of the labels.
     blur, blur_count : ndarray, (rows, columns) float64 and int64
         Sum of what is known of `focus.FEATURE`, and of how many nuclei it is.
     """
@@ -51,7 +52,8 @@ class Cells:
         self.shape = (rows, columns)
         self.count = np.zeros(self.shape, np.int64)
         self.blur_count = np.zeros(self.shape, np.int64)
-        self.confidence, self.diameter, self.blur = (np.zeros(self.shape) for _ in range(3))
+        self.area, self.diameter, self.confidence = (np.zeros(self.shape) for _ in range(3))
+        self.blur = np.zeros(self.shape)
 
     def add(self, nuclei: Nuclei) -> None:
         """Count nuclei."""
@@ -60,8 +62,10 @@ class Cells:
         rows, columns = (np.clip(places[:, axis], 0, self.shape[axis] - 1) for axis in range(2))
         index = rows * self.shape[1] + columns
         self.count += np.bincount(index, minlength=self.count.size).reshape(self.shape)
-        self.confidence += self._sum(index, nuclei.confidence)
-        self.diameter += self._sum(index, nuclei.diameter / self._info.scale)
+        area, diameter = nuclei.area / self._info.scale**2, nuclei.diameter / self._info.scale
+        self.area += self._sum(index, area)
+        self.diameter += self._sum(index, diameter * area)
+        self.confidence += self._sum(index, nuclei.confidence * area)
         blur = nuclei.features.get(focus.FEATURE)
         if blur is not None:
             known = ~np.isnan(blur)

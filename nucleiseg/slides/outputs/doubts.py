@@ -64,8 +64,7 @@ def doubts(
     Parameters
     ----------
     good_diameters : tuple of float, or None
-        Mean diameters of nuclei, in pixels of the labels, that the model is made for; None if they
-        are not known.
+        Of usual nuclei, in pixels of the labels, that the model is made for; None if not known.
     """
     return [
         Doubt(
@@ -81,8 +80,8 @@ def _rules(
 ) -> Iterator[tuple[str, str, tuple[int, int, int], NDArray[np.bool_]]]:
     many = cells.count >= FEWEST
     with np.errstate(divide="ignore", invalid="ignore"):
-        confidence = cells.confidence / cells.count
-        diameter = cells.diameter / cells.count
+        confidence = cells.confidence / cells.area
+        diameter = cells.diameter / cells.area
         blur = cells.blur / cells.blur_count
     yield (
         "low confidence",
@@ -94,8 +93,8 @@ def _rules(
         low, high = good_diameters
         yield (
             "unusual size",
-            "Nuclei are on average smaller or larger than the model is made for: "
-            f"{low:g} to {high:g} pixels as the network sees them.",
+            "A usual nucleus is smaller or larger than the model is made for: "
+            f"{low:g} to {high:g} pixels across as the network sees it.",
             (230, 159, 0),
             many & ((diameter < low) | (diameter > high)),
         )

@@ -41,8 +41,8 @@ class SlideReport(GroupedOutput):
     picture : ndarray or None
         The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
     good_diameters : tuple of float, or None
-        Mean diameters of nuclei in pixels of the labels that the model is made for. None leaves out
-        the doubts about sizes.
+        Of usual nuclei, in pixels of the labels, that the model is made for. None leaves out the
+        doubts about sizes.
 
     Raises
     ------
@@ -154,7 +154,8 @@ class SlideReport(GroupedOutput):
 
 
 def _strings(values: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name): _readable(str(value)) for name, value in values.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    return {str(name): _readable(str(value)) for name, value in known.items()}
 
 
 def _readable(words: str) -> str:
