@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
-GROUP = 32_768
-"""Nuclei that are formatted and written at once: their polygons take about 10 MB."""
+GROUP = 16_384
+"""Nuclei that are formatted and written at once: their polygons take about 5 MB."""
 
 
 NO_NUCLEI = Nuclei(
