@@ -99,9 +99,9 @@ def plan(path: Path, options: Options) -> Plan:
     side = side_of(options, model)
     with readers.open(path, channel=options.channel) as slide:
         size = scaled.choose(slide, options.mpp, model)
-        picture = tissue.picture(slide, size.mpp)
+        picture, unread = tissue.picture(slide, size.mpp)
         merged.check(picture)
-        mask = _mask(options.tissue, slide, picture, size.mpp)
+        mask = _mask(options.tissue, slide, picture, unread, size.mpp)
         rectangle = areas.rectangle(options.region, slide.levels[0], size.shape)
         area = Area(size.shape, mask, rectangle)
         grid = bands(*size.shape, side)
@@ -146,12 +146,17 @@ def side_of(options: Options, model: Model) -> int:
 
 
 def _mask(
-    wanted: str | Path, slide: Slide, picture: NDArray[Any], mpp: float
+    wanted: str | Path,
+    slide: Slide,
+    picture: NDArray[Any],
+    unread: NDArray[np.bool_],
+    mpp: float,
 ) -> NDArray[np.bool_] | None:
     if wanted == "none":
         return None
     if wanted == "auto":
-        return tissue.find(picture, mpp * slide.levels[0][1] / picture.shape[1])
+        # What could not be read may be tissue: its regions say why they fail, if they do.
+        return tissue.find(picture, mpp * slide.levels[0][1] / picture.shape[1]) | unread
     height, width = picture.shape[:2]
     return tissue.given(Path(wanted), slide, (height, width))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from nucleiseg.readers import zarr_folder
@@ -16,6 +15,8 @@ from nucleiseg.slides.zarr_reader import ZarrSlide
 
 APERIO = "aperio"
 """OpenSlide's name for SVS."""
+
+_DAMAGED = ("is truncated", "is damaged")
 
 
 def open(path: str | Path, *, channel: int | None = None) -> Slide:
@@ -59,8 +60,11 @@ def _opened(path: Path, channel: int | None) -> Slide:
         if channel is not None:
             raise UnacceptedError("is in colours; accepted is no channel")
         if vendor == APERIO:
-            with contextlib.suppress(UnacceptedError):
+            try:
                 return TiffSlide(path, channel)
+            except UnacceptedError as error:
+                if str(error).startswith(_DAMAGED):
+                    raise  # OpenSlide would leave out what it does not understand
         return OpenSlideSlide(path, vendor)
     if path.is_dir():
         raise UnacceptedError("is a folder and no OME-Zarr; name a file of the slide")

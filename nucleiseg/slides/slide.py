@@ -59,15 +59,25 @@ class Slide(ABC):
         """Close the file."""
         self.close()
 
-    def thumbnail(self, side: float) -> NDArray[Any]:
-        """Return a small picture of the whole: the coarsest level that is fine enough, shrunk.
-
-        What is damaged is left out, as if there were glass.
+    def thumbnail(self, side: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return a small picture of the whole, and which of it could not be read.
 
         Parameters
         ----------
         side : float
             Pixels of level 0 a pixel of the picture, at most; 1 or more.
+
+        Returns
+        -------
+        picture : ndarray, (h, w) or (h, w, 3)
+            The coarsest level that is fine enough, shrunk.
+        unread : ndarray, (h, w) bool
+            There the picture looks like glass.
+
+        Raises
+        ------
+        ValueError, OSError
+            None of it can be read.
         """
         longest = self.levels[0][1]
         fine = [i for i, (_, width) in enumerate(self.levels) if longest <= side * width]
@@ -75,21 +85,26 @@ class Slide(ABC):
         height, width = self.levels[level]
         step = max(1, int(side * width / longest))
         strip = max(1, STRIP // step) * step
+        unread = np.ones((-(-height // step), -(-width // step)), np.bool_)
         picture: NDArray[Any] | None = None
+        failure: ValueError | OSError | None = None
         for part in (part for band in grid.bands(height, width, strip) for part in band):
             try:
                 values = self.read(level, part.row, part.column, part.height, part.width)
-            except (ValueError, OSError):
+            except (ValueError, OSError) as error:
+                failure = error
                 continue
             if picture is None:
-                shape = (-(-height // step), -(-width // step), *values.shape[2:])
+                shape = (*unread.shape, *values.shape[2:])
                 picture = np.full(shape, _blank(values.dtype, values.ndim), values.dtype)
-            row, column = part.row // step, part.column // step
             small = _shrunk(values, step)
-            picture[row : row + len(small), column : column + small.shape[1]] = small
+            row, column = part.row // step, part.column // step
+            place = np.s_[row : row + len(small), column : column + small.shape[1]]
+            picture[place], unread[place] = small, False
         if picture is None:
-            raise ValueError(f"{self.path}: none of its pixels can be read")
-        return picture
+            assert failure is not None
+            raise failure
+        return picture, unread
 
 
 def _blank(dtype: np.dtype[Any], dimensions: int) -> int:

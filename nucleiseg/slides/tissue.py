@@ -72,8 +72,8 @@ def find(picture: NDArray[Any], mpp: float) -> Mask:
     return _cleaned(rough, mpp)
 
 
-def picture(slide: Slide, mpp: float) -> NDArray[Any]:
-    """Return a picture of a slide, of whose level 0 a pixel has ``mpp``, in which to look."""
+def picture(slide: Slide, mpp: float) -> tuple[NDArray[Any], Mask]:
+    """Return what `Slide.thumbnail` does, for a slide of whose level 0 a pixel has ``mpp``."""
     height, width = slide.levels[0]
     return slide.thumbnail(max(1.0, MPP / mpp, (height * width / MOST_PIXELS) ** 0.5))
 
