@@ -3,6 +3,10 @@
 import dataclasses
 import hashlib
 import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +14,8 @@ import pytest
 from nucleiseg.slides import outputs
 from nucleiseg.slides.outputs import OUTPUTS, make
 from nucleiseg.slides.outputs.grouped import NO_NUCLEI, part
+
+BENCHMARK = Path(__file__).parents[3] / "benchmarks/slide_outputs.py"
 
 pytestmark = pytest.mark.usefixtures("small_groups")
 
@@ -143,3 +149,17 @@ def test_parts_of_nuclei_are_what_was_divided(nuclei):
             assert all(np.array_equal(one[key], other[key]) for key in one)
         else:
             np.testing.assert_array_equal(one, other)
+
+
+def test_memory_does_not_grow_with_the_slide():
+    """All outputs together, in a process of their own; a million nuclei may take 500 MB."""
+
+    def peak(nuclei):
+        command = [sys.executable, BENCHMARK, "--nuclei", str(nuclei)]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        return json.loads(run.stdout.splitlines()[-1])["peak_mb"]
+
+    small, large = peak(60_000), peak(180_000)
+    assert large < 500
+    # 120,000 nuclei are 50 MB, in each of eight outputs.
+    assert large - small < 60
