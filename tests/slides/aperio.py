@@ -122,9 +122,10 @@ def _cut(picture: np.ndarray) -> Iterator[bytes]:
             yield _jpeg(tile)
 
 
-def pictures(folder: Path) -> list[np.ndarray]:
-    """Read the colour pictures of a folder, RGB."""
-    found = [cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1] for path in sorted(folder.glob("*.png"))]
+def pictures(folder: Path, *names: str) -> list[np.ndarray]:
+    """Read colour pictures of a folder, RGB; all that are PNG where none is named."""
+    paths = [folder / name for name in names] or sorted(folder.glob("*.png"))
+    found = [cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1] for path in paths]
     return [np.ascontiguousarray(one) for one in found]
 
 
