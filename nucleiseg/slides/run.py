@@ -251,7 +251,9 @@ def _write_manifest(planned: Plan, folder: Path, identity: dict[str, Any], run: 
         if region.index in run.notes:
             place["notes"] = run.notes[region.index]
         regions.append(place)
-    counts = {state: sum(one["state"] == state for one in regions) for state in (DONE, SKIPPED, FAILED)}
+    counts = {
+        state: sum(one["state"] == state for one in regions) for state in (DONE, SKIPPED, FAILED)
+    }
     content = {
         "complete": not counts[FAILED],
         "nuclei": run._emitter.count,
@@ -360,6 +362,4 @@ def made_outputs(formats: str, measurements: str) -> list[Output]:
     unknown = [name for name in names if name not in OUTPUTS]
     if unknown:
         raise ValueError(f"formats: got {unknown[0]!r}; accepted are {', '.join(OUTPUTS)}")
-    return [
-        OUTPUTS[name](measurements) if name == "geojson" else OUTPUTS[name]() for name in names
-    ]
+    return [OUTPUTS[name](measurements) if name == "geojson" else OUTPUTS[name]() for name in names]
