@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from nucleiseg.names import printable
 
 if TYPE_CHECKING:
     from nucleiseg.slides.executors import Executor
+    from nucleiseg.slides.nuclei import Output
     from nucleiseg.slides.run import Summary
 
 FAILED, CANNOT_START, INTERRUPTED = 1, 2, 130
@@ -40,13 +41,19 @@ def slide(
         typer.Option(
             metavar="FORMATS",
             help="What to save, separated by commas: zarr (labels as an OME-Zarr pyramid), "
-            "geojson (outlines for QuPath), geoparquet, csv, parquet, and others that an unknown "
-            "name lists.",
+            "geojson (outlines for QuPath), geoparquet, csv, parquet, dicom, density (a map), "
+            "report (a page).",
         ),
     ] = "zarr,geojson,csv",
     measurements: Annotated[
         str, typer.Option(metavar="few|all|none", help="Of each nucleus, in GeoJSON.")
     ] = "few",
+    compression: Annotated[
+        str,
+        typer.Option(
+            metavar="none|gz|zip", help="Of GeoJSON. QuPath opens it as it is and in a zip file."
+        ),
+    ] = "none",
     mpp: Annotated[
         float | None,
         typer.Option(
@@ -129,7 +136,7 @@ def slide(
             model, device, threads, mpp, channel, tissue, _rectangle(region), memory * 1e9
         )
         side_of(options, Model.load(model))
-        run.made_outputs(save, measurements)
+        run.made_outputs(save, measurements, compression)
         where = executors.chosen(workers, scheduler)
     failed = 0
     with _cannot_start(), where as (executor, own_threads):
@@ -139,9 +146,8 @@ def slide(
                 if dry_run:
                     _foresee(planned, save)
                     continue
-                failed += not _segmented(
-                    path, output, planned, save, measurements, executor, own_threads, resume
-                )
+                made = run.made_outputs(save, measurements, compression, planned)
+                failed += not _segmented(path, output, planned, made, executor, own_threads, resume)
             except (ValueError, OSError, RuntimeError) as error:
                 _say(_reason(error))
                 failed += 1
@@ -156,8 +162,7 @@ def _segmented(
     path: Path,
     output: Path,
     planned: Any,
-    save: str,
-    measurements: str,
+    made: Sequence[Output],
     executor: Executor,
     threads: int | None,
     resume: bool,
@@ -169,7 +174,7 @@ def _segmented(
         summary = run.segment_planned(
             planned,
             run.folder_of(path, output),
-            run.made_outputs(save, measurements),
+            made,
             executor,
             resume,
             threads,

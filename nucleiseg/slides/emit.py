@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.slides import focus
 from nucleiseg.slides.columns import Columns, joined
-from nucleiseg.slides.grid import BLOCK
+from nucleiseg.slides.grid import BLOCK, Region
 from nucleiseg.slides.nuclei import Nuclei, Output, SlideInfo
 
 CHUNK = 4096
@@ -43,7 +44,13 @@ class Emitter:
         self._ready: list[Columns] = []  # with ids, fewer than a chunk
         self._runs = np.zeros((0, 4), np.int64)  # row, begin, end, id: not painted
         self._painted = 0  # rows
+        self._blurs = np.full([-(-side // focus.CELL) for side in self._size], np.nan, np.float32)
         self.count = 0
+
+    def note_blurs(self, region: Region, blurs: NDArray[np.float32]) -> None:
+        """Take the blur of a region's cells, before the nuclei in it are added."""
+        row, column = region.row // focus.CELL, region.column // focus.CELL
+        self._blurs[row : row + blurs.shape[0], column : column + blurs.shape[1]] = blurs
 
     def add(self, parts: Sequence[Columns], row: int) -> None:
         """Take nuclei; those to come begin in a row from this one on."""
@@ -99,6 +106,7 @@ class Emitter:
         mean = (down * across) ** 0.5
         values = columns.values
         centroid = np.stack([values["centroid-0"], values["centroid-1"]], 1)
+        cells = tuple((centroid.T // focus.CELL).astype(np.int64))
         own = ("area", "diameter", "confidence", "centroid-0", "centroid-1")
         return Nuclei(
             id=first_id + np.arange(len(columns)),
@@ -112,7 +120,8 @@ class Emitter:
                 name: column * mean if name in _LENGTHS else column
                 for name, column in values.items()
                 if name not in own
-            },
+            }
+            | {focus.FEATURE: self._blurs[cells]},
         )
 
     def _paint(self) -> None:

@@ -20,7 +20,7 @@ from nucleiseg.slides.executors import Executor
 from nucleiseg.slides.grid import Region
 from nucleiseg.slides.join import Joiner
 from nucleiseg.slides.nuclei import Output
-from nucleiseg.slides.outputs import OUTPUTS
+from nucleiseg.slides.outputs import make
 from nucleiseg.slides.plan import Options, Plan, plan
 from nucleiseg.slides.store import FOLDER, Store
 from nucleiseg.slides.task import Found
@@ -221,6 +221,10 @@ class _Run:
             for region in band
         ]
         joined, row = self._timed("decoding", lambda: self.joiner.add(pairs))
+        for region in band:
+            one = found.get(region.index)
+            if one is not None and one.blurs is not None:
+                self._emitter.note_blurs(region, one.blurs)
         own = [one.nuclei for one in found.values() if one.nuclei is not None]
         self._timed("writing", lambda: self._emitter.add([*own, *joined], row))
 
@@ -286,6 +290,7 @@ def segment_slide(
     *,
     formats: str = FORMATS,
     measurements: str = "few",
+    compression: str = "none",
     resume: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -304,6 +309,8 @@ def segment_slide(
         Names of `nucleiseg.slides.outputs.OUTPUTS`, separated by commas.
     measurements : {"few", "all", "none"}
         Of each nucleus, in GeoJSON.
+    compression : {"none", "gz", "zip"}
+        Of GeoJSON.
     resume : bool
         Go on with what an earlier run with the same settings left.
     workers : int, optional
@@ -335,8 +342,9 @@ def segment_slide(
         A file cannot be written.
     """
     path = Path(path)
-    made = made_outputs(formats, measurements)
+    made_outputs(formats, measurements, compression)
     planned = plan(path, Options(**options))
+    made = made_outputs(formats, measurements, compression, planned)
     with executors.chosen(workers, scheduler) as (executor, threads):
         folder = folder_of(path, Path(output))
         shown = progress or (lambda done, total: None)
@@ -348,18 +356,29 @@ def folder_of(path: Path, output: Path) -> Path:
     return output / path.stem
 
 
-def made_outputs(formats: str, measurements: str) -> list[Output]:
+def made_outputs(
+    formats: str, measurements: str, compression: str = "none", planned: Plan | None = None
+) -> list[Output]:
     """Make the outputs of formats that are named in a text.
+
+    Parameters
+    ----------
+    formats : str
+        Names of `nucleiseg.slides.outputs.OUTPUTS`, separated by commas.
+    measurements, compression : str
+        Of GeoJSON.
+    planned : Plan or None
+        Of the slide that is drawn in maps. Without it the arguments are checked.
 
     Raises
     ------
     ValueError
-        A format is unknown.
+        A format or an option is unknown.
     ModuleNotFoundError
-        One needs a package that is not installed.
+        A format needs a package that is not installed.
     """
-    names = list(dict.fromkeys(name.strip() for name in formats.split(",")))
-    unknown = [name for name in names if name not in OUTPUTS]
-    if unknown:
-        raise ValueError(f"formats: got {unknown[0]!r}; accepted are {', '.join(OUTPUTS)}")
-    return [OUTPUTS[name](measurements) if name == "geojson" else OUTPUTS[name]() for name in names]
+    options: dict[str, Any] = {"measurements": measurements, "compression": compression}
+    if planned is not None:
+        options["picture"] = planned.picture
+        options["good_diameters"] = Model.load(Path(planned.settings.model)).good_diameters
+    return make(map(str.strip, formats.split(",")), **options)

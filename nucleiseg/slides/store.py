@@ -71,8 +71,10 @@ class Store:
         """Write what came of a region; return the bytes of the file."""
         assert found.nuclei is not None
         assert found.open_pixels is not None
+        assert found.blurs is not None
         arrays = found.nuclei.arrays()
         arrays |= {f"open {name}": getattr(found.open_pixels, name) for name in _OPEN}
+        arrays["blurs"] = found.blurs
         arrays["notes"] = np.frombuffer(json.dumps(found.notes).encode(), np.uint8)
         memory = io.BytesIO()
         np.savez(memory, **arrays)  # type: ignore[arg-type]
@@ -91,8 +93,9 @@ class Store:
         with np.load(io.BytesIO(zlib.decompress(self._content(index)))) as arrays:
             found = dict(arrays)
         notes = json.loads(found.pop("notes").tobytes())
+        blurs = found.pop("blurs")
         open_pixels = OpenPixels(*(found.pop(f"open {name}") for name in _OPEN))
-        return Found(Columns.of_arrays(found), open_pixels, "", notes)
+        return Found(Columns.of_arrays(found), open_pixels, blurs, "", notes)
 
     def clear(self) -> None:
         """Delete the folder, once the run is complete."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nucleiseg._native import cpu
 from nucleiseg.limits import Limits
 from nucleiseg.model import Model
-from nucleiseg.slides import readers, scaled
+from nucleiseg.slides import focus, readers, scaled
 from nucleiseg.slides.area import Part
 from nucleiseg.slides.columns import Columns
 from nucleiseg.slides.decode import OpenPixels, decode
@@ -63,6 +63,8 @@ class Found:
     nuclei : Columns or None
         Of closed objects; None where the region failed.
     open_pixels : OpenPixels or None
+    blurs : ndarray or None
+        Of the region's cells; see `nucleiseg.slides.focus`.
     failure : str
         Why the region failed; empty where it did not.
     notes : list of str
@@ -73,6 +75,7 @@ class Found:
 
     nuclei: Columns | None = None
     open_pixels: OpenPixels | None = None
+    blurs: NDArray[np.float32] | None = None
     failure: str = ""
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -134,11 +137,13 @@ def compute(settings: Settings, region: Region, part: Part) -> Found:
         clock.note("network")
         if not inside.all():
             maps[~inside] = 0
+        is_nucleus = maps[..., 0] >= network.model.nucleus_threshold
+        blurs = focus.blurs(pixels, is_nucleus, inside)
         nuclei, open_pixels = decode(
             maps, pixels, region, settings.size.shape, network.model, network.threads
         )
         clock.note("decoding")
-        return Found(nuclei, open_pixels, "", notes, clock.seconds)
+        return Found(nuclei, open_pixels, blurs, "", notes, clock.seconds)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         words = " ".join(str(error).split()) or type(error).__name__
         return Found(failure=words, seconds=clock.seconds)

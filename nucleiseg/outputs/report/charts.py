@@ -40,9 +40,13 @@ def histogram(values: NDArray[np.float32], axis: Limits, title: str, key: str) -
     key : str
         A name for identifiers, unique in the page.
     """
-    counts = _counts(values, axis, BINS)
+    return chart(_counts(values, axis, BINS), axis, title, key, described(values))
+
+
+def chart(counts: NDArray[np.int64], axis: Limits, title: str, key: str, description: str) -> str:
+    """Draw a large histogram of counts in equal steps along an axis; see `histogram`."""
     top = _ticks(0, max(1, int(counts.max())), whole=True)
-    words = escape(described(values))
+    words = escape(description)
     bars = _bars(counts, top[-1], WIDTH - RIGHT - LEFT, _inner(), LEFT, TOP)
     return (
         f'<figure class="chart"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import itertools
 import json
 import zipfile
 from pathlib import Path
@@ -73,9 +74,11 @@ class GeoJson(GroupedOutput):
             batch = self._features(part(nuclei, first, min(first + _BATCH, len(nuclei))))
             self._file.write((separator + ",\n".join(batch)).encode())
 
+    def _complete(self) -> None:
+        self._file.write(b"\n]}\n")
+
     def _close(self) -> None:
-        with self._stack:
-            self._file.write(b"\n]}\n")
+        self._stack.close()
 
     def _features(self, nuclei: Nuclei) -> list[str]:
         before = f'{{"type":"Feature","id":"{self._id}'
@@ -111,7 +114,7 @@ def measurements_of(
     """Return the measurements by QuPath's names."""
     if which == "none":
         return {}
-    few = {
+    few: dict[str, NDArray[Any]] = {
         "Nucleus: Area um^2": nuclei.area * (info.mpp[0] * info.mpp[1]),
         "Nucleus: Diameter um": nuclei.diameter * mean_mpp(info),
         "Nucleus: Confidence": nuclei.confidence,
@@ -146,7 +149,7 @@ def ring_texts(nuclei: Nuclei) -> list[str]:
     chosen = kept.view(np.bool_).reshape(len(points), _POINT.itemsize)
     text = characters.view(np.uint8).reshape(chosen.shape)[chosen].tobytes().decode("ascii")
     ends = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])[offsets].tolist()
-    return [text[first:last] for first, last in zip(ends, ends[1:], strict=False)]
+    return [text[first:last] for first, last in itertools.pairwise(ends)]
 
 
 _NUMBER = np.dtype(
@@ -173,7 +176,7 @@ def _write_numbers(
     values: NDArray[np.float32], characters: NDArray[np.void], kept: NDArray[np.void]
 ) -> None:
     """Write numbers, rounded to a tenth, into records of `_NUMBER`."""
-    if len(values) and not np.abs(values).max() < 10**8 - 1:
+    if len(values) and not np.abs(values).max() < 10**8:
         raise ValueError(f"outline_points: got {values.max()}; accepted are below 10^8 pixels")
     tenths = np.rint(values.astype(np.float64) * 10).astype(np.int32)
     whole, decimal = np.divmod(np.abs(tenths), 10)

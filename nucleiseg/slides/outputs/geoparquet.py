@@ -28,7 +28,7 @@ _POINT_BYTES = 16
 
 
 class GeoParquet(ParquetTable):
-    """Writes ``outlines.parquet``: the columns of the table, a polygon and its box for each nucleus.
+    """Writes ``outlines.parquet``: the columns of the table, and the polygon and its box.
 
     Raises
     ------
@@ -43,10 +43,8 @@ class GeoParquet(ParquetTable):
         self._low = np.full(2, np.inf)
         self._high = np.full(2, -np.inf)
 
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.add_key_value_metadata({"geo": json.dumps(self._metadata())})
-        super()._close()
+    def _complete(self) -> None:
+        self._writer.add_key_value_metadata({"geo": json.dumps(self._metadata())})
 
     def _table(self, nuclei: Nuclei) -> Any:
         arrow = self._pyarrow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
-GROUP = 32_768
-"""Nuclei that are formatted and written at once: their polygons take about 10 MB."""
+GROUP = 16_384
+"""Nuclei that are formatted and written at once: their polygons take about 5 MB."""
 
 
 NO_NUCLEI = Nuclei(
@@ -28,7 +27,7 @@ NO_NUCLEI = Nuclei(
 )
 
 
-class GroupedOutput(abc.ABC):
+class GroupedOutput:
     """An output that receives its nuclei in groups of exactly `GROUP`, the last one being smaller.
 
     What it writes therefore does not depend on how nuclei are divided into calls of `add`.
@@ -61,6 +60,7 @@ class GroupedOutput(abc.ABC):
         self._written = False
         self._path = folder / self.name
         self._part = folder / f".{self.name}.part"
+        self._part.write_bytes(b"")
         self._open(self._part)
 
     def add(self, nuclei: Nuclei) -> None:
@@ -83,6 +83,7 @@ class GroupedOutput(abc.ABC):
         if len(rest) or not self._written:
             self._write_group(rest)
         self._pending = []
+        self._complete()
         self._close()
         self._part.replace(self._path)
 
@@ -96,17 +97,19 @@ class GroupedOutput(abc.ABC):
         self._write(nuclei)
         self._written = True
 
-    @abc.abstractmethod
     def _open(self, path: Path) -> None:
         """Open the file at its temporary name."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
     def _write(self, nuclei: Nuclei) -> None:
         """Write one group. It is called at least once, with no nuclei where there are none."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
+    def _complete(self) -> None:
+        """Write what comes after the last group."""
+
     def _close(self) -> None:
-        """Complete and close the file."""
+        """Close what `_open` opened, also after a failure."""
 
 
 def concatenated(parts: Sequence[Nuclei]) -> Nuclei:

@@ -28,7 +28,7 @@ LARGEST_ID = np.iinfo(np.uint32).max
 
 
 class OmeZarrLabels:
-    """Writes ``labels.ome.zarr``, of which ``labels/nuclei`` is the pyramid, uint32, 0 is background.
+    """Writes ``labels.ome.zarr``, of which ``labels/nuclei`` is the pyramid, uint32.
 
     Blocks go straight to the first level; chunks that a block covers in part are read again. The
     other levels are made by `finish`, chunk by chunk, from the level above.

@@ -1,4 +1,4 @@
-"""The measurements of a slide's nuclei as Parquet: the columns of the CSV file, with their types."""
+"""The measurements of a slide's nuclei as Parquet: the CSV file's columns, with their types."""
 
 from __future__ import annotations
 
