@@ -78,7 +78,8 @@ class Columns:
         marked = "value "
         values = {k.removeprefix(marked): v for k, v in arrays.items() if k.startswith(marked)}
         names = ("run_ends", "runs", "point_ends", "points")
-        return cls(*(arrays[name] for name in names), values=values)
+        run_ends, runs, point_ends, points = (arrays[name] for name in names)
+        return cls(run_ends, runs, point_ends, points, values)
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

@@ -118,8 +118,8 @@ def slide(
 ) -> None:
     """Find the nuclei of whole slides and save them as files.
 
-    The results of SLIDE lie in DIR/NAME, with a manifest of what was done. The exit code is 1 when a
-    slide or any region of it failed, 2 when the run could not start.
+    The results of SLIDE lie in DIR/NAME, with a manifest of what was done. The exit code is 1 when
+    a slide or any region of it failed, 2 when the run could not start.
     """
     from nucleiseg import images
     from nucleiseg.model import Model

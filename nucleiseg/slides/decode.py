@@ -4,25 +4,26 @@ Why the labels of a slide do not depend on its regions
 ------------------------------------------------------
 Let N be the pixels whose nucleus probability reaches the threshold, and call the 8-connected
 components of N objects. Every step of the decoding (``csrc/kernels/label.h``) stays within an
-object: a pixel climbs to a neighbour in N; a saddle lies between neighbours in N; basins join across
-saddles alone, in an order of saddles that only matters among those of one object; and minimum area
-and peak are a basin's own. Ties are broken by raster order, which a translation keeps. So the labels
-of an object depend on its pixels and on their heights, and nothing else; and the height of a pixel
-depends on the distances of the pixels within `MARGIN` rows and columns (two binomial filters of five
-pixels each way), repeated beyond the image's edges.
+object: a pixel climbs to a neighbour in N; a saddle lies between neighbours in N; basins join
+across saddles alone, in an order of saddles that only matters among those of one object; and
+minimum area and peak are a basin's own. Ties are broken by raster order, which a translation keeps.
+So the labels of an object depend on its pixels and on their heights, and nothing else. The height
+of a pixel depends on the distances of the pixels within `MARGIN` rows and columns (two binomial
+filters of five pixels each way), repeated beyond the image's edges.
 
 A *closed* object has no pixel within `MARGIN` of a border that its region shares with another. All
 its pixels and all distances that its heights depend on lie in the region: it is decoded there. Of
 the others, the *open* ones, the region keeps the pixels (their maps and intensities) and the
-distances around them, and of its borders the distances within `MARGIN`. `nucleiseg.slides.join` puts
-the parts of an open object together, pixel by pixel, and decodes it with the same kernel. That holds
-for objects of any size: nothing here assumes that nuclei are small. An object costs memory in
+distances around them, and of its borders the distances within `MARGIN`. `nucleiseg.slides.join`
+puts the parts of an open object together, pixel by pixel, and decodes it with the same kernel. That
+holds for objects of any size: nothing here assumes that nuclei are small. An object costs memory in
 proportion to the rectangle around it, so one that is nearly as large as the slide costs as much as
 the slide; the manifest gives the largest.
 
 The maps themselves do not depend on the regions: tiles begin at multiples of the model's stride and
-a halo is thrown away (`nucleiseg.tiling`), the intensities that become 0 and 255 are the slide's, and
-a resized pixel depends on its place in the slide alone.
+a halo is thrown away (`nucleiseg.tiling`), the intensities that become 0 and 255 are the slide's,
+and a resized pixel depends on its place in the slide alone. Outside of the tissue maps are 0, pixel
+by pixel.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def decode(
 def _open_objects(
     inside: NDArray[np.bool_], border: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number the objects that reach the border, by flooding each from there.
+    """Return the objects that reach the border, numbered, by flooding each from there.
 
     Parameters
     ----------

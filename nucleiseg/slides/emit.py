@@ -1,7 +1,7 @@
 """Nuclei in the order of their ids, and labels in blocks, handed to outputs.
 
-What an output is given does not depend on regions: nuclei come in raster order of their first pixels
-in chunks of one size, labels in blocks of a fixed grid.
+What an output is given does not depend on regions: nuclei come in raster order of their first
+pixels in chunks of one size, labels in blocks of a fixed grid.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import ModuleType
@@ -21,7 +22,7 @@ FOR_EACH = 2
 """Regions that are given to a worker of a cluster at once: the next one waits there already."""
 
 TRIES = 5
-"""Workers that may die while they work on a region, before that is taken to be its fault."""
+"""Times that a region is given to workers that are lost, before that is taken to be its fault."""
 
 
 class Executor(Protocol):
@@ -80,31 +81,39 @@ class Cluster:
         """Return what came of each region, as it comes; of dead workers' others do it again."""
         distributed = _loaded("distributed")
         finished = distributed.as_completed(with_results=True, raise_errors=False)
-        regions: dict[str, Region] = {}
+        given: dict[str, tuple[Task, int]] = {}
         left = iter(tasks)
+
+        def submit(one: Task, tries: int) -> None:
+            future = self._client.submit(task.compute, settings, *one, pure=False)
+            given[future.key] = one, tries
+            finished.add(future)
+
         while True:
-            for region, part in left:
-                future = self._client.submit(
-                    task.compute, settings, region, part, pure=False, retries=TRIES
-                )
-                regions[future.key] = region
-                finished.add(future)
-                if len(regions) >= self._most():
-                    break
-            if not regions:
+            for one in itertools.islice(left, max(0, self._most() - len(given))):
+                submit(one, 1)
+            if not given:
                 return
             future, result = next(finished)
-            region = regions.pop(future.key)
+            one, tries = given.pop(future.key)
             if isinstance(result, task.Found):
-                yield region, result
+                yield one[0], result
+            elif tries < TRIES:
+                # Its workers died, or its result was lost with one.
+                submit(one, tries + 1)
             else:
-                error = future.exception()
-                yield region, task.Found(failure=" ".join(str(error).split()))
+                yield one[0], task.Found(failure=f"{tries} workers were lost: {_words(result)}")
 
     def _most(self) -> int:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         threads = sum(int(each["nthreads"]) for each in workers.values())
         return max(FOR_EACH, FOR_EACH * threads)
+
+
+def _words(result: Any) -> str:
+    """Return what dask gives instead of a result, in a line."""
+    error = result[1] if isinstance(result, tuple) and len(result) > 1 else result
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _loaded(module: str) -> ModuleType:

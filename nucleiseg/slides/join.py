@@ -1,8 +1,8 @@
 """Objects that several regions share, put together pixel by pixel and decoded.
 
-`nucleiseg.slides.decode` says why that gives the labels of the whole slide. Rows of regions come from
-top to bottom. An object is decoded when the row of regions below all that its heights depend on is
-there; until then its pixels are kept.
+`nucleiseg.slides.decode` says why that gives the labels of the whole slide. Rows of regions come
+from top to bottom. An object is decoded as soon as all that its heights depend on is there; until
+then its pixels are kept.
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ def find(
 
 def _spread(squares: list[Region], area: Area) -> list[Region]:
     """Return squares in whose middle there is tissue."""
-    inside = [one for one in squares if area.holds(one.row + one.height // 2, one.column + one.width // 2)]
+    inside = [
+        one for one in squares if area.holds(one.row + one.height // 2, one.column + one.width // 2)
+    ]
     chosen = inside or squares
     step = max(1.0, len(chosen) / SAMPLES)
     return [chosen[int(i * step)] for i in range(min(SAMPLES, len(chosen)))]

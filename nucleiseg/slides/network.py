@@ -103,7 +103,9 @@ class Network:
 
 def _is_memory(error: Exception) -> bool:
     words = str(error).lower().replace(" ", "")
-    return isinstance(error, MemoryError) or any(one.replace(" ", "") in words for one in _NO_MEMORY)
+    return isinstance(error, MemoryError) or any(
+        one.replace(" ", "") in words for one in _NO_MEMORY
+    )
 
 
 def _maps(

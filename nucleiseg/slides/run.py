@@ -255,7 +255,9 @@ def _write_manifest(planned: Plan, folder: Path, identity: dict[str, Any], run: 
         if region.index in run.notes:
             place["notes"] = run.notes[region.index]
         regions.append(place)
-    counts = {state: sum(one["state"] == state for one in regions) for state in (DONE, SKIPPED, FAILED)}
+    counts = {
+        state: sum(one["state"] == state for one in regions) for state in (DONE, SKIPPED, FAILED)
+    }
     content = {
         "complete": not counts[FAILED],
         "nuclei": run._emitter.count,

@@ -114,7 +114,9 @@ class Store:
 def _check(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
     others = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
     if others:
-        texts = ", ".join(f"{name} {found.get(name)!r}, now {wanted.get(name)!r}" for name in others)
+        texts = ", ".join(
+            f"{name} {found.get(name)!r}, now {wanted.get(name)!r}" for name in others
+        )
         raise ValueError(
             f"resume: got other settings than those of the run in {folder.parent}: {texts}; "
             "accepted are the same ones, or no --resume to begin again"

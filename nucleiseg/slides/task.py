@@ -1,4 +1,4 @@
-"""One region of a slide, from the file to its nuclei: what a thread, a process or a cluster runs."""
+"""One region of a slide, from the file to its nuclei: what a thread or a worker runs."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class _Clock:
 def _seen(
     inside: NDArray[np.bool_], region: Region, model: Model, shape: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Return the rectangle that the network sees: what is looked at and a halo, in whole strides."""
+    """Return what the network sees: what is looked at and a halo, in whole strides."""
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     begins = region.row + int(rows[0]), region.column + int(columns[0])
     ends = region.row + int(rows[-1]) + 1, region.column + int(columns[-1]) + 1

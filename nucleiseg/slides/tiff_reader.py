@@ -160,7 +160,9 @@ def _aperio(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
 
 
 def _glass(page: tifffile.TiffPage) -> NDArray[Any]:
-    sides = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    sides = (
+        (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    )
     samples = () if page.samplesperpixel == 1 else (page.samplesperpixel,)
     white = np.iinfo(page.dtype).max if samples and page.dtype.kind == "u" else 0
     return np.full((*sides, *samples), white, page.dtype)
@@ -189,6 +191,8 @@ def _from_resolution(page: tifffile.TiffPage) -> float | None:
     if any(tag is None for tag in tags) or int(tags[2].value) not in _UNITS:
         return None
     unit = _UNITS[int(tags[2].value)]
-    lengths = [unit * units / pixels if pixels else 0.0 for pixels, units in (tags[0].value, tags[1].value)]
+    lengths = [
+        unit * units / pixels if pixels else 0.0 for pixels, units in (tags[0].value, tags[1].value)
+    ]
     found = pixel_size(*lengths)
     return found if found and found < MICROMETRES["cm"] / _LEAST_RESOLUTION else None

@@ -1,8 +1,8 @@
 """Where on a slide there is tissue: found in a small picture of it, or given.
 
-Bright-field: light that is lost against the glass (optical density), where it is not even as pen and
-shadows are. Fluorescence: light above the background. Holes are filled, specks dropped, and a seam
-of glass around the tissue is taken in, so that no nucleus at its edge is cut.
+Bright-field: light that is lost against the glass (optical density), where it is not even as pen
+and shadows are. Fluorescence: light above the background. Holes are filled, specks dropped, and a
+seam of glass around the tissue is taken in, so that no nucleus at its edge is cut.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEAST_DENSITY = 0.04
 differs from its own mode by 0.01."""
 
 SURE_DENSITY = 0.12
-"""Otsu's threshold may not ask for more: where a slide is full of tissue it parts dark from pale."""
+"""Otsu's threshold may not ask for more: on a slide full of tissue it parts dark from pale."""
 
 LEAST_TEXTURE = 0.008
 """Standard deviation of the density in a window of 5 x 5; of shadows on glass it is 0.003."""
@@ -119,7 +119,7 @@ def _otsu(values: NDArray[np.float32]) -> float:
 
 
 def _pen(density: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return where there is ink: blue and green pass green light more than stains do; black is even.
+    """Return where there is ink: blue and green pass more green light than stains, black is even.
 
     Haematoxylin, eosin and DAB all take more green than red light, or nearly as much (Ruifrok and
     Johnston, "Quantification of histochemical staining by color deconvolution", 2001).
@@ -179,8 +179,8 @@ def given(path: Path, slide: Slide, shape: tuple[int, int]) -> Mask:
     height, width = slide.levels[0]
     if abs(mask.shape[0] / mask.shape[1] / (height / width) - 1) > 0.05:
         raise ValueError(
-            f"tissue: got {path} of {mask.shape[0]} x {mask.shape[1]} pixels; accepted is a picture "
-            f"of the whole slide, of {height} x {width}"
+            f"tissue: got {path} of {mask.shape[0]} x {mask.shape[1]} pixels; accepted is a "
+            f"picture of the whole slide, of {height} x {width}"
         )
     return mask
 
@@ -193,7 +193,9 @@ def _drawn(path: Path, size: tuple[int, int], shape: tuple[int, int]) -> Mask:
         raise ValueError(f"tissue: got {path} without a polygon; accepted is GeoJSON with polygons")
     for rings in polygons:
         one = np.zeros(shape, np.uint8)
-        points = [np.floor(np.array(ring, np.float64)[:, :2] * steps).astype(np.int32) for ring in rings]
+        points = [
+            np.floor(np.array(ring, np.float64)[:, :2] * steps).astype(np.int32) for ring in rings
+        ]
         cv2.fillPoly(one, points, 1)  # even-odd: further rings are holes
         mask |= one
     return mask.view(np.bool_)
@@ -202,8 +204,13 @@ def _drawn(path: Path, size: tuple[int, int], shape: tuple[int, int]) -> Mask:
 def _polygons(path: Path) -> list[list[list[list[float]]]]:
     try:
         content = json.loads(path.read_text("utf-8"))
-        features = content["features"] if isinstance(content, dict) and "features" in content else content
-        geometries = [one.get("geometry", one) for one in (features if isinstance(features, list) else [features])]
+        features = (
+            content["features"] if isinstance(content, dict) and "features" in content else content
+        )
+        geometries = [
+            one.get("geometry", one)
+            for one in (features if isinstance(features, list) else [features])
+        ]
         found: list[Any] = []
         for geometry in geometries:
             if geometry["type"] == "Polygon":
@@ -232,7 +239,10 @@ def geojson(mask: Mask, size: tuple[int, int]) -> bytes:
     for index, contour in enumerate(contours):
         if len(contour) < 3:
             continue
-        points = [[round((x + 0.5) * steps[0], 1), round((y + 0.5) * steps[1], 1)] for x, y in contour[:, 0].tolist()]
+        points = [
+            [round((x + 0.5) * steps[0], 1), round((y + 0.5) * steps[1], 1)]
+            for x, y in contour[:, 0].tolist()
+        ]
         parent = int(hierarchy[0][index][3])
         polygons.setdefault(index if parent < 0 else parent, []).append([*points, points[0]])
     features = [

@@ -62,7 +62,9 @@ class ZarrSlide(Slide):
         except UnacceptedError as error:
             raise ValueError(f"{self.path}: level {level} {error}") from None
         if values.ndim == 3:
-            values = np.moveaxis(values, self._letters.replace("T", "").replace("Z", "").index("C"), 2)
+            values = np.moveaxis(
+                values, self._letters.replace("T", "").replace("Z", "").index("C"), 2
+            )
         return np.ascontiguousarray(values)
 
     def close(self) -> None:

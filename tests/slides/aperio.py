@@ -1,8 +1,8 @@
 """An Aperio slide of any size, made in seconds from a few hundred tiles of real tissue.
 
-Tiles are compressed once and written many times: 60,000 x 40,000 pixels take a second to write. In
-each tissue lies within glass, so that no nucleus crosses a tile's border and the nuclei of the slide
-are those of its tiles.
+Tiles are compressed once and written many times: 60,000 x 40,000 pixels take a second to write.
+The tissue of each lies within glass, so that no nucleus crosses a tile's border and the nuclei of
+the slide are those of its tiles.
 
     python tests/slides/aperio.py slide.svs --width 60000 --height 40000 --images FOLDER
 """
@@ -70,7 +70,10 @@ def layout(tiles: np.ndarray, width: int, height: int, part: float, seed: int = 
 def write(path: Path, layout: Layout, width: int, height: int, mpp: float | None = 0.25) -> None:
     """Write a slide of two levels, the second 16 times smaller."""
     pixel = "" if mpp is None else f"|MPP = {mpp:.4f}"
-    words = f"Aperio Image Library v11.2.1 \r\n{width}x{height} (512x512) JPEG/RGB Q={QUALITY}|AppMag = 40{pixel}"
+    words = (
+        f"Aperio Image Library v11.2.1 \r\n{width}x{height} (512x512) JPEG/RGB Q={QUALITY}"
+        f"|AppMag = 40{pixel}"
+    )
     encoded = [_jpeg(tile) for tile in layout.tiles]
     glass = _jpeg(np.broadcast_to(GLASS, (TILE, TILE, 3)))
     small = _shrunk(layout, width, height)
@@ -122,9 +125,10 @@ def _cut(picture: np.ndarray) -> Iterator[bytes]:
             yield _jpeg(tile)
 
 
-def pictures(folder: Path) -> list[np.ndarray]:
-    """Read the colour pictures of a folder, RGB."""
-    found = [cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1] for path in sorted(folder.glob("*.png"))]
+def pictures(folder: Path, *names: str) -> list[np.ndarray]:
+    """Read colour pictures of a folder, RGB; all that are PNG where none is named."""
+    paths = [folder / name for name in names] or sorted(folder.glob("*.png"))
+    found = [cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1] for path in paths]
     return [np.ascontiguousarray(one) for one in found]
 
 

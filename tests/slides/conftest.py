@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import aperio
-import cv2
 import pytest
 
 DATA = Path(__file__).parents[1] / "data/images"
@@ -10,8 +9,7 @@ DATA = Path(__file__).parents[1] / "data/images"
 @pytest.fixture(scope="session")
 def tiles():
     names = ("hematoxylin_eosin.png", "purple_on_violet.png", "purple_on_white.png")
-    pictures = [cv2.imread(str(DATA / name), cv2.IMREAD_COLOR)[..., ::-1] for name in names]
-    return aperio.tissue_tiles(pictures, 12)
+    return aperio.tissue_tiles(aperio.pictures(DATA, *names), 12)
 
 
 @pytest.fixture(scope="session")

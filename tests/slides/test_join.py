@@ -45,7 +45,9 @@ def blobs(height: int, width: int, size: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     maps = []
     for _ in range(2):
-        noise = cv2.GaussianBlur(rng.standard_normal((height, width)).astype(np.float32), (0, 0), size)
+        noise = cv2.GaussianBlur(
+            rng.standard_normal((height, width)).astype(np.float32), (0, 0), size
+        )
         maps.append(np.clip(150 + 60 * noise / noise.std(), 0, 255).astype(np.uint8))
     return np.stack(maps, -1)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-import re
-
-import aperio
 import cv2
 import numpy as np
 import pytest
@@ -25,7 +23,9 @@ def pixels(tiles: np.ndarray) -> np.ndarray:
     return np.concatenate([np.concatenate(tiles[i : i + 2], 1) for i in (0, 2)])[:1000, :900]
 
 
-def check(path: Path, expected: np.ndarray, mpp: float | None, levels: int = 1, **channel: int) -> None:
+def check(
+    path: Path, expected: np.ndarray, mpp: float | None, levels: int = 1, **channel: int
+) -> None:
     """Read rectangles of every level and compare them with the pixels."""
     with slides.open(path, **channel) as slide:
         assert len(slide.levels) == levels
@@ -35,7 +35,9 @@ def check(path: Path, expected: np.ndarray, mpp: float | None, levels: int = 1, 
             assert (height, width) == whole.shape[:2]
             np.testing.assert_array_equal(slide.read(level, 0, 0, height, width), whole)
             part = slide.read(level, height // 3, 17, height // 2, width - 40)
-            np.testing.assert_array_equal(part, whole[height // 3 : height // 3 + height // 2, 17 : width - 23])
+            np.testing.assert_array_equal(
+                part, whole[height // 3 : height // 3 + height // 2, 17 : width - 23]
+            )
 
 
 def write_pyramid(path: Path, pixels: np.ndarray, **options: object) -> None:
@@ -51,17 +53,26 @@ def write_pyramid(path: Path, pixels: np.ndarray, **options: object) -> None:
 def test_ome_tiff(pixels: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "slide.ome.tif"
     size = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
-    write_pyramid(path, pixels, photometric="rgb", metadata={"axes": "YXS", **size}, compression="deflate")
+    write_pyramid(
+        path, pixels, photometric="rgb", metadata={"axes": "YXS", **size}, compression="deflate"
+    )
     check(path, pixels, 0.25, levels=3)
 
 
 def test_a_channel_of_fluorescence_in_ome_tiff(pixels: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "slide.ome.tif"
     planes = np.ascontiguousarray(np.moveaxis(pixels[..., :2], 2, 0)).astype(np.uint16) * 200
-    size = {"PhysicalSizeX": 325, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 325, "PhysicalSizeYUnit": "nm"}
+    size = {
+        "PhysicalSizeX": 325,
+        "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 325,
+        "PhysicalSizeYUnit": "nm",
+    }
     write_pyramid(path, planes, photometric="minisblack", metadata={"axes": "CYX", **size})
     check(path, planes[1], 0.325, levels=3, channel=1)
-    with pytest.raises(ValueError, match="has 2 channels; choose the one with the nuclei: --channel N"):
+    with pytest.raises(
+        ValueError, match="has 2 channels; choose the one with the nuclei: --channel N"
+    ):
         slides.open(path)
     with pytest.raises(ValueError, match="has 2 channels, from 0; got 2"):
         slides.open(path, channel=2)
@@ -87,7 +98,14 @@ def test_generic_tiled_tiff(pixels: np.ndarray, compression: str, tmp_path: Path
 
 def test_a_resolution_for_printers_is_no_pixel_size(pixels: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "slide.tif"
-    tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb", resolution=(300, 300), resolutionunit="INCH")
+    tifffile.imwrite(
+        path,
+        pixels,
+        tile=(256, 256),
+        photometric="rgb",
+        resolution=(300, 300),
+        resolutionunit="INCH",
+    )
     check(path, pixels, None)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -19,7 +17,6 @@ import zarr
 
 from nucleiseg import Segmenter, images, scaling, slides
 from nucleiseg._native import cpu
-from nucleiseg.slides import task
 from nucleiseg.slides.run import MANIFEST, segment_slide
 from nucleiseg.slides.store import FOLDER
 
@@ -73,7 +70,9 @@ def test_labels_are_those_of_segment_where_nothing_is_resized(tiles: Any, tmp_pa
 
 
 @pytest.mark.parametrize("side", [2048, 4096])
-def test_regions_do_not_show_in_the_files(svs: Path, unbroken: Path, side: int, tmp_path: Path) -> None:
+def test_regions_do_not_show_in_the_files(
+    svs: Path, unbroken: Path, side: int, tmp_path: Path
+) -> None:
     folder = run(svs, tmp_path, side=side)
     assert digests(folder, manifest=False) == digests(unbroken, manifest=False)
     manifest = json.loads((folder / MANIFEST).read_text())
@@ -89,7 +88,9 @@ def test_workers_do_not_show_in_the_files(
     assert digests(run(svs, tmp_path, side=1024, workers=workers)) == digests(unbroken)
 
 
-def test_tissue_that_is_given_is_looked_at_as_it_is(svs: Path, unbroken: Path, tmp_path: Path) -> None:
+def test_tissue_that_is_given_is_looked_at_as_it_is(
+    svs: Path, unbroken: Path, tmp_path: Path
+) -> None:
     for name in ("tissue.png", "tissue.geojson"):
         folder = run(svs, tmp_path / name, side=2048, tissue=unbroken / name)
         for same in ("nuclei.csv", "tissue.png"):
@@ -162,7 +163,7 @@ def test_a_run_of_other_settings_is_not_gone_on_with(svs: Path, tmp_path: Path) 
     folder = tmp_path / svs.stem / FOLDER
     folder.mkdir()
     (folder / "settings.json").write_text(json.dumps({"side": 2048}))
-    with pytest.raises(ValueError, match="resume: got other settings .* side 2048, now 1024"):
+    with pytest.raises(ValueError, match=r"resume: got other settings .* side 2048, now 1024"):
         run(svs, tmp_path, side=1024, resume=True)
 
 
@@ -207,7 +208,9 @@ def test_blank_glass_has_no_nuclei(tmp_path: Path) -> None:
     path = tmp_path / "glass.svs"
     aperio.write(path, aperio.layout(glass, 2000, 1500, 0.0), 2000, 1500)
     for wanted in ("auto", "none"):
-        summary = segment_slide(path, tmp_path / wanted, formats=FORMATS, device="cpu", tissue=wanted)
+        summary = segment_slide(
+            path, tmp_path / wanted, formats=FORMATS, device="cpu", tissue=wanted
+        )
         assert summary.nuclei == 0
         assert json.loads((summary.folder / MANIFEST).read_text())["complete"]
         assert json.loads((summary.folder / "nuclei.geojson").read_text())["features"] == []
@@ -228,6 +231,10 @@ def test_no_region_is_lost_where_memory_runs_out(
     monkeypatch.setattr(network, "_maps", scarce)
     folder = run(svs, tmp_path, side=1024)
     assert digests(folder, manifest=False) == digests(unbroken, manifest=False)
-    notes = [one["notes"] for one in json.loads((folder / MANIFEST).read_text())["each"] if "notes" in one]
+    notes = [
+        one["notes"]
+        for one in json.loads((folder / MANIFEST).read_text())["each"]
+        if "notes" in one
+    ]
     assert notes
     assert notes[0] == ["out of memory: tiles of 672 pixels"]
