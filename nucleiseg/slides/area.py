@@ -44,6 +44,8 @@ class Part:
 
     def pixels(self) -> NDArray[np.bool_]:
         """Return the pixels that are looked at, (H, W) bool."""
+        if self.size == self.shape and (self.mask is None or self.mask.all()):
+            return np.ones(self.shape, np.bool_)
         found = np.zeros(self.shape, np.bool_)
         row, column = self.corner
         found[row : row + self.size[0], column : column + self.size[1]] = (
