@@ -1,0 +1,158 @@
+"""A folder of annotated images, each after a style of its own, as a data set to train on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nucleiseg import images
+from training import data
+from training.samples import Sample
+from training.style import run
+from training.style.features import Features
+from training.style.labels import agreement
+from training.style.read import Picture, as_rgb, check, is_grey, read
+
+LEAST_DICE = 0.8
+"""Of the nuclei before and after; where it is lower, the labels are no longer true."""
+
+TABLE, SETTINGS = "styles.csv", "settings.json"
+
+COLUMNS = ("image", "style", "dice", "kept")
+
+
+def restyle(
+    features: Features,
+    folder: Path,
+    styles: list[Path],
+    settings: run.Settings,
+    output: Path,
+    resume: bool = False,
+) -> None:
+    """Write ``images/``, ``labels/`` and a table of which image has which style.
+
+    Coloured images get coloured styles, and grey ones grey ones. Images that
+    `data.load_split` holds out are not restyled, as a network must not learn from them.
+
+    Parameters
+    ----------
+    features : Features
+    folder : Path
+        Annotated images in any layout of `data`.
+    styles : list of Path
+        Folders of images, or of ``images/``.
+    settings : Settings
+    output : Path
+        Layout ``images/`` and ``labels/``.
+    resume : bool
+        Leave what was restyled before as it is.
+
+    Raises
+    ------
+    ValueError
+        A folder has no images, an image has no style of its kind, the folder holds other images
+        already, or the settings are not those of before.
+    """
+    samples, _ = data.load_split([folder])
+    pairs = _paired(samples, [path for one in styles for path in _style_files(one)], settings)
+    _prepare(output, folder, styles, settings, resume)
+    done = _read_table(output)
+    for sample, style in tqdm(pairs, unit="image"):
+        if sample.name in done:
+            continue
+        dice = _one(features, sample, read("style", style), settings, output)
+        done[sample.name] = (str(style), f"{dice:.3f}", "yes" if dice >= LEAST_DICE else "no")
+        _write_table(output, done)
+    kept = sum(row[-1] == "yes" for row in done.values())
+    print(f"{output}: {kept} images; {len(done) - kept} were left out, as their nuclei had moved")
+
+
+def _paired(
+    samples: list[Sample], pool: list[Path], settings: run.Settings
+) -> list[tuple[Sample, Path]]:
+    """Draw a style of its kind for each image, and check all before the first is restyled."""
+    kinds = {path: is_grey(read("style", path)) for path in pool}
+    pairs = []
+    for sample in samples:
+        content = as_rgb(sample.picture)
+        matching = [path for path, grey in kinds.items() if grey == is_grey(content)]
+        if not matching:
+            kind = "grey" if is_grey(content) else "coloured"
+            raise ValueError(f"style: {sample.name} is {kind}, and none of the styles is")
+        style = matching[_drawn(settings.seed, sample.name, len(matching))]
+        try:
+            check(content, read("style", style), settings.keep_luminance)
+        except ValueError as error:
+            raise ValueError(f"{sample.name} after {style}: {error}") from error
+        pairs.append((sample, style))
+    return pairs
+
+
+def _one(
+    features: Features,
+    sample: Sample,
+    style: Picture,
+    settings: run.Settings,
+    output: Path,
+) -> float:
+    """Restyle an image, keep it where its nuclei have not moved, and return their Dice."""
+    content = as_rgb(sample.picture)
+    progress = run.begin(content, settings)
+    for _ in run.legs(features, content, style, settings, progress):
+        pass
+    result = run.picture_of(progress.flat, content, settings.keep_luminance)
+    dice = agreement(content, result)
+    if dice >= LEAST_DICE:
+        name = f"{sample.name.split('/', 1)[1]}.png"
+        images.write_png(output / "labels" / name, sample.labels.astype(np.uint16))
+        images.write_png(output / "images" / name, result)
+    return dice
+
+
+def _drawn(seed: int, name: str, count: int) -> int:
+    """Draw a number below ``count`` that depends on the seed and the image alone."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return int(np.random.default_rng(list(digest)).integers(count))
+
+
+def _style_files(folder: Path) -> list[Path]:
+    inner = folder / "images"
+    folder = inner if inner.is_dir() else folder
+    if not folder.is_dir():
+        raise ValueError(f"style: with --batch a folder of images is needed; got {folder}")
+    suffixes = data.IMAGE_SUFFIXES
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    if not found:
+        raise ValueError(f"style: {folder} holds no images ({' '.join(suffixes)})")
+    return found
+
+
+def _prepare(
+    output: Path, folder: Path, styles: list[Path], settings: run.Settings, resume: bool
+) -> None:
+    now = asdict(settings) | {"batch": str(folder), "styles": [str(path) for path in styles]}
+    run.settle(output / SETTINGS, now, resume)
+    for name in ("images", "labels"):
+        (output / name).mkdir(exist_ok=True)
+
+
+def _read_table(output: Path) -> dict[str, tuple[str, ...]]:
+    if not (output / TABLE).exists():
+        return {}
+    with (output / TABLE).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    return {name: tuple(rest) for name, *rest in rows}
+
+
+def _write_table(output: Path, done: dict[str, tuple[str, ...]]) -> None:
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((name, *row) for name, row in done.items())
+    images.write(output / TABLE, table.getvalue().encode())
