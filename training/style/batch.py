@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +25,9 @@ LEAST_DICE = 0.8
 
 TABLE, SETTINGS = "styles.csv", "settings.json"
 
-COLUMNS = ("image", "style", "dice", "kept")
+COLUMNS = ("image", "style", "dice", "result")
+
+KEPT, MOVED, NO_STYLE = "restyled", "left out: nuclei moved", "left out: no style of its kind"
 
 
 def restyle(
@@ -37,8 +40,9 @@ def restyle(
 ) -> None:
     """Write ``images/``, ``labels/`` and a table of which image has which style.
 
-    Coloured images get coloured styles, and grey ones grey ones. Images that
-    `data.load_split` holds out are not restyled, as a network must not learn from them.
+    Coloured images get coloured styles, and grey ones grey ones; where there is none they are left
+    out. So are images whose nuclei move, and those that `data.load_split` holds out, as a network
+    must not learn from them.
 
     Parameters
     ----------
@@ -56,8 +60,8 @@ def restyle(
     Raises
     ------
     ValueError
-        A folder has no images, an image has no style of its kind, the folder holds other images
-        already, or the settings are not those of before.
+        A folder has no images, no image has a style of its kind, `check` refuses an image, or the
+        output holds a run and ``resume`` is False or the run was another one.
     """
     samples, _ = data.load_split([folder])
     pairs = _paired(samples, [path for one in styles for path in _style_files(one)], settings)
@@ -66,31 +70,36 @@ def restyle(
     for sample, style in tqdm(pairs, unit="image"):
         if sample.name in done:
             continue
-        dice = _one(features, sample, read("style", style), settings, output)
-        done[sample.name] = (str(style), f"{dice:.3f}", "yes" if dice >= LEAST_DICE else "no")
+        done[sample.name] = ("", "", NO_STYLE)
+        if style is not None:
+            dice = _one(features, sample, read("style", style), settings, output)
+            done[sample.name] = (str(style), f"{dice:.3f}", KEPT if dice >= LEAST_DICE else MOVED)
         _write_table(output, done)
-    kept = sum(row[-1] == "yes" for row in done.values())
-    print(f"{output}: {kept} images; {len(done) - kept} were left out, as their nuclei had moved")
+    counts = Counter(row[-1] for row in done.values())
+    print(f"{output}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
 
 def _paired(
     samples: list[Sample], pool: list[Path], settings: run.Settings
-) -> list[tuple[Sample, Path]]:
+) -> list[tuple[Sample, Path | None]]:
     """Draw a style of its kind for each image, and check all before the first is restyled."""
     kinds = {path: is_grey(read("style", path)) for path in pool}
-    pairs = []
+    pairs: list[tuple[Sample, Path | None]] = []
     for sample in samples:
         content = as_rgb(sample.picture)
         matching = [path for path, grey in kinds.items() if grey == is_grey(content)]
         if not matching:
-            kind = "grey" if is_grey(content) else "coloured"
-            raise ValueError(f"style: {sample.name} is {kind}, and none of the styles is")
+            pairs.append((sample, None))
+            continue
         style = matching[_drawn(settings.seed, sample.name, len(matching))]
         try:
             check(content, read("style", style), settings.keep_luminance)
         except ValueError as error:
             raise ValueError(f"{sample.name} after {style}: {error}") from error
         pairs.append((sample, style))
+    if all(style is None for _, style in pairs):
+        kind = "coloured" if any(kinds.values()) else "grey"
+        raise ValueError(f"style: all images are {kind}, and none of the styles is")
     return pairs
 
 

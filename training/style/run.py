@@ -123,10 +123,11 @@ def legs(
             progress.flat, progress.state = optimize(
                 objective, progress.flat, progress.state, steps, after
             )
-            if stage:
+            stuck = progress.step < first + steps  # no step makes the loss smaller
+            if stage and (stuck or progress.step == settings.steps):
                 stage(progress.step, progress.flat)
             yield
-            if progress.step < first + steps:  # no step makes the loss smaller
+            if stuck:
                 return
 
 
@@ -160,7 +161,7 @@ def transfer(
     origin : dict
         What else the result depends on, such as checksums of the files.
     resume : bool
-        Go on from the run's last stage, where it has one. More steps than before may be asked for.
+        Go on from the run's last leg, where it has one. More steps than before may be asked for.
 
     Returns
     -------
