@@ -48,6 +48,7 @@ KEPT_SETTINGS = (
     "teacher",
     "light",
     "emphasis",
+    "keep_colours",
 )
 """A run is resumed with the same of these, or it would be neither the old run nor a new one."""
 
@@ -118,6 +119,11 @@ def parser() -> argparse.ArgumentParser:
         "--light",
         action="store_true",
         help="crops nearer to what users' images are, for the end of training",
+    )
+    add(
+        "--keep-colours",
+        action="store_true",
+        help="change no stains and tints, to measure what these changes bring",
     )
     add(
         "--emphasis",
@@ -251,6 +257,7 @@ def _fit(
     saving = [pace, stop, keep] if options.minutes else [backup, pace, keep, stop]
     model = _model(options)
     settings = augment.LIGHT if options.light else augment.Settings()
+    settings = augment.with_own_colours(settings) if options.keep_colours else settings
     source = batches.Source(training, chances, options.batch, options.seed, settings)
     with closing(source.endless(first * length)) as crops, interruptible(stop):
         model.fit(
@@ -332,7 +339,8 @@ def _describe(
 
 def _check_same(output: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     now = json.loads(json.dumps(now))
-    changed = [name for name in now if before.get(name) != now[name]]
+    # A run of before --keep-colours did not keep them.
+    changed = [name for name in now if before.get(name, False) != now[name]]
     if not changed:
         return
     if "training" in changed or "validation" in changed:
