@@ -24,7 +24,7 @@ from training import weights
 from training.style import batch, features, run
 from training.style.labels import agreement
 from training.style.losses import Weights
-from training.style.read import Picture, read
+from training.style.read import Picture, check, read
 from training.topology import ACCURATE
 
 
@@ -35,14 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
     keras.config.set_dtype_policy("float32")
     tf.config.experimental.enable_op_determinism()
     try:
-        network = features.load(options.features, options.weights)
-        settings = _settings(options)
         if options.batch:
-            batch.restyle(
-                network, options.batch, options.style, settings, options.output, options.resume
-            )
+            _folder(options, _settings(options))
         else:
-            _single(options, network, settings)
+            _single(options, _settings(options))
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
 
@@ -153,14 +149,20 @@ def _settings(options: argparse.Namespace) -> run.Settings:
     )
 
 
-def _single(
-    options: argparse.Namespace, network: features.Features, settings: run.Settings
-) -> None:
+def _folder(options: argparse.Namespace, settings: run.Settings) -> None:
+    pairs = batch.paired(options.batch, options.style, settings)
+    network = features.load(options.features, options.weights)
+    batch.restyle(network, pairs, settings, options.output, options.resume)
+
+
+def _single(options: argparse.Namespace, settings: run.Settings) -> None:
     content = read("content", options.content)
     style = read("style", options.style[0])
     if options.size:
         content = _middle(content, options.size)
         style = _middle(style, options.size, smaller_too=True)
+    check(content, style, settings.keep_luminance)
+    network = features.load(options.features, options.weights)
     used = options.weights or weights.shipped(ACCURATE.name)
     origin = {
         "content": _checksum(content.tobytes()),

@@ -1,6 +1,7 @@
 """Neural style transfer: the mathematics against NumPy, runs on real images, bad input."""
 
 import csv
+import functools
 import itertools
 import shutil
 from pathlib import Path
@@ -24,7 +25,7 @@ CONTENT = DATA / "images" / "purple_on_violet.png"
 STYLE = DATA / "images" / "hematoxylin_eosin.png"
 GREY = DATA / "images" / "fluorescence_small.png"
 
-SMALL = ("--size=96", "--steps=4", "--save-every=2")
+SMALL = ("--size=96", "--steps=4", "--save-every=2", f"--weights={shipped(FAST.name)}")
 
 
 def restyle(output, *others, content=CONTENT, style=STYLE):
@@ -50,6 +51,14 @@ def rng():
 @pytest.fixture(scope="module")
 def network():
     return features.load("nuclei", shipped(FAST.name))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_once():
+    """Build each network, and compile its losses, once for all runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "load", functools.cache(features.load))
+        yield
 
 
 # The mathematics
@@ -214,7 +223,7 @@ def test_a_seed_gives_the_same_result(tmp_path):
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_a_resumed_run_gives_what_one_in_one_sitting_does(tmp_path, monkeypatch, optimizer):
     monkeypatch.setattr(run, "LEG", 2)
-    settings = ("--size=96", "--save-every=1", "--optimizer", optimizer)
+    settings = (*SMALL, "--save-every=1", "--optimizer", optimizer)
     restyle(tmp_path / "whole", *settings, "--steps=6")
     kept = optimizers.OPTIMIZERS[optimizer]
     legs = iter(range(2))

@@ -30,62 +30,32 @@ COLUMNS = ("image", "style", "dice", "result")
 KEPT, MOVED, NO_STYLE = "restyled", "left out: nuclei moved", "left out: no style of its kind"
 
 
-def restyle(
-    features: Features,
-    folder: Path,
-    styles: list[Path],
-    settings: run.Settings,
-    output: Path,
-    resume: bool = False,
-) -> None:
-    """Write ``images/``, ``labels/`` and a table of which image has which style.
+def paired(
+    folder: Path, styles: list[Path], settings: run.Settings
+) -> list[tuple[Sample, Path | None]]:
+    """Draw a style for each image of a data set.
 
-    Coloured images get coloured styles, and grey ones grey ones; where there is none they are left
-    out. So are images whose nuclei move, and those that `data.load_split` holds out, as a network
-    must not learn from them.
+    Coloured images get coloured styles, and grey ones grey ones; where there is none they get
+    nothing. Images that `data.load_split` holds out are not among them, as a network must not learn
+    from them.
 
     Parameters
     ----------
-    features : Features
     folder : Path
         Annotated images in any layout of `data`.
     styles : list of Path
         Folders of images, or of ``images/``.
     settings : Settings
-    output : Path
-        Layout ``images/`` and ``labels/``.
-    resume : bool
-        Leave what was restyled before as it is.
 
     Raises
     ------
     ValueError
-        A folder has no images, no image has a style of its kind, `check` refuses an image, or the
-        output holds a run and ``resume`` is False or the run was another one.
+        A folder has no images, no image has a style of its kind, or `check` refuses an image.
     """
-    samples, _ = data.load_split([folder])
-    pairs = _paired(samples, [path for one in styles for path in _style_files(one)], settings)
-    _prepare(output, folder, styles, settings, resume)
-    done = _read_table(output)
-    for sample, style in tqdm(pairs, unit="image"):
-        if sample.name in done:
-            continue
-        done[sample.name] = ("", "", NO_STYLE)
-        if style is not None:
-            dice = _one(features, sample, read("style", style), settings, output)
-            done[sample.name] = (str(style), f"{dice:.3f}", KEPT if dice >= LEAST_DICE else MOVED)
-        _write_table(output, done)
-    counts = Counter(row[-1] for row in done.values())
-    print(f"{output}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
-
-
-def _paired(
-    samples: list[Sample], pool: list[Path], settings: run.Settings
-) -> list[tuple[Sample, Path | None]]:
-    """Draw a style of its kind for each image, and check all before the first is restyled."""
+    pool = [path for one in styles for path in _style_files(one)]
     kinds = {path: is_grey(read("style", path)) for path in pool}
     pairs: list[tuple[Sample, Path | None]] = []
-    for sample in samples:
+    for sample in data.load_split([folder])[0]:
         content = as_rgb(sample.picture)
         matching = [path for path, grey in kinds.items() if grey == is_grey(content)]
         if not matching:
@@ -101,6 +71,51 @@ def _paired(
         kind = "coloured" if any(kinds.values()) else "grey"
         raise ValueError(f"style: all images are {kind}, and none of the styles is")
     return pairs
+
+
+def restyle(
+    features: Features,
+    pairs: list[tuple[Sample, Path | None]],
+    settings: run.Settings,
+    output: Path,
+    resume: bool = False,
+) -> None:
+    """Write ``images/``, ``labels/`` and a table of which image has which style.
+
+    Images without a style are left out, and those whose nuclei move.
+
+    Parameters
+    ----------
+    features : Features
+    pairs : list of (Sample, Path)
+        As `paired` draws them.
+    settings : Settings
+    output : Path
+    resume : bool
+        Leave what was restyled before as it is.
+
+    Raises
+    ------
+    ValueError
+        The output holds a run and ``resume`` is False, or the run was another one.
+    """
+    drawn = repr([(sample.name, str(style)) for sample, style in pairs]).encode()
+    depends = asdict(settings) | {"pairs": hashlib.sha256(drawn).hexdigest()}
+    described = run.settle(output / SETTINGS, depends, resume)
+    for name in ("images", "labels"):
+        (output / name).mkdir(parents=True, exist_ok=True)
+    done = _read_table(output)
+    for sample, style in tqdm(pairs, unit="image"):
+        if sample.name in done:
+            continue
+        done[sample.name] = ("", "", NO_STYLE)
+        if style is not None:
+            dice = _one(features, sample, read("style", style), settings, output)
+            done[sample.name] = (str(style), f"{dice:.3f}", KEPT if dice >= LEAST_DICE else MOVED)
+        images.write(output / SETTINGS, described)
+        _write_table(output, done)
+    counts = Counter(row[-1] for row in done.values())
+    print(f"{output}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
 
 def _one(
@@ -140,15 +155,6 @@ def _style_files(folder: Path) -> list[Path]:
     if not found:
         raise ValueError(f"style: {folder} holds no images ({' '.join(suffixes)})")
     return found
-
-
-def _prepare(
-    output: Path, folder: Path, styles: list[Path], settings: run.Settings, resume: bool
-) -> None:
-    now = asdict(settings) | {"batch": str(folder), "styles": [str(path) for path in styles]}
-    run.settle(output / SETTINGS, now, resume)
-    for name in ("images", "labels"):
-        (output / name).mkdir(exist_ok=True)
 
 
 def _read_table(output: Path) -> dict[str, tuple[str, ...]]:

@@ -19,7 +19,7 @@ from training.style import pictures
 from training.style.features import Features
 from training.style.losses import Losses, Objective, Weights
 from training.style.optimizers import OPTIMIZERS, Pixels, State
-from training.style.read import Picture, check
+from training.style.read import Picture
 
 LEG = 50
 """Steps after which the state is saved. L-BFGS begins each leg without a memory, so that a run in
@@ -92,7 +92,7 @@ def legs(
     ----------
     features : Features
     content, style : ndarray, (H, W, 3) uint8
-        That `check` accepts.
+        That `read.check` accepts.
     settings : Settings
     progress : Progress
         Where to begin; it is changed.
@@ -170,11 +170,12 @@ def transfer(
     Raises
     ------
     ValueError
-        The pictures are refused by `check`, the folder holds a run and ``resume`` is False or the
-        run was another one, or the loss is not finite.
+        The folder holds a run and ``resume`` is False or the run was another one, or the loss is
+        not finite.
     """
-    check(content, style, settings.keep_luminance)
-    progress = _prepare(output, content, settings, origin, resume)
+    described = settle(output / SETTINGS, asdict(settings) | origin, resume, may_change=("steps",))
+    progress = _load(output) or begin(content, settings)
+    (output / STAGES).mkdir(parents=True, exist_ok=True)
 
     def stage(step: int, flat: Pixels) -> None:
         shown = picture_of(flat, content, settings.keep_luminance)
@@ -183,6 +184,7 @@ def transfer(
     if not progress.step:
         stage(0, progress.flat)
     for _ in legs(features, content, style, settings, progress, stage):
+        images.write(output / SETTINGS, described)
         _save(output, progress)
     result = picture_of(progress.flat, content, settings.keep_luminance)
     images.write_png(output / "result.png", result)
@@ -190,50 +192,41 @@ def transfer(
     return result
 
 
-def _prepare(
-    output: Path, content: Picture, settings: Settings, origin: dict[str, Any], resume: bool
-) -> Progress:
-    settle(output / SETTINGS, asdict(settings) | origin, resume)
-    (output / STAGES).mkdir(exist_ok=True)
-    return _load(output) or begin(content, settings)
-
-
-def settle(path: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Write what a run depends on into its folder, or check that it is what was written before.
+def settle(
+    path: Path, settings: dict[str, Any], resume: bool, may_change: tuple[str, ...] = ()
+) -> bytes:
+    """Check that a folder is new or its run depends on the same, and return what is to be written.
 
     Raises
     ------
     ValueError
-        There is a run and ``resume`` is False, or it depends on something else; more steps are
-        allowed.
+        There is a run and ``resume`` is False, or a setting changed that must not.
     """
     now = json.loads(json.dumps(settings))
     if path.exists() and not resume:
         raise ValueError(f"output: {path.parent} holds a run; add --resume or name another")
     if path.exists():
         before = json.loads(path.read_text())
-        changed = [
-            f"{name} {before.get(name)} (now {value})"
-            for name, value in now.items()
-            if name != "steps" and before.get(name) != value
-        ]
+        changed = [name for name in now if name not in may_change and before.get(name) != now[name]]
         if changed:
-            raise ValueError(f"resume: {path.parent} was started with {', '.join(changed)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    images.write(path, json.dumps(now, indent=1).encode())
+            raise ValueError(
+                f"resume: {path.parent} was started with "
+                + ", ".join(f"{name} {before.get(name)} (now {now[name]})" for name in changed)
+            )
+    return json.dumps(now, indent=1).encode()
 
 
 def _save(output: Path, progress: Progress) -> None:
-    data = io.BytesIO()
-    state = {f"state{number}": one for number, one in enumerate(progress.state)}
-    np.savez(data, flat=progress.flat, losses=np.array(progress.losses), **state)
-    images.write(output / CHECKPOINT, data.getvalue())
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(("step", *Losses._fields))
     for step, losses in enumerate(progress.losses, start=1):
         writer.writerow((step, *(f"{one:.6g}" for one in losses)))
     images.write(output / "losses.csv", table.getvalue().encode())
+    data = io.BytesIO()
+    state = {f"state{number}": one for number, one in enumerate(progress.state)}
+    np.savez(data, flat=progress.flat, losses=np.array(progress.losses), **state)
+    images.write(output / CHECKPOINT, data.getvalue())
 
 
 def _load(output: Path) -> Progress | None:
