@@ -25,7 +25,7 @@ CONTENT = DATA / "images" / "purple_on_violet.png"
 STYLE = DATA / "images" / "hematoxylin_eosin.png"
 GREY = DATA / "images" / "fluorescence_small.png"
 
-SMALL = ("--size=96", "--steps=4", "--save-every=2", f"--weights={shipped(FAST.name)}")
+SMALL = ("--size=64", "--steps=4", "--save-every=2", f"--weights={shipped(FAST.name)}")
 
 
 def restyle(output, *others, content=CONTENT, style=STYLE):
@@ -114,8 +114,8 @@ def test_total_variation_and_its_gradient(rng):
 
 @pytest.mark.parametrize("weights", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (2.0, 5.0, 0.1)])
 def test_gradient_in_the_image(network, rng, weights):
-    content = images.read(CONTENT)[:64, :96] / 255.0
-    style = images.read(STYLE)[:80, :64] / 255.0
+    content = images.read(CONTENT)[:64, :64] / 255.0
+    style = images.read(STYLE)[:64, :80] / 255.0
     objective = losses.Objective(network, content, style, losses.Weights(*weights))
     at = np.clip(content + rng.normal(0, 0.1, content.shape), 0, 1).ravel()
     value, gradient = objective(at)
@@ -128,7 +128,7 @@ def test_gradient_in_the_image(network, rng, weights):
 
 
 def test_a_picture_is_its_own_content_and_style(network):
-    picture = images.read(CONTENT)[:64, :96] / 255.0
+    picture = images.read(CONTENT)[:64, :64] / 255.0
     objective = losses.Objective(network, picture, picture, losses.Weights(1, 1, 0))
     assert objective(picture.ravel())[0] < 1e-9
 
@@ -202,9 +202,9 @@ def test_what_a_run_leaves(tmp_path, optimizer, capsys):
     stages = sorted((tmp_path / "stages").iterdir())
     assert [path.name for path in stages] == ["00000.png", "00002.png", "00004.png"]
     assert stages[-1].read_bytes() == (tmp_path / "result.png").read_bytes()
-    np.testing.assert_array_equal(images.read(stages[0]), images.read(CONTENT)[80:176, 112:208])
+    np.testing.assert_array_equal(images.read(stages[0]), images.read(CONTENT)[96:160, 128:192])
     with Image.open(tmp_path / "transition.gif") as film:
-        assert (film.n_frames, film.size) == (3, (96, 96))
+        assert (film.n_frames, film.size) == (3, (64, 64))
     for name in ("stages.png", "losses.png"):
         assert images.read(tmp_path / name).std() > 10
     said = capsys.readouterr()
@@ -245,7 +245,7 @@ def test_a_resumed_run_gives_what_one_in_one_sitting_does(tmp_path, monkeypatch,
 def test_keep_luminance(tmp_path):
     restyle(tmp_path, *SMALL, "--keep-luminance")
 
-    result, content = images.read(tmp_path / "result.png"), images.read(CONTENT)[80:176, 112:208]
+    result, content = images.read(tmp_path / "result.png"), images.read(CONTENT)[96:160, 128:192]
     lightness = [
         cv2.cvtColor(one, cv2.COLOR_RGB2LAB)[..., 0].astype(int) for one in (result, content)
     ]
@@ -353,8 +353,8 @@ def folders(tmp_path):
         for kind in ("images", "labels"):
             source = images.read(DATA / kind / f"{name}.png")
             for part in range(2):
-                rows = slice(96 * part, 96 * part + 96)
-                images.write_png(annotated / kind / f"{number}_{part}.png", source[rows, 20:116])
+                rows = slice(64 * part, 64 * part + 64)
+                images.write_png(annotated / kind / f"{number}_{part}.png", source[rows, 20:84])
     for path in (STYLE, GREY):
         shutil.copy(path, styles)
     return annotated, styles
@@ -425,9 +425,9 @@ def test_images_without_a_style_of_their_kind_are_left_out(folders, tmp_path, ca
         (lambda little, _: shutil.rmtree(little / "labels"), "has none of the accepted layouts"),
         (
             lambda little, _: images.write_png(
-                little / "labels" / "0_0.png", np.zeros((96, 95), np.uint16)
+                little / "labels" / "0_0.png", np.zeros((64, 63), np.uint16)
             ),
-            "is (96, 96), its labels are (96, 95)",
+            "is (64, 64), its labels are (64, 63)",
         ),
     ],
 )
