@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     _check(options)
     keras.config.set_dtype_policy("float32")
-    tf.config.experimental.enable_op_determinism()
+    if tf.config.list_physical_devices("GPU"):  # on a CPU its sums have one order anyway
+        tf.config.experimental.enable_op_determinism()
     try:
         if options.batch:
             _folder(options, _settings(options))
@@ -41,6 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
             _single(options, _settings(options))
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; --resume goes on") from None
 
 
 def parser() -> argparse.ArgumentParser:

@@ -234,7 +234,7 @@ def test_a_resumed_run_gives_what_one_in_one_sitting_does(tmp_path, monkeypatch,
         return kept(*arguments)
 
     monkeypatch.setitem(optimizers.OPTIMIZERS, optimizer, interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="interrupted; --resume goes on"):
         restyle(tmp_path / "parts", *settings, "--steps=6")
     monkeypatch.setitem(optimizers.OPTIMIZERS, optimizer, kept)
     restyle(tmp_path / "parts", *settings, "--steps=6", "--resume")

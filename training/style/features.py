@@ -16,7 +16,7 @@ from training.topology import ACCURATE, LEVELS, NETWORKS, STRIDE
 STYLE_LEVELS, CONTENT_LEVELS = (0, 1, 2), (1, 2)
 """Levels of the U-Net whose last convolutions are compared, before the ReLU: after it, where
 gradients are cut off, colours stayed far from the style's. The style's first layer is the stem. The
-content's see 10 to 60 pixels around each position, which is a nucleus."""
+content's see 28 and 80 pixels: a nucleus, and its neighbours."""
 
 VGG19_STYLE = tuple(f"block{number}_conv1" for number in range(1, 6))
 VGG19_CONTENT = ("block4_conv2",)

@@ -14,7 +14,7 @@ from training.style.features import SMALLEST_SIDE
 Picture = NDArray[np.uint8]
 
 LARGEST_SIDE = 2048
-"""Pixels: activations and their gradients take about 2 kB for each pixel of an image."""
+"""Pixels: activations, gradients and the memory of L-BFGS take about 2 kB for each (reckoned)."""
 
 GREY = 2.5
 """Mean difference of the highest and the lowest channel, in levels, below which a picture is grey:
