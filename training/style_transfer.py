@@ -155,7 +155,7 @@ def _settings(options: argparse.Namespace) -> run.Settings:
 def _folder(options: argparse.Namespace, settings: run.Settings) -> None:
     pairs = batch.paired(options.batch, options.style, settings)
     network = features.load(options.features, options.weights)
-    batch.restyle(network, pairs, settings, options.output, options.resume)
+    batch.restyle(network, pairs, settings, options.output, _origin(options), options.resume)
 
 
 def _single(options: argparse.Namespace, settings: run.Settings) -> None:
@@ -166,18 +166,19 @@ def _single(options: argparse.Namespace, settings: run.Settings) -> None:
         style = _middle(style, options.size, smaller_too=True)
     check(content, style, settings.keep_luminance)
     network = features.load(options.features, options.weights)
-    used = options.weights or weights.shipped(ACCURATE.name)
-    origin = {
-        "content": _checksum(content.tobytes()),
-        "style_image": _checksum(style.tobytes()),
-        "features": options.features,
-        "features_file": _checksum(used.read_bytes()),
-    }
+    pictures = {"content": _checksum(content.tobytes()), "style": _checksum(style.tobytes())}
+    origin = pictures | _origin(options)
     result = run.transfer(network, content, style, settings, options.output, origin, options.resume)
     dice = agreement(content, result)
     print(
         f"{options.output / 'result.png'}: nuclei of content and result have a Dice of {dice:.3f}"
     )
+
+
+def _origin(options: argparse.Namespace) -> dict[str, str]:
+    """Say which network compares."""
+    used = options.weights or weights.shipped(ACCURATE.name)
+    return {"features": options.features, "weights_file": _checksum(used.read_bytes())}
 
 
 def _middle(picture: Picture, size: int, smaller_too: bool = False) -> Picture:

@@ -67,6 +67,8 @@ def paired(
         except ValueError as error:
             raise ValueError(f"{sample.name} after {style}: {error}") from error
         pairs.append((sample, style))
+    if not pairs:
+        raise ValueError(f"batch: all images of {folder} are held out; add images of other kinds")
     if all(style is None for _, style in pairs):
         kind = "coloured" if any(kinds.values()) else "grey"
         raise ValueError(f"style: all images are {kind}, and none of the styles is")
@@ -78,6 +80,7 @@ def restyle(
     pairs: list[tuple[Sample, Path | None]],
     settings: run.Settings,
     output: Path,
+    origin: dict[str, str],
     resume: bool = False,
 ) -> None:
     """Write ``images/``, ``labels/`` and a table of which image has which style.
@@ -91,6 +94,8 @@ def restyle(
         As `paired` draws them.
     settings : Settings
     output : Path
+    origin : dict
+        What else the results depend on, such as checksums of the files.
     resume : bool
         Leave what was restyled before as it is.
 
@@ -100,7 +105,7 @@ def restyle(
         The output holds a run and ``resume`` is False, or the run was another one.
     """
     drawn = repr([(sample.name, str(style)) for sample, style in pairs]).encode()
-    depends = asdict(settings) | {"pairs": hashlib.sha256(drawn).hexdigest()}
+    depends = asdict(settings) | origin | {"pairs": hashlib.sha256(drawn).hexdigest()}
     described = run.settle(output / SETTINGS, depends, resume)
     for name in ("images", "labels"):
         (output / name).mkdir(parents=True, exist_ok=True)

@@ -147,7 +147,7 @@ def transfer(
     style: Picture,
     settings: Settings,
     output: Path,
-    origin: dict[str, Any],
+    origin: dict[str, str],
     resume: bool = False,
 ) -> Picture:
     """Restyle one image, and leave stages, curves, sheet, GIF and result in a folder.
