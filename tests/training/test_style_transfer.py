@@ -14,6 +14,7 @@ from nucleiseg import images
 from training import data, style_transfer, train
 from training.style import batch, features, optimizers, run
 from training.style.labels import agreement
+from training.style.read import is_grey
 from training.topology import FAST
 from training.weights import shipped
 
@@ -242,6 +243,7 @@ def test_a_restyled_folder_keeps_its_labels_and_can_be_trained_on(folders, tmp_p
     for name, sample in after.items():
         np.testing.assert_array_equal(sample.labels, before[name].labels)
         assert (sample.picture != np.atleast_3d(before[name].picture)).any()
+        assert is_grey(sample.picture) == (name[0] in GREY_ONES)
     with (output / "styles.csv").open() as file:
         rows = {row["image"].split("/")[1]: row for row in csv.DictReader(file)}
     assert {(name[0] in GREY_ONES, Path(row["style"]).name) for name, row in rows.items()} == {
@@ -266,7 +268,7 @@ def test_images_whose_nuclei_moved_are_left_out(folders, tmp_path, monkeypatch, 
     style_transfer.main([*arguments, "--steps=1", f"--weights={shipped(FAST.name)}"])
     assert not any((output / "images").iterdir())
     assert not any((output / "labels").iterdir())
-    assert capsys.readouterr().out.endswith(" left out: nuclei moved\n")
+    assert capsys.readouterr().out.endswith(" left out: nuclei are not found where they were\n")
 
 
 def test_images_without_a_style_of_their_kind_are_left_out(folders, tmp_path, capsys):

@@ -27,7 +27,11 @@ TABLE, SETTINGS = "styles.csv", "settings.json"
 
 COLUMNS = ("image", "style", "dice", "result")
 
-KEPT, MOVED, NO_STYLE = "restyled", "left out: nuclei moved", "left out: no style of its kind"
+KEPT, MOVED, NO_STYLE = (
+    "restyled",
+    "left out: nuclei are not found where they were",
+    "left out: no style of its kind",
+)
 
 
 def paired(
@@ -135,7 +139,7 @@ def _one(
     progress = run.begin(content, settings)
     for _ in run.legs(features, content, style, settings, progress):
         pass
-    result = run.picture_of(progress.flat, content, settings.keep_luminance)
+    result = run.picture_of(progress.flat, content, style, settings.keep_luminance)
     dice = agreement(content, result)
     if dice >= LEAST_DICE:
         name = f"{sample.name.split('/', 1)[1]}.png"

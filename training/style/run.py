@@ -19,7 +19,7 @@ from training.style import pictures
 from training.style.features import Features
 from training.style.losses import Losses, Objective, Weights
 from training.style.optimizers import OPTIMIZERS, Pixels, State
-from training.style.read import Picture
+from training.style.read import Picture, is_grey
 
 LEG = 50
 """Steps after which the state is saved. L-BFGS begins each leg without a memory, so that a run in
@@ -131,9 +131,12 @@ def legs(
                 return
 
 
-def picture_of(flat: Pixels, content: Picture, keep_luminance: bool) -> Picture:
-    """Return the image as it is shown: (H, W, 3) uint8."""
-    picture = np.rint(255 * flat).astype(np.uint8).reshape(content.shape)
+def picture_of(flat: Pixels, content: Picture, style: Picture, keep_luminance: bool) -> Picture:
+    """Return the image as it is shown: (H, W, 3) uint8, grey where content and style are."""
+    values = 255 * flat.reshape(content.shape)
+    if is_grey(content) and is_grey(style):
+        values = np.repeat(values.mean(axis=-1, keepdims=True), 3, axis=-1)
+    picture = np.rint(values).astype(np.uint8)
     if not keep_luminance:
         return picture
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
@@ -178,7 +181,7 @@ def transfer(
     (output / STAGES).mkdir(parents=True, exist_ok=True)
 
     def stage(step: int, flat: Pixels) -> None:
-        shown = picture_of(flat, content, settings.keep_luminance)
+        shown = picture_of(flat, content, style, settings.keep_luminance)
         images.write_png(output / STAGES / f"{step:05}.png", shown)
 
     if not progress.step:
@@ -186,7 +189,7 @@ def transfer(
     for _ in legs(features, content, style, settings, progress, stage):
         images.write(output / SETTINGS, described)
         _save(output, progress)
-    result = picture_of(progress.flat, content, settings.keep_luminance)
+    result = picture_of(progress.flat, content, style, settings.keep_luminance)
     images.write_png(output / "result.png", result)
     _show(output, content, style, progress, result)
     return result
