@@ -80,3 +80,9 @@ def restored(array: NDArray[Any], shape: tuple[int, int], smooth: bool) -> NDArr
     if smooth:
         method = cv2.INTER_AREA if array.shape[0] > shape[0] else cv2.INTER_LINEAR
     return np.ascontiguousarray(cv2.resize(array, shape[::-1], interpolation=method))
+
+
+def nearest(length: int, seen: int) -> NDArray[np.int64]:
+    """Return which of an axis's ``seen`` pixels holds the centre of each of ``length`` pixels."""
+    centres: NDArray[np.int64] = (2 * np.arange(length, dtype=np.int64) + 1) * seen
+    return centres // (2 * length)

@@ -1,5 +1,7 @@
 #include "cpu/outline/outline.h"
 
+#include <cmath>
+
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
@@ -16,6 +18,9 @@ Parameters
 ----------
 labels : numpy.ndarray
     (H, W) int32 with any strides: 0 is background, 1..n are nuclei.
+tolerance : float
+    0 for exact outlines. Above, in pixels: points are dropped where the outline keeps within this
+    distance of what remains.
 threads : int
     How many threads work, 1 to 1024. The result does not depend on it.
 
@@ -38,24 +43,39 @@ Raises
 TypeError
     If the labels are not int32.
 ValueError
-    If the labels are empty, not (H, W), negative, too many or too large.
+    If the labels are empty, not (H, W), negative, too many or too large, or the tolerance is
+    negative or not finite.
 
 Notes
 -----
 Exact rings are simple polygons, and rings of a part touch each other at corners at most: where an
 outline would touch itself it is cut into an outside and a hole. The even-odd rule gives the pixels
 back. Linear in the pixels and, but for a logarithm, in the length of the outlines.
+
+A tolerance is kept ring by ring, after Douglas and Peucker [1]_: a ring keeps its first corner, and
+at least three that are not on one line. Rectangles, parts with holes, and rings that would cross or
+touch themselves stay exact, so every polygon is valid; those of different parts may overlap, by
+less than twice the tolerance.
+
+References
+----------
+.. [1] Douglas and Peucker, "Algorithms for the reduction of the number of points required to
+   represent a digitized line or its caricature", Cartographica 10(2), 1973.
+   doi:10.3138/FM57-6770-U75U-7727
 )";
 
-py::tuple outline(const py::object& labels, int threads) {
+py::tuple outline(const py::object& labels, double tolerance, int threads) {
   const py::array array = labels_argument(labels);
+  if (!(tolerance >= 0.0 && std::isfinite(tolerance))) {
+    fail_value("tolerance", std::to_string(tolerance), "is 0 or more pixels");
+  }
   check_threads(threads);
   const cpu::LabelView view = labels_view(array);
   const int32_t count = label_count(view, threads);
   cpu::Rings found;
   {
     const GilReleased release;
-    found = cpu::outline(view, count, threads);
+    found = cpu::outline(view, count, tolerance, threads);
   }
   static_assert(sizeof(cpu::Corner) == 2 * sizeof(int32_t));
   const auto size = static_cast<py::ssize_t>(found.points.size());
@@ -72,8 +92,8 @@ py::tuple outline(const py::object& labels, int threads) {
 }  // namespace
 
 void register_outline(py::module_& module) {
-  module.def("outline", outline, py::arg("labels"), py::kw_only(), py::arg("threads") = 1,
-             kOutline);
+  module.def("outline", outline, py::arg("labels"), py::kw_only(), py::arg("tolerance") = 0.0,
+             py::arg("threads") = 1, kOutline);
 }
 
 }  // namespace nucleiseg::bindings

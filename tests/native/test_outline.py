@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
-from shapely.geometry import LinearRing, Polygon
+from shapely.geometry import LinearRing, Point, Polygon
 
 from nucleiseg._native import cpu
 
@@ -154,11 +154,12 @@ class TestExactOutlines:
         assert [p.area for _, p in outlines.polygons()] == [18, 1, 1]
 
     @pytest.mark.parametrize("threads", [2, 4])
-    def test_the_thread_count_does_not_matter(self, rng, threads):
+    @pytest.mark.parametrize("tolerance", [0.0, 1.5])
+    def test_the_thread_count_does_not_matter(self, rng, threads, tolerance):
         labels = rng.integers(0, 700, (300, 1000), dtype=np.int32)
         labels = ndimage.grey_dilation(labels, 3)
-        expected = cpu.outline(labels)
-        found = cpu.outline(labels, threads=threads)
+        expected = cpu.outline(labels, tolerance=tolerance)
+        found = cpu.outline(labels, tolerance=tolerance, threads=threads)
         for array, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(array, other, strict=True)
 
@@ -166,6 +167,59 @@ class TestExactOutlines:
         labels = rng.integers(0, 4, (33, 41), dtype=np.int32)
         for array, other in zip(cpu.outline(layout(labels)), cpu.outline(labels), strict=True):
             np.testing.assert_array_equal(array, other, strict=True)
+
+
+class TestTolerance:
+    @pytest.mark.parametrize("tolerance", [0.3, 0.75, 1.0, 2.0, 5.0, 1000.0])
+    @pytest.mark.parametrize("path", LABELS[:3], ids=lambda path: path.stem)
+    def test_no_corner_is_farther_away(self, path, tolerance):
+        labels = read_labels(path)
+        exact, simple = Outlines(labels), Outlines(labels, tolerance=tolerance)
+        np.testing.assert_array_equal(exact.owners, simple.owners)
+        np.testing.assert_array_equal(exact.holes, simple.holes)
+        assert all(polygon.is_valid for _, polygon in simple.polygons())
+        for ring, fewer in zip(exact.rings, simple.rings, strict=True):
+            assert set(map(tuple, fewer)) <= set(map(tuple, ring))
+            assert len(fewer) >= min(3, len(ring))
+            way = LinearRing(fewer)
+            # Rounding of a distance in double precision.
+            assert max(way.distance(Point(corner)) for corner in ring) <= tolerance + 1e-9
+
+    def test_points_become_fewer(self):
+        labels = read_labels(LABELS[0])
+        counts = [len(cpu.outline(labels, tolerance=t)[0]) for t in (0.0, 0.75, 1.5, 3.0)]
+        assert counts == sorted(counts, reverse=True)
+        assert counts[2] < counts[0] / 3
+
+    def test_a_rectangle_stays(self):
+        labels = np.ones((3, 5), np.int32)
+        points = cpu.outline(labels, tolerance=100)[0]
+        np.testing.assert_array_equal(points, cpu.outline(labels)[0])
+
+    @pytest.mark.parametrize("tolerance", [1.5, 3.0])
+    @pytest.mark.parametrize("seed", range(6))
+    def test_rings_that_would_cross_themselves_stay_exact(self, seed, tolerance):
+        # Half of these noises hold a ring that Douglas and Peucker's method alone would break.
+        noise = np.random.default_rng(seed).random((40, 40)) < 0.45
+        polygons = Outlines(noise.astype(np.int32), tolerance=tolerance).polygons()
+        assert all(polygon.is_valid for _, polygon in polygons)
+
+    def test_a_part_with_a_hole_stays_exact(self):
+        labels = np.ones((9, 9), np.int32)
+        labels[0, 0], labels[4, 4] = 0, 0
+        points = cpu.outline(labels, tolerance=9.0)[0]
+        np.testing.assert_array_equal(points, cpu.outline(labels)[0], strict=True)
+
+    @settings(max_examples=200, deadline=None)
+    @given(SMALL, st.floats(0, 20))
+    def test_it_holds_on_random_labels(self, labels, tolerance):
+        exact, simple = Outlines(labels), Outlines(labels, tolerance=tolerance)
+        assert all(polygon.is_valid for _, polygon in simple.polygons())
+        for ring, fewer in zip(exact.rings, simple.rings, strict=True):
+            assert len(fewer) >= 3
+            assert (doubled_area(fewer) > 0) == (doubled_area(ring) > 0)
+            way = LinearRing(fewer)
+            assert max(way.distance(Point(corner)) for corner in ring) <= tolerance + 1e-9
 
 
 class TestArguments:
@@ -186,5 +240,8 @@ class TestArguments:
         for shape in [(2**17 + 1, 1), (2**16, 2**15)]:
             with pytest.raises(ValueError, match=r"labels: .* accepted are fewer than 2\*\*31 pix"):
                 cpu.outline(np.broadcast_to(labels[:1, :1], shape))
+        for tolerance in (-1.0, np.nan, np.inf):
+            with pytest.raises(ValueError, match=r"tolerance: got .* accepted is 0 or more pixels"):
+                cpu.outline(labels, tolerance=tolerance)
         with pytest.raises(ValueError, match="threads: got 0; accepted is 1 to 1024"):
             cpu.outline(labels, threads=0)

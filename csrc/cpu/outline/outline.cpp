@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "cpu/outline/simplify.h"
 #include "kernels/outline.h"
 #include "threads/parallel.h"
 
@@ -50,6 +51,13 @@ int64_t doubled_area(const std::vector<Corner>& ring) {
   return area;
 }
 
+std::vector<Corner> simplify_validly(const std::vector<Corner>& ring, double tolerance) {
+  std::vector<Corner> fewer = simplify(ring, tolerance);
+  const bool is_valid =
+      fewer.size() == ring.size() || (doubled_area(fewer) > 0 && is_simple(fewer));
+  return is_valid ? fewer : ring;
+}
+
 // A label's ways, one after the other, and what becomes of them.
 class Walker {
  public:
@@ -60,14 +68,18 @@ class Walker {
         label_(label),
         way_of_(static_cast<size_t>(end_ - begin_), kNone) {}
 
-  void run(Rings& rings) {
+  void run(double tolerance, Rings& rings) {
     for (const Start* start = begin_; start != end_; ++start) {
       if (way_of_[static_cast<size_t>(start - begin_)] == kNone) walk(start->corner);
     }
     for (Piece& piece : pieces_) piece.part = first_of_part(piece.way);
     std::sort(pieces_.begin(), pieces_.end());
-    for (const Piece& piece : pieces_) {
-      rings.points.insert(rings.points.end(), piece.ring.begin(), piece.ring.end());
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+      const Piece& piece = pieces_[i];
+      const bool has_hole = i + 1 < pieces_.size() && pieces_[i + 1].hole;
+      const std::vector<Corner> ring =
+          piece.hole || has_hole ? piece.ring : simplify_validly(piece.ring, tolerance);
+      rings.points.insert(rings.points.end(), ring.begin(), ring.end());
       rings.ends.push_back(static_cast<int64_t>(rings.points.size()));
       rings.owners.push_back(label_);
       rings.holes.push_back(piece.hole);
@@ -207,14 +219,14 @@ Groups<Start> group_starts(const LabelView& labels, int32_t count, int threads) 
 
 }  // namespace
 
-Rings outline(const LabelView& labels, int32_t count, int threads) {
+Rings outline(const LabelView& labels, int32_t count, double tolerance, int threads) {
   const Groups<Start> starts = group_starts(labels, count, threads);
   const int64_t pieces = (int64_t{count} + kLabelsPerThread - 1) / kLabelsPerThread;
   std::vector<Rings> parts(static_cast<size_t>(pieces));
   parallel_for(count, kLabelsPerThread, threads, [&](int64_t begin, int64_t end) {
     Rings& part = parts[static_cast<size_t>(begin / kLabelsPerThread)];
     for (int64_t i = begin; i < end; ++i) {
-      Walker(labels, starts, static_cast<int32_t>(i + 1)).run(part);
+      Walker(labels, starts, static_cast<int32_t>(i + 1)).run(tolerance, part);
     }
   });
   Rings rings;

@@ -5,7 +5,8 @@
 // hole is assigned to the outside that encloses it by looking upwards from its top. The result
 // differs from Suzuki and Abe's border following (1985, doi:10.1016/0734-189X(85)90016-7), which
 // joins the centres of pixels, in that the polygons have the pixels' area. Linear in the pixels and
-// in the length of the outlines, but for a logarithm.
+// in the length of the outlines, but for a logarithm. Where a tolerance is given, corners are
+// dropped by Douglas and Peucker's method (simplify.h).
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,7 @@ struct Rings {
   std::vector<uint8_t> holes;
 };
 
-// `count` is the greatest label.
-Rings outline(const LabelView& labels, int32_t count, int threads);
+// `count` is the greatest label; `tolerance` is in pixels, 0 for exact outlines.
+Rings outline(const LabelView& labels, int32_t count, double tolerance, int threads);
 
 }  // namespace nucleiseg::cpu
