@@ -127,7 +127,7 @@ Size size_argument(const Sides& sides, const char* name) {
 // The C++ class with the arrays that it writes to.
 class BoundOwnSize {
  public:
-  BoundOwnSize(const std::vector<std::string>& outputs, const Size& size, const Size& seen,
+  BoundOwnSize(const py::object& outputs, const Size& size, const Size& seen,
                const kernels::LabelRule& rule, int threads)
       : seen_(seen), results_(outputs, size), own_(results_.outputs(), size, seen, rule, threads) {}
 
@@ -166,9 +166,9 @@ class BoundOwnSize {
   bool is_finished_ = false;
 };
 
-std::unique_ptr<BoundOwnSize> make_own_size(const std::vector<std::string>& outputs,
-                                            const Sides& shape, const Sides& seen,
-                                            const FiveNumbers& rule, int threads) {
+std::unique_ptr<BoundOwnSize> make_own_size(const py::object& outputs, const Sides& shape,
+                                            const Sides& seen, const FiveNumbers& rule,
+                                            int threads) {
   const Size size = size_argument(shape, "shape");
   const Size maps = size_argument(seen, "seen");
   if (maps.height < size.height || maps.width < size.width) {

@@ -163,8 +163,8 @@ py::tuple limits_tuple(const cpu::Limits& limits) {
   return py::make_tuple(limits.low, limits.high, limits.ceiling, limits.apart);
 }
 
-py::tuple run(Pipeline& self, const py::object& image, const std::vector<std::string>& outputs,
-              double scale, const std::optional<FourNumbers>& limits) {
+py::tuple run(Pipeline& self, const py::object& image, const py::object& outputs, double scale,
+              const std::optional<FourNumbers>& limits) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
   check_memory(array, "image");
@@ -199,8 +199,8 @@ py::tuple maps(Pipeline& self, const py::object& image, double scale,
   return py::make_tuple(result, limits_tuple(found));
 }
 
-py::tuple decode(Pipeline& self, const py::object& maps, const std::vector<std::string>& outputs,
-                 double scale, const std::optional<std::array<int64_t, 2>>& shape) {
+py::tuple decode(Pipeline& self, const py::object& maps, const py::object& outputs, double scale,
+                 const std::optional<std::array<int64_t, 2>>& shape) {
   const py::array array = maps_argument(maps);
   check_memory(array, "maps");
   const Size seen = {array.shape(0), array.shape(1)};
@@ -275,8 +275,22 @@ std::shared_ptr<CpuDevice> make_device(const std::shared_ptr<cpu::Network>& netw
 
 }  // namespace
 
-Results::Results(const std::vector<std::string>& names, const Size& size) {
-  for (const std::string& name : names) arrays_.append(make(name, size));
+Results::Results(const py::object& names, const Size& size) {
+  constexpr size_t kMost = 3;
+  const char* const accepted = "is a sequence of up to three of 'mask', 'labels' and 'maps'";
+  if (!py::isinstance<py::sequence>(names) || py::isinstance<py::str>(names)) {
+    throw py::type_error(std::string("outputs: accepted ") + accepted);
+  }
+  const auto sequence = py::reinterpret_borrow<py::sequence>(names);
+  const size_t count = sequence.size();
+  if (count > kMost) fail_value("outputs", std::to_string(count) + " of them", accepted);
+  for (size_t i = 0; i < count; ++i) {
+    const py::object name = sequence[i];
+    if (!py::isinstance<py::str>(name)) {
+      throw py::type_error(std::string("outputs: accepted ") + accepted);
+    }
+    arrays_.append(make(name.cast<std::string>(), size));
+  }
 }
 
 py::array Results::make(const std::string& name, const Size& size) {

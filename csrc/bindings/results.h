@@ -3,7 +3,6 @@
 
 #include <array>
 #include <string>
-#include <vector>
 
 #include "bindings/arguments.h"
 #include "pipeline/settings.h"
@@ -13,7 +12,8 @@ namespace nucleiseg::bindings {
 // NumPy arrays for outputs, in the order in which they are wanted.
 class Results {
  public:
-  Results(const std::vector<std::string>& names, const pipeline::Size& size);
+  // `names` is a sequence of up to three names.
+  Results(const py::object& names, const pipeline::Size& size);
 
   const pipeline::Outputs& outputs() const { return outputs_; }
   py::tuple arrays() const { return py::tuple(arrays_); }

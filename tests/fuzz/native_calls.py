@@ -240,7 +240,9 @@ def own_size(calls: Calls) -> Any:
     maps = calls.array("uint8", *seen, 2)
     rule = (100, 120, 20, 4, 30)
     names = calls.rng.choice((["mask"], ["labels"], ["maps", "labels", "mask"]))
-    own = calls.call(calls.cpu.OwnSize, names, (height, width), seen, rule, calls.threads)
+    arguments = (names, (height, width), seen, rule, calls.threads)
+    make = calls.cpu.OwnSize
+    own = calls.call(make, *arguments) if calls.rng.randrange(4) == 0 else make(*arguments)
     for part in (maps[: seen[0] // 2], maps[seen[0] // 2 :]):
         calls.call(own.add, part)
     return own.results()
@@ -252,10 +254,12 @@ def pipeline(calls: Calls) -> Any:
     values = np.random.default_rng(7)
     network.stem(values.integers(-9, 9, (16, 3, 3, 3), np.int8), ones * 0.01, ones)
     network.cells(0, values.integers(-9, 9, (8, 16, 3, 3), np.int8), few * 0.01, few)
-    device = calls.call(calls.cpu.Device, network, calls.threads)
+    is_broken = calls.rng.randrange(4) == 0
+    device = calls.cpu.Device(network, calls.threads)
     settings = {"stride": 8, "halo": 8, "tile": calls.rng.choice((24, 64)), "batch": 2}
     settings |= {"percentiles": (1.0, 99.0), "rule": (100, 120, 20, 4, 30)}
-    made = calls.call(calls.cpu.Pipeline, device, **settings)
+    make = calls.cpu.Pipeline
+    made = calls.call(make, device, **settings) if is_broken else make(device, **settings)
     names = calls.rng.choice((["mask"], ["labels"], ["maps", "labels", "mask"]))
     scale = calls.rng.choice((1.0, 1.0, 0.5, 1.7))
     limits = calls.rng.choice((None, (1.0, 90.0, 80.0, 0.1)))

@@ -167,6 +167,14 @@ WRONG: dict[str, tuple[Callable[[cpu.Device], object], str]] = {
 }
 
 
+@pytest.mark.parametrize("outputs", ["mask", 7, [3], None])
+def test_outputs_are_a_sequence_of_names(device, outputs):
+    with pytest.raises(TypeError, match="outputs: accepted is a sequence of up to three of 'mask'"):
+        pipeline(device).run(IMAGE, outputs)
+    with pytest.raises(ValueError, match="outputs: got 4 of them; accepted is a sequence of up to"):
+        pipeline(device).run(IMAGE, ["mask"] * 4)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_arguments_are_named(device, name):
     call, message = WRONG[name]
