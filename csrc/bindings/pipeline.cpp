@@ -294,6 +294,9 @@ Results::Results(const py::object& names, const Size& size) {
 }
 
 py::array Results::make(const std::string& name, const Size& size) {
+  const bool is_there = (name == "mask" && outputs_.mask) || (name == "maps" && outputs_.maps) ||
+                        (name == "labels" && outputs_.labels);
+  if (is_there) fail_value("outputs", "'" + name + "' twice", "is each of them once");
   if (name == "mask") {
     py::array_t<bool> mask({size.height, size.width});
     outputs_.mask = reinterpret_cast<uint8_t*>(mask.mutable_data());

@@ -140,6 +140,7 @@ def test_times_add_up(device):
 IMAGE = np.zeros((20, 30), np.uint8)
 MAPS = np.zeros((20, 30, 2), np.uint8)
 WRONG: dict[str, tuple[Callable[[cpu.Device], object], str]] = {
+    "twice": (lambda d: pipeline(d).run(IMAGE, ["maps", "maps"]), "outputs: got 'maps' twice"),
     "output": (lambda d: pipeline(d).run(IMAGE, ["masks"]), "outputs: got 'masks'; accepted are"),
     "scale": (lambda d: pipeline(d).run(IMAGE, ["mask"], 0.0), "scale: got 0.0.*from 1/64 to 64"),
     "NaN": (lambda d: pipeline(d).maps(IMAGE, float("nan")), "scale: got nan"),
