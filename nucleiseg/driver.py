@@ -192,11 +192,11 @@ class Driver:
             windows = autoscale.windows_of_maps(steps.host(latest[scale])[0])
             return autoscale.decode(windows, self.model, self.threads)
 
-        def probe_elsewhere(scale: float) -> Probe:
+        def probe_distant(scale: float) -> Probe:
             latest.clear()  # on a GPU other maps take their memory
             return self._probe_windows(steps, limits, image, scale)
 
-        scale = autoscale.find(probe, probe_elsewhere, self.model)
+        scale = autoscale.find(probe, probe_distant, self.model)
         return limits, scale, latest.get(scale)
 
     def _first_maps(self, steps: Steps, image: Array) -> tuple[AnyLimits, Array | None]:

@@ -18,8 +18,8 @@ from nucleiseg.names import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nucleiseg.autoscale import Scale
     from nucleiseg.benchmark.run import Run
+    from nucleiseg.resizing import Scale
 
 CANNOT_START, INTERRUPTED = 2, 130
 
