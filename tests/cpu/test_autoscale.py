@@ -81,10 +81,11 @@ def probe(count: int, peak: float, diameter: float = 30, confident: int = 0) -> 
     return Probe(sizes, np.full(count, peak), sizes[:confident], 640 * 640)
 
 
-def test_a_probe_is_doubtful_if_little_was_detected_or_only_low_peaks():
-    assert probe(40, 0.5).is_doubtful
-    assert not probe(40, 0.6).is_doubtful
-    assert probe(SETTINGS.least_nuclei - 1, 0.9).is_doubtful
+def test_a_probe_is_doubtful_if_little_was_detected_or_little_with_confidence():
+    assert probe(40, 0.7, confident=9).is_doubtful
+    assert not probe(40, 0.7, confident=10).is_doubtful
+    few = SETTINGS.least_nuclei - 1
+    assert probe(few, 0.9, confident=few).is_doubtful
     assert probe(0, 0).is_doubtful
 
 
@@ -128,14 +129,33 @@ def test_confident_nuclei_decide_for_shrinking_and_any_for_magnifying(segmenter)
     assert taken(probe(40, 0.7, 1)) == SETTINGS.smallest_found
 
 
-def test_magnifying_is_given_up_where_it_loses_evidence(segmenter):
-    def found(magnified: Probe) -> float:
-        probes = {1.0: probe(40, 0.7, 15), 0.5: magnified}
-        return autoscale.find(probes.__getitem__, lambda _: pytest.fail("not doubtful"), model)
+def test_a_move_that_loses_evidence_is_given_up(segmenter):
+    def found(**probes: Probe) -> float:
+        by_scale = {float(name[1:]) / 2: one for name, one in probes.items()}
+        return autoscale.find(
+            by_scale.__getitem__, lambda _: pytest.fail("distant"), segmenter.model
+        )
 
-    model = segmenter.model
-    assert found(probe(40, 0.7, 30)) == 0.5
-    assert found(probe(4, 0.7, 30)) == 1
+    small, large = probe(40, 0.7, 15, confident=40), probe(40, 0.7, 60, confident=40)
+    good, few = probe(40, 0.7, confident=40), probe(4, 0.7, confident=4)
+    assert found(x2=small, x1=good) == 0.5
+    assert found(x2=small, x1=few) == 1
+    assert found(x2=large, x4=good) == 2
+    both = Probe(good.diameters, good.peaks, large.diameters, good.pixels)
+    assert found(x2=large, x4=both, x8=good) == 4
+    assert found(x2=large, x4=both, x8=few) == 2
+
+
+def test_distant_scales_are_probed_after_a_doubtful_probe_alone(segmenter):
+    probed = []
+
+    def distant(scale: float) -> Probe:
+        probed.append(scale)
+        return probe(40, 0.9 if scale == 4 else 0.3, confident=40)
+
+    doubtful = probe(40, 0.6)
+    assert autoscale.find(lambda _: doubtful, distant, segmenter.model) == 4
+    assert tuple(probed) == SETTINGS.distant
 
 
 @pytest.mark.parametrize("name", ["fluorescence_crowded.png", "purple_on_violet.png"])
