@@ -83,11 +83,12 @@ class Settings:
         became 74 nuclei with half of this.
     gain : float
         Evidence needed at another scale, as a multiple of the doubtful probe's.
-    texture : float
-        Where magnifying multiplies the detected area by more than this, it detects texture.
+    most_growth : float
+        Where the detected area grows by more than this factor at another scale, what is detected is
+        texture, or clumps of nuclei that look like one when they are shrunk.
     shrunk_weight, shrunk_nuclei : float, int
-        Evidence at scales above 1 counts this much, and only with so many nuclei: clumps of small
-        nuclei look like a few large ones when they are shrunk.
+        Evidence at scales above 1 counts this much, and only with so many nuclei, because clumps of
+        nuclei have high peaks, too.
     """
 
     smallest_found: float = 1 / 3
@@ -108,7 +109,7 @@ class Settings:
     good_sizes: tuple[float, float] = (0.4, 1.5)
     least_evidence: float = 0.004
     gain: float = 1.1
-    texture: float = 2.0
+    most_growth: float = 3.0
     shrunk_weight: float = 0.8
     shrunk_nuclei: int = 8
 
@@ -256,14 +257,15 @@ def most_evident(seen: Probe, distant: Mapping[float, Probe], model: Model) -> f
 
 def _evidence_at(scale: float, probe: Probe, first: Probe, model: Model) -> float:
     """Return the evidence of a distant probe, 0 if it is likely to be texture or clumps."""
+    had_nuclei = first.diameters.size >= SETTINGS.least_nuclei
+    if had_nuclei and probe.cover > SETTINGS.most_growth * first.cover:
+        return 0.0
     evidence = probe.evidence(model)
     if scale > 1:
         enough = probe.diameters.size >= SETTINGS.shrunk_nuclei
         return SETTINGS.shrunk_weight * evidence if enough else 0.0
     enough = probe.diameters.size >= SETTINGS.least_nuclei and evidence >= SETTINGS.least_evidence
-    had_nuclei = first.diameters.size >= SETTINGS.least_nuclei
-    is_texture = had_nuclei and probe.cover > SETTINGS.texture * first.cover
-    return evidence if enough and not is_texture else 0.0
+    return evidence if enough else 0.0
 
 
 class Table(NamedTuple):

@@ -108,8 +108,8 @@ def segment(
         str,
         typer.Option(
             metavar="auto|NUMBER",
-            help="How many times larger the nuclei are, in pixels, than the model likes; "
-            "auto looks at each image.",
+            help="How many times larger the nuclei are, in pixels, than the model is best at; "
+            "auto measures them in each image.",
         ),
     ] = "auto",
     mpp: Annotated[

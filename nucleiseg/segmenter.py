@@ -170,9 +170,9 @@ class Segmenter(Driver):
         output : {"mask", "labels", "maps"}
             What to give.
         scale : "auto" or float
-            How many times larger nuclei are in pixels than the model likes: the network sees the
-            image shrunk by this factor. 1 takes the image as it is; "auto" looks how large nuclei
-            are, and resizes only where they are outside of the range that the model is good at.
+            How many times larger nuclei are in pixels than the model is best at: the network sees
+            the image shrunk by this factor. 1 takes the image as it is; "auto" measures nuclei, and
+            resizes only where they are outside of the range that the model is good at.
         mpp : float, optional
             Micrometres a pixel, instead of ``scale``.
         diameter : float, optional

@@ -66,9 +66,7 @@ def benchmark(
     ] = None,
     scale: Annotated[
         str,
-        typer.Option(
-            metavar="auto|NUMBER", help="As of nucleiseg segment; auto looks at each image."
-        ),
+        typer.Option(metavar="auto|NUMBER", help="As of nucleiseg segment; auto measures nuclei."),
     ] = "1",
     seconds: Annotated[
         float | None,

@@ -109,8 +109,10 @@ def test_the_distant_scale_with_the_most_evidence_is_taken(segmenter):
     assert taken(first, {1 / 3: probe(40, 0.8), 4.0: probe(40, 0.7)}) == 1 / 3
     assert taken(first, {1 / 3: probe(40, 0.6), 4.0: probe(40, 0.8)}) == 4
     assert taken(first, {1 / 3: probe(40, 0.51), 4.0: probe(40, 0.51)}) is None
-    assert taken(first, {1 / 3: probe(81, 0.8)}) is None  # twice the area is texture
-    assert taken(probe(4, 0.5), {1 / 3: probe(81, 0.8)}) == 1 / 3
+    for other in (1 / 3, 2.0):
+        assert taken(first, {other: probe(119, 0.8)}) == other
+        assert taken(first, {other: probe(121, 0.8)}) is None  # texture, or clumps
+        assert taken(probe(4, 0.5), {other: probe(121, 0.8)}) == other
     assert taken(probe(0, 0), {1 / 3: probe(4, 0.9)}) is None  # too few
     assert taken(probe(0, 0), {1 / 3: probe(8, 0.5)}) is None  # too faint
     assert taken(probe(0, 0), {2.0: probe(7, 0.9)}) is None
