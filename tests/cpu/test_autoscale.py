@@ -108,10 +108,11 @@ def test_the_distant_scale_with_the_most_evidence_is_taken(segmenter):
     first = probe(40, 0.5)
     assert taken(first, {1 / 3: probe(40, 0.8), 4.0: probe(40, 0.7)}) == 1 / 3
     assert taken(first, {1 / 3: probe(40, 0.6), 4.0: probe(40, 0.8)}) == 4
-    assert taken(first, {1 / 3: probe(40, 0.51), 4.0: probe(40, 0.51)}) is None
+    assert taken(first, {1 / 3: probe(40, 0.55), 4.0: probe(40, 0.55)}) is None
     for other in (1 / 3, 2.0):
         assert taken(first, {other: probe(119, 0.8)}) == other
-        assert taken(first, {other: probe(121, 0.8)}) is None  # texture, or clumps
+        assert taken(first, {other: probe(121, 0.8, confident=60)}) is None  # texture, or clumps
+        assert taken(first, {other: probe(121, 0.8, confident=61)}) == other
         assert taken(probe(4, 0.5), {other: probe(121, 0.8)}) == other
     assert taken(probe(0, 0), {1 / 3: probe(4, 0.9)}) is None  # too few
     assert taken(probe(0, 0), {1 / 3: probe(8, 0.5)}) is None  # too faint
