@@ -84,10 +84,10 @@ class Settings:
     gain : float
         Evidence needed at another scale, as a multiple of the doubtful probe's. From 1.1 to 1.7 it
         hardly matters; with less than 1.4 an image that is out of focus is magnified for nothing.
-    most_growth, trusted_share : float
-        Where the detected area grows by more than the first factor at another scale, and confident
-        nuclei have less than this share of it, what is detected is texture, or clumps of nuclei
-        that look like one when they are shrunk.
+    most_growth, trusted_share, same_size : float
+        Where the detected area grows by more than the first factor at another scale, it is texture,
+        or clumps of nuclei that look like one when they are shrunk; unless confident nuclei have
+        this share of it, or nuclei have the same size in the image within the last factor.
     least_shrunk : int
         Fewer nuclei than this are no evidence at scales above 1: they may be clumps, too.
     """
@@ -112,6 +112,7 @@ class Settings:
     gain: float = 1.4
     most_growth: float = 3.0
     trusted_share: float = 1 / 2
+    same_size: float = 1.5
     least_shrunk: int = 8
 
 
@@ -259,13 +260,20 @@ def most_evident(seen: Probe, distant: Mapping[float, Probe], model: Model) -> f
 def _evidence_at(scale: float, probe: Probe, first: Probe, model: Model) -> float:
     """Return the evidence of a distant probe, 0 if it is likely to be texture or clumps."""
     fewest = SETTINGS.least_nuclei if scale < 1 else SETTINGS.least_shrunk
-    if probe.diameters.size < fewest:
+    if probe.diameters.size < fewest or _shows_other_things(scale, probe, first):
         return 0.0
-    had_nuclei = first.diameters.size >= SETTINGS.least_nuclei
-    if had_nuclei and probe.cover > SETTINGS.most_growth * first.cover:
-        return probe.evidence(model) if probe.confident_share >= SETTINGS.trusted_share else 0.0
     evidence = probe.evidence(model)
     return evidence if scale > 1 or evidence >= SETTINGS.least_evidence else 0.0
+
+
+def _shows_other_things(scale: float, probe: Probe, first: Probe) -> bool:
+    """Return whether a probe detects far more than the first did, of another size and faintly."""
+    had_nuclei = first.diameters.size >= SETTINGS.least_nuclei
+    if not had_nuclei or probe.cover <= SETTINGS.most_growth * first.cover:
+        return False
+    growth = scale * usual_diameter(probe.diameters) / usual_diameter(first.diameters)
+    is_same = 1 / SETTINGS.same_size < growth < SETTINGS.same_size
+    return probe.confident_share < SETTINGS.trusted_share and not is_same
 
 
 class Table(NamedTuple):

@@ -113,6 +113,10 @@ def test_the_distant_scale_with_the_most_evidence_is_taken(segmenter):
         assert taken(first, {other: probe(119, 0.8)}) == other
         assert taken(first, {other: probe(121, 0.8, confident=60)}) is None  # texture, or clumps
         assert taken(first, {other: probe(121, 0.8, confident=61)}) == other
+        for growth, expected in ((1.4, other), (1.6, None)):
+            diameter = 30 * other / growth
+            small = probe(round(30_000 / diameter**2), 0.5, diameter)
+            assert taken(small, {other: probe(121, 0.8)}) == expected
         assert taken(probe(4, 0.5), {other: probe(121, 0.8)}) == other
     assert taken(probe(0, 0), {1 / 3: probe(4, 0.9)}) is None  # too few
     assert taken(probe(0, 0), {1 / 3: probe(8, 0.5)}) is None  # too faint
