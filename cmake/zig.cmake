@@ -5,10 +5,13 @@
 # The number is the oldest glibc that the result needs. The C++ library is linked statically.
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES NUCLEISEG_ZIG NUCLEISEG_TARGET)
 string(REGEX MATCH "^[^-]+" processor "${NUCLEISEG_TARGET}")
-if(NUCLEISEG_TARGET MATCHES "windows")
-  set(CMAKE_SYSTEM_NAME Windows)
-elseif(NUCLEISEG_TARGET MATCHES "macos")
-  set(CMAKE_SYSTEM_NAME Darwin)
+if(NUCLEISEG_TARGET MATCHES "windows|macos")
+  # Nothing is linked, for which zig would compile its C++ library first.
+  set(CMAKE_SYSTEM_NAME Generic)
+  set(CMAKE_CXX_COMPILER_ID_TEST_FLAGS_FIRST -c)
+  set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+  set(CMAKE_HAVE_PTHREAD_H TRUE)
+  set(CMAKE_HAVE_LIBC_PTHREAD TRUE)
 elseif(NOT processor STREQUAL CMAKE_HOST_SYSTEM_PROCESSOR)
   set(CMAKE_SYSTEM_NAME Linux)
 endif()
