@@ -6,10 +6,14 @@
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES NUCLEISEG_ZIG NUCLEISEG_TARGET)
 string(REGEX MATCH "^[^-]+" processor "${NUCLEISEG_TARGET}")
 if(NUCLEISEG_TARGET MATCHES "windows|macos")
-  # Nothing is linked, for which zig would compile its C++ library first.
+  # Nothing is linked, for which zig would compile its C++ library first, and nothing is tried.
   set(CMAKE_SYSTEM_NAME Generic)
-  set(CMAKE_CXX_COMPILER_ID_TEST_FLAGS_FIRST -c)
   set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+  set(CMAKE_CXX_COMPILER_FORCED TRUE)
+  set(CMAKE_CXX_COMPILER_ID_RUN TRUE)
+  set(CMAKE_CXX_COMPILER_ID Clang)
+  set(CMAKE_CXX_COMPILER_FRONTEND_VARIANT GNU)
+  set(CMAKE_CXX_COMPILER_VERSION 20)
   set(CMAKE_HAVE_PTHREAD_H TRUE)
   set(CMAKE_HAVE_LIBC_PTHREAD TRUE)
 elseif(NOT processor STREQUAL CMAKE_HOST_SYSTEM_PROCESSOR)
