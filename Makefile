@@ -57,7 +57,7 @@ race address plain arm:
 
 wheels: build/wheels/env/.tools
 	@build/wheels/env/bin/python tools/wheels.py $(if $(pythons),--pythons $(pythons)) \
-	  $(if $(headers),--headers $(headers))
+	  $(if $(headers),--headers $(headers)) $(if $(wheels),--output $(wheels))
 
 build/wheels/env/.tools: tools/wheels.txt | $(bin)/python
 	@$(bin)/python -m venv build/wheels/env
