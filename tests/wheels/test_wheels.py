@@ -36,9 +36,9 @@ def wheels(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    found = {path.stem.rsplit("linux_", 1)[1]: path for path in folder.glob("*.whl")}
-    assert set(found) == set(ELF_MACHINES), done.stdout
-    return found
+    found = {one: list(folder.glob(f"*linux*_{one}.whl")) for one in ELF_MACHINES}
+    assert [len(paths) for paths in found.values()] == [1, 1], done.stdout
+    return {machine: paths[0] for machine, paths in found.items()}
 
 
 @pytest.mark.parametrize("machine", ELF_MACHINES)
