@@ -1,67 +1,52 @@
-"""The scale of an image: how far it is resized so that nuclei have the size the model is best at.
+"""Finding the scale of an image at which its nuclei have the size the model is best at.
 
-A *scale* is the model's micrometres a pixel over the image's: at scale 2 nuclei are twice as many
-pixels across as the model is best at, so the network sees the image at half its size.
+`find` probes the image: the network's maps, of all of it or of a few windows, are decoded once into
+nuclei with their area, peak and prominence (``cpu.nuclei``). A peak is the highest predicted centre
+distance, which the network learned to be 1 in every nucleus; at a wrong scale peaks are low. From
+the one decoding come
 
-`requested` turns what a caller states (scale, micrometres a pixel or diameter) into a scale;
-`find` estimates one where nothing is stated. It probes the image: the network's maps, of all of it
-or of a few windows, are decoded once into nuclei with their area, peak and prominence
-(``cpu.nuclei``). From these come two selections:
-
-detected
-    Nuclei of almost any size and peak. They decide whether to magnify.
-confident
-    Nuclei with a high peak, after joining parts that hardly stand out from each other. Noise and
-    texture are not among them. They decide whether to shrink.
+detected nuclei
+    of almost any size and peak; they decide whether to magnify;
+confident nuclei
+    with a high peak, after joining parts that hardly stand out from each other, so that noise and
+    texture are not among them; they decide whether to shrink;
+the evidence
+    the area of detected nuclei of a good size times the cube of their peaks, which is largest near
+    the right scale.
 
 If the area-weighted mean diameter is outside the model's good range, the image is probed again at
-the scale that would bring it to the model's diameter. If few of the detected nuclei are confident,
-the scale may be wrong altogether, so distant scales are probed and the one with the most confident
-nuclei is taken. All of it costs a few windows of `Settings.window` pixels a side for each probe.
+the scale that would bring it to the model's diameter. If little was detected, or little of it with
+confidence, distant scales are probed first and the one with the most evidence is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg import resizing
 from nucleiseg._native import cpu
 from nucleiseg.model import Model
-
-Scale = float | Literal["auto"]
-
-
-class Size(TypedDict, total=False):
-    """How large nuclei are: one of these, as `nucleiseg.Segmenter.segment` takes them."""
-
-    scale: Scale
-    mpp: float | None
-    diameter: float | None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of scales, and of finding them.
+    """Settings of `find`.
 
-    The measurements are in ``docs/experiments.md``, sections "A teacher" and "Magnification", made
-    by ``python -m training.scales`` on validation and training images.
+    What they were measured with is in ``docs/experiments.md``, sections "Finding the scale", "A
+    teacher" and "Magnification": ``python -m training.scales`` on validation and training images.
 
     Attributes
     ----------
-    smallest, largest : float
-        Scales that a caller may request: the image is magnified up to 4 times a side, or shrunk up
-        to 32 times.
     smallest_found, largest_found : float
         Scales that `find` may return. Magnifying costs the square of its factor, and beyond three
         times gains nothing (AP@0.5 of images shrunk to a third: 0.758 at 3 times, 0.733 at 4).
-    tolerance : float
-        Scales within this factor of 1 count as 1: training zooms by more.
     probes : int
-        Scales that are probed one after the other; the last result is taken unprobed.
+        How many scales are probed one after the other.
     window : int
         Side of a window in pixels of what the network sees: ten nuclei across.
     windows : int
@@ -78,107 +63,60 @@ class Settings:
         Least peak and prominence of confident nuclei. Noise magnified several times is as large as
         nuclei but has lower peaks, and large nuclei have several peaks of low prominence (AP@0.5 of
         images magnified 4 times: 0.306 at a peak of 105, 0.646 with these).
+    confident_share : float
+        Share of the detected area that confident nuclei must have, or the probe is doubtful and
+        does not decide for shrinking: a single large clump among small nuclei does not count. At
+        the right scale most images have half or more.
     least_nuclei : int
         An image with fewer detected nuclei is not magnified: a few small ones may be dust.
     pixels_per_nucleus : int
         Fewer nuclei are enough in a small image: one more than it has multiples of this.
-    doubtful : float
-        A probe is doubtful if confident nuclei have less than this share of the detected area. At
-        the right scale they have half or more.
-    reliable : float
-        The share that confident nuclei must have at another scale.
-    elsewhere : tuple of float
-        Scales probed after a doubtful probe, except those within a factor of 2 of its own.
+    kept_evidence : float
+        Share of the evidence that must remain when the image is magnified; else it is not. Where
+        small nuclei are out of focus magnifying loses them.
+    distant : tuple of float
+        Scales probed after a doubtful probe.
+    good_sizes : tuple of float
+        Nuclei count as evidence if their diameters are between these multiples of the model's.
+    least_evidence : float
+        Evidence needed to magnify after a doubtful probe: of fat tissue with three nuclei texture
+        became 74 nuclei with half of this.
     gain : float
-        Confident nuclei must cover this many times as much at another scale.
-    texture : float
-        Where magnifying detects more than this many times the area, it detects texture.
-    least_confident : int
-        Fewer confident nuclei than this do not decide for another scale: with fewer an embryo among
-        the validation images is magnified for nothing.
+        Evidence needed at another scale, as a multiple of the doubtful probe's. From 1.1 to 1.7 it
+        hardly matters; with less than 1.4 an image that is out of focus is magnified for nothing.
+    most_growth, trusted_share, same_size : float
+        Where the detected area grows by more than the first factor at another scale, it is texture,
+        or clumps of nuclei that look like one when they are shrunk; unless confident nuclei have
+        this share of it, or nuclei have the same size in the image within the last factor.
+    least_shrunk : int
+        Fewer nuclei than this are no evidence at scales above 1: they may be clumps, too.
     """
 
-    smallest: float = 1 / 4
-    largest: float = 32.0
     smallest_found: float = 1 / 3
     largest_found: float = 16.0
-    tolerance: float = 1.25
     probes: int = 3
     window: int = 320
     windows: int = 4
     thumbnail: int = 1_000_000
     least_area_scale: float = 1 / 2
-    detected_peak: float = 60
-    confident_peak: float = 175
+    detected_peak: float = 60 / 255
+    confident_peak: float = 175 / 255
     confident_prominence: int = 75
+    confident_share: float = 1 / 4
     least_nuclei: int = 5
     pixels_per_nucleus: int = 8192
-    doubtful: float = 1 / 4
-    reliable: float = 1 / 3
-    elsewhere: tuple[float, ...] = (1 / 3, 2.0, 4.0, 8.0)
-    gain: float = 2.0
-    texture: float = 2.0
-    least_confident: int = 8
+    kept_evidence: float = 0.8
+    distant: tuple[float, ...] = (1 / 3, 1 / 2, 2.0, 4.0, 8.0)
+    good_sizes: tuple[float, float] = (0.4, 1.5)
+    least_evidence: float = 0.004
+    gain: float = 1.4
+    most_growth: float = 3.0
+    trusted_share: float = 1 / 2
+    same_size: float = 1.5
+    least_shrunk: int = 8
 
 
 SETTINGS = Settings()
-
-
-def requested(
-    scale: Scale, mpp: float | None, diameter: float | None, model: Model
-) -> float | None:
-    """Return the scale that a caller requested, None if it is to be found.
-
-    Parameters
-    ----------
-    scale : float or "auto"
-    mpp : float, optional
-        Micrometres a pixel.
-    diameter : float, optional
-        Of a usual nucleus, in pixels.
-    model : Model
-
-    Raises
-    ------
-    ValueError
-        One of them is not a positive number or out of range, or more than one was given.
-    """
-    given = [name for name, value in (("mpp", mpp), ("diameter", diameter)) if value is not None]
-    if len(given) + (scale != "auto") > 1:
-        names = " and ".join([*given, *(["scale"] if scale != "auto" else [])])
-        raise ValueError(f"{names}: got both; accepted is one of scale, mpp and diameter")
-    if mpp is not None:
-        return _checked("mpp", model.mpp / _positive("mpp", mpp))
-    if diameter is not None:
-        return _checked("diameter", _positive("diameter", diameter) / model.diameter)
-    if scale == "auto":
-        return None
-    if isinstance(scale, str):
-        raise ValueError(f"scale: got {scale!r}; accepted are 'auto' and numbers above 0")
-    return _checked("scale", _positive("scale", scale), exact=True)
-
-
-def _positive(name: str, value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{name}: got {value!r}; accepted are numbers above 0")
-    return number
-
-
-def _checked(name: str, scale: float, exact: bool = False) -> float:
-    if not SETTINGS.smallest <= scale <= SETTINGS.largest:
-        raise ValueError(
-            f"{name}: got one that needs a scale of {scale:.3g}; accepted are scales of "
-            f"{SETTINGS.smallest:g} to {SETTINGS.largest:g}"
-        )
-    return scale if exact else _snapped(scale)
-
-
-def _snapped(scale: float) -> float:
-    return 1.0 if 1 / SETTINGS.tolerance < scale < SETTINGS.tolerance else scale
 
 
 @dataclass(frozen=True)
@@ -187,46 +125,55 @@ class Probe:
 
     Attributes
     ----------
-    detected, confident : ndarray, (n,) float64
-        Diameters of nuclei, in the network's pixels; the module's docstring tells these apart.
+    diameters : ndarray, (n,) float64
+        Of detected nuclei, in the network's pixels.
+    peaks : ndarray, (n,) float64
+        Of the same, 0 to 1.
+    confident : ndarray, (m,) float64
+        Diameters of confident nuclei.
     pixels : int
         How many pixels the network saw.
     """
 
-    detected: NDArray[np.float64]
+    diameters: NDArray[np.float64]
+    peaks: NDArray[np.float64]
     confident: NDArray[np.float64]
     pixels: int
 
     @property
-    def detected_cover(self) -> float:
+    def cover(self) -> float:
         """Share of the pixels that detected nuclei cover."""
-        return self._cover(self.detected)
+        return _area(self.diameters) / self.pixels
 
     @property
-    def confident_cover(self) -> float:
-        """Share of the pixels that confident nuclei cover."""
-        return self._cover(self.confident)
-
-    @property
-    def confidence(self) -> float:
+    def confident_share(self) -> float:
         """Area of confident nuclei over that of detected ones; 0 where there are none."""
-        return self.confident_cover / self.detected_cover if self.detected_cover else 0.0
+        return _area(self.confident) / _area(self.diameters) if self.diameters.size else 0.0
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether much was detected and little of it with confidence.
+        """Whether little was detected, or little of it with confidence.
 
-        This happens where nuclei are far too small for the model and run into clumps, and where
-        they are so large that it sees their texture.
+        This happens where nuclei are far too small for the model and are missed or run into clumps,
+        and where they are so large that it sees their texture.
         """
-        return self.detected.size >= SETTINGS.least_nuclei and self.confidence < SETTINGS.doubtful
+        few = self.diameters.size < SETTINGS.least_nuclei
+        return few or self.confident_share < SETTINGS.confident_share
 
-    def _cover(self, diameters: NDArray[np.float64]) -> float:
-        return float((diameters**2).sum()) * np.pi / 4 / self.pixels
+    def evidence(self, model: Model) -> float:
+        """Return the area of nuclei of a good size, times their cubed peaks, over all pixels."""
+        low, high = (model.diameter * factor for factor in SETTINGS.good_sizes)
+        good = (self.diameters >= low) & (self.diameters <= high)
+        areas = np.pi / 4 * self.diameters[good] ** 2
+        return float((areas * self.peaks[good] ** 3).sum()) / self.pixels
+
+
+def _area(diameters: NDArray[np.float64]) -> float:
+    return float((diameters**2).sum()) * np.pi / 4
 
 
 def find(
-    probe: Callable[[float], Probe], probe_elsewhere: Callable[[float], Probe], model: Model
+    probe: Callable[[float], Probe], probe_distant: Callable[[float], Probe], model: Model
 ) -> float:
     """Return the scale at which the model sees nuclei at the size it is best at.
 
@@ -234,22 +181,26 @@ def find(
     ----------
     probe : callable
         Returns the probe at a scale that is likely to be taken.
-    probe_elsewhere : callable
+    probe_distant : callable
         Returns the probe at a scale that is not, so that it should be cheap.
     model : Model
     """
-    scale = 1.0
-    for _ in range(SETTINGS.probes):
-        seen = probe(scale)
+    scale, seen = 1.0, probe(1.0)
+    if seen.is_doubtful:
+        distant = {other: probe_distant(other) for other in SETTINGS.distant}
+        other = most_evident(seen, distant, model)
+        if other is not None:
+            return better_scale(other, distant[other], model)
+    for number in range(1, SETTINGS.probes):
         better = better_scale(scale, seen, model)
-        if better >= scale and seen.is_doubtful:
-            elsewhere = {other: probe_elsewhere(other) for other in distant_scales(scale)}
-            confident = most_confident(scale, seen, elsewhere, model)
-            if confident != scale:
-                return confident
         if better == scale:
-            return scale
-        scale = better
+            break
+        then = probe(better)
+        # Windows of an image that was shrunk hold more background, so evidence may fall once.
+        kept = SETTINGS.kept_evidence if better < scale else float(number > 1)
+        if then.evidence(model) < kept * seen.evidence(model):
+            break
+        scale, seen = better, then
     return scale
 
 
@@ -266,66 +217,97 @@ def better_scale(scale: float, seen: Probe, model: Model) -> float:
     seen : Probe
     model : Model
     """
-    small = _scale_for(scale, seen.detected, seen.pixels, model)
-    if small < scale:
-        return small
-    return max(small, _scale_for(scale, seen.confident, seen.pixels, model))
-
-
-def _scale_for(scale: float, diameters: NDArray[np.float64], pixels: int, model: Model) -> float:
-    if not diameters.size:
+    if not seen.diameters.size:
         return scale
     low, high = model.good_diameters
-    usual = usual_diameter(diameters)
-    fewest = min(SETTINGS.least_nuclei, 1 + pixels // SETTINGS.pixels_per_nucleus)
-    if low <= usual <= high or (usual < low and diameters.size < fewest):
-        return scale
+    usual = usual_diameter(seen.diameters)
+    if usual < low:
+        fewest = min(SETTINGS.least_nuclei, 1 + seen.pixels // SETTINGS.pixels_per_nucleus)
+        return _scale_for(scale, usual, model) if seen.diameters.size >= fewest else scale
+    if seen.confident.size and seen.confident_share >= SETTINGS.confident_share:
+        usual = usual_diameter(seen.confident)
+        if usual > high:
+            return _scale_for(scale, usual, model)
+    return scale
+
+
+def _scale_for(scale: float, usual: float, model: Model) -> float:
     wanted = scale * usual / model.diameter
-    return _snapped(float(np.clip(wanted, SETTINGS.smallest_found, SETTINGS.largest_found)))
+    return resizing.snapped(float(np.clip(wanted, SETTINGS.smallest_found, SETTINGS.largest_found)))
 
 
 def usual_diameter(diameters: NDArray[np.float64]) -> float:
     """Return the mean diameter, weighted by area so that fragments and specks hardly count."""
-    areas = diameters**2
-    return float((diameters * areas).sum() / areas.sum())
+    return float(np.average(diameters, weights=diameters**2))
 
 
-def distant_scales(scale: float) -> list[float]:
-    """Return the scales to probe after a doubtful probe."""
-    return [other for other in SETTINGS.elsewhere if not 1 / 2 < other / scale < 2]
-
-
-def most_confident(
-    scale: float, seen: Probe, elsewhere: Mapping[float, Probe], model: Model
-) -> float:
-    """Return the scale to take after a doubtful probe and probes at other scales.
+def most_evident(seen: Probe, distant: Mapping[float, Probe], model: Model) -> float | None:
+    """Return the distant scale with the most evidence, None if no other is better than 1.
 
     Parameters
     ----------
-    scale : float
-        Of the doubtful probe.
     seen : Probe
-        That probe.
-    elsewhere : mapping of float to Probe
-        The probes at `distant_scales`.
+        The doubtful probe at scale 1.
+    distant : mapping of float to Probe
+        The probes at the other scales.
     model : Model
     """
-    most = SETTINGS.texture * seen.detected_cover
-    cover = {
-        other: probe.confident_cover
-        for other, probe in elsewhere.items()
-        if probe.confident.size >= SETTINGS.least_confident
-        and probe.confidence >= SETTINGS.reliable
-        and (other > scale or probe.detected_cover < most)
-    }
-    best = max(cover, key=cover.__getitem__, default=scale)
-    if cover.get(best, 0.0) <= SETTINGS.gain * seen.confident_cover:
-        return scale
-    return better_scale(best, elsewhere[best], model)
+    evidence = {other: _evidence_at(other, probe, seen, model) for other, probe in distant.items()}
+    best = max(evidence, key=evidence.__getitem__)
+    return best if evidence[best] > SETTINGS.gain * seen.evidence(model) else None
+
+
+def _evidence_at(scale: float, probe: Probe, first: Probe, model: Model) -> float:
+    """Return the evidence of a distant probe, 0 if it is likely to be texture or clumps."""
+    fewest = SETTINGS.least_nuclei if scale < 1 else SETTINGS.least_shrunk
+    if probe.diameters.size < fewest or _shows_other_things(scale, probe, first):
+        return 0.0
+    evidence = probe.evidence(model)
+    return evidence if scale > 1 or evidence >= SETTINGS.least_evidence else 0.0
+
+
+def _shows_other_things(scale: float, probe: Probe, first: Probe) -> bool:
+    """Return whether a probe detects far more than the first did, of another size and faintly."""
+    had_nuclei = first.diameters.size >= SETTINGS.least_nuclei
+    if not had_nuclei or probe.cover <= SETTINGS.most_growth * first.cover:
+        return False
+    growth = scale * usual_diameter(probe.diameters) / usual_diameter(first.diameters)
+    is_same = 1 / SETTINGS.same_size < growth < SETTINGS.same_size
+    return probe.confident_share < SETTINGS.trusted_share and not is_same
+
+
+class Table(NamedTuple):
+    """The nuclei of one window, as ``cpu.nuclei`` tabulates them.
+
+    Attributes
+    ----------
+    pixels : int
+        How many pixels the window has.
+    areas : ndarray, (n,) int64
+    peaks, prominences : ndarray, (n,) float64
+        0 to 255.
+    neighbours : ndarray, (n,) int64
+    """
+
+    pixels: int
+    areas: NDArray[np.int64]
+    peaks: NDArray[np.float64]
+    prominences: NDArray[np.float64]
+    neighbours: NDArray[np.int64]
+
+    def joined_areas(self) -> NDArray[np.int64]:
+        """Return the areas of nuclei with those that hardly stand out from them; of those 0."""
+        own = np.arange(self.areas.size)
+        target = np.where(self.prominences < SETTINGS.confident_prominence, self.neighbours, own)
+        while not np.array_equal(target, target[target]):
+            target = target[target]
+        areas: NDArray[np.int64] = np.zeros_like(self.areas)
+        np.add.at(areas, target, self.areas)
+        return areas
 
 
 def decode(windows: Iterable[NDArray[np.uint8]], model: Model, threads: int) -> Probe:
-    """Return the nuclei in maps of the network.
+    """Return what maps of the network show.
 
     Parameters
     ----------
@@ -334,39 +316,38 @@ def decode(windows: Iterable[NDArray[np.uint8]], model: Model, threads: int) -> 
     model : Model
     threads : int
     """
-    detected, confident = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    least_area = max(1, round(model.min_area * SETTINGS.least_area_scale**2))
-    least_peak = min(SETTINGS.detected_peak, model.min_peak)
+    return selected([_tabulated(maps, model, threads) for maps in windows], model)
+
+
+def _tabulated(maps: NDArray[np.uint8], model: Model, threads: int) -> Table:
     most_prominence = max(model.prominence, SETTINGS.confident_prominence)
-    pixels = 0
-    for maps in windows:
-        _, areas, peaks, prominences, neighbours = cpu.nuclei(
-            np.ascontiguousarray(maps), *model.label_rule(), most_prominence, threads=threads
-        )
-        detected.append(areas[(areas >= least_area) & (peaks >= least_peak)])
-        whole = _joined_areas(areas, prominences, neighbours)
-        confident.append(whole[(whole >= least_area) & (peaks >= SETTINGS.confident_peak)])
-        pixels += maps.shape[0] * maps.shape[1]
-    return Probe(_diameters(detected), _diameters(confident), pixels)
-
-
-def _joined_areas(
-    areas: NDArray[np.int64], prominences: NDArray[np.float64], neighbours: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the areas of nuclei with all those that do not stand out from them; of those 0."""
-    target = np.where(
-        prominences < SETTINGS.confident_prominence, neighbours, np.arange(areas.size)
+    rule = model.label_rule()
+    _, areas, peaks, prominences, neighbours = cpu.nuclei(
+        np.ascontiguousarray(maps), *rule, most_prominence, threads=threads
     )
-    while not np.array_equal(target, target[target]):
-        target = target[target]
-    whole: NDArray[np.int64] = np.zeros_like(areas)
-    np.add.at(whole, target, areas)
-    return whole
+    return Table(maps.shape[0] * maps.shape[1], areas, peaks, prominences, neighbours)
 
 
-def _diameters(areas: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+def selected(tables: Sequence[Table], model: Model) -> Probe:
+    """Select detected and confident nuclei of one or more windows."""
+    areas = np.concatenate([table.areas for table in tables])
+    joined = np.concatenate([table.joined_areas() for table in tables])
+    peaks = np.concatenate([table.peaks for table in tables]) / 255
+    least_area = max(1, round(model.min_area * SETTINGS.least_area_scale**2))
+    least_peak = min(SETTINGS.detected_peak, model.min_peak / 255)
+    detected = (areas >= least_area) & (peaks >= least_peak)
+    confident = (joined >= least_area) & (peaks >= SETTINGS.confident_peak)
+    return Probe(
+        _diameters(areas[detected]),
+        peaks[detected],
+        _diameters(joined[confident]),
+        sum(table.pixels for table in tables),
+    )
+
+
+def _diameters(areas: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the diameters of discs of these areas."""
-    diameters: NDArray[np.float64] = 2 * np.sqrt(np.concatenate(areas) / np.pi)
+    diameters: NDArray[np.float64] = 2 * np.sqrt(areas / np.pi)
     return diameters
 
 

@@ -58,11 +58,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from nucleiseg import autoscale, data
+from nucleiseg import data, resizing
 from nucleiseg._native import cpu
-from nucleiseg.autoscale import Scale
 from nucleiseg.model import DEFAULT, shipped
 from nucleiseg.names import printable
+from nucleiseg.resizing import Scale
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Run:
     ) -> None:
         if not 0 < seconds < float("inf"):
             raise ValueError(f"seconds: got {seconds}; accepted are numbers above 0")
-        autoscale.requested(scale, None, None, segmenter.model)
+        resizing.requested(scale, None, None, segmenter.model)
         self._segmenter, self._scale, self._seconds = segmenter, scale, seconds
         self._batches = batches
         if folder is None:

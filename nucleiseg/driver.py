@@ -100,10 +100,10 @@ class Driver:
             windows = autoscale.windows_of_maps(pipeline.host(latest[scale]))
             return autoscale.decode(windows, self.model, self.threads)
 
-        def probe_elsewhere(scale: float) -> Probe:
+        def probe_distant(scale: float) -> Probe:
             return self._probe_windows(image, limits, scale)
 
-        scale = autoscale.find(probe, probe_elsewhere, self.model)
+        scale = autoscale.find(probe, probe_distant, self.model)
         return scale, limits, latest.get(scale)
 
     def _probe_windows(self, image: Array, limits: Limits, scale: float) -> Probe:

@@ -42,13 +42,6 @@ SMALL, SLOW = (1, 64, 96), 512
 Array = NDArray[Any]
 
 
-def picture(height: int, width: int) -> Array:
-    """Return the stained example and its mirror images, of that size."""
-    # Without the package's readers, whose codecs may be missing here.
-    image = cv2.cvtColor(cv2.imread(str(data.path("stained"))), cv2.COLOR_BGR2RGB)
-    return data.mirrored(image, height, width)
-
-
 class Check:
     """The kernels of a device, with the networks that they run."""
 
@@ -96,7 +89,7 @@ class Check:
         for name, network, expected in self.networks():
             for count, height, width in self.shapes:
                 if not (is_slow and height > SLOW):
-                    tile = picture(height, width)
+                    tile = data.example("stained", (height, width))
                     self.cells(name, network, expected, np.repeat(tile[None], count, 0))
         cpu = Segmenter(device="cpu")
         for level in self.kernels.convolution_levels():
@@ -111,7 +104,7 @@ class Check:
     def layers(self) -> None:
         """Print the time of each network and of each of its layers."""
         for _, height, width in self.shapes[-2:]:
-            tiles = self.clock.put(picture(height, width)[None])
+            tiles = self.clock.put(data.example("stained", (height, width))[None])
             for name, network, _ in self.networks():
                 self.layer_times(f"{name} {height}x{width}", network, tiles)
 
@@ -137,7 +130,7 @@ class Check:
 
     def profile(self) -> None:
         """Run the fastest level once at the largest size, for Nsight Compute."""
-        tiles = self.clock.put(picture(*self.shapes[-1][1:])[None])
+        tiles = self.clock.put(data.example("stained", self.shapes[-1][1:])[None])
         for name, network, _ in self.networks():
             if "random" in name and network.level == self.kernels.convolution_levels()[-1]:
                 network.run(tiles, stream=self.clock.stream)

@@ -84,7 +84,8 @@ def _installed(version: str) -> Path | None:
     if program is None:
         return None
     code = "import sysconfig; print(sysconfig.get_path('include'))"
-    return Path(run(program, "-c", code).strip()).parent
+    done = subprocess.run([program, "-c", code], capture_output=True, text=True, check=False)
+    return Path(done.stdout.strip()).parent if done.returncode == 0 else None
 
 
 def base_wheel() -> Path:

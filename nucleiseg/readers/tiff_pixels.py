@@ -162,7 +162,7 @@ class PageReader:
         pixels = np.empty(keyframe.shaped, keyframe.dtype)
         decode = partial(self._segment, page, keyframe, pixels)
         numbers = range(len(page.dataoffsets))
-        keyframe.init_decode()
+        assert callable(keyframe.decode)  # which is made when first used: not by several threads
         workers = min(keyframe.maxworkers, len(numbers))
         if workers > 1:
             with ThreadPoolExecutor(workers) as threads:

@@ -54,8 +54,8 @@ def test_it_holds_the_nuclei_of_every_prominence(rng, level, marker, prominence)
 
 
 def test_its_labels_are_those_of_label(rng, layout):
-    maps = blobs(rng, 45, 52)
-    rule = (110, 140, 20, 3, 60)
+    maps = blobs(rng, 90, 104)
+    rule = (110, 140, 20, 40, 60)
     expected, count = cpu.label(maps, *rule)
     labels, areas, *_ = cpu.nuclei(layout(maps), *rule, MOST)
     np.testing.assert_array_equal(labels, expected, strict=True)
