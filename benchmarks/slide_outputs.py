@@ -70,7 +70,8 @@ def regions(nuclei: int, seed: int = 5) -> Iterator[tuple[Nuclei, int, int, np.n
         count = min(A_REGION, nuclei - region * A_REGION)
         first = region * A_REGION
         corner = np.array([row, column])
-        labels = np.where((block > 0) & (block <= count), block + first, 0).astype(np.int32)
+        labels = block + np.int32(first)
+        labels[(block == 0) | (block > count)] = 0
         area = np.pi * axes[:count].prod(axis=1) * SCALE**2
         yield (
             Nuclei(

@@ -17,12 +17,13 @@ import zarr
 
 from nucleiseg import Segmenter, images, scaling, slides
 from nucleiseg._native import cpu
+from nucleiseg.slides.outputs import OUTPUTS
 from nucleiseg.slides.run import MANIFEST, segment_slide
 from nucleiseg.slides.store import FOLDER
 
 REAL = Path(__file__).parents[3] / "shared/data/slides/CMU-1-Small-Region.svs"
 
-FORMATS = "zarr,geojson,csv"
+FORMATS = ",".join(OUTPUTS)
 
 
 def labels_of(folder: Path) -> np.ndarray:

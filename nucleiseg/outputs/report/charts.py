@@ -115,10 +115,17 @@ def _vertical(ticks: list[float]) -> str:
         y = TOP + _inner() * (1 - tick / ticks[-1])
         return (
             f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-            f'<text class="left" x="{LEFT - 6}" y="{y + 4:.1f}">{tick:,.0f}</text>'
+            f'<text class="left" x="{LEFT - 6}" y="{y + 4:.1f}">{_short(tick)}</text>'
         )
 
     return "".join(map(line, ticks))
+
+
+def _short(count: float) -> str:
+    """Write a count in the room there is beside the axis."""
+    if count < 10_000:
+        return f"{count:,.0f}"
+    return f"{count / 1e3:g}k" if count < 1e6 else f"{count / 1e6:g}M"
 
 
 def _horizontal(axis: Limits) -> str:

@@ -272,3 +272,10 @@ def test_a_histogram_shows_every_value():
     assert counts.sum() == 7
     assert low == 0
     assert high >= 200
+
+
+def test_large_counts_have_room_beside_the_axis():
+    distribution = Distribution(0.05, 4000)
+    distribution.counts[100:140] = 1_200_000
+    axis = re.findall(r'class="left"[^>]*>([^<]+)<', distribution.chart("Diameter", "d"))
+    assert axis == ["0", "500k", "1M", "1.5M"]
