@@ -1,6 +1,7 @@
 # make demo    segment the example images
 # make test    run the tests
 # make lint    check style and types
+# make oldest  run the tests of reading and segmenting on the oldest dependencies allowed
 # make race    run the kernels, the CUDA ones compiled for the CPU, under the race detector
 # make address the same under the address and undefined-behaviour sanitizers
 # make fuzz    read changed files of every format, and call the native functions wrongly
@@ -14,7 +15,7 @@
 # files=N says how many files of each format fuzz reads, seed=N which ones.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint fuzz race address plain arm spills format clean
+.PHONY: demo test lint oldest fuzz race address plain arm spills format clean
 
 venv := .venv
 bin := $(venv)/bin
@@ -38,6 +39,14 @@ lint: $(venv)/.development
 files := 20000
 fuzz: $(venv)/.development
 	@$(bin)/python tests/fuzz/run.py --files $(files) $(if $(seed),--seed $(seed))
+
+oldest_tests := images tiff tiff_limits segmenter bombs outputs
+oldest: $(venv)/.development
+	@$(bin)/python -m venv build/oldest
+	@build/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+	  $$($(bin)/python tools/oldest.py) pytest scikit-image
+	@PYTHONPATH=. build/oldest/bin/python -m pytest -q -p no:cacheprovider \
+	  $(oldest_tests:%=tests/cpu/test_%.py)
 
 rounds := 20
 race: kind := thread

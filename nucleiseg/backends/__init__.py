@@ -224,7 +224,7 @@ def _gpu_engine(model: Model) -> Any:
     if not parts.tensorrt_module():
         return own
     try:
-        from nucleiseg.engines import tensorrt
+        from nucleiseg import tensorrt
 
         other = tensorrt.Engine(model, cuda)
         took, own_took = (_milliseconds(cuda, engine) for engine in (other, own))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,6 +96,7 @@ class CudaBackend:
         self._idle: list[Lane] = []
         self._lock = threading.Lock()
         self._free = threading.Semaphore(LANES)
+        self._process = os.getpid()
 
     @property
     def words(self) -> str:
@@ -104,7 +106,15 @@ class CudaBackend:
 
     @contextmanager
     def session(self, to_host: bool) -> Iterator[Lane]:
-        """Give the steps for one image."""
+        """Give the steps for one image; RuntimeError in a child process, where CUDA cannot be used.
+
+        There its locks might never be released, either.
+        """
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "device: a Segmenter on a GPU cannot be used after a fork; make it in the child "
+                "process, or start that by 'spawn'"
+            )
         with self._free:
             # Each thread has a current device of its own.
             self.kernels.set_device(self.index)

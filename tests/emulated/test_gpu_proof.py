@@ -7,10 +7,10 @@ import pytest
 from driver_machines import missing
 
 import nucleiseg._native as native
-from nucleiseg import Model, gpu_proof
+from nucleiseg import Model, gpu_proof, tensorrt
 from nucleiseg.backends import parts
 from nucleiseg.doctor import prove_gpu
-from nucleiseg.engines import cuda, tensorrt
+from nucleiseg.engines import cuda
 
 REASON = missing("emulated")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -27,7 +27,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(native, "cuda", native.emulated, raising=False)
     monkeypatch.setattr(parts, "find", lambda: [parts.Part("GPU", True, "emulated", "")])
     monkeypatch.setattr(tensorrt, "Engine", fail)
-    monkeypatch.setattr(gpu_proof.tensorrt_library, "NAMES", {"json": "TensorRT"})
+    monkeypatch.setattr(gpu_proof, "LIBRARIES", {"json": "TensorRT"})
     monkeypatch.setattr(gpu_proof.prove, "__defaults__", tuple(SMALL.values()))
 
 

@@ -102,11 +102,19 @@ def test_layers_of_a_network_have_a_limit():
     ones, kernel = np.ones(16, np.float32), np.zeros((16, 3, 3, 3), np.int8)
     with pytest.raises(ValueError, match=r"factors: got shape .* repeats its memory"):
         network.stem(kernel, repeated("float32", 2**40), ones)
-    source = network.stem(kernel, ones, ones)
+    network.stem(kernel, ones, ones)
     with pytest.raises(ValueError, match="sources, kernels: got 1048576"):
         network.convolution(np.zeros(2**20, int), [kernel], ones, ones)
     with pytest.raises(TypeError, match="sources: accepted are numbers of tensors"):
         network.convolution(["a"], [np.zeros((16, 16, 3, 3), np.int8)], ones, ones)
+
+
+@pytest.mark.parametrize("name", ["cpu", *EVERY_DEVICE])
+def test_sides_are_halved_at_most_eight_times(name):
+    """63 times would shift a size out of its 64 bits."""
+    kernels = cpu if name == "cpu" else Machine(name).kernels
+    network, ones = kernels.Network(), np.ones(16, np.float32)
+    source = network.stem(np.zeros((16, 3, 3, 3), np.int8), ones, ones)
     for _ in range(7):
         source = network.pool(source)
     with pytest.raises(ValueError, match="at most 8 times halved sides"):
