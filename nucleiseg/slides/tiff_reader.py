@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from nucleiseg.readers import ome, tiff_metadata, tiff_structure
+from nucleiseg.readers import jpeg, ome, tiff_metadata, tiff_streams, tiff_structure
 from nucleiseg.readers.stack import UnacceptedError, damage
 from nucleiseg.readers.tiff import SIGNATURES
 from nucleiseg.readers.units import MICROMETRES, pixel_size
@@ -25,6 +25,9 @@ _LARGEST_TILE = 1 << 26
 
 _UNITS = {2: MICROMETRES["inch"], 3: MICROMETRES["cm"]}
 """Of a TIFF's resolution tags."""
+
+_JPEG = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.ALT_JPEG)
+_JPEG_END = b"\xff\xd9"
 
 _SAME_RATIO = 0.02
 """Of width and height, by which levels may differ: sides are rounded."""
@@ -118,6 +121,8 @@ class TiffSlide(Slide):
                 decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
                 if decoded is None:
                     raise UnacceptedError("is empty")
+                if page.compression in _JPEG:
+                    _check_jpeg(page, index, data, decoded[0])
         except UnacceptedError as error:
             raise ValueError(f"{place} {error}") from None
         tile: NDArray[Any] = decoded[0, : shape[1], : shape[2]]
@@ -126,6 +131,18 @@ class TiffSlide(Slide):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _check_jpeg(page: tifffile.TiffPage, index: int, data: bytes, pixels: NDArray[Any]) -> None:
+    """Refuse JPEG data that end too early, which the decoder fills in."""
+    begin, _ = tiff_streams.jpeg_scan(data)
+
+    def again(other: bytes) -> NDArray[Any]:
+        decoded, *_ = page.decode(other, index, jpegtables=page.jpegtables)
+        return np.asarray(decoded)[0]
+
+    if data.find(_JPEG_END, begin) < 0 or not jpeg.is_complete(data, begin, pixels, again):
+        raise UnacceptedError("is truncated or damaged: data of its pixels are missing")
 
 
 def _channel(series: tifffile.TiffPageSeries, channel: int | None) -> int:

@@ -145,6 +145,22 @@ def test_the_content_tells_the_format_and_not_the_suffix(svs: Path, tmp_path: Pa
         assert slide.format == "SVS"
 
 
+def test_a_tile_whose_data_end_too_early_is_damaged(svs: Path, tmp_path: Path) -> None:
+    path = tmp_path / svs.name
+    path.write_bytes(svs.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        sizes = page.databytecounts
+        index = int(np.argmax(sizes))
+        offset, size = page.dataoffsets[index], sizes[index]
+    with path.open("r+b") as stream:
+        stream.seek(offset + size // 2)
+        stream.write(b"\xff\xd9" + bytes(size - size // 2 - 4) + b"\xff\xd9")
+    row, column = (512 * place for place in divmod(index, -(-3300 // 512)))
+    with slides.open(path) as slide, pytest.raises(ValueError, match="data of its pixels are miss"):
+        slide.read(0, row, column, 64, 64)
+
+
 def rewritten(svs: Path, path: Path, old: bytes, new: bytes) -> Path:
     content = svs.read_bytes()
     assert content.count(old)
