@@ -36,6 +36,10 @@ _LEAST_RESOLUTION = 1000
 """Pixels a centimetre: programs write that of a printer or a screen, which has fewer."""
 
 
+class UntiledError(UnacceptedError):
+    """The file has no tiles, so that no rectangle of it can be read by itself."""
+
+
 def is_tiff(path: Path) -> bool:
     """Whether a file begins as TIFF does."""
     with path.open("rb") as file:
@@ -139,7 +143,8 @@ def _check_jpeg(page: tifffile.TiffPage, index: int, data: bytes, pixels: NDArra
 
     def again(other: bytes) -> NDArray[Any]:
         decoded, *_ = page.decode(other, index, jpegtables=page.jpegtables)
-        return np.asarray(decoded)[0]
+        found: NDArray[Any] = np.asarray(decoded)[0]
+        return found
 
     if data.find(_JPEG_END, begin) < 0 or not jpeg.is_complete(data, begin, pixels, again):
         raise UnacceptedError("is truncated or damaged: data of its pixels are missing")
@@ -181,8 +186,9 @@ def _glass(page: tifffile.TiffPage) -> NDArray[Any]:
         (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     )
     samples = () if page.samplesperpixel == 1 else (page.samplesperpixel,)
-    white = np.iinfo(page.dtype).max if samples and page.dtype.kind == "u" else 0
-    return np.full((*sides, *samples), white, page.dtype)
+    dtype = np.dtype(page.dtype)
+    white = np.iinfo(dtype).max if samples and dtype.kind == "u" else 0
+    return np.full((*sides, *samples), white, dtype)
 
 
 def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffPage:
@@ -198,18 +204,17 @@ def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffP
     if page.samplesperpixel not in (1, 3, 4):
         raise UnacceptedError(f"has {page.samplesperpixel} samples a pixel; accepted are 1, 3, 4")
     if math.prod(page.chunks) * page.dtype.itemsize > _LARGEST_TILE:
-        raise UnacceptedError("keeps its pixels in one strip; store it in tiles")
+        raise UntiledError("keeps its pixels in one strip; store it in tiles")
     return page
 
 
 def _from_resolution(page: tifffile.TiffPage) -> float | None:
     """Return micrometres a pixel by the resolution tags, where they are a microscope's."""
-    tags = [page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
-    if any(tag is None for tag in tags) or int(tags[2].value) not in _UNITS:
+    names = ("XResolution", "YResolution", "ResolutionUnit")
+    values = [tag.value for name in names if (tag := page.tags.get(name)) is not None]
+    if len(values) < len(names) or int(values[2]) not in _UNITS:
         return None
-    unit = _UNITS[int(tags[2].value)]
-    lengths = [
-        unit * units / pixels if pixels else 0.0 for pixels, units in (tags[0].value, tags[1].value)
-    ]
+    unit = _UNITS[int(values[2])]
+    lengths = [unit * units / pixels if pixels else 0.0 for pixels, units in values[:2]]
     found = pixel_size(*lengths)
     return found if found and found < MICROMETRES["cm"] / _LEAST_RESOLUTION else None

@@ -136,6 +136,9 @@ def test_aperio_and_a_plain_image(svs: Path, pixels: np.ndarray, tmp_path: Path)
     path = tmp_path / "picture.png"
     cv2.imwrite(str(path), pixels[..., ::-1])
     check(path, pixels, None)
+    large = np.concatenate([pixels] * 27)  # in one strip of more bytes than a tile may have
+    tifffile.imwrite(path, large, photometric="rgb", rowsperstrip=len(large), metadata=None)
+    check(path, large, None)
 
 
 def test_the_content_tells_the_format_and_not_the_suffix(svs: Path, tmp_path: Path) -> None:
