@@ -221,54 +221,6 @@ def _identity(
         "size": json.loads(json.dumps(asdict(size))),
         "limits": [repr(one) for one in limits],
         "tissue": "all" if mask is None else _digest(mask),
-        "region": options.region,
-            "channel": options.channel,
-            "level": size.level,
-            "limits": list(limits),
-        },
-        label_height=size.shape[0],
-        label_width=size.shape[1],
-        label_mpp=(size.mpp * across, size.mpp * down),
-    )
-
-
-def _settings(
-    path: Path, options: Options, size: scaled.Size, limits: Limits, model: Model, side: int
-) -> Settings:
-    return Settings(
-        path=str(path.absolute()),
-        channel=options.channel,
-        size=size,
-        limits=limits,
-        model=str(model.path.absolute()),
-        checksum=model.checksum,
-        device=options.device,
-        threads=options.threads,
-        tile=-(-side // model.stride) * model.stride + 2 * model.halo + model.stride,
-    )
-
-
-def _identity(
-    path: Path,
-    options: Options,
-    size: scaled.Size,
-    limits: Limits,
-    model: Model,
-    side: int,
-    mask: NDArray[np.bool_] | None,
-) -> dict[str, Any]:
-    from nucleiseg import __version__
-
-    return {
-        "slide": path.name,
-        "source": _source(path),
-        "version": __version__,
-        "model": model.identity,
-        "size": json.loads(json.dumps(asdict(size))),
-        "limits": [repr(one) for one in limits],
-        "tissue": "all" if mask is None else _digest(mask),
-        if mask is None
-        else hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
         "region": options.region and list(options.region),
         "channel": options.channel,
         "side": side,
