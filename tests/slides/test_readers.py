@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import aperio
 import cv2
 import numpy as np
 import pytest
@@ -139,6 +140,19 @@ def test_aperio_and_a_plain_image(svs: Path, pixels: np.ndarray, tmp_path: Path)
     large = np.concatenate([pixels] * 27)  # in one strip of more bytes than a tile may have
     tifffile.imwrite(path, large, photometric="rgb", rowsperstrip=len(large), metadata=None)
     check(path, large, None)
+
+
+def test_dicom(tiles: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="pydicom is not installed")
+    import dicom
+
+    pixels = np.concatenate([np.concatenate(tiles[i : i + 2], 1) for i in (0, 2)])
+    dicom.write(tmp_path / "slide.dcm", pixels, 0.25)
+    rows = []
+    for row in range(2):
+        each = [aperio.decoded(aperio.encoded(tiles[2 * row + column])) for column in range(2)]
+        rows.append(np.concatenate(each, 1))
+    check(tmp_path / "slide.dcm", np.concatenate(rows), 0.25)
 
 
 def test_the_content_tells_the_format_and_not_the_suffix(svs: Path, tmp_path: Path) -> None:
