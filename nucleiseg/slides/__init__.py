@@ -13,9 +13,30 @@ and blocks of labels) and the `outputs`.
 
 from __future__ import annotations
 
-from nucleiseg.slides.nuclei import Nuclei, Output, SlideInfo
-from nucleiseg.slides.readers import open
-from nucleiseg.slides.run import Summary, segment_slide
-from nucleiseg.slides.slide import Slide
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nucleiseg.slides.nuclei import Nuclei, Output, SlideInfo
+    from nucleiseg.slides.readers import open
+    from nucleiseg.slides.run import Summary, segment_slide
+    from nucleiseg.slides.slide import Slide
 
 __all__ = ["Nuclei", "Output", "Slide", "SlideInfo", "Summary", "open", "segment_slide"]
+
+_MODULES = {
+    "Nuclei": "nuclei",
+    "Output": "nuclei",
+    "SlideInfo": "nuclei",
+    "open": "readers",
+    "Summary": "run",
+    "segment_slide": "run",
+    "Slide": "slide",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: the command line takes its options from here and nothing else."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

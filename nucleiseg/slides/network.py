@@ -75,7 +75,7 @@ class Network:
         MemoryError
             The CPU lacks memory, too.
         """
-        tile, batch, notes = self._tile, self._batch, []
+        tile, batch, notes = self._tile, self._batch, list[str]()
         smallest = 2 * self.model.halo + self.model.stride
         while True:
             try:

@@ -63,7 +63,9 @@ class OpenSlideSlide(Slide):
         try:
             return self._library.OpenSlide(str(self.path))
         except self._library.OpenSlideError as error:
-            raise ValueError(f"{self.path}: is truncated or damaged: {error}") from None
+            raise ValueError(
+                f"{self.path}: is damaged, or of a kind that OpenSlide does not read: {error}"
+            ) from None
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> NDArray[Any]:
         """Read a rectangle."""

@@ -220,7 +220,7 @@ def _identity(
         "model": model.identity,
         "size": json.loads(json.dumps(asdict(size))),
         "limits": [repr(one) for one in limits],
-        "tissue": "all" if mask is None else hashlib.sha256(np.packbits(mask)).hexdigest(),
+        "tissue": "all" if mask is None else _digest(mask),
         "region": options.region and list(options.region),
         "channel": options.channel,
         "side": side,
@@ -233,3 +233,7 @@ def _source(path: Path) -> dict[str, int]:
     found = [one.stat() for one in files]
     newest = max((each.st_mtime_ns for each in found), default=0)
     return {"bytes": sum(each.st_size for each in found), "modified_ns": newest}
+
+
+def _digest(mask: NDArray[np.bool_]) -> str:
+    return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from nucleiseg.readers import zarr_folder
@@ -10,7 +11,7 @@ from nucleiseg.slides import openslide_reader, tiff_reader
 from nucleiseg.slides.openslide_reader import OpenSlideSlide
 from nucleiseg.slides.plain_reader import PlainSlide
 from nucleiseg.slides.slide import Slide
-from nucleiseg.slides.tiff_reader import TiffSlide
+from nucleiseg.slides.tiff_reader import TiffSlide, UntiledError
 from nucleiseg.slides.zarr_reader import ZarrSlide
 
 APERIO = "aperio"
@@ -69,5 +70,6 @@ def _opened(path: Path, channel: int | None) -> Slide:
     if path.is_dir():
         raise UnacceptedError("is a folder and no OME-Zarr; name a file of the slide")
     if tiff_reader.is_tiff(path):
-        return TiffSlide(path, channel)
+        with contextlib.suppress(UntiledError):
+            return TiffSlide(path, channel)
     return PlainSlide(path, channel)

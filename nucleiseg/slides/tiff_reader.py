@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from nucleiseg.readers import ome, tiff_metadata, tiff_structure
+from nucleiseg.readers import jpeg, ome, tiff_metadata, tiff_streams, tiff_structure
 from nucleiseg.readers.stack import UnacceptedError, damage
 from nucleiseg.readers.tiff import SIGNATURES
 from nucleiseg.readers.units import MICROMETRES, pixel_size
@@ -26,11 +26,18 @@ _LARGEST_TILE = 1 << 26
 _UNITS = {2: MICROMETRES["inch"], 3: MICROMETRES["cm"]}
 """Of a TIFF's resolution tags."""
 
+_JPEG = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.ALT_JPEG)
+_JPEG_END = b"\xff\xd9"
+
 _SAME_RATIO = 0.02
 """Of width and height, by which levels may differ: sides are rounded."""
 
 _LEAST_RESOLUTION = 1000
 """Pixels a centimetre: programs write that of a printer or a screen, which has fewer."""
+
+
+class UntiledError(UnacceptedError):
+    """The file has no tiles, so that no rectangle of it can be read by itself."""
 
 
 def is_tiff(path: Path) -> bool:
@@ -118,6 +125,8 @@ class TiffSlide(Slide):
                 decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
                 if decoded is None:
                     raise UnacceptedError("is empty")
+                if page.compression in _JPEG:
+                    _check_jpeg(page, index, data, decoded[0])
         except UnacceptedError as error:
             raise ValueError(f"{place} {error}") from None
         tile: NDArray[Any] = decoded[0, : shape[1], : shape[2]]
@@ -126,6 +135,19 @@ class TiffSlide(Slide):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _check_jpeg(page: tifffile.TiffPage, index: int, data: bytes, pixels: NDArray[Any]) -> None:
+    """Refuse JPEG data that end too early, which the decoder fills in."""
+    begin, _ = tiff_streams.jpeg_scan(data)
+
+    def again(other: bytes) -> NDArray[Any]:
+        decoded, *_ = page.decode(other, index, jpegtables=page.jpegtables)
+        found: NDArray[Any] = np.asarray(decoded)[0]
+        return found
+
+    if data.find(_JPEG_END, begin) < 0 or not jpeg.is_complete(data, begin, pixels, again):
+        raise UnacceptedError("is truncated or damaged: data of its pixels are missing")
 
 
 def _channel(series: tifffile.TiffPageSeries, channel: int | None) -> int:
@@ -164,8 +186,9 @@ def _glass(page: tifffile.TiffPage) -> NDArray[Any]:
         (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     )
     samples = () if page.samplesperpixel == 1 else (page.samplesperpixel,)
-    white = np.iinfo(page.dtype).max if samples and page.dtype.kind == "u" else 0
-    return np.full((*sides, *samples), white, page.dtype)
+    dtype = np.dtype(page.dtype)
+    white = np.iinfo(dtype).max if samples and dtype.kind == "u" else 0
+    return np.full((*sides, *samples), white, dtype)
 
 
 def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffPage:
@@ -181,18 +204,17 @@ def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffP
     if page.samplesperpixel not in (1, 3, 4):
         raise UnacceptedError(f"has {page.samplesperpixel} samples a pixel; accepted are 1, 3, 4")
     if math.prod(page.chunks) * page.dtype.itemsize > _LARGEST_TILE:
-        raise UnacceptedError("keeps its pixels in one strip; store it in tiles")
+        raise UntiledError("keeps its pixels in one strip; store it in tiles")
     return page
 
 
 def _from_resolution(page: tifffile.TiffPage) -> float | None:
     """Return micrometres a pixel by the resolution tags, where they are a microscope's."""
-    tags = [page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
-    if any(tag is None for tag in tags) or int(tags[2].value) not in _UNITS:
+    names = ("XResolution", "YResolution", "ResolutionUnit")
+    values = [tag.value for name in names if (tag := page.tags.get(name)) is not None]
+    if len(values) < len(names) or int(values[2]) not in _UNITS:
         return None
-    unit = _UNITS[int(tags[2].value)]
-    lengths = [
-        unit * units / pixels if pixels else 0.0 for pixels, units in (tags[0].value, tags[1].value)
-    ]
+    unit = _UNITS[int(values[2])]
+    lengths = [unit * units / pixels if pixels else 0.0 for pixels, units in values[:2]]
     found = pixel_size(*lengths)
     return found if found and found < MICROMETRES["cm"] / _LEAST_RESOLUTION else None

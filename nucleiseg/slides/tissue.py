@@ -98,7 +98,7 @@ def _absorbing(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     threshold = min(max(_otsu(smooth), LEAST_DENSITY), SURE_DENSITY)
     texture = np.sqrt(np.clip(cv2.blur(mean**2, (5, 5)) - cv2.blur(mean, (5, 5)) ** 2, 0, None))
     textured = cv2.blur((texture > LEAST_TEXTURE).astype(np.float32), (9, 9)) > 0.3
-    tissue = (smooth > threshold) & textured
+    tissue: Mask = (smooth > threshold) & textured
     return tissue & ~_pen(density) if density.shape[2] == 3 else tissue
 
 
@@ -115,7 +115,7 @@ def _glass(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def _otsu(values: NDArray[np.float32]) -> float:
     scaled = np.clip(values / 0.5 * 255, 0, 255).astype(np.uint8)
     level, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    return level / 255 * 0.5
+    return float(level) / 255 * 0.5
 
 
 def _pen(density: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -136,9 +136,10 @@ def _pen(density: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _cleaned(rough: NDArray[np.bool_], mpp: float) -> Mask:
-    mask = cv2.morphologyEx(rough.view(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    closing = np.ones((5, 5), np.uint8)
+    mask = np.asarray(cv2.morphologyEx(rough.view(np.uint8), cv2.MORPH_CLOSE, closing), np.uint8)
     _drop_small(mask, LEAST_AREA_UM2 / mpp**2)
-    holes = 1 - mask
+    holes = np.subtract(1, mask, dtype=np.uint8)
     _drop_small(holes, LARGEST_HOLE_UM2 / mpp**2, connectivity=4)
     seam = math.ceil(SEAM_UM / mpp)
     whole = 1 - holes

@@ -74,11 +74,11 @@ def write(path: Path, layout: Layout, width: int, height: int, mpp: float | None
         f"Aperio Image Library v11.2.1 \r\n{width}x{height} (512x512) JPEG/RGB Q={QUALITY}"
         f"|AppMag = 40{pixel}"
     )
-    encoded = [_jpeg(tile) for tile in layout.tiles]
-    glass = _jpeg(np.broadcast_to(GLASS, (TILE, TILE, 3)))
+    tissue = [encoded(tile) for tile in layout.tiles]
+    glass = encoded(np.broadcast_to(GLASS, (TILE, TILE, 3)))
     small = _shrunk(layout, width, height)
     with tifffile.TiffWriter(path, bigtiff=True) as file:
-        first = (encoded[index] if index >= 0 else glass for index in layout.places.ravel())
+        first = (tissue[index] if index >= 0 else glass for index in layout.places.ravel())
         _write_level(file, first, (height, width), words)
         _write_level(file, _cut(small), small.shape[:2], words)
 
@@ -100,10 +100,16 @@ def _write_level(
     )
 
 
-def _jpeg(tile: np.ndarray) -> bytes:
+def encoded(tile: np.ndarray) -> bytes:
+    """Return a tile as JPEG."""
     settings = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
     settings.append(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     return cv2.imencode(".jpg", np.ascontiguousarray(tile[..., ::-1]), settings)[1].tobytes()
+
+
+def decoded(data: bytes) -> np.ndarray:
+    """Return the tile of a JPEG, RGB."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
 def _shrunk(layout: Layout, width: int, height: int) -> np.ndarray:
@@ -122,7 +128,7 @@ def _cut(picture: np.ndarray) -> Iterator[bytes]:
             tile = np.full((TILE, TILE, 3), GLASS)
             part = picture[row : row + TILE, column : column + TILE]
             tile[: part.shape[0], : part.shape[1]] = part
-            yield _jpeg(tile)
+            yield encoded(tile)
 
 
 def pictures(folder: Path, *names: str) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import aperio
 import cv2
 import numpy as np
 import pytest
@@ -136,6 +137,22 @@ def test_aperio_and_a_plain_image(svs: Path, pixels: np.ndarray, tmp_path: Path)
     path = tmp_path / "picture.png"
     cv2.imwrite(str(path), pixels[..., ::-1])
     check(path, pixels, None)
+    large = np.concatenate([pixels] * 27)  # in one strip of more bytes than a tile may have
+    tifffile.imwrite(path, large, photometric="rgb", rowsperstrip=len(large), metadata=None)
+    check(path, large, None)
+
+
+def test_dicom(tiles: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="pydicom is not installed")
+    import dicom
+
+    pixels = np.concatenate([np.concatenate(tiles[i : i + 2], 1) for i in (0, 2)])
+    dicom.write(tmp_path / "slide.dcm", pixels, 0.25)
+    rows = []
+    for row in range(2):
+        each = [aperio.decoded(aperio.encoded(tiles[2 * row + column])) for column in range(2)]
+        rows.append(np.concatenate(each, 1))
+    check(tmp_path / "slide.dcm", np.concatenate(rows), 0.25)
 
 
 def test_the_content_tells_the_format_and_not_the_suffix(svs: Path, tmp_path: Path) -> None:
@@ -143,6 +160,22 @@ def test_the_content_tells_the_format_and_not_the_suffix(svs: Path, tmp_path: Pa
     path.write_bytes(svs.read_bytes())
     with slides.open(path) as slide:
         assert slide.format == "SVS"
+
+
+def test_a_tile_whose_data_end_too_early_is_damaged(svs: Path, tmp_path: Path) -> None:
+    path = tmp_path / svs.name
+    path.write_bytes(svs.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        sizes = page.databytecounts
+        index = int(np.argmax(sizes))
+        offset, size = page.dataoffsets[index], sizes[index]
+    with path.open("r+b") as stream:
+        stream.seek(offset + size // 2)
+        stream.write(b"\xff\xd9" + bytes(size - size // 2 - 4) + b"\xff\xd9")
+    row, column = (512 * place for place in divmod(index, -(-3300 // 512)))
+    with slides.open(path) as slide, pytest.raises(ValueError, match="data of its pixels are miss"):
+        slide.read(0, row, column, 64, 64)
 
 
 def rewritten(svs: Path, path: Path, old: bytes, new: bytes) -> Path:
