@@ -9,13 +9,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import scaling
+from nucleiseg import resizing
 from nucleiseg.slides.grid import Region
 
 Rectangle = tuple[int, int, int, int]
 """First row, first column, and those after the last."""
 
-_nearest = lru_cache(8)(scaling.nearest)
+_nearest = lru_cache(8)(resizing.nearest)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from nucleiseg import scaling
+from nucleiseg import resizing
 from nucleiseg._native import cpu
 from nucleiseg.model import Model
 from nucleiseg.slides.slide import Slide
@@ -63,11 +63,11 @@ def choose(slide: Slide, mpp: float | None, model: Model) -> Size:
             "its finest level: --mpp 0.25, or mpp=0.25 in Python"
         )
     sizes = [own * slide.levels[0][1] / width for _, width in slide.levels]
-    fine = [i for i, size in enumerate(sizes) if size <= model.mpp * scaling.TOLERANCE]
+    fine = [i for i, size in enumerate(sizes) if size <= model.mpp * resizing.TOLERANCE]
     level = max(fine, key=lambda i: sizes[i], default=0)
-    scale = scaling.requested("auto", sizes[level], None, model)
+    scale = resizing.requested("auto", sizes[level], None, model)
     assert scale is not None
-    return Size(level, slide.levels[level], scaling.size(slide.levels[level], scale), own)
+    return Size(level, slide.levels[level], resizing.size(slide.levels[level], scale), own)
 
 
 def read(

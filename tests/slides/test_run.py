@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import zarr
 
-from nucleiseg import Segmenter, images, scaling, slides
+from nucleiseg import Segmenter, images, resizing, slides
 from nucleiseg._native import cpu
 from nucleiseg.slides.outputs import OUTPUTS
 from nucleiseg.slides.run import MANIFEST, segment_slide
@@ -55,7 +55,7 @@ def test_labels_of_a_real_slide_are_those_of_segment(side: int, tmp_path: Path) 
         pixels = slide.read(0, 0, 0, *slide.levels[0])
     expected = Segmenter(device="cpu").segment(pixels, "labels", mpp=0.499)
     found = labels_of(run(REAL, tmp_path, side=side, tissue="none")).astype(np.int32)
-    rows, columns = map(scaling.nearest, pixels.shape[:2], found.shape)
+    rows, columns = map(resizing.nearest, pixels.shape[:2], found.shape)
     own = np.ascontiguousarray(found[rows][:, columns])
     assert cpu.keep_largest_pieces(own) > 1000
     np.testing.assert_array_equal(own, expected)

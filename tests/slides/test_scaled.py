@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nucleiseg import Model, scaling
+from nucleiseg import Model, resizing
 from nucleiseg.slides import scaled
 from nucleiseg.slides.slide import Slide
 
@@ -33,8 +33,8 @@ def test_a_rectangle_is_that_of_the_whole(mpp: float, shape: tuple[int, ...]) ->
     pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
     slide = InMemory(pixels, mpp=mpp)
     size = scaled.choose(slide, None, MODEL)
-    scale = scaling.requested("auto", mpp, None, MODEL)
-    whole = scaling.resized(pixels, scale)
+    scale = resizing.requested("auto", mpp, None, MODEL)
+    whole = resizing.resized(pixels, scale)
     assert size.shape == whole.shape[:2]
     height, width = size.shape
     for top, left, bottom, right in (
