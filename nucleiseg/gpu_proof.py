@@ -99,7 +99,8 @@ def _of_the_cpu(model: Model, image: Array) -> tuple[Array, Array, Array, Array]
     limits = cpu.limits(image, *model.percentiles)
     tile = _tile(model, cpu.normalize(image, *limits[:3]))
     cells = native.Engine(model, available_threads()).infer(tile)
-    return tile, cells, *Segmenter(model, device="cpu").segment_both(image, scale=1)
+    found = Segmenter(model, device="cpu").analyze(image, scale=1, maps=False)
+    return tile, cells, found.mask, found.labels
 
 
 def _tile(model: Model, picture: Array) -> Array:
@@ -170,8 +171,8 @@ def _size(
     segmenter = Segmenter(model, device=backend)
     equal = True
     for _ in range(4):  # step by step, then captured, then by the graph
-        pair = segmenter.segment_both(image, scale=1)
-        equal &= all(map(np.array_equal, pair, expected[2:]))
+        pair = segmenter.analyze(image, scale=1, maps=False)
+        equal &= all(map(np.array_equal, (pair.mask, pair.labels), expected[2:]))
     works = steps(model, clock, engine, image)
     found = {name: clock.milliseconds(work) for name, work in works.items()}
     took, rate = call_times(segmenter, image, calls)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +21,7 @@ import cv2
 import numpy as np
 
 from nucleiseg import readers
+from nucleiseg._native import cpu
 from nucleiseg.readers import UnacceptedError, dtypes
 from nucleiseg.readers.selection import Plane, Selection, selection
 from nucleiseg.readers.selection import planes as selected
@@ -30,6 +33,7 @@ __all__ = [
     "hush",
     "open",
     "planes",
+    "png",
     "read",
     "selection",
     "write",
@@ -115,29 +119,52 @@ def open(
     OSError
         When iterated: there is no such file, or it may not be read.
     """
-    return planes(Path(path), selection(channel, z, frame, axes))
+    return _loaded(planes(Path(path), selection(channel, z, frame, axes)))
 
 
-def planes(
-    path: Path, wanted: Selection, skip: Callable[[str], bool] = lambda suffix: False
-) -> Generator[Plane, None, None]:
-    """Do what `open` does, with a selection that is checked already.
+def _loaded(planes: Iterator[Plane]) -> Iterator[Plane]:
+    for plane in planes:
+        yield replace(plane, load=partial(np.asarray, plane.load()))
 
-    Planes whose suffix ``skip`` says True of are not read.
+
+def planes(path: Path, wanted: Selection) -> Generator[Plane, None, None]:
+    """Yield the planes that `open` does, for a selection that is checked already.
+
+    Each is read when its ``load`` is called, by any thread, but before this generator is closed,
+    which closes the file.
     """
-    return _planes(path, wanted, dtypes.accepted, skip)
+    return _planes(path, wanted, dtypes.accepted)
 
 
 def _planes(
-    path: Path,
-    wanted: Selection,
-    converted: Callable[[Image], Image],
-    skip: Callable[[str], bool] = lambda suffix: False,
+    path: Path, wanted: Selection, converted: Callable[[Image], Image]
 ) -> Generator[Plane, None, None]:
-    try:
+    reading = threading.Lock()
+
+    def named(load: Callable[[], Image]) -> Image:
+        with _errors_named(path), reading:
+            return converted(load())
+
+    with _errors_named(path):
+        if readers.is_decoded_whole(path):
+            yield Plane("", partial(named, partial(_only_plane, path, wanted)))
+            return
         with readers.opened(path) as stack:
-            for plane in selected(stack, wanted, skip):
-                yield replace(plane, array=converted(plane.array))
+            for plane in selected(stack, wanted):
+                yield replace(plane, load=partial(named, plane.load))
+
+
+def _only_plane(path: Path, wanted: Selection) -> Image:
+    with readers.opened(path) as stack:
+        (plane,) = selected(stack, wanted)
+        return plane.load()
+
+
+@contextlib.contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    """Put the file's name before what readers raise."""
+    try:
+        yield
     except UnacceptedError as error:
         raise ValueError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -186,18 +213,17 @@ def _named_at_the_end(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_png(path: Path, image: Image) -> None:
-    """Write a (H, W) grey or (H, W, 3) RGB image of uint8 or uint16 as PNG.
-
-    Raises
-    ------
-    OSError
-        See `write`.
-    """
-    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+def png(image: Image) -> bytes:
+    """Return a (H, W) grey or (H, W, 3) RGB image of uint8 or uint16 as the bytes of a PNG."""
+    if image.ndim == 2:
+        return cpu.png(image)
     # OpenCV's own setting, run lengths behind a difference filter, is as fast as any of zlib's.
-    _, encoded = cv2.imencode(".png", stored)
-    write(path, encoded.data)
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Write an image that `png` takes as a file; see `write`."""
+    write(path, png(image))
 
 
 def hush() -> None:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import backends, scaling
+from nucleiseg import backends, pool, scaling
 from nucleiseg.backends import Array, Backend
 from nucleiseg.driver import OUTPUTS, Driver, Output
-from nucleiseg.limits import Limits
 from nucleiseg.model import DEFAULT, Model, ModelError
 from nucleiseg.scaling import Scale, Size
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from nucleiseg.analysis import Analysis
+    from nucleiseg.result import Result
 
 Image = Any
 """An array on the host or on a GPU, or the path of an image file."""
@@ -31,34 +28,11 @@ Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 Maps = NDArray[np.uint8]
 
-_Result = TypeVar("_Result")
 _Home = Literal[True]
 
 IN_FLIGHT = 4
 """Images that `Segmenter.map` works on at once: two in the network, on a thread each or one after
 the other, one before it, one after."""
-
-
-class Everything(NamedTuple):
-    """All that `Segmenter.segment_all` finds of one image.
-
-    Attributes
-    ----------
-    mask : ndarray, (H, W) bool
-    labels : ndarray, (H, W) int32
-    maps : ndarray, (H, W, 2) uint8, or None
-        None where they were not asked for.
-    scale : float
-        How far the network saw the image shrunk.
-    limits : Limits
-        The intensities that became 0 and 255, and whether they are doubtful.
-    """
-
-    mask: Mask
-    labels: Labels
-    maps: Maps | None
-    scale: float
-    limits: Limits
 
 
 class Segmenter(Driver):
@@ -125,6 +99,12 @@ class Segmenter(Driver):
     def backend_name(self) -> str:
         """The backend that was chosen: "cpu" or "cuda"."""
         return self._backend.name
+
+    @property
+    def arithmetic(self) -> str:
+        """What decides the bits of an answer: "exact", the same on every device, or an engine."""
+        engine: str = getattr(getattr(self._backend, "engine", None), "name", "")
+        return engine if engine.startswith("TensorRT") else "exact"
 
     @overload
     def segment(
@@ -209,47 +189,6 @@ class Segmenter(Driver):
         wanted = scaling.requested(scale, mpp, diameter, self.model)
         return self._run(_read(image), (output,), wanted, to_host).outputs[0]
 
-    @overload
-    def segment_both(
-        self, image: Image, *, to_host: _Home = ..., **size: Unpack[Size]
-    ) -> tuple[Mask, Labels]: ...
-    @overload
-    def segment_both(
-        self, image: Image, *, to_host: bool = ..., **size: Unpack[Size]
-    ) -> tuple[Array, Array]: ...
-    def segment_both(
-        self,
-        image: Image,
-        *,
-        scale: Scale = "auto",
-        mpp: float | None = None,
-        diameter: float | None = None,
-        to_host: bool = True,
-    ) -> tuple[Array, Array]:
-        """Return the mask and the labels of one image; see `segment`."""
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
-        mask, labels = self._run(_read(image), ("mask", "labels"), wanted, to_host).outputs
-        return mask, labels
-
-    def segment_all(
-        self,
-        image: Image,
-        *,
-        scale: Scale = "auto",
-        mpp: float | None = None,
-        diameter: float | None = None,
-        with_maps: bool = True,
-    ) -> Everything:
-        """Return all that there is to know of one image in one go; see `segment`.
-
-        Maps take time and memory on the way from a GPU and where the image is resized.
-        """
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
-        outputs = OUTPUTS if with_maps else OUTPUTS[:2]
-        found = self._run(_read(image), outputs, wanted, to_host=True)
-        mask, labels, maps = (*found.outputs, None)[: len(OUTPUTS)]
-        return Everything(mask, labels, maps, found.scale, found.limits)
-
     def analyze(
         self,
         image: Image,
@@ -258,8 +197,9 @@ class Segmenter(Driver):
         mpp: float | None = None,
         diameter: float | None = None,
         ring: int = 5,
-    ) -> Analysis:
-        """Find the nuclei of one image, to be measured, outlined and saved.
+        maps: bool = True,
+    ) -> Result:
+        """Return all that is found in one image, to be measured, outlined and saved.
 
         Parameters
         ----------
@@ -267,33 +207,58 @@ class Segmenter(Driver):
             As `segment` takes it.
         scale : "auto" or float
         mpp : float, optional
-            Micrometres a pixel, instead of ``scale``. When left out, lengths are in micrometres too
-            where the image's file says its pixel size.
+            Micrometres a pixel, instead of ``scale``. When left out, the pixel size that the
+            image's file gives is used for measurements in micrometres, not for the scale.
         diameter : float, optional
         ring : int
             Pixels around a nucleus within which the background is measured, from 0 up.
+        maps : bool
+            False leaves out ``result.maps`` and the column of probabilities, which take time and
+            memory on the way from a GPU and where the image is resized.
 
         Returns
         -------
-        Analysis
-            With ``mask``, ``labels``, ``table``, ``outlines`` and ``save(path, formats)``.
+        Result
+            With ``mask``, ``labels``, ``maps``, ``scale``, ``mpp``, ``limits``, ``table``,
+            ``outlines`` and ``save(path, formats)``.
 
         Raises
         ------
-        TypeError, ValueError, FileNotFoundError
+        TypeError, ValueError, FileNotFoundError, MemoryError
             As `segment` does; ValueError also for a ring that is no whole number of pixels.
         """
-        from nucleiseg.analysis import analyze
+        # Readers and writers are loaded when the first image needs them.
+        from nucleiseg import images
+        from nucleiseg.result import Result
 
-        return analyze(self, image, ring, scale=scale, mpp=mpp, diameter=diameter)
+        if isinstance(ring, bool) or not isinstance(ring, int | np.integer) or ring < 0:
+            raise ValueError(f"ring: got {ring!r}; accepted are whole numbers of pixels from 0 up")
+        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        name = ""
+        if isinstance(image, str | Path):
+            name, plane = Path(image).name, next(images.open(image))
+            image, mpp = plane.array, mpp or plane.mpp
+        found = self._run(image, OUTPUTS if maps else OUTPUTS[:2], wanted, to_host=True)
+        mask, labels, kept = (*found.outputs, None)[: len(OUTPUTS)]
+        return Result(
+            image=self._on_host(image),
+            mask=mask,
+            labels=labels,
+            maps=kept,
+            scale=found.scale,
+            mpp=mpp,
+            limits=found.limits,
+            name=name,
+            ring=int(ring),
+            threads=self.threads,
+        )
 
-    def pixels(self, image: Image) -> NDArray[Any]:
-        """Give an image's pixels on the host, (H, W) or (H, W, C), wherever they are."""
-        array = _read(image)
-        if not isinstance(array, np.ndarray):
+    def _on_host(self, image: Any) -> NDArray[Any]:
+        """Return an array's pixels on the host, wherever they are."""
+        if not isinstance(image, np.ndarray):
             with self._backend.session(to_host=True) as steps:
-                array = steps.host(steps.array(array, "image"))[0].copy()
-        pixels: NDArray[Any] = array
+                image = steps.host(steps.array(image, "image"))[0].copy()
+        pixels: NDArray[Any] = image
         return pixels
 
     def find_scale(self, image: Image) -> float:
@@ -383,23 +348,11 @@ class Segmenter(Driver):
         """
         _check_output(output, OUTPUTS)
         wanted = scaling.requested(scale, mpp, diameter, self.model)
-        return self._map(
-            images, lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0]
+        return pool.each(
+            lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0],
+            images,
+            IN_FLIGHT,
         )
-
-    def _map(self, images: Iterable[Image], do: Callable[[Image], _Result]) -> Iterator[_Result]:
-        with ThreadPoolExecutor(IN_FLIGHT, "nucleiseg") as pool:
-            waiting: deque[Future[_Result]] = deque()
-            try:
-                for image in images:
-                    waiting.append(pool.submit(do, image))
-                    if len(waiting) == IN_FLIGHT:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
 
     @overload
     def decode(

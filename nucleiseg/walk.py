@@ -9,15 +9,15 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from nucleiseg.journal import Made
+from nucleiseg.names import natural
 from nucleiseg.readers.zarr_folder import is_zarr
-from nucleiseg.records import Made
 
 SUFFIXES = (
     ".png",
@@ -130,7 +130,7 @@ def find(paths: Iterable[str | Path]) -> Found:
         search.add(path)
         if not search.images:
             raise ValueError(f"{path}: {search.nothing()}")
-        for real, image in sorted(search.images.items(), key=lambda item: _natural(item[1])):
+        for real, image in sorted(search.images.items(), key=lambda item: natural(item[1])):
             found.setdefault(real, image)
         unread |= search.unread
     if not found:
@@ -313,11 +313,3 @@ def _listed(unread: dict[str, str]) -> str:
     return " and ".join(
         f"{count:,} {suffix} ({UNREAD[suffix]})" for suffix, count in sorted(counts.items())
     )
-
-
-def _natural(path: Path) -> list[list[tuple[int, str]]]:
-    """Order paths so that ``a2`` comes before ``a10``."""
-    return [
-        [(int(digits or -1), text) for digits, text in re.findall(r"(\d+)|(\D+)", part)]
-        for part in path.parts
-    ]

@@ -158,9 +158,10 @@ class Check:
             device = Segmenter(device=self.backend(level))
             for path in sorted(EXAMPLES.iterdir()):
                 image = read(path)
-                pairs = zip(device.segment_both(image), cpu.segment_both(image), strict=True)
-                for what, (found, expected) in zip(("mask", "labels"), pairs, strict=True):
-                    self.compare(f"{what} {level} {path.stem}", found, expected)
+                found, expected = device.analyze(image), cpu.analyze(image)
+                for what in ("mask", "labels"):
+                    pair = getattr(found, what), getattr(expected, what)
+                    self.compare(f"{what} {level} {path.stem}", *pair)
 
     def backend(self, level: str) -> Any:
         """Make the backend with the package's own engine."""

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
+from typing import BinaryIO
 
-from nucleiseg import images
 from nucleiseg._native import cpu
-from nucleiseg.outputs.result import Result, beside
-from nucleiseg.outputs.table import Table
+from nucleiseg.outputs.segmented import Segmented
 
-ENDINGS = ("_nuclei.csv",)
-
-
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_nuclei.csv`` and return its path. What is not known is left empty.
-
-    Raises
-    ------
-    OSError
-        See `nucleiseg.images.write`.
-    """
-    path = beside(stem, ENDINGS[0])
-    images.write(path, _text(result.table))
-    return path
+ENDING = "_nuclei.csv"
 
 
-def _text(table: Table) -> bytes:
-    names = io.StringIO()
-    writer = csv.writer(names)
-    writer.writerow(table)
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write the table. What is not known is left empty."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(result.table)
     if hasattr(cpu, "csv_rows"):
-        return names.getvalue().encode() + cpu.csv_rows(list(table.values()))
-    writer.writerows(table.rows(unknown=""))
-    return names.getvalue().encode()
+        file.write(text.getvalue().encode() + cpu.csv_rows(list(result.table.values())))
+        return
+    writer.writerows(result.table.rows(unknown=""))
+    file.write(text.getvalue().encode())
