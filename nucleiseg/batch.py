@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -163,9 +163,9 @@ def settings(
 class _Image:
     """An image at hand: what its planes have come to so far, and how many are being done."""
 
-    def __init__(self, job: Job, selection: images.Selection) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
-        self.planes = images.planes(job.image, selection)
+        self.file = ExitStack()
         self.outcome = Outcome(job.image)
         self.running = 0
         self.is_read = self.is_whole = False
@@ -216,7 +216,7 @@ class _Run:
 
     def _close(self, image: _Image) -> None:
         """Close the file of an image, whose planes are read while it is open."""
-        image.planes.close()
+        image.file.close()
         self.at_hand.remove(image)
 
     def _tasks(self) -> Iterator[_Task]:
@@ -224,11 +224,12 @@ class _Run:
         for job in self.jobs:
             if self.stopping.is_set():
                 return
-            image = _Image(job, self.plan.selection)
+            image = _Image(job)
             self.at_hand.append(image)
             end = Outcome(job.image)
             try:
-                for plane in image.planes:
+                planes = image.file.enter_context(images.planes(job.image, self.plan.selection))
+                for plane in planes:
                     if image.outcome.failure or self.stopping.is_set():
                         break
                     image.running += 1

@@ -11,7 +11,7 @@ import io
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -71,8 +71,8 @@ def read(path: str | Path) -> Image:
     ValueError
         See `open`.
     """
-    with contextlib.closing(_planes(Path(path), Selection(), np.asarray)) as only:
-        return next(only).array
+    with planes(Path(path), Selection(), np.asarray) as only:
+        return next(only).load()
 
 
 def open(
@@ -119,26 +119,24 @@ def open(
     OSError
         When iterated: there is no such file, or it may not be read.
     """
-    return _loaded(planes(Path(path), selection(channel, z, frame, axes)))
+    return _loaded(Path(path), selection(channel, z, frame, axes))
 
 
-def _loaded(planes: Iterator[Plane]) -> Iterator[Plane]:
-    for plane in planes:
-        yield replace(plane, load=partial(np.asarray, plane.load()))
+def _loaded(path: Path, wanted: Selection) -> Iterator[Plane]:
+    with planes(path, wanted) as found:
+        for plane in found:
+            yield replace(plane, load=partial(np.asarray, plane.load()))
 
 
-def planes(path: Path, wanted: Selection) -> Generator[Plane, None, None]:
-    """Yield the planes that `open` does, for a selection that is checked already.
+@contextlib.contextmanager
+def planes(
+    path: Path, wanted: Selection, converted: Callable[[Image], Image] = dtypes.accepted
+) -> Iterator[Iterator[Plane]]:
+    """Open a file to iterate over its planes as `open` does, with a selection that is checked.
 
-    Each is read when its ``load`` is called, by any thread, but before this generator is closed,
-    which closes the file.
+    Each is read when its ``load`` is called, by any thread, until the block is left. Errors are
+    those of `open`, of entering the block too.
     """
-    return _planes(path, wanted, dtypes.accepted)
-
-
-def _planes(
-    path: Path, wanted: Selection, converted: Callable[[Image], Image]
-) -> Generator[Plane, None, None]:
     reading = threading.Lock()
 
     def named(load: Callable[[], Image]) -> Image:
@@ -147,11 +145,12 @@ def _planes(
 
     with _errors_named(path):
         if readers.is_decoded_whole(path):
-            yield Plane("", partial(named, partial(_only_plane, path, wanted)))
+            yield iter([Plane("", partial(named, partial(_only_plane, path, wanted)))])
             return
         with readers.opened(path) as stack:
-            for plane in selected(stack, wanted):
-                yield replace(plane, load=partial(named, plane.load))
+            yield (
+                replace(plane, load=partial(named, plane.load)) for plane in selected(stack, wanted)
+            )
 
 
 def _only_plane(path: Path, wanted: Selection) -> Image:
