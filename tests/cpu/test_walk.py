@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from nucleiseg.records import FOLDER, Records
 
 from nucleiseg import images, outputs, walk
 from nucleiseg.outputs import Result
-from nucleiseg.records import FOLDER, Records
 
 
 def put(folder, *names):

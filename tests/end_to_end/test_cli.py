@@ -379,11 +379,19 @@ def test_images_worth_a_second_look_are_named_also_when_they_were_done_before(tm
 def test_of_many_images_worth_a_second_look_ten_are_named(tmp_path):
     for number in range(12):
         images.write_png(tmp_path / f"{number}.png", np.zeros((40, 40), np.uint8))
-    for options, rest in (([], "--report shows all"), (["--report"], f"{tmp_path}/out/report.html")):
+    for options, rest in (
+        ([], "--report shows all"),
+        (["--report"], f"{tmp_path}/out/report.html"),
+    ):
         done = run("segment", str(tmp_path), "--output", str(tmp_path / "out"), *options)
         (line,) = done.stderr.splitlines()
         assert line.startswith("nucleiseg: 12 images are worth a second look: ")
-        assert [f"{number}.png (" in line for number in (0, 9, 10, 11)] == [True, True, False, False]
+        assert [f"{number}.png (" in line for number in (0, 9, 10, 11)] == [
+            True,
+            True,
+            False,
+            False,
+        ]
         assert line.endswith(f"; 2 more ({rest})")
 
 
