@@ -280,8 +280,11 @@ class _Run:
             return None
         done = plan.journal.find(stem, source, plan.formats)
         if done and plan.restore:
-            endings = [ending for each in plan.formats for ending in each.endings]
-            files = [beside(stem, each) for each in endings if stem.name + each in done.files]
+            names = (
+                next(name for ending in each.endings if (name := stem.name + ending) in done.files)
+                for each in plan.formats
+            )
+            files = [stem.with_name(name) for name in dict.fromkeys(names)]
             try:
                 plan.restore(name, plan.journal.entry(done), files)
             except ValueError:

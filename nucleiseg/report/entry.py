@@ -89,7 +89,7 @@ class Entry:
         nuclei = Nuclei.of(result.table)
         blur = edge_blur(result.image, result.labels)
         size, picture, outlines = thumbnails(result.image, result.labels)
-        doubts = [Flag("doubtful intensities", result.doubt)] if result.doubt else []
+        doubts = [Flag("doubtful intensities", _sentence(result.doubt))] if result.doubt else []
         return cls(
             name=name,
             height=result.labels.shape[0],
@@ -134,6 +134,10 @@ class Entry:
             return cls(name=name, files=list(files), **values)
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"no entry of a report: {error}") from None
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _number(least: float, most: float, *, whole: bool = False) -> Callable[[Any], Any]:

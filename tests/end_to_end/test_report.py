@@ -154,7 +154,7 @@ def test_the_page_says_what_failed_and_what_is_empty(ran):
     looks = "".join(Page(output / "report.html").all("ul", **{"class": "looks"})[0][1])
     assert "broken.tiffailed is not an image of a known format" in looks
     assert "empty.pngno nuclei No nuclei were found." in looks
-    assert "doubtful intensities nothing in it stands out from its noise" in looks
+    assert "doubtful intensities Nothing in it stands out from its noise." in looks
 
 
 def test_the_page_names_settings_model_and_versions(ran, model):
