@@ -151,7 +151,7 @@ def settings(
     return {
         "nucleiseg": __version__,
         "model": segmenter.model.identity,
-        "description": segmenter.model.metadata,
+        "description": journal.digest(segmenter.model.metadata),
         "arithmetic": segmenter.arithmetic,
         **{name: value for name, value in size.items() if value is not None},
         "channel": selection.channel,
@@ -280,11 +280,7 @@ class _Run:
             return None
         done = plan.journal.find(stem, source, plan.formats)
         if done and plan.restore:
-            names = (
-                next(name for ending in each.endings if (name := stem.name + ending) in done.files)
-                for each in plan.formats
-            )
-            files = [stem.with_name(name) for name in dict.fromkeys(names)]
+            files = list(dict.fromkeys(_made(done, stem, each) for each in plan.formats))
             try:
                 plan.restore(name, plan.journal.entry(done), files)
             except ValueError:
@@ -326,6 +322,11 @@ class _Run:
                 name = printable(str(output))
                 raise ValueError(f"{name} is one of the images and would be overwritten")
         return stem
+
+
+def _made(done: Done, stem: Path, each: Format) -> Path:
+    """Return the file of a format that was made."""
+    return next(beside(stem, end) for end in each.endings if stem.name + end in done.files)
 
 
 def unknown(path: Path) -> str:

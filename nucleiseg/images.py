@@ -1,7 +1,7 @@
 """Reading and writing image files.
 
-Pixels come and go exactly as they are stored: no resampling, no rounding, and no EXIF rotation, so
-that a mask always lies on the pixels of its file. Colours are in RGB order.
+Pixels are read and written exactly as they are stored: no resampling, no rounding and no EXIF
+rotation, so that a mask always lies on the pixels of its file. Colours are in RGB order.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ __all__ = [
 ]
 
 PART = r"\.[0-9a-f]{32}\.part"
-"""What the temporary names of files look like, as a regular expression; see `writing`."""
+"""A regular expression of the temporary names of files; see `writing`."""
 
 
 def read(path: str | Path) -> Image:
-    """Read a file that holds one two-dimensional image.
+    """Return the pixels of a file that holds one two-dimensional image.
 
-    The format is told by the file's content, whatever its suffix.
+    The content decides the format, not the suffix.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def open(
     frame: int | str | None = None,
     axes: str | None = None,
 ) -> Iterator[Plane]:
-    """Read the planes of an image file one after the other.
+    """Yield the planes of an image file one after the other.
 
-    No more than a plane is in memory, where the format allows it: a page of a TIFF file, the chunks
+    At most one plane is in memory, where the format allows it: a page of a TIFF file, the chunks
     of a Zarr array that a plane touches, a whole PNG, JPEG, BMP or WebP file.
 
     Parameters
@@ -186,9 +186,9 @@ def write(path: Path, data: bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to be written bit by bit, that other programs never see a part of.
+    """Open a file to be written part by part, which other programs see only when it is whole.
 
-    It gets its name when the block is left without an error; otherwise nothing is left behind.
+    It gets its name when the block is left without an error; otherwise it is removed.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _named_at_the_end(path: Path) -> Iterator[Path]:
-    """Give another name, which becomes the path when the block is left without an error."""
+    """Yield a temporary name, renamed to the path when the block is left without an error."""
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield part
@@ -226,6 +226,6 @@ def write_png(path: Path, image: Image) -> None:
 
 
 def hush() -> None:
-    """Keep the decoders from writing to stderr in this process: `read` raises what they know."""
+    """Keep decoders from writing to stderr in this process: `read` raises what they report."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)

@@ -19,7 +19,6 @@ again. Before a line is believed, the files that it names are read again.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -100,7 +99,7 @@ class _Known:
         """Add what a line says, which ends at an offset; ValueError or TypeError if damaged."""
         kind, name, value = line.split(b"\t")
         if kind == b"settings":
-            self.settings.add(_digest(json.loads(value)))
+            self.settings.add(digest(json.loads(value)))
             return
         stem = _relative(json.loads(name))
         if kind == b"entry":
@@ -143,7 +142,7 @@ class Journal:
     def __init__(self, output: Path, settings: Mapping[str, Any] | None = None) -> None:
         self.output = output
         self._settings = settings or {}
-        self._digest = _digest(self._settings)
+        self._digest = digest(self._settings)
         self._path = output / FOLDER / NAME
         self._known = _Known()
         self._lock = Lock()
@@ -290,8 +289,8 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            if os.write(descriptor, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            while data:
+                data = data[os.write(descriptor, data) :]
         finally:
             os.close(descriptor)
 
@@ -345,10 +344,11 @@ def checksum(image: Path) -> str:
         found = [[path.relative_to(image).as_posix(), *_summed(path)] for path in files]
     except OSError:
         return ""
-    return _digest(found)
+    return digest(found)
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """Return the SHA-256 of what JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -283,7 +283,7 @@ def test_another_description_of_the_same_network_is_other_work(done):
         ("decoders", "imagecodecs"),
         ("decoders", "opencv-python-headless"),
         ("model", "sha256"),
-        ("description", "input"),
+        ("description",),
         ("arithmetic",),
         ("nucleiseg",),
     ],
