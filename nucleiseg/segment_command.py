@@ -6,9 +6,8 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,15 +28,6 @@ GO_ON = "the same command with --resume goes on from here"
 
 NAMED = 10
 """Images worth a second look that are named; of more, their number is."""
-
-
-class Device(str, Enum):
-    """Where to run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    gpu = "gpu"
 
 
 def segment(
@@ -107,7 +97,9 @@ def segment(
             "C channel, Y row, X column, S colour. For example ZCYX.",
         ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "gpu"], typer.Option(help="Where to run.")
+    ] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", help="Processor threads to use.", show_default="all"),
@@ -158,7 +150,7 @@ def segment(
     with cannot_start():
         batch.check_at_once(at_once)
         selection = images.selection(channel, z, frame, axes)
-        segmenter = Segmenter(model, device=device.value, threads=threads)
+        segmenter = Segmenter(model, device=device, threads=threads)
         size = _size(segmenter.model, scale, mpp, diameter)
         journal = Journal(output, batch.settings(segmenter, size, selection))
         report = _report(segmenter, journal, overwrite) if with_report else None

@@ -1,4 +1,4 @@
-"""What is used from Python: an image in, a mask or labels out."""
+"""The Python interface: an image in, a mask or labels out."""
 
 from __future__ import annotations
 
@@ -137,26 +137,25 @@ class Segmenter(Driver):
         diameter: float | None = None,
         to_host: bool = True,
     ) -> Array:
-        """Find the nuclei of one image.
+        """Return a mask, labels or maps of one image.
 
         Parameters
         ----------
         image : array, str or Path
             (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of uint8, uint16, int16, float32
             or float64, from 1 x 1 up; or an image file. Intensities are stretched, so their
-            scale does not matter; alpha is not used. On a GPU, also an array in its memory, with
+            scale does not matter; alpha is ignored. On a GPU, also an array in its memory, with
             ``__dlpack__`` or ``__cuda_array_interface__`` (CuPy, PyTorch, pycuda): it is used
             where it is, and goes to the host only if it has to be resized.
         output : {"mask", "labels", "maps"}
-            What to give.
         scale : "auto" or float
-            How many times larger nuclei are in pixels than the model likes: the network sees the
-            image shrunk by this factor. 1 takes the image as it is; "auto" looks how large nuclei
-            are, and resizes only where they are outside of the range that the model is good at.
+            How many times larger nuclei are in pixels than the model was trained for: the network
+            sees the image shrunk by this factor. 1 takes the image as it is; "auto" estimates it,
+            and resizes only if nuclei are outside of the range that the model is good at.
         mpp : float, optional
             Micrometres a pixel, instead of ``scale``.
         diameter : float, optional
-            Diameter of a usual nucleus in pixels, instead of ``scale``.
+            Usual diameter of a nucleus in pixels, instead of ``scale``.
         to_host : bool
             False leaves the result on the GPU, complete, as an array with ``__dlpack__`` and
             ``__cuda_array_interface__``.
@@ -168,8 +167,8 @@ class Segmenter(Driver):
             "mask": (H, W) bool, True where the probability of a nucleus reaches the model's
             threshold.
             "labels": (H, W) int32, 0 background, 1..n in raster order of first pixels. A label is
-            one piece, by 8 neighbours, and lies within the mask. The mask also has what is too
-            small or too faint to be counted: ``labels > 0`` is the mask without it.
+            one 8-connected piece within the mask. Pieces of the mask that are too small or too
+            faint to be counted have no label: ``labels > 0`` is the mask without them.
             "maps": (H, W, 2) uint8, nucleus probability and centre distance, 0..255 for 0..1.
 
         Raises
@@ -203,13 +202,11 @@ class Segmenter(Driver):
 
         Parameters
         ----------
-        image : array, str or Path
-            As `segment` takes it.
-        scale : "auto" or float
+        image, scale, diameter
+            As `segment` takes them.
         mpp : float, optional
             Micrometres a pixel, instead of ``scale``. When left out, the pixel size that the
             image's file gives is used for measurements in micrometres, not for the scale.
-        diameter : float, optional
         ring : int
             Pixels around a nucleus within which the background is measured, from 0 up.
         maps : bool
@@ -219,13 +216,12 @@ class Segmenter(Driver):
         Returns
         -------
         Result
-            With ``mask``, ``labels``, ``maps``, ``scale``, ``mpp``, ``limits``, ``table``,
-            ``outlines`` and ``save(path, formats)``.
+            See `nucleiseg.result.Result`.
 
         Raises
         ------
         TypeError, ValueError, FileNotFoundError, MemoryError
-            As `segment` does; ValueError also for a ring that is no whole number of pixels.
+            As `segment` does; ValueError also for a ring that is not a whole number of pixels.
         """
         # Readers and writers are loaded when the first image needs them.
         from nucleiseg import images
@@ -262,16 +258,9 @@ class Segmenter(Driver):
         return pixels
 
     def find_scale(self, image: Image) -> float:
-        """Give the scale that ``scale="auto"`` takes for an image.
+        """Return the scale that ``scale="auto"`` takes for an image.
 
-        Parameters
-        ----------
-        image : array, str or Path
-
-        Returns
-        -------
-        float
-            1 where the image is taken as it is, 2 where it is shrunk to half.
+        It is 1 where the image is taken as it is, 2 where it is shrunk to half.
         """
         image = _read(image)
         with self._backend.session(to_host=True) as steps:
@@ -325,7 +314,7 @@ class Segmenter(Driver):
         diameter: float | None = None,
         to_host: bool = True,
     ) -> Iterator[Array]:
-        """Find the nuclei of many images, in their order.
+        """Yield a mask, labels or maps of many images, in their order.
 
         Reading, the network and decoding of neighbouring images overlap, on a GPU the copies to
         and from it as well. At most `IN_FLIGHT` images are held at once, so ``images`` may be
@@ -335,11 +324,8 @@ class Segmenter(Driver):
         ----------
         images : iterable
             Whatever `segment` takes. One on a GPU must not change before its result is there.
-        output : {"mask", "labels", "maps"}
-        scale : "auto" or float
-        mpp, diameter : float, optional
-        to_host : bool
-            As `segment` takes them; they hold for every image.
+        output, scale, mpp, diameter, to_host
+            As `segment` takes them, for every image.
 
         Yields
         ------
@@ -374,7 +360,7 @@ class Segmenter(Driver):
     def decode(
         self, maps: Array, output: Output = "mask", *, scale: float = 1.0, to_host: bool = True
     ) -> Array:
-        """Make a mask or labels of maps that `segment` gave, without the network.
+        """Return the mask or labels of maps that `segment` returned, without the network.
 
         Parameters
         ----------
@@ -383,12 +369,7 @@ class Segmenter(Driver):
         scale : float
             That of the maps (see `find_scale`): above 1 the smallest nuclei that count are larger.
         to_host : bool
-            As `segment` takes it.
-
-        Returns
-        -------
-        ndarray or Buffer
-            (H, W) bool or (H, W) int32.
+            As `segment` takes it, and returns the same.
         """
         _check_output(output, OUTPUTS[:2])
         with self._backend.session(to_host) as steps:
@@ -432,23 +413,10 @@ def segment(
     diameter: float | None = None,
     to_host: bool = True,
 ) -> Array:
-    """Find the nuclei of one image with the default model.
+    """Return a mask, labels or maps of one image, from the default model.
 
     The first call loads and compiles the model; later ones reuse it. See `Segmenter.segment` for
     arguments, results and errors, and `Segmenter` for a choice of model, device and threads.
-
-    Parameters
-    ----------
-    image : array, str or Path
-    output : {"mask", "labels", "maps"}
-    scale : "auto" or float
-    mpp, diameter : float, optional
-    to_host : bool
-
-    Returns
-    -------
-    ndarray or Buffer
-        (H, W) bool, (H, W) int32 or (H, W, 2) uint8.
     """
     global _default
     with _default_lock:

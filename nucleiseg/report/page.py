@@ -29,8 +29,6 @@ from nucleiseg.report.origin import described, versions
 
 jinja2: Any = extras.load("jinja2")
 
-STYLES = ("page.css", "images.css")
-
 
 def render(
     entries: Sequence[Entry],
@@ -47,7 +45,7 @@ def render(
     model : Model
     settings : mapping of str to str
     """
-    style, script = "".join(map(_file, STYLES)), _file("script.js")
+    style, script = (_file(name) for name in ("style.css", "script.js"))
     folder, names = _names([*entries, *failures])
     units = Units.of(entries)
     charts = Charts(entries, units)

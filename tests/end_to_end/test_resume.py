@@ -153,22 +153,18 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path, unbroken):
 
 
 def test_a_second_run_with_other_settings_in_the_same_folder_is_refused(tmp_path):
-    plate(tmp_path / "in", 60)
-    options = [str(tmp_path / "in"), "--z", "all", "-o", str(tmp_path / "out")]
-    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.DEVNULL) as process:
-        wait_for(lambda: list((tmp_path / "out").glob("*_*")))
-        refused = segment(*options, "--scale", 2)
-        other = segment(GREY, "-o", tmp_path / "out", "--save", "csv")
-        assert process.poll() is None, "the first run was too fast for this test"
-    assert process.returncode == 0
+    settings = batch.settings(Segmenter(), {"scale": "auto"}, images.selection())
+    with journal.Journal(tmp_path, settings).claimed():
+        refused = segment(GREY, "-o", tmp_path, "--scale", 2)
+        same = segment(GREY, "-o", tmp_path, "--save", "csv")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == (
-        f"nucleiseg: {tmp_path / 'out'}: a run with other settings is at work there; accepted is "
+        f"nucleiseg: {tmp_path}: a run with other settings is at work there; accepted is "
         "another folder, or this one once that run has ended\n"
     )
-    # The same settings, other images and files: they do not disturb each other.
-    assert (other.returncode, other.stderr) == (0, "")
-    assert segment(*options, "--resume").stdout.startswith("61 images (61 done before), ")
+    assert (same.returncode, same.stderr) == (0, "")
+    assert set(content(tmp_path)) == {f"{GREY.stem}_nuclei.csv"}
+    assert segment(GREY, "-o", tmp_path, "--scale", 2).returncode == 0
 
 
 @pytest.fixture
@@ -240,6 +236,18 @@ def test_what_is_missing_or_changed_is_done_again(done, harm, left):
     assert set(found) == set(expected)
     for name in ("b_mask.png", "b_nuclei.csv", "c_mask.png", "c_nuclei.csv"):
         assert found[name] == expected[name]
+
+
+def test_without_the_journal_nothing_is_replaced(done):
+    folder, options = done
+    shutil.rmtree(folder / "out" / journal.FOLDER)
+    before = times(folder)
+    refused = segment(*options, "--save", "mask,csv", "--resume")
+    assert (refused.returncode, refused.stdout) == (1, "3 images failed\n")
+    assert refused.stderr.count("is there and no run made it; --overwrite replaces it\n") == 3
+    assert times(folder) == before
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume", "--overwrite")) == 0
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 3
 
 
 @pytest.mark.parametrize(
