@@ -90,6 +90,14 @@ modalities, on the images trained on too: 150 of 255 for fluorescence, 120 for p
 H&E, whose outlines are least certain. With it, one threshold serves all."""
 
 
+COLOUR_CHANGES = ("restyle", "stain", "swap_channels", "tint", "brown", "greyed")
+
+
+def with_own_colours(settings: Settings) -> Settings:
+    """Return the settings without changes of stains and tints, to measure what these bring."""
+    return replace(settings, **dict.fromkeys(COLOUR_CHANGES, 0.0))
+
+
 @dataclass(frozen=True)
 class Material:
     """An image prepared for cutting crops.

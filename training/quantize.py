@@ -57,14 +57,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=1e-4, help="first learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--teacher", **file, help="as to train")
+    parser.add_argument("--opinions", **file, help="as to train")
     parser.add_argument("--version", default="0.1.0", help="of the model")
     parser.add_argument("--licence", default="not stated", help="of the model")
     parser.add_argument("--source", nargs="+", help="what to say of the data; by default its name")
     options = parser.parse_args(arguments)
     try:
-        training, _, shares = train.load(options.data)
+        training, _, shares = train.load(options.data, options.opinions)
     except ValueError as error:
-        parser.error(f"argument --data: {str(error).removeprefix('data: ')}")
+        parser.error(f"argument {train.with_option(error)}")
     trained = weights.load(options.weights)
     network = IntegerNetwork(trained)
     if options.start is None:

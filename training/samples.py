@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -36,6 +36,8 @@ class Sample:
         One of `groups.MODALITIES`.
     group : str
         Images of one slide or experiment share it; a split never cuts through a group.
+    opinion : ndarray, (H, W, 2) uint8, optional
+        What models see in it (`opinions.opinion`).
     """
 
     name: str
@@ -44,6 +46,7 @@ class Sample:
     labels: NDArray[np.int32]
     modality: str
     group: str
+    opinion: NDArray[np.uint8] | None = None
 
     @property
     def dataset(self) -> str:
@@ -51,8 +54,16 @@ class Sample:
         return self.name.split("/")[0]
 
     def targets(self) -> Targets:
-        """Return the maps that the network is trained to give."""
-        return make_targets(self.labels)
+        """Return the maps that the network is trained to give: those of the annotation, or the
+        mean of it and of the opinion."""
+        targets = make_targets(self.labels)
+        if self.opinion is None:
+            return targets
+        nucleus, distance = (
+            cv2.addWeighted(targets[i], 0.5, np.ascontiguousarray(self.opinion[..., i]), 0.5, 0)
+            for i in range(2)
+        )
+        return Targets(nucleus, distance, targets.emphasis)
 
 
 def pack(samples: Sequence[Sample], weights: dict[str, float], path: Path) -> None:
@@ -95,6 +106,40 @@ def unpack(path: Path) -> tuple[list[Sample], dict[str, float]]:
     parts = np.split(codes, ends[:-1])
     rows = zip(table["samples"], parts[::2], parts[1::2], strict=True)
     return [_sample(row, image, labels) for row, image, labels in rows], table["weights"]
+
+
+def pack_opinions(opinions: dict[str, NDArray[np.uint8]], path: Path) -> None:
+    """Write opinions of images into one file, by `Sample.name`."""
+    codes = {
+        name: cv2.imencode(".png", np.hstack([maps[..., 0], maps[..., 1]]))[1]
+        for name, maps in opinions.items()
+    }
+    np.savez(path, **codes)
+
+
+def with_opinions(samples: Sequence[Sample], path: Path) -> list[Sample]:
+    """Return the samples with the opinions that `pack_opinions` wrote.
+
+    Raises
+    ------
+    ValueError
+        It is no such file, or it lacks one of the samples.
+    """
+    try:
+        with np.load(path) as packed:
+            codes = {sample.name: packed[sample.name] for sample in samples}
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"opinions: {path} is no file of training.opinions for this data: {error}"
+        ) from error
+    return [replace(one, opinion=_opinion(codes[one.name], one.labels.shape)) for one in samples]
+
+
+def _opinion(code: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    both = cv2.imdecode(code, cv2.IMREAD_GRAYSCALE)
+    if both is None or both.shape != (shape[0], 2 * shape[1]):
+        raise ValueError(f"opinions: an image of {shape} has maps of another size")
+    return np.dstack(np.hsplit(both, 2))
 
 
 def _sample(row: list[str], image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Sample:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from training import augment, batches, losses, sampling, unet, weights
 from training.callbacks import Bar, Keep, Pace, Stop, interruptible
 from training.distillation import SideBySide
-from training.samples import Sample, unpack
+from training.samples import Sample, unpack, with_opinions
 from training.topology import FAST, NETWORKS
 
 MOMENTUM = 0.999
@@ -46,8 +46,10 @@ KEPT_SETTINGS = (
     "precision",
     "validate_every",
     "teacher",
+    "opinions",
     "light",
     "emphasis",
+    "keep_colours",
 )
 """A run is resumed with the same of these, or it would be neither the old run nor a new one."""
 
@@ -115,9 +117,20 @@ def parser() -> argparse.ArgumentParser:
         help="those of a network whose opinion of each crop counts as much as the annotation",
     )
     add(
+        "--opinions",
+        type=existing_file,
+        metavar="FILE",
+        help="of training.opinions: the networks learn from the mean of it and the annotation",
+    )
+    add(
         "--light",
         action="store_true",
         help="crops nearer to what users' images are, for the end of training",
+    )
+    add(
+        "--keep-colours",
+        action="store_true",
+        help="change no stains and tints, to measure what these changes bring",
     )
     add(
         "--emphasis",
@@ -163,8 +176,10 @@ def _positive(text: str) -> float:
     return value
 
 
-def load(texts: list[str]) -> tuple[list[Sample], list[Sample], dict[str, float]]:
-    """Read what ``--data`` names.
+def load(
+    texts: list[str], opinions: Path | None = None
+) -> tuple[list[Sample], list[Sample], dict[str, float]]:
+    """Read what ``--data`` and ``--opinions`` name.
 
     Returns
     -------
@@ -173,6 +188,13 @@ def load(texts: list[str]) -> tuple[list[Sample], list[Sample], dict[str, float]
     weights : dict
         By the name of the data set.
     """
+    training, validation, shares = _load(texts)
+    if opinions is not None:
+        training = with_opinions(training, opinions)
+    return training, validation, shares
+
+
+def _load(texts: list[str]) -> tuple[list[Sample], list[Sample], dict[str, float]]:
     if len(texts) == 1 and texts[0].endswith(".npz"):
         training, weights_by_name = unpack(Path(texts[0]))
         return training, [], weights_by_name
@@ -187,6 +209,12 @@ def load(texts: list[str]) -> tuple[list[Sample], list[Sample], dict[str, float]
             "at least two that do not look alike are needed"
         )
     return training, validation, data.weights_by_name(folders)
+
+
+def with_option(error: ValueError) -> str:
+    """Return the sentence of an error of `load`, the option's name first."""
+    text = str(error)
+    return f"--{text}" if text.startswith(("data: ", "opinions: ")) else f"--data: {text}"
 
 
 def train(options: argparse.Namespace) -> Path:
@@ -205,9 +233,9 @@ def train(options: argparse.Namespace) -> Path:
     _check(options)
     output: Path = options.output
     try:
-        training, validation, shares = load(options.data)
+        training, validation, shares = load(options.data, options.opinions)
     except ValueError as error:
-        raise SystemExit(f"--data: {str(error).removeprefix('data: ')}") from None
+        raise SystemExit(with_option(error)) from None
     _describe(options, training, validation, shares)
     print(f"{len(training)} images to train on, {len(validation)} to validate with", flush=True)
     _fit(options, training, validation, sampling.chances(training, shares))
@@ -251,6 +279,7 @@ def _fit(
     saving = [pace, stop, keep] if options.minutes else [backup, pace, keep, stop]
     model = _model(options)
     settings = augment.LIGHT if options.light else augment.Settings()
+    settings = augment.with_own_colours(settings) if options.keep_colours else settings
     source = batches.Source(training, chances, options.batch, options.seed, settings)
     with closing(source.endless(first * length)) as crops, interruptible(stop):
         model.fit(
@@ -314,9 +343,9 @@ def _describe(
     settings = {name: getattr(options, name) for name in KEPT_SETTINGS}
     settings["networks"] = {name: asdict(NETWORKS[name]) for name in options.networks}
     settings["data"] = shares
-    settings["teacher"] = (
-        options.teacher and hashlib.sha256(options.teacher.read_bytes()).hexdigest()
-    )
+    for name in ("teacher", "opinions"):
+        path = getattr(options, name)
+        settings[name] = path and hashlib.sha256(path.read_bytes()).hexdigest()
     split = {
         name: [[one.name, one.modality, one.group] for one in samples]
         for name, samples in (("training", training), ("validation", validation))
@@ -332,7 +361,8 @@ def _describe(
 
 def _check_same(output: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     now = json.loads(json.dumps(now))
-    changed = [name for name in now if before.get(name) != now[name]]
+    # A run of before --keep-colours did not keep them.
+    changed = [name for name in now if before.get(name, False) != now[name]]
     if not changed:
         return
     if "training" in changed or "validation" in changed:

@@ -222,6 +222,21 @@ def test_every_change_of_appearance_leaves_a_picture(samples):
         assert (image != clean).any()
 
 
+def test_colours_can_be_kept(samples):
+    """Of settings that change all colours and nothing else nothing is left."""
+    every = dict.fromkeys(("restyle", "stain", "swap_channels", "tint", "brown", "greyed"), 1.0)
+    eager = dataclasses.replace(UNCHANGED, **every)
+    materials = [augment.prepare(sample) for sample in samples]
+    styles = np.array([material.style for material in materials if not material.grey])
+    for material in materials:
+        changed, _, before = augment.crop(material, styles, np.random.default_rng(0), eager)
+        assert (changed != before).any()
+        kept, _, before = augment.crop(
+            material, styles, np.random.default_rng(0), augment.with_own_colours(eager)
+        )
+        np.testing.assert_array_equal(kept, before)
+
+
 def test_stained_nuclei_can_be_emphasised_and_grey_ones_are_left(samples):
     plain, favoured = (dataclasses.replace(UNCHANGED, stained=share) for share in (0.0, 1.0))
     for sample in samples:

@@ -92,3 +92,53 @@ def test_what_cannot_be_packed_is_named(folder, tmp_path, capsys):
         with pytest.raises(SystemExit):
             pack.main([f"{name}={text}" for name, text in arguments.items()])
         assert f"argument {option}: {message}" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def opinions(packed):
+    """Maps of noise, of every image."""
+    random = np.random.default_rng(0)
+    return {
+        one.name: random.integers(0, 256, (*one.labels.shape, 2), np.uint8)
+        for one in samples.unpack(packed)[0]
+    }
+
+
+def test_opinions_come_back_and_count_as_much_as_the_annotation(packed, opinions, tmp_path):
+    path = tmp_path / "opinions.npz"
+    samples.pack_opinions(opinions, path)
+    training, _, _ = train.load([str(packed)], path)
+    for alone, taught in zip(train.load([str(packed)])[0], training, strict=True):
+        np.testing.assert_array_equal(taught.opinion, opinions[alone.name])
+        expected, found = alone.targets(), taught.targets()
+        np.testing.assert_array_equal(found.emphasis, expected.emphasis)
+        for number, name in enumerate(("nucleus", "distance")):
+            mean = (getattr(expected, name) / 2.0) + taught.opinion[..., number] / 2.0
+            assert np.abs(getattr(found, name) - mean).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda maps, name: maps.pop(name),
+        lambda maps, name: maps.update({name: maps[name][:-1]}),
+    ],
+)
+def test_opinions_of_other_images_are_refused(packed, opinions, tmp_path, change):
+    changed = dict(opinions)
+    change(changed, next(iter(changed)))
+    path = tmp_path / "other.npz"
+    samples.pack_opinions(changed, path)
+    with pytest.raises(SystemExit, match="--opinions: "):
+        train.main(
+            ["--data", str(packed), "--output", str(tmp_path / "run"), "--opinions", str(path)]
+        )
+
+
+def test_a_text_holds_no_opinions(packed, tmp_path):
+    path = tmp_path / "other.npz"
+    path.write_text("maps")
+    with pytest.raises(SystemExit, match=r"--opinions: .*other\.npz is no file of training\.opin"):
+        train.main(
+            ["--data", str(packed), "--output", str(tmp_path / "run"), "--opinions", str(path)]
+        )

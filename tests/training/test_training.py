@@ -330,6 +330,7 @@ def resume(run, *changed):
         (["--data", f"{DATA}=2"], r"--data \{'data': 1.0\} \(now \{'data': 2.0\}\)"),
         (["--validate-every=10"], r"--validate-every 120 \(now 10\)"),
         (["--light"], r"--light False \(now True\)"),
+        (["--keep-colours"], r"--keep-colours False \(now True\)"),
         (["--emphasis=1.5"], r"--emphasis 3.0 \(now 1.5\)"),
         (["--networks", "small", "tiny"], "started with other --networks, or with another"),
     ],
