@@ -1,20 +1,23 @@
 # make demo    segment the example images
 # make test    run the tests
 # make lint    check style and types
+# make oldest  run the tests of reading and segmenting on the oldest dependencies allowed
 # make race    run the kernels, the CUDA ones compiled for the CPU, under the race detector
 # make address the same under the address and undefined-behaviour sanitizers
 # make fuzz    read changed files of every format, and call the native functions wrongly
 # make plain   the same without any of these
 # make arm     the CPU's kernels compiled for 64-bit Arm, under qemu-user; needs a cross-compiler
+# make wheels  build wheels with zig for every Python from 3.10 to 3.14 that is here, x86-64 and Arm
 # make spills  say what each CUDA kernel needs on each GPU; needs nvcc
 # make format  put the sources into that style
 # make clean   remove what was made here
 #
 # PYTHON=/path/to/python3 and CXX=/path/to/compiler choose those; see tools/check.sh.
 # files=N says how many files of each format fuzz reads, seed=N which ones.
+# pythons="3.11 3.13" says which Pythons wheels are for, headers=DIR where headers of others are.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint fuzz race address plain arm spills format clean
+.PHONY: demo test lint oldest fuzz race address plain arm wheels spills format clean
 
 venv := .venv
 bin := $(venv)/bin
@@ -39,6 +42,14 @@ files := 20000
 fuzz: $(venv)/.development
 	@$(bin)/python tests/fuzz/run.py --files $(files) $(if $(seed),--seed $(seed))
 
+oldest_tests := images tiff tiff_limits segmenter bombs outputs
+oldest: $(venv)/.development
+	@$(bin)/python -m venv build/oldest
+	@build/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+	  $$($(bin)/python tools/oldest.py) pytest scikit-image
+	@PYTHONPATH=. build/oldest/bin/python -m pytest -q -p no:cacheprovider \
+	  $(oldest_tests:%=tests/cpu/test_%.py)
+
 rounds := 20
 race: kind := thread
 address: kind := address
@@ -53,6 +64,15 @@ race address plain arm:
 	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/selftest-$@ --target $(programs)
 	@for program in $(programs); do $(run) build/selftest-$@/$$program $(rounds) || exit 1; done
 
+wheels: build/wheels/env/.tools
+	@build/wheels/env/bin/python tools/wheels.py $(if $(pythons),--pythons $(pythons)) \
+	  $(if $(headers),--headers $(headers)) $(if $(wheels),--output $(wheels))
+
+build/wheels/env/.tools: tools/wheels.txt | $(bin)/python
+	@$(bin)/python -m venv build/wheels/env
+	@build/wheels/env/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
 spills:
 	@python3 tools/cuda_report.py
 
@@ -62,7 +82,7 @@ format: $(venv)/.development
 	@$(bin)/clang-format -i $(cxx_sources)
 
 clean:
-	@rm -rf $(venv) build out *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(venv) build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	@rm -f nucleiseg/_native*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

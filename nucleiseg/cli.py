@@ -6,14 +6,14 @@ Exit codes: 0 all is done, 1 some images failed, 2 the command could not start, 
 from __future__ import annotations
 
 import io
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nucleiseg.benchmark.command import ModelOption, benchmark
+from nucleiseg import interrupts
+from nucleiseg.benchmark import ModelOption, benchmark
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
 from nucleiseg.model import DEFAULT
 from nucleiseg.segment_command import segment
@@ -29,12 +29,11 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    # Job schedulers stop a job with SIGTERM: leave as orderly as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Names of files may hold what the terminal cannot show: it is escaped, as it is on stderr.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    app(prog_name="nucleiseg")
+    with interrupts.handled():
+        app(prog_name="nucleiseg")
 
 
 def _print_version(wanted: bool) -> None:
@@ -93,7 +92,7 @@ def build(
     An engine that is there already, of the same model, library and settings, is not built again.
     The machine that has the GPU finds engines built ahead of time in ~/.cache/nucleiseg/engines.
     """
-    from nucleiseg.engines import tensorrt
+    from nucleiseg import tensorrt
     from nucleiseg.model import Model
 
     try:
@@ -101,13 +100,14 @@ def build(
             targets = _targets(ahead_of_time, compute_capability or [])
             loaded = Model.load(model)
             for target in targets:
-                report = tensorrt.build(
-                    loaded,
-                    compute_capability=target,
-                    library="tensorrt_rtx" if ahead_of_time else None,
-                    folder=output,
-                )
-                print(report)
+                if target is None:
+                    print(tensorrt.Engine(loaded, folder=output).built)
+                else:
+                    print(
+                        tensorrt.build(
+                            loaded, compute_capability=target, library="tensorrt_rtx", folder=output
+                        )
+                    )
     except KeyboardInterrupt:
         say("interrupted; engines that were named are built")
         raise typer.Exit(INTERRUPTED) from None
@@ -147,7 +147,7 @@ app.command()(benchmark)
 
 def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:
     """Return compute capabilities that were written; None is that of the GPU that is there."""
-    from nucleiseg.engines.tensorrt_build import PORTABLE
+    from nucleiseg.tensorrt_cache import PORTABLE
 
     if written and not ahead:
         raise ValueError(

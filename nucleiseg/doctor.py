@@ -1,4 +1,4 @@
-"""What this machine offers, and what to do about what is missing."""
+"""What this machine can do, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nucleiseg import __version__
 from nucleiseg.backends import available_threads, parts
 from nucleiseg.model import DEFAULT, Model, ModelError, shipped
 
-# Names of the instructions that make a difference, as the kernel of Linux spells them.
+# Instruction sets that make a difference, under the names that Linux uses.
 _INSTRUCTIONS = {
     "avx2": "AVX2",
     "avx512f": "AVX-512",
@@ -26,12 +26,9 @@ _INSTRUCTIONS = {
 
 
 def examine() -> Iterator[str]:
-    """Describe the machine, one line a subject.
+    """Yield ``subject: what was found; what to do`` for each subject.
 
-    Yields
-    ------
-    str
-        ``subject: what was found; what to do``. Nothing here raises for what is missing.
+    Nothing here raises for what is missing.
     """
     yield f"nucleiseg: {__version__}, Python {platform.python_version()}, {_system()}"
     yield f"CPU: {_cpu()}"
@@ -42,25 +39,20 @@ def examine() -> Iterator[str]:
     yield from _gpu()
 
 
-def prove_gpu(path: Path, say: Callable[[str], None]) -> bool:
-    """Run the proof of `nucleiseg.gpu_proof` on the current GPU, and write what it found.
+def prove_gpu(path: Path, tell: Callable[[str], None]) -> bool:
+    """Return whether the current GPU computes the CPU's bytes; write the findings as JSON.
 
     Parameters
     ----------
     path : Path
-        A JSON file.
-    say : callable
-        Is given each line for people.
-
-    Returns
-    -------
-    bool
-        Whether the GPU gives the CPU's answers.
+        The JSON file.
+    tell : callable
+        Called with each line for people.
 
     Raises
     ------
     RuntimeError
-        There is no GPU that can be used; says what is missing.
+        No GPU can be used; with what is missing.
     OSError
         The file cannot be written.
     """
@@ -69,10 +61,10 @@ def prove_gpu(path: Path, say: Callable[[str], None]) -> bool:
         raise RuntimeError(lacking)
     from nucleiseg import _native, gpu_proof
 
-    path.touch()  # what cannot be written is found out before the minutes of work
-    found = gpu_proof.prove(Model.load(), _native.cuda, say)
+    path.touch()  # an error here comes before minutes of work
+    found = gpu_proof.prove(Model.load(), _native.cuda, tell)
     path.write_text(json.dumps(found, indent=2) + "\n")
-    say(f"all of it is in {path}")
+    tell(f"all of it is in {path}")
     return bool(found["passed"])
 
 
@@ -102,7 +94,7 @@ def _cpu() -> str:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """First entry of each name in what Linux tells of its processors."""
+    """Return the first entry of each name in Linux's description of its processors."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,6 +1,6 @@
-"""The proof that a GPU gives the CPU's answers, and what each step takes there.
+"""The proof that a GPU returns the CPU's bytes, and the time of each step there.
 
-``nucleiseg doctor --gpu`` runs it and writes what it found as one JSON file.
+``nucleiseg doctor --gpu`` runs it and writes the findings as one JSON file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -18,42 +18,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import __version__
+from nucleiseg import __version__, data, tensorrt
 from nucleiseg._native import cpu
 from nucleiseg.backends import available_threads
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.benchmark import pictures
-from nucleiseg.engines import cuda, known_answer, native, tensorrt, tensorrt_library
+from nucleiseg.engines import cuda, known_answer, native
 from nucleiseg.engines.clock import REPEATS, Clock
 from nucleiseg.model import Model
 from nucleiseg.segmenter import Segmenter
+from nucleiseg.tensorrt_cache import LIBRARIES
 
 Array = NDArray[Any]
 
 SIZES = ((1080, 1920), (2048, 2048))
-"""Of the images: a camera's frame, and a large one."""
+"""Heights and widths of the images: a camera's frame, and a large one."""
 
 CALLS = 20
-"""Calls whose median is given; four times as many frames give the rate."""
+"""Calls for the median latency; four times as many frames give the rate."""
 
 
 def prove(
     model: Model,
     kernels: ModuleType,
-    say: Callable[[str], None],
+    tell: Callable[[str], None],
     sizes: tuple[tuple[int, int], ...] = SIZES,
     repeats: int = REPEATS,
     calls: int = CALLS,
 ) -> dict[str, Any]:
-    """Run every engine that there is on the current device, and compare it with the CPU.
+    """Return what every engine on the current device computes and takes, compared with the CPU.
 
     Parameters
     ----------
     model : Model
     kernels : module
         ``_native.cuda`` or ``_native.emulated``.
-    say : callable
-        Is given each line for people as it is found.
+    tell : callable
+        Called with each line for people as soon as it is known.
     sizes : tuple
         Heights and widths of images.
     repeats, calls : int
@@ -62,91 +62,88 @@ def prove(
     Returns
     -------
     dict
-        All that was found, for JSON. ``passed`` is whether the package's own engine gave the CPU's
-        bytes everywhere.
+        For JSON. ``passed`` is whether the package's own engine returned the CPU's bytes everywhere
+        and every graph the bytes of the run without it.
     """
     device = kernels.devices()[kernels.current_device()]
-    say(f"{device['name']}, compute capability {'.'.join(map(str, device['compute_capability']))}")
-    found = {
+    tell(f"{device['name']}, compute capability {'.'.join(map(str, device['compute_capability']))}")
+    clock = Clock(kernels, repeats)
+    images = [data.example("stained", size) for size in sizes]
+    engines, found = [], []
+    tiles = [_network_answer(model, image) for image in images]
+    for name, make in _makers(model, kernels):
+        engines.append(_examine_engine(name, make, model, clock, tiles))
+        tell(_engine_line(engines[-1]))
+    for image in images:
+        found.append(_examine_image(model, clock, image, calls))
+        tell(_image_line(found[-1]))
+    checks = [one for entry in engines for one in entry["checks"].values()]
+    passed = bool(checks) and all([*checks, *(entry["equal"] for entry in found)])
+    tell("passed" if passed else "FAILED: the GPU differs from the CPU")
+    return {
         "nucleiseg": __version__,
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "CUDA": {"build": kernels.runtime_version(), "driver": kernels.driver_version()},
         "GPU": device,
         "model": model.identity,
-        "engines": [],
-        "sizes": [],
+        "engines": engines,
+        "sizes": found,
+        "passed": passed,
     }
-    clock = Clock(kernels, repeats)
-    images = [pictures.draw("stained", *size) for size in sizes]
-    expected = [_of_the_cpu(model, image) for image in images]
-    for name, make in _makers(model, kernels):
-        entry = _engine(name, make, model, clock, images, expected)
-        found["engines"].append(entry)
-        say(_engine_line(entry))
-    for image, answers in zip(images, expected, strict=True):
-        entry = _size(model, clock, image, answers, calls)
-        found["sizes"].append(entry)
-        say(_size_line(entry))
-    checks = [one for entry in found["engines"] for one in entry.get("checks", {}).values()]
-    checks += [entry["equal"] for entry in found["sizes"]]
-    found["passed"] = all(checks) and bool(checks)
-    say("passed" if found["passed"] else "FAILED: the GPU differs from the CPU")
-    return found
 
 
-def _of_the_cpu(model: Model, image: Array) -> tuple[Array, Array, Array, Array]:
-    """Return the tile that an image makes, its cells, and the image's mask and labels."""
-    limits = cpu.limits(image, *model.percentiles)
-    tile = _tile(model, cpu.normalize(image, *limits[:3]))
-    cells = native.Engine(model, available_threads()).infer(tile)
-    found = Segmenter(model, device="cpu").analyze(image, scale=1, maps=False)
-    return tile, cells, found.mask, found.labels
+def _both(segmenter: Segmenter, image: Array) -> tuple[Array, Array]:
+    """Return the mask and the labels of an image."""
+    found = segmenter.analyze(image, scale=1, maps=False)
+    return found.mask, found.labels
 
 
-def _tile(model: Model, picture: Array) -> Array:
-    sides = [-(-side // model.stride) * model.stride for side in picture.shape[:2]]
-    return cpu.gather(picture, np.zeros((1, 2), np.int64), *sides)
+def _network_answer(model: Model, image: Array) -> tuple[str, Array, Array]:
+    """Return an image's size, its tile, and the CPU's cells of that."""
+    picture = cpu.normalize(image, *cpu.limits(image, *model.percentiles)[:3])
+    tile = cpu.gather(picture, np.zeros((1, 2), np.int64), *_padded(model, image))
+    return _size(image), tile, native.Engine(model, available_threads()).infer(tile)
 
 
 def _makers(model: Model, kernels: ModuleType) -> Iterator[tuple[str, Callable[[], Any]]]:
     for level in kernels.convolution_levels():
         yield f"own, {level}", partial(cuda.Engine, model, kernels, level)
-    for name, title in tensorrt_library.NAMES.items():
+    for name, title in LIBRARIES.items():
         if importlib.util.find_spec(name):
             yield title, partial(tensorrt.Engine, model, kernels, library=name)
 
 
-def _engine(
+def _examine_engine(
     name: str,
     make: Callable[[], Any],
     model: Model,
     clock: Clock,
-    images: list[Array],
-    expected: Sequence[tuple[Array, ...]],
+    tiles: list[tuple[str, Array, Array]],
 ) -> dict[str, Any]:
-    """Compare an engine with the CPU, and time it; whatever it fails of is part of the answer."""
-    entry: dict[str, Any] = {"name": name, "milliseconds": {}}
+    """Compare an engine with the CPU and time it; an error becomes part of the findings."""
+    is_own = name.startswith("own")
+    checks: dict[str, bool] = {}
+    entry: dict[str, Any] = {"name": name, "milliseconds": {}, "checks": checks}
     try:
         begin = time.perf_counter()
         engine = make()
         entry["seconds to start"] = round(time.perf_counter() - begin, 3)
         mean, most = known_answer.difference(model, engine, clock.kernels)
         entry["known answer"] = {"mean": mean, "most": most}
-        is_own = isinstance(engine, cuda.Engine)
-        entry["checks"] = {"known answer": most == 0} if is_own else {}
-        for image, (tile, cells, *_) in zip(images, expected, strict=True):
-            size = _words(image)
+        if is_own:
+            checks["known answer"] = most == 0
+        for size, tile, cells in tiles:
             plain, captured, took = _run(engine, clock, tile)
             apart = np.abs(plain.astype(int) - cells)
             entry["milliseconds"][size] = round(took, 4)
             entry[size] = {"mean": float(apart.mean()), "most": int(apart.max())}
-            entry["checks"][f"graph, {size}"] = bool(np.array_equal(plain, captured))
+            checks[f"graph, {size}"] = bool(np.array_equal(plain, captured))
             if is_own:
-                entry["checks"][f"cells, {size}"] = not apart.any()
-    except Exception as error:  # of another's library, on somebody's machine
+                checks[f"cells, {size}"] = not apart.any()
+    except Exception as error:  # any library's, on any machine
         entry["error"] = " ".join(f"{type(error).__name__}: {error}".split())
-    if name.startswith("own") and "error" in entry:
-        entry["checks"] = {"it runs": False}
+        if is_own:
+            checks["it runs"] = False
     return entry
 
 
@@ -162,25 +159,22 @@ def _run(engine: Any, clock: Clock, tile: Array) -> tuple[Array, Array, float]:
     return plain, clock.get(cells), clock.milliseconds(work)
 
 
-def _size(
-    model: Model, clock: Clock, image: Array, expected: tuple[Array, ...], calls: int
-) -> dict[str, Any]:
-    """Compare masks and labels of an image, and time its steps and the whole."""
+def _examine_image(model: Model, clock: Clock, image: Array, calls: int) -> dict[str, Any]:
+    """Compare mask and labels of an image with the CPU's; time the steps and the whole."""
     engine = cuda.Engine(model, clock.kernels)
     backend = CudaBackend(model, clock.kernels, engine, available_threads())
     segmenter = Segmenter(model, device=backend)
-    equal = True
-    for _ in range(4):  # step by step, then captured, then by the graph
-        pair = segmenter.analyze(image, scale=1, maps=False)
-        equal &= all(map(np.array_equal, (pair.mask, pair.labels), expected[2:]))
+    expected = _both(Segmenter(model, device="cpu"), image)
+    # Step by step at first, then captured, then by the graph.
+    found = [_both(segmenter, image) for _ in range(4)]
     works = steps(model, clock, engine, image)
-    found = {name: clock.milliseconds(work) for name, work in works.items()}
+    times = {name: round(clock.milliseconds(work), 4) for name, work in works.items()}
     took, rate = call_times(segmenter, image, calls)
     return {
-        "image": _words(image),
-        "nuclei": int(expected[3].max()),
-        "equal": bool(equal),
-        "steps, milliseconds": {name: round(value, 4) for name, value in found.items()},
+        "image": _size(image),
+        "nuclei": int(expected[1].max()),
+        "equal": all(all(map(np.array_equal, pair, expected)) for pair in found),
+        "steps, milliseconds": times,
         "image to labels, milliseconds": round(took, 3),
         "frames a second": round(rate, 1),
     }
@@ -190,7 +184,7 @@ def steps(model: Model, clock: Clock, engine: Any, image: Array) -> dict[str, Ca
     """Return each step's work on an image that is one tile, from host memory to labels there."""
     kernels, stream = clock.kernels, clock.stream
     height, width = image.shape[:2]
-    rows, columns = (-(-side // model.stride) * model.stride for side in (height, width))
+    rows, columns = _padded(model, image)
     pinned = kernels.PinnedBuffer(image.shape, image.dtype)
     pinned.array[...] = image
     there = clock.put(image)
@@ -204,7 +198,7 @@ def steps(model: Model, clock: Clock, engine: Any, image: Array) -> dict[str, Ca
     work = kernels.Buffer([kernels.label_workspace(height, width)])
     answer = kernels.PinnedBuffer(labels.shape, np.int32)
     origins, cores = np.zeros((1, 2), np.int64), np.array([[0, height, 0, width]])
-    rule = model.label_rule(1.0, None)
+    rule = model.label_rule()
     return {
         "upload": lambda: kernels.copy(there, pinned, stream=stream),
         "limits": lambda: kernels.limits(
@@ -237,7 +231,12 @@ def call_times(segmenter: Segmenter, image: Array, calls: int) -> tuple[float, f
     return 1e3 * statistics.median(times[4:]), 4 * calls / (time.perf_counter() - begin)
 
 
-def _words(image: Array) -> str:
+def _padded(model: Model, image: Array) -> tuple[int, int]:
+    height, width = (-(-side // model.stride) * model.stride for side in image.shape[:2])
+    return height, width
+
+
+def _size(image: Array) -> str:
     return f"{image.shape[0]} x {image.shape[1]}"
 
 
@@ -254,7 +253,7 @@ def _engine_line(entry: dict[str, Any]) -> str:
     )
 
 
-def _size_line(entry: dict[str, Any]) -> str:
+def _image_line(entry: dict[str, Any]) -> str:
     times = ", ".join(f"{name} {took}" for name, took in entry["steps, milliseconds"].items())
     verdict = "are the CPU's" if entry["equal"] else "DIFFER from the CPU's"
     return (

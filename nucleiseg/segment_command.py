@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nucleiseg.benchmark.command import ModelOption
+from nucleiseg.benchmark import ModelOption
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, counted, say
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
@@ -28,6 +29,15 @@ GO_ON = "the same command with --resume goes on from here"
 
 NAMED = 10
 """Images worth a second look that are named; of more, their number is."""
+
+
+class Device(str, Enum):
+    """Where to run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    gpu = "gpu"
 
 
 def segment(
@@ -97,9 +107,7 @@ def segment(
             "C channel, Y row, X column, S colour. For example ZCYX.",
         ),
     ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "gpu"], typer.Option(help="Where to run.")
-    ] = "auto",
+    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", help="Processor threads to use.", show_default="all"),
@@ -150,7 +158,7 @@ def segment(
     with cannot_start():
         batch.check_at_once(at_once)
         selection = images.selection(channel, z, frame, axes)
-        segmenter = Segmenter(model, device=device, threads=threads)
+        segmenter = Segmenter(model, device=device.value, threads=threads)
         size = _size(segmenter.model, scale, mpp, diameter)
         journal = Journal(output, batch.settings(segmenter, size, selection))
         report = _report(segmenter, journal, overwrite) if with_report else None
@@ -200,13 +208,13 @@ def _size(
     model: Model, scale: str, mpp: str | None, diameter: float | None
 ) -> dict[str, str | float | None]:
     """Return the size of nuclei that was asked for, checked."""
-    from nucleiseg import scaling
+    from nucleiseg import resizing
     from nucleiseg.batch import FROM_FILE
 
     size = {"scale": _number(scale), "mpp": _number(mpp), "diameter": diameter}
     # Any size will do to find out that more than one of them was given.
     known = {**size, "mpp": model.mpp} if mpp == FROM_FILE else size
-    scaling.requested(**known, model=model)  # type: ignore[arg-type]
+    resizing.requested(**known, model=model)  # type: ignore[arg-type]
     return size
 
 

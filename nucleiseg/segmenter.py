@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import backends, pool, scaling
+from nucleiseg import backends, pool, resizing
 from nucleiseg.backends import Array, Backend
 from nucleiseg.driver import OUTPUTS, Driver, Output
 from nucleiseg.model import DEFAULT, Model, ModelError
-from nucleiseg.scaling import Scale, Size
+from nucleiseg.resizing import Scale, Size
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -106,6 +106,18 @@ class Segmenter(Driver):
         engine: str = getattr(getattr(self._backend, "engine", None), "name", "")
         return engine if engine.startswith("TensorRT") else "exact"
 
+    def times(self) -> dict[str, float] | None:
+        """Return the time spent on each part of all calls so far.
+
+        Returns
+        -------
+        dict or None
+            Seconds of ``prepare`` (limits, normalise, tiles), ``infer``, ``assemble`` and
+            ``decode``, and ``pixels``, how many the network was given, halos and padding included.
+            None on a GPU, whose steps overlap.
+        """
+        return self._backend.times()
+
     @overload
     def segment(
         self,
@@ -149,9 +161,8 @@ class Segmenter(Driver):
             where it is, and goes to the host only if it has to be resized.
         output : {"mask", "labels", "maps"}
         scale : "auto" or float
-            How many times larger nuclei are in pixels than the model was trained for: the network
-            sees the image shrunk by this factor. 1 takes the image as it is; "auto" estimates it,
-            and resizes only if nuclei are outside of the range that the model is good at.
+            The factor by which the network sees the image shrunk. 1 takes it as it is; "auto"
+            resizes only if nuclei are outside of the range that the model is good at.
         mpp : float, optional
             Micrometres a pixel, instead of ``scale``.
         diameter : float, optional
@@ -185,7 +196,7 @@ class Segmenter(Driver):
             The outputs of so large an image do not fit into the memory that is free.
         """
         _check_output(output, OUTPUTS)
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        wanted = resizing.requested(scale, mpp, diameter, self.model)
         return self._run(_read(image), (output,), wanted, to_host).outputs[0]
 
     def analyze(
@@ -198,7 +209,7 @@ class Segmenter(Driver):
         ring: int = 5,
         maps: bool = True,
     ) -> Result:
-        """Return all that is found in one image, to be measured, outlined and saved.
+        """Return all that is found in one image: see `nucleiseg.result.Result`.
 
         Parameters
         ----------
@@ -213,23 +224,17 @@ class Segmenter(Driver):
             False leaves out ``result.maps`` and the column of probabilities, which take time and
             memory on the way from a GPU and where the image is resized.
 
-        Returns
-        -------
-        Result
-            See `nucleiseg.result.Result`.
-
         Raises
         ------
         TypeError, ValueError, FileNotFoundError, MemoryError
             As `segment` does; ValueError also for a ring that is not a whole number of pixels.
         """
-        # Readers and writers are loaded when the first image needs them.
         from nucleiseg import images
         from nucleiseg.result import Result
 
         if isinstance(ring, bool) or not isinstance(ring, int | np.integer) or ring < 0:
             raise ValueError(f"ring: got {ring!r}; accepted are whole numbers of pixels from 0 up")
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        wanted = resizing.requested(scale, mpp, diameter, self.model)
         name = ""
         if isinstance(image, str | Path):
             name, plane = Path(image).name, next(images.open(image))
@@ -258,13 +263,10 @@ class Segmenter(Driver):
         return pixels
 
     def find_scale(self, image: Image) -> float:
-        """Return the scale that ``scale="auto"`` takes for an image.
-
-        It is 1 where the image is taken as it is, 2 where it is shrunk to half.
-        """
+        """Return the scale that ``scale="auto"`` takes for an image: 2 shrinks it to half."""
         image = _read(image)
         with self._backend.session(to_host=True) as steps:
-            return self._look(steps, steps.array(image, "image"))[1]
+            return self._find_scale(steps, steps.array(image, "image"))[1]
 
     __call__ = segment
 
@@ -333,7 +335,7 @@ class Segmenter(Driver):
             As `segment` gives it. An image that fails raises its error here, in its turn.
         """
         _check_output(output, OUTPUTS)
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        wanted = resizing.requested(scale, mpp, diameter, self.model)
         return pool.each(
             lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0],
             images,

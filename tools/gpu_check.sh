@@ -82,13 +82,9 @@ END
   export PYTHONPATH="$PYTHONPATH:$OUT/stand_in"
 }
 
-check() {
-  part "$1" "$2" "$python" tools/gpu_check.py "$1"
-}
-
-lines=60 check digests 30
-lines=40 check times 40
-lines=20 check whole 30
+lines=60 part digests 30 "$python" tools/gpu_check.py digests
+lines=20 part doctor 40 "$python" -m nucleiseg doctor --gpu -o "$OUT/nucleiseg-gpu.json"
+lines=40 part layers 30 "$python" tools/gpu_check.py layers
 
 "$python" -c 'import imagecodecs' 2>/dev/null || stand_in
 tests="devices device_network limits normalize tiles mask label exchange"

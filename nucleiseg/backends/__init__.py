@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nucleiseg.backends import parts
 from nucleiseg.limits import Limits
-from nucleiseg.model import Look, Model
+from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
 
@@ -98,13 +98,8 @@ class Steps(Protocol):
         self,
         maps: Array,
         scale: float = 1.0,
-        name: str = "labels",
-        look: Look | None = None,
     ) -> Array:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified.
-
-        ``look`` is what a look for their size is after.
-        """
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
         ...
 
     def repeat(self, key: tuple[Any, ...], image: Array, work: Callable[[Array], Any]) -> Any:
@@ -128,6 +123,10 @@ class Backend(Protocol):
     batch: int
     largest_tile: int | None
     largest_batch: int | None
+
+    def times(self) -> dict[str, float] | None:
+        """Return what `nucleiseg.Segmenter.times` returns."""
+        ...
 
     def session(self, to_host: bool) -> AbstractContextManager[Steps]:
         """Give the steps for one image; ValueError if its results cannot stay on the device."""
@@ -224,7 +223,7 @@ def _gpu_engine(model: Model) -> Any:
     if not parts.tensorrt_module():
         return own
     try:
-        from nucleiseg.engines import tensorrt
+        from nucleiseg import tensorrt
 
         other = tensorrt.Engine(model, cuda)
         took, own_took = (_milliseconds(cuda, engine) for engine in (other, own))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,6 +96,7 @@ class CudaBackend:
         self._idle: list[Lane] = []
         self._lock = threading.Lock()
         self._free = threading.Semaphore(LANES)
+        self._process = os.getpid()
 
     @property
     def words(self) -> str:
@@ -102,9 +104,20 @@ class CudaBackend:
         shared = ", memory shared with the host" if self.gpu.integrated else ""
         return f"tiles up to {self.tile} pixels, {self.batch} at once{shared}"
 
+    def times(self) -> None:
+        """Return None: steps overlap, so their times do not add up to a call's."""
+
     @contextmanager
     def session(self, to_host: bool) -> Iterator[Lane]:
-        """Give the steps for one image."""
+        """Give the steps for one image; RuntimeError in a child process, where CUDA cannot be used.
+
+        There its locks might never be released, either.
+        """
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "device: a Segmenter on a GPU cannot be used after a fork; make it in the child "
+                "process, or start that by 'spawn'"
+            )
         with self._free:
             # Each thread has a current device of its own.
             self.kernels.set_device(self.index)

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nucleiseg.forks import renew_in_child
+
 
 class Shares:
     """So many threads, shared out among those who ask for them, in the order in which they ask.
@@ -24,7 +26,11 @@ class Shares:
     """
 
     def __init__(self, threads: int) -> None:
-        self._threads = self._free = threads
+        self._threads = threads
+        renew_in_child(self, Shares._begin)
+
+    def _begin(self) -> None:
+        self._free = self._threads
         self._line: deque[object] = deque()
         self._served = 0
         self._company = 1

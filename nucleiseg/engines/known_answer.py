@@ -1,4 +1,4 @@
-"""The known answer: one tile through a GPU's engine, against the integer network on the CPU."""
+"""The known answer: one tile through an engine of a GPU, against the integer network on the CPU."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from nucleiseg.model import Model
 SIDE = 128
 """Of the tile, in pixels."""
 
-MEAN = 1.0
-"""Levels of 255 that an engine may differ by in the mean: rounding in another order stays below."""
-
-MOST = 64
-"""Levels that a value may differ by at most: correct int8 engines reach 38 on whole images."""
+MEAN, MOST = 1.0, 64
+"""Levels of 255 by which an engine may differ in the mean, which a different order of rounding does
+not reach; and at most, where correct int8 engines reach 38 on whole images."""
 
 _DISCS = ((20, 24, 9), (30, 90, 12), (62, 56, 14), (70, 108, 8), (100, 20, 11), (106, 76, 13))
 _STAIN, _GROUND = (92, 60, 140), (226, 190, 214)
 
 
 class WrongAnswerError(RuntimeError):
-    """An engine's answer is not that of the integer network; says by how much."""
+    """An engine's answer differs too much from that of the integer network."""
 
 
 def picture(side: int = SIDE) -> NDArray[np.uint8]:
-    """Draw dark discs on a bright, grained ground: (side, side, 3) uint8."""
+    """Return dark discs on a bright, grainy background: (side, side, 3) uint8."""
     rows, columns = np.mgrid[:side, :side]
     inside = np.zeros((side, side), bool)
     for row, column, radius in _DISCS:
@@ -41,26 +39,15 @@ def picture(side: int = SIDE) -> NDArray[np.uint8]:
 
 
 def difference(model: Model, engine: Any, kernels: ModuleType) -> tuple[float, int]:
-    """Run the tile on the current device, and wait for it.
+    """Return the mean and the maximum difference from the integer network, in levels of 255.
 
-    Parameters
-    ----------
-    model : Model
-    engine : Engine
-        See `nucleiseg.backends.cuda.Engine`.
-    kernels : module
-        ``_native.cuda`` or ``_native.emulated``.
-
-    Returns
-    -------
-    mean, most : float, int
-        Levels of 255 between its answer and the integer network's.
+    The engine (see `nucleiseg.backends.cuda.Engine`) runs on the current device, and is waited for.
     """
     tiles = picture(min(SIDE, engine.largest_tile))[np.newaxis]
     expected = native.Engine(model, threads=1).infer(tiles)
     clock = Clock(kernels)
     work, cells = clock.network(engine, tiles)
-    # What an engine leaves unwritten is as wrong as can be.
+    # Whatever an engine leaves unwritten is as wrong as possible.
     opposite = np.where(expected < 128, 255, 0).astype(np.uint8)
     kernels.copy(cells, clock.put(opposite), stream=clock.stream)
     work()
@@ -69,13 +56,7 @@ def difference(model: Model, engine: Any, kernels: ModuleType) -> tuple[float, i
 
 
 def check(model: Model, engine: Any, kernels: ModuleType) -> None:
-    """Compare an engine's answer with the integer network's, within `MEAN` and `MOST`.
-
-    Raises
-    ------
-    WrongAnswerError
-        It differs by more.
-    """
+    """Raise WrongAnswerError if an engine's answer is not within `MEAN` and `MOST`."""
     mean, most = difference(model, engine, kernels)
     if mean > MEAN or most > MOST:
         raise WrongAnswerError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nucleiseg._native import cpu
 from nucleiseg.engines import onnx_file
 from nucleiseg.engines.onnx_file import Graph, Node
+from nucleiseg.forks import renew_in_child
 from nucleiseg.model import Model, ModelError
 
 LOGIT_STEPS = 128
@@ -52,7 +53,7 @@ class Engine:
 
     def __init__(self, model: Model, threads: int, level: str = "") -> None:
         self._threads = threads
-        self._lock = threading.Lock()
+        renew_in_child(self, Engine._unlock)
         self._network = cpu.Network(level)
         add_layers(model, self._network)
         if model.stride % self._network.stride:
@@ -60,6 +61,9 @@ class Engine:
                 f"model: {model.path} takes sides that are multiples of {self._network.stride} "
                 f"pixels, its description says {model.stride}"
             )
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:

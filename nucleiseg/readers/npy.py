@@ -1,9 +1,10 @@
-"""NumPy's ``.npy``: one array, mapped into memory so that only the wanted plane is read."""
+"""NumPy's ``.npy``: one array, of which only the wanted plane is read."""
 
 from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from nucleiseg.readers import raw
 from nucleiseg.readers.stack import (
     Image,
     Index,
@@ -40,22 +42,25 @@ def opened(path: Path) -> Iterator[Stack]:
     UnacceptedError
         The file is truncated or damaged, or holds Python objects: nothing is unpickled.
     """
-    size = path.stat().st_size
     with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
         head = stream.read(npy.MAGIC_LEN + 4 + _LONGEST_HEADER)
-    shape, columns_first, dtype, offset = _header(head, size)
-    if dtype.hasobject:
-        raise UnacceptedError("holds Python objects, not numbers; accepted are numbers")
-    needed = offset + math.prod(shape) * dtype.itemsize
-    if size < needed:
-        raise truncated(size, needed)
+        shape, columns_first, dtype, offset = _header(head, size)
+        if dtype.hasobject:
+            raise UnacceptedError("holds Python objects, not numbers; accepted are numbers")
+        needed = offset + math.prod(shape) * dtype.itemsize
+        if size < needed:
+            raise truncated(size, needed)
 
-    def load(index: Index) -> Image:
-        with damage():
-            mapped = np.memmap(path, dtype, "r", offset, shape, "F" if columns_first else "C")
-            return np.array(mapped[index])
+        def load(index: Index) -> Image:
+            file = stream.fileno()
+            with damage():
+                if columns_first:
+                    turned = raw.read(file, offset, shape[::-1], dtype, index[::-1])
+                    return np.transpose(turned)
+                return raw.read(file, offset, shape, dtype, index)
 
-    yield Stack(axes_of_array(shape), shape, dtype, load)
+        yield Stack(axes_of_array(shape), shape, dtype, load)
 
 
 def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

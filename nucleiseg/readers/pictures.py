@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from nucleiseg.readers import codecs, png
+from nucleiseg.readers import codecs, jpeg, png
 from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import (
     Image,
@@ -93,8 +93,11 @@ def _jpeg(data: bytes) -> Image:
     try:
         # Unlike OpenCV's, this reader of JPEG writes no warnings to stderr.
         image: Image = imagecodecs.jpeg8_decode(data)
+        whole = jpeg.is_complete(data, begin, image, imagecodecs.jpeg8_decode)
     except (imagecodecs.Jpeg8Error, ValueError) as error:
         raise UnacceptedError(f"is damaged: {error}") from None
+    if not whole:
+        raise UnacceptedError("is damaged: data of its pixels are missing")
     if image.ndim == 3 and image.shape[2] == 4:
         raise UnacceptedError("has the colours CMYK; accepted are grey and RGB")
     return image

@@ -37,6 +37,8 @@ _PASSES = {
         (1, 0, 2, 1),
     ),
 }
+_COPIES = 2
+"""Of the pixels that are in memory at once: as they are stored again, and as they are decoded."""
 _DEFLATE_RATIO = 1032
 """Bytes that one byte of deflate's holds at most: four matches of 258 bytes in two bits each."""
 
@@ -69,11 +71,15 @@ def decode(data: bytes) -> Image:
             parts.append(content)
     if not header:
         raise UnacceptedError("is damaged: it has no IHDR chunk")
-    file = [SIGNATURE, *_chunk(b"IHDR", header), *_colours(header, palette, alpha)]
-    file += _chunk(b"IDAT", _stored(header, b"".join(parts)))
-    file += _chunk(b"IEND", b"")
+    file = bytearray(SIGNATURE)
+    for chunk in (*_chunk(b"IHDR", header), *_colours(header, palette, alpha)):
+        file += chunk
+    compressed = b"".join(parts)
+    del data, parts  # of a large image each copy counts
+    for chunk in (*_chunk(b"IDAT", _stored(header, compressed)), *_chunk(b"IEND", b"")):
+        file += chunk
     try:
-        image: Image = imagecodecs.png_decode(b"".join(file))
+        image: Image = imagecodecs.png_decode(file)
     except (imagecodecs.PngError, ValueError) as error:
         raise UnacceptedError(f"is damaged: {error}") from None
     if image.ndim == 3 and image.shape[2] == 2:
@@ -104,7 +110,8 @@ def _check_header(header: bytes) -> None:
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(
         ">IIBBBBB", header
     )
-    check_size(height, width, 3 if colour == _PALETTE else _CHANNELS.get(colour, 1) * depth // 8)
+    size = 3 if colour == _PALETTE else _CHANNELS.get(colour, 1) * -(-depth // 8)
+    check_size(height, width, _COPIES * size)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace not in _PASSES:
         raise UnacceptedError(
             f"is damaged: its header has colour type {colour}, bit depth {depth}, compression "

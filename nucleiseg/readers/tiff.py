@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from nucleiseg.readers import ome, tiff_metadata, tiff_pixels, tiff_structure
+from nucleiseg.readers import ome, raw, tiff_metadata, tiff_pixels, tiff_structure
 from nucleiseg.readers.stack import (
     Image,
     Index,
@@ -199,5 +199,5 @@ class _Contiguous:
         if offset + self.series.nbytes > self.size:
             raise truncated(self.size, offset + self.series.nbytes)
         dtype = tiff_pixels.stored_dtype(page)
-        mapped = np.memmap(self.stream, dtype, "r", offset, self.series.shape)
-        return tiff_pixels.finished(page, page, np.array(mapped[index]))
+        values = raw.read(self.stream.fileno(), offset, self.series.shape, dtype, index)
+        return tiff_pixels.finished(page, page, values)

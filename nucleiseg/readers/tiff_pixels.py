@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import tifffile
 
-from nucleiseg.readers import codecs, tiff_lzw, tiff_streams, tiff_structure
+from nucleiseg.readers import codecs, jpeg, raw, tiff_lzw, tiff_streams, tiff_structure
 from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import Image, UnacceptedError, check_bytes, check_size, truncated
 
@@ -155,19 +155,14 @@ class PageReader:
 
     def _plain(self, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> Image:
         pixels = np.empty(keyframe.shape, stored_dtype(keyframe))
-        left, place = pixels.reshape(-1).view(np.uint8).data, page.dataoffsets[0]
-        while left:
-            count = os.preadv(self.descriptor, [left], place)
-            if not count:
-                raise truncated(place, place + len(left))
-            left, place = left[count:], place + count
+        raw.fill(self.descriptor, page.dataoffsets[0], pixels.reshape(-1).view(np.uint8).data)
         return pixels
 
     def _decoded(self, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> Image:
         pixels = np.empty(keyframe.shaped, keyframe.dtype)
         decode = partial(self._segment, page, keyframe, pixels)
         numbers = range(len(page.dataoffsets))
-        keyframe.init_decode()
+        assert callable(keyframe.decode)  # which is made when first used: not by several threads
         workers = min(keyframe.maxworkers, len(numbers))
         if workers > 1:
             with ThreadPoolExecutor(workers) as threads:
@@ -232,6 +227,15 @@ def _decode(
             raise tiff_streams.StreamError("a Clear code is not followed by a single byte")
     decoded = keyframe.decode(data, number, jpegtables=tables)[0]
     assert decoded is not None
+    if method in _JPEG:
+
+        def again(other: bytes) -> Image:
+            pixels, *_ = keyframe.decode(other, number, jpegtables=tables)
+            found: Image = np.asarray(pixels)[0]
+            return found
+
+        if not jpeg.is_complete(data, tiff_streams.jpeg_scan(data)[0], decoded[0], again):
+            raise tiff_streams.StreamError("data of its pixels are missing")
     part = decoded[:, : target.shape[1], : target.shape[2]]
     if part.shape != target.shape or part.dtype != target.dtype:
         raise tiff_streams.StreamError(

@@ -49,6 +49,17 @@ def size(compression: str, data: bytes) -> Size | None:
 
 
 def _jpeg(data: bytes) -> Size:
+    position, found = jpeg_scan(data)
+    # Within a scan a stored 0xff is followed by 0 or a restart mark (ITU-T T.81, B.1.1.5).
+    if data.find(_JPEG_END, position) < 0:
+        raise StreamError("it ends before its end mark")
+    if data.count(_JPEG_SCAN, position) > _MOST_SCANS:
+        raise StreamError(f"it has more than {_MOST_SCANS} scans")
+    return found[0], found[1], 0
+
+
+def jpeg_scan(data: bytes) -> tuple[int, tuple[int, int]]:
+    """Return where the data of the first scan begin, and the rows and columns of the picture."""
     position, found = 2, None
     if data[:2] != b"\xff\xd8":
         raise StreamError("it does not begin as a JPEG does")
@@ -66,12 +77,7 @@ def _jpeg(data: bytes) -> Size:
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     if found is None:
         raise StreamError("its header gives no size")
-    # Within a scan a stored 0xff is followed by 0 or a restart mark (ITU-T T.81, B.1.1.5).
-    if data.find(_JPEG_END, position) < 0:
-        raise StreamError("it ends before its end mark")
-    if data.count(_JPEG_SCAN, position) > _MOST_SCANS:
-        raise StreamError(f"it has more than {_MOST_SCANS} scans")
-    return found[0], found[1], 0
+    return position + 2 + int.from_bytes(data[position + 2 : position + 4], "big"), found
 
 
 def _jpeg2000(data: bytes) -> Size:

@@ -9,11 +9,13 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import floordiv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nucleiseg.readers import zarr_bounds
 from nucleiseg.readers.stack import (
     Image,
     Index,
@@ -172,7 +174,39 @@ def _array(folder: Path) -> Any:
         raise UnacceptedError(
             "is of Zarr format 3, which needs version 3 of the package zarr, and that Python 3.11"
         )
-    return zarr.open_array(str(folder), mode="r")
+    plain = zarr.open_array(str(folder), mode="r")
+    # More than the memory of the machine may be in a chunk of some megabytes.
+    chunk_bytes = math.prod(plain.chunks) * plain.dtype.itemsize
+    shards = getattr(plain, "shards", None)
+    inner = math.prod(map(floordiv, shards, plain.chunks)) if shards else 0
+    bound = zarr_bounds.Bound.of({**metadata[0], **metadata[1]}, chunk_bytes, inner)
+    return zarr.open_array(_bounded(zarr, folder, bound), mode="r")
+
+
+def _bounded(zarr: Any, folder: Path, bound: zarr_bounds.Bound) -> Any:
+    """Return the store of a folder that checks each chunk before it is decompressed."""
+    metadata = (*_MARKS, ".zattrs", ".zmetadata")
+    if zarr.__version__.startswith("2."):
+
+        class Files(zarr.storage.DirectoryStore):  # type: ignore[misc]
+            def __getitem__(self, key: str) -> Any:
+                found = super().__getitem__(key)
+                if key.rpartition("/")[2] not in metadata:
+                    bound.check(found)
+                return found
+
+        return Files(str(folder))
+
+    class LocalFiles(zarr.storage.LocalStore):  # type: ignore[misc]
+        async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+            found = await super().get(key, prototype, byte_range)
+            # The end of a shard is its index.
+            is_index = isinstance(byte_range, zarr.abc.store.SuffixByteRequest)
+            if found is not None and not is_index and key.rpartition("/")[2] not in metadata:
+                (bound if byte_range is None else bound.whole()).check(found.to_bytes())
+            return found
+
+    return LocalFiles(folder, read_only=True)
 
 
 def _unpickles(codecs: Any) -> bool:

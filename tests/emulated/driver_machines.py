@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter
+from nucleiseg import Model, Segmenter, tensorrt, tensorrt_cache
 from nucleiseg.backends import parts
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.engines import cuda, tensorrt_build, tensorrt_library
+from nucleiseg.engines import cuda
 from nucleiseg.engines import native as integers
 
 MEMORY = 4 << 30
@@ -74,7 +74,7 @@ def unfit(library: str) -> str:
     found = native.cuda.devices()[0]["compute_capability"]
     try:
         if library == "tensorrt_rtx":
-            tensorrt_build.covering(tensorrt_library.find(library), found)
+            tensorrt_cache.covering(tensorrt.find(library), found)
     except (ImportError, ValueError) as error:
         return str(error)
     return ""

@@ -7,6 +7,7 @@ tested for its waits.
 import gc
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,7 @@ from driver_machines import (
 )
 
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter, images
-from nucleiseg.benchmark import split
+from nucleiseg import Model, Segmenter, autoscale, images
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 OUTPUTS = ("mask", "labels", "maps")
@@ -164,7 +164,8 @@ class TestAnswers:
 
     def test_images_too_large_to_be_looked_at_as_a_whole(self, machine, monkeypatch):
         monkeypatch.setattr("nucleiseg.driver.WHOLE", 20_000)
-        monkeypatch.setattr("nucleiseg.scaling.WINDOW", 64)
+        small = replace(autoscale.SETTINGS, window=64)
+        monkeypatch.setattr("nucleiseg.autoscale.SETTINGS", small)
         image = example("fluorescence_wide")[:180, :260]
         large = np.kron(image[:80, :100], np.ones((3, 3), np.uint8))
         for picture in (image, large):
@@ -613,14 +614,3 @@ class TestSizes:
             Segmenter(device=emulated_backend(), tile=4096)
         with pytest.raises(ValueError, match="batch: got 5; accepted is 1 to 4, which the engine"):
             Segmenter(device=emulated_backend(), batch=5)
-
-
-@emulated_only
-def test_a_benchmark_sees_what_each_step_takes(rng):
-    segmenter = Segmenter(device=emulated_backend())
-    image = noise(rng, 90, 70)
-    found = split.measure(segmenter, [lambda: segmenter.segment(image, "labels", scale=1)], 0.05)
-    assert found is not None
-    for part in ("upload", "prepare", "infer", "assemble", "decode", "download"):
-        assert found.parts[part] > 0, part
-    assert sum(found.parts.values()) <= found.whole

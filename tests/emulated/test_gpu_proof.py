@@ -7,10 +7,10 @@ import pytest
 from driver_machines import missing
 
 import nucleiseg._native as native
-from nucleiseg import Model, gpu_proof
+from nucleiseg import Model, gpu_proof, tensorrt
 from nucleiseg.backends import parts
 from nucleiseg.doctor import prove_gpu
-from nucleiseg.engines import cuda, tensorrt
+from nucleiseg.engines import cuda
 
 REASON = missing("emulated")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -27,7 +27,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(native, "cuda", native.emulated, raising=False)
     monkeypatch.setattr(parts, "find", lambda: [parts.Part("GPU", True, "emulated", "")])
     monkeypatch.setattr(tensorrt, "Engine", fail)
-    monkeypatch.setattr(gpu_proof.tensorrt_library, "NAMES", {"json": "TensorRT"})
+    monkeypatch.setattr(gpu_proof, "LIBRARIES", {"json": "TensorRT"})
     monkeypatch.setattr(gpu_proof.prove, "__defaults__", tuple(SMALL.values()))
 
 
@@ -89,7 +89,7 @@ def test_without_a_gpu_it_says_what_is_missing(monkeypatch, tmp_path):
 def test_the_steps_make_the_labels():
     """What is timed is the work that images need."""
     model, clock = Model.load(), gpu_proof.Clock(native.emulated, 1)
-    image = gpu_proof.pictures.draw("stained", 96, 64)
+    image = gpu_proof.data.example("stained", (96, 64))
     engine = cuda.Engine(model, native.emulated)
     works = gpu_proof.steps(model, clock, engine, image)
     for work in works.values():

@@ -320,6 +320,26 @@ def test_an_interruption_leaves_whole_files_and_no_traceback(tmp_path, stop):
         assert images.read(output / name).shape == (520, 696)
 
 
+@pytest.mark.parametrize("pause", [0, 0.02])
+def test_repeated_interruptions_end_the_command_at_once_in_the_same_way(tmp_path, pause):
+    """From its start on, whatever it is doing."""
+    (tmp_path / "in").mkdir()
+    for index in range(100):
+        shutil.copy(EXAMPLES / "fluorescence_wide.png", tmp_path / "in" / f"{index}.png")
+    command = [*COMMAND, "segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    for begun in ("out", "out/0_mask.png"):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while not (tmp_path / begun).exists() and process.poll() is None:
+                time.sleep(0.01)
+            while process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                time.sleep(pause)
+            _, stderr = process.communicate(timeout=300)
+        assert process.returncode == 130, stderr
+        assert "Traceback" not in stderr
+        shutil.rmtree(tmp_path / "out")
+
+
 def everything_from(terminal):
     shown = b""
     # Linux ends a terminal that nobody writes to any more with an error.

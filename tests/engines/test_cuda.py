@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import nucleiseg._native as native
-from nucleiseg import Model, ModelError, backends
+from nucleiseg import Model, ModelError, backends, tensorrt
 from nucleiseg.backends import parts
-from nucleiseg.engines import cuda, tensorrt
+from nucleiseg.engines import cuda
 
 pytestmark = pytest.mark.skipif(
     not hasattr(native, "emulated"), reason="this build has no _native.emulated"

@@ -7,13 +7,14 @@ import types
 import fake_tensorrt
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter, backends
+from nucleiseg import Model, Segmenter, backends, tensorrt
 from nucleiseg.backends import parts
-from nucleiseg.engines import cuda, known_answer, tensorrt
+from nucleiseg.cli import app
+from nucleiseg.engines import cuda, known_answer
 from nucleiseg.engines import native as integers
-from nucleiseg.engines.tensorrt_build import Built
 
 pytestmark = pytest.mark.skipif(
     not hasattr(native, "emulated"), reason="this build has no _native.emulated"
@@ -39,9 +40,9 @@ def engine(model, monkeypatch, tmp_path):
     built = []
 
     def make(plan):
-        def compiled(recipe, timing, free):
+        def compiled(recipe, free):
             built.append((recipe, free))
-            return Built(plan.encode(), b"", 1.0, [])
+            return plan.encode()
 
         monkeypatch.setattr(tensorrt, "compile_engine", compiled)
         return tensorrt.Engine(model, native.emulated)
@@ -89,11 +90,19 @@ def test_a_wrong_engine_is_refused_each_time_it_is_loaded(engine, plan, words):
     assert len(engine.built) == 1
 
 
-def test_building_ahead_tries_the_engine_where_its_gpu_is(engine, gpu, model):
+def test_the_command_tries_the_engine_where_its_gpu_is(engine, gpu):
     with pytest.raises(known_answer.WrongAnswerError):
         engine(SHIFTED)
-    with pytest.raises(known_answer.WrongAnswerError):
-        tensorrt.build(model)
+    done = CliRunner().invoke(app, ["build"])
+    assert done.exit_code == 2
+    assert "its known answer is wrong" in done.stderr
+
+
+def test_the_command_names_what_it_built(engine, gpu):
+    engine(RIGHT)
+    done = CliRunner().invoke(app, ["build"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "TensorRT 10.3: 0.0 MB, was there, " in done.stdout
 
 
 def test_an_engine_that_writes_nothing_is_refused(model):

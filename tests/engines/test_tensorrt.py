@@ -14,9 +14,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from nucleiseg import Model, ModelError, _native
-from nucleiseg.engines import tensorrt, tensorrt_build, tensorrt_library
+from nucleiseg import Model, ModelError, _native, tensorrt
 from nucleiseg.model import DEFAULT
+from nucleiseg.tensorrt_cache import LIBRARIES, Recipe
 from training.topology import NETWORKS
 
 COMMAND = [sys.executable, "-m", "nucleiseg", "build"]
@@ -29,23 +29,25 @@ def model():
 
 @pytest.fixture(scope="module")
 def recipe(model):
-    """Gives what to build."""
+    """Returns what to build."""
 
-    def make(capability=(8, 0), **settings):
-        library = tensorrt_library.find("tensorrt_rtx")
-        return tensorrt_build.Recipe(model, library, capability, **settings)
+    def make(capability=(8, 0)):
+        return Recipe(model, tensorrt.find("tensorrt_rtx"), capability)
 
     return make
 
 
 @pytest.fixture(scope="module")
 def built(recipe):
-    """Gives engines, each built once."""
+    """Returns engines and what was logged for them, each built once."""
     made = {}
 
     def make(capability):
         if capability not in made:
-            made[capability] = tensorrt_build.compile_engine(recipe(capability))
+            one = recipe(capability)
+            plan = tensorrt.compile_engine(one)
+            log = [line for _, line in tensorrt.messages(one.library).lines]
+            made[capability] = plan, log
         return made[capability]
 
     return make
@@ -69,15 +71,14 @@ def layers(log):
 @needs.tensorrt_rtx
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
 def test_engines_are_built_for_gpus_that_are_not_here(built, capability):
-    engine = built(capability)
-    assert len(engine.plan) > 1_000_000
-    assert engine.seconds > 0
+    plan, _ = built(capability)
+    assert len(plan) > 1_000_000
 
 
 @needs.tensorrt_rtx
 def test_later_gpus_share_one_engine(model, tmp_path, caplog):
     reports = [
-        tensorrt.build(model, compute_capability=capability, folder=tmp_path, tile=64, batch=1)
+        tensorrt.build(model, compute_capability=capability, folder=tmp_path)
         for capability in [(8, 6), (8, 9), (12, 1), (7, 5)]
     ]
     assert [report.seconds is None for report in reports] == [False, True, True, False]
@@ -89,7 +90,7 @@ def test_later_gpus_share_one_engine(model, tmp_path, caplog):
 @needs.tensorrt_rtx
 def test_all_convolutions_but_the_first_are_int8(built, model):
     """The transposed ones too, which the file writes as 1 x 1 convolutions."""
-    found = layers(built((8, 0)).log)
+    found = layers(built((8, 0))[1])
     convolutions = {name: rest for name, (kind, *rest) in found.items() if kind == "correlation"}
     integers = [name for name, (read, kept, _) in convolutions.items() if read[0] == "Int8"]
     for name in integers:
@@ -105,7 +106,7 @@ def test_all_convolutions_but_the_first_are_int8(built, model):
 
 @needs.tensorrt_rtx
 def test_bytes_go_in_and_come_out_in_one_kernel_each(built):
-    found = list(layers(built((8, 0)).log).values())
+    found = list(layers(built((8, 0))[1]).values())
     assert [read for _, read, _, _ in found if "UInt8" in read] == [["UInt8"]]
     assert found[-1][0] == "kgen"
     assert found[-1][3] == ["UInt8"]
@@ -113,24 +114,17 @@ def test_bytes_go_in_and_come_out_in_one_kernel_each(built):
 
 @needs.tensorrt_rtx
 def test_one_engine_takes_every_shape_within_its_limits(built):
-    text = next(line for line in built((8, 0)).log if line.startswith("Layers:"))
+    text = next(line for line in built((8, 0))[1] if line.startswith("Layers:"))
     assert "MinShape: [1,32,32,3], OptShape: [1,1024,1024,3], MaxShape: [4,2048,2048,3]" in text
     assert "Dimensions: [-1,-1,-1,3]" in text
 
 
-@needs.tensorrt_rtx
-def test_limits_can_be_chosen(recipe):
-    small = tensorrt_build.compile_engine(recipe(tile=96, batch=2))
-    text = next(line for line in small.log if line.startswith("Layers:"))
-    assert "OptShape: [1,96,96,3], MaxShape: [2,96,96,3]" in text
-
-
 def parsed(recipe, proto):
     library = recipe.library
-    messages = tensorrt_library.messages(library)
-    messages.forget()
+    messages = tensorrt.messages(library)
+    messages.lines.clear()
     builder = library.Builder(messages.logger)
-    return tensorrt_build._parsed(recipe, builder, proto.SerializeToString())
+    return tensorrt._parse(recipe, builder, proto.SerializeToString())
 
 
 @needs.tensorrt_rtx
@@ -142,21 +136,21 @@ def test_what_the_parser_warns_of_is_kept_for_the_log(recipe, model):
             tensor.CopyFrom(numpy_helper.from_array(np.array(0, np.uint8), tensor.name))
     made = recipe()
     parsed(made, proto)
-    assert any("UINT8" in words for words in tensorrt_library.messages(made.library).warnings())
+    assert any("UINT8" in words for words in tensorrt.messages(made.library).logged("WARNING"))
 
 
 @needs.tensorrt_rtx
 def test_warnings_are_logged_and_no_error(recipe, monkeypatch, caplog):
-    made = recipe(tile=64, batch=1)
-    messages = tensorrt_library.messages(made.library)
-    take = tensorrt_build._parsed
+    made = recipe()
+    messages = tensorrt.messages(made.library)
+    take = tensorrt._parse
 
     def warning(*arguments):
         messages.logger.log(made.library.ILogger.Severity.WARNING, "something is off")
         return take(*arguments)
 
-    monkeypatch.setattr(tensorrt_build, "_parsed", warning)
-    assert tensorrt_build.compile_engine(made).plan
+    monkeypatch.setattr(tensorrt, "_parse", warning)
+    assert tensorrt.compile_engine(made)
     assert "TensorRT for RTX: something is off" in caplog.messages
 
 
@@ -165,10 +159,10 @@ def test_warnings_are_logged_and_no_error(recipe, monkeypatch, caplog):
 def test_a_build_takes_a_quarter_of_the_free_memory_and_no_other_streams(recipe, free):
     made = recipe()
     library = made.library
-    builder = library.Builder(tensorrt_library.messages(library).logger)
+    builder = library.Builder(tensorrt.messages(library).logger)
     plain = builder.create_builder_config().get_memory_pool_limit(library.MemoryPoolType.WORKSPACE)
     builder.create_network(0)
-    config = tensorrt_build._config(made, builder, b"", free)
+    config = tensorrt._config(made, builder, free)
     limit = config.get_memory_pool_limit(library.MemoryPoolType.WORKSPACE)
     assert (limit, config.max_aux_streams) == (free // 4 if free else plain, 0)
 
@@ -181,8 +175,8 @@ def test_a_bar_that_fails_does_not_end_a_build(recipe, monkeypatch):
         def __getattr__(self, name):
             raise OSError("the terminal is gone")
 
-    monkeypatch.setattr(tensorrt_build, "_bar", lambda: contextlib.nullcontext(Broken()))
-    assert tensorrt_build.compile_engine(recipe(tile=64, batch=1)).plan
+    monkeypatch.setattr(tensorrt, "_progress", lambda: contextlib.nullcontext(Broken()))
+    assert tensorrt.compile_engine(recipe())
 
 
 @needs.tensorrt_rtx
@@ -195,14 +189,14 @@ def test_a_graph_that_the_parser_refuses_is_an_error(recipe, model):
 
 @needs.tensorrt_rtx
 def test_what_the_library_warns_of_is_told_from_what_it_says(recipe):
-    messages = tensorrt_library.messages(recipe().library)
-    messages.forget()
+    messages = tensorrt.messages(recipe().library)
+    messages.lines.clear()
     levels = recipe().library.ILogger.Severity
     messages.logger.log(levels.INFO, "something else")
-    assert messages.warnings() == []
+    assert messages.logged("WARNING") == []
     messages.logger.log(levels.WARNING, "something is off")
-    assert messages.warnings() == ["something is off"]
-    messages.forget()
+    assert messages.logged("WARNING") == ["something is off"]
+    messages.lines.clear()
 
 
 @needs.tensorrt_rtx
@@ -211,7 +205,7 @@ def test_an_interrupted_build_ends_in_order(tmp_path):
     code = f"""
 import logging, os, pathlib, signal, threading
 from nucleiseg import Model
-from nucleiseg.engines import tensorrt
+from nucleiseg import tensorrt
 class Interrupt(logging.Handler):
     def emit(self, record):
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -235,7 +229,7 @@ def test_an_interruption_in_the_library_s_log_is_no_abort(tmp_path, line):
     code = f"""
 import pathlib, signal, sys
 from nucleiseg import Model
-from nucleiseg.engines import tensorrt
+from nucleiseg import tensorrt
 lines = 0
 def watch(frame, event, argument):
     global lines
@@ -263,7 +257,7 @@ import pathlib, tensorrt_rtx
 logger = tensorrt_rtx.Logger(tensorrt_rtx.Logger.ERROR)
 builder = tensorrt_rtx.Builder(logger)
 from nucleiseg import Model
-from nucleiseg.engines import tensorrt
+from nucleiseg import tensorrt
 folder = pathlib.Path({str(tmp_path)!r})
 print(tensorrt.build(Model.load(), compute_capability=(8, 6), folder=folder))
 """
@@ -279,20 +273,6 @@ def test_a_gpu_that_the_library_does_not_know_is_refused(model, tmp_path):
 
 
 @needs.tensorrt_rtx
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"tile": 100}, "tile: got 100; accepted are multiples of 32"),
-        ({"tile": 0}, "tile: got 0; accepted are multiples of 32"),
-        ({"batch": 0}, "batch: got 0; accepted is 1 or more"),
-    ],
-)
-def test_settings_out_of_range_are_refused(model, tmp_path, settings, words):
-    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
-        tensorrt.build(model, compute_capability=(8, 6), folder=tmp_path, **settings)
-
-
-@needs.tensorrt_rtx
 def test_a_model_that_is_no_nuclei_model_is_refused(model, tmp_path):
     proto = onnx.load(model.path)
     proto.graph.output[0].name = "logits"
@@ -303,7 +283,7 @@ def test_a_model_that_is_no_nuclei_model_is_refused(model, tmp_path):
 
 
 def test_without_tensorrt_it_says_what_to_install(model, monkeypatch):
-    for name in tensorrt_library.NAMES:
+    for name in LIBRARIES:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"tensorrt or tensorrt_rtx is not installed; .*pip ins"):
         tensorrt.build(model)
@@ -351,7 +331,7 @@ class Array:
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (4, 2048, 64, 3), (2, 96, 2048, 3)])
 def test_shapes_within_the_limits_are_taken(shape):
     cells = (shape[0], shape[1] // 2, shape[2] // 2, 8)
-    tensorrt.check_shapes(Array(shape), Array(cells), 32, 2048, 4)
+    tensorrt.check_shapes(Array(shape), Array(cells), 32, 2048)
 
 
 @pytest.mark.parametrize(
@@ -363,15 +343,19 @@ def test_shapes_within_the_limits_are_taken(shape):
         (Array((1, 33, 32, 3)), Array((1, 16, 16, 8)), "multiples of 32 up to 2048"),
         (Array((1, 3, 32, 32)), Array((1, 16, 16, 8)), "tiles: got shape"),
         (Array((32, 32, 3)), Array((1, 16, 16, 8)), "tiles: got shape"),
-        (Array((1, 32, 32, 3)), Array((1, 32, 32, 2)), r"cells: .* accepted is \(1, 16, 16, 8\)"),
+        (
+            Array((1, 32, 32, 3)),
+            Array((1, 32, 32, 2)),
+            r"shape \(1, 16, 16, 8\), C-cont",
+        ),
         (Array((1, 32, 32, 3), "float32"), Array((1, 16, 16, 8)), "tiles: got float32"),
-        (Array((1, 32, 32, 3)), Array((1, 16, 16, 8), "int8"), "cells: got int8"),
+        (Array((1, 32, 32, 3)), Array((1, 16, 16, 8), "int8"), "cells: got int8 of shape"),
         (Array((1, 32, 32, 3), gap=1), Array((1, 16, 16, 8)), "tiles: .* C-contiguous"),
     ],
 )
 def test_shapes_beyond_the_limits_are_refused(tiles, cells, words):
     with pytest.raises(ValueError, match=words):
-        tensorrt.check_shapes(tiles, cells, 32, 2048, 4)
+        tensorrt.check_shapes(tiles, cells, 32, 2048)
 
 
 def build(*arguments):

@@ -15,7 +15,7 @@ import nucleiseg._native as native
 from nucleiseg import Model, images
 from nucleiseg._native import cpu
 from nucleiseg.engines import native as integers
-from nucleiseg.engines.tensorrt import Engine
+from nucleiseg.tensorrt import Engine
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
@@ -189,7 +189,7 @@ def test_state_goes_with_the_stream(engine, tiles):
 
 
 def test_the_second_start_builds_nothing(name, model, folder, caplog):
-    Engine(model, "fp16", library=name, folder=folder)
+    Engine(model, native.cuda, library=name, folder=folder)
     caplog.set_level(logging.INFO, "nucleiseg")
-    Engine(model, "fp16", library=name, folder=folder)
+    Engine(model, native.cuda, library=name, folder=folder)
     assert "builds" not in caplog.text

@@ -21,6 +21,7 @@ CALLS = {
     "normalize": lambda: cpu.normalize(repeated("float32", *HUGE), 1, 99),
     "mask": lambda: cpu.mask(repeated("uint8", *HUGE, 2), 100),
     "label": lambda: cpu.label(repeated("uint8", 2**15, 2**15, 2), 100, 100, 10, 0),
+    "nuclei": lambda: cpu.nuclei(repeated("uint8", 2**15, 2**15, 2), 100, 100, 10, 0, 0, 75),
     "areas": lambda: cpu.areas(repeated("int32", 2**15, 2**15)),
     "measure": lambda: cpu.measure(repeated("int32", 2**15, 2**15)),
     "outline": lambda: cpu.outline(repeated("int32", 2**15, 2**15)),
@@ -102,11 +103,19 @@ def test_layers_of_a_network_have_a_limit():
     ones, kernel = np.ones(16, np.float32), np.zeros((16, 3, 3, 3), np.int8)
     with pytest.raises(ValueError, match=r"factors: got shape .* repeats its memory"):
         network.stem(kernel, repeated("float32", 2**40), ones)
-    source = network.stem(kernel, ones, ones)
+    network.stem(kernel, ones, ones)
     with pytest.raises(ValueError, match="sources, kernels: got 1048576"):
         network.convolution(np.zeros(2**20, int), [kernel], ones, ones)
     with pytest.raises(TypeError, match="sources: accepted are numbers of tensors"):
         network.convolution(["a"], [np.zeros((16, 16, 3, 3), np.int8)], ones, ones)
+
+
+@pytest.mark.parametrize("name", ["cpu", *EVERY_DEVICE])
+def test_sides_are_halved_at_most_eight_times(name):
+    """63 times would shift a size out of its 64 bits."""
+    kernels = cpu if name == "cpu" else Machine(name).kernels
+    network, ones = kernels.Network(), np.ones(16, np.float32)
+    source = network.stem(np.zeros((16, 3, 3, 3), np.int8), ones, ones)
     for _ in range(7):
         source = network.pool(source)
     with pytest.raises(ValueError, match="at most 8 times halved sides"):

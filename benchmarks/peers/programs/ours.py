@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nucleiseg import Segmenter
+from nucleiseg._native import cpu
 
 from . import seconds
 
@@ -18,7 +19,8 @@ class Program:
         model = self.segmenter.model
         self.about = (
             "segment() at scale=1, with the shipped int8 model "
-            f"{model.name} {model.version}, SHA-256 {model.checksum[:12]}"
+            f"{model.name} {model.version}, SHA-256 {model.checksum[:12]}, "
+            f"by its own kernels ({cpu.convolution_levels()[-1]})"
         )
 
     def take(self, image: np.ndarray, labels: np.ndarray) -> None:

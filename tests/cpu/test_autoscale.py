@@ -1,0 +1,316 @@
+"""The scale of an image: found, requested, and resized to."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from nucleiseg import Segmenter, autoscale, images, resizing
+from nucleiseg._native import cpu
+from nucleiseg.autoscale import SETTINGS, Probe
+from training import metrics
+
+DATA = Path(__file__).parents[1] / "data"
+FACTORS = [1 / 3, 1 / 2, 2, 3, 4]
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter()
+
+
+def example(name: str) -> tuple[np.ndarray, np.ndarray]:
+    return images.read(DATA / "images" / name), images.read(DATA / "labels" / name)
+
+
+def magnified(image: np.ndarray, factor: float) -> np.ndarray:
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=method)
+
+
+def ap50(truth: np.ndarray, found: np.ndarray) -> float:
+    return float(metrics.score(truth.astype(np.int32), found).ap[0])
+
+
+@pytest.mark.parametrize("scale", [0.5, 2])
+def test_the_order_of_bytes_does_not_matter(segmenter, scale):
+    image = example("fluorescence_small.png")[0].astype("<u2")
+    expected = segmenter.segment(image, "labels", scale=scale)
+    assert expected.any()
+    found = segmenter.segment(image.astype(">u2"), "labels", scale=scale)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("name", ["fluorescence_wide.png", "purple_on_violet.png"])
+def test_resizing_an_image_costs_little_where_the_size_is_found(segmenter, name, factor):
+    image, truth = example(name)
+    seen = magnified(image, factor)
+    larger = cv2.resize(truth, seen.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    before = ap50(truth, segmenter.segment(image, "labels"))
+    after = ap50(larger, segmenter.segment(seen, "labels"))
+    # These images have 29 and 67 nuclei: four of 29 split or missed cost 0.25.
+    assert after > before - 0.3
+    if factor == 4:
+        assert after > ap50(larger, segmenter.segment(seen, "labels", scale=1)) + 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "noise", "factor", "least"),
+    [
+        # At first the smallest look like few larger nuclei, as several run into one...
+        ("fluorescence_crowded.png", 0, 0.5, 0.6),
+        # ...and noise that was magnified looks like many nuclei.
+        ("fluorescence_crowded.png", 10, 5, 0.55),
+        ("fluorescence_small.png", 10, 8, 0.75),
+        ("purple_on_white.png", 50, 6, 0.4),
+    ],
+)
+def test_a_doubtful_probe_leads_to_other_scales(segmenter, name, noise, factor, least):
+    image, truth = example(name)
+    noisy = image + np.random.default_rng(0).normal(0, noise, image.shape)
+    seen = magnified(np.clip(noisy, 0, 255).astype(np.uint8), factor)
+    larger = cv2.resize(truth, seen.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    assert ap50(larger, segmenter.segment(seen, "labels")) > least
+
+
+def probe(count: int, peak: float, diameter: float = 30, confident: int = 0) -> Probe:
+    """Return a probe of equal nuclei in a field of 640 x 640 pixels."""
+    sizes = np.full(count, float(diameter))
+    return Probe(sizes, np.full(count, peak), sizes[:confident], 640 * 640)
+
+
+def test_a_probe_is_doubtful_if_little_was_detected_or_little_with_confidence():
+    assert probe(40, 0.7, confident=9).is_doubtful
+    assert not probe(40, 0.7, confident=10).is_doubtful
+    few = SETTINGS.least_nuclei - 1
+    assert probe(few, 0.9, confident=few).is_doubtful
+    assert probe(0, 0).is_doubtful
+
+
+def test_evidence_is_the_area_of_nuclei_of_a_good_size_with_high_peaks(segmenter):
+    model = segmenter.model
+    area = 40 * np.pi * 15**2 / 640**2
+    assert probe(40, 1).evidence(model) == pytest.approx(area)
+    assert probe(40, 1).cover == pytest.approx(area)
+    assert probe(40, 0.5).evidence(model) == pytest.approx(area / 8)
+    for diameter in (11, 46):
+        assert probe(40, 1, diameter).evidence(model) == 0
+    assert probe(40, 1, confident=10).confident_share == pytest.approx(0.25)
+    assert probe(0, 0).confident_share == 0
+
+
+def test_the_distant_scale_with_the_most_evidence_is_taken(segmenter):
+    def taken(first: Probe, distant: dict[float, Probe]) -> float | None:
+        return autoscale.most_evident(first, distant, segmenter.model)
+
+    first = probe(40, 0.5)
+    assert taken(first, {1 / 3: probe(40, 0.8), 4.0: probe(40, 0.7)}) == 1 / 3
+    assert taken(first, {1 / 3: probe(40, 0.6), 4.0: probe(40, 0.8)}) == 4
+    assert taken(first, {1 / 3: probe(40, 0.55), 4.0: probe(40, 0.55)}) is None
+    for other in (1 / 3, 2.0):
+        assert taken(first, {other: probe(119, 0.8)}) == other
+        assert taken(first, {other: probe(121, 0.8, confident=60)}) is None  # texture, or clumps
+        assert taken(first, {other: probe(121, 0.8, confident=61)}) == other
+        for growth, expected in ((1.4, other), (1.6, None)):
+            diameter = 30 * other / growth
+            small = probe(round(30_000 / diameter**2), 0.5, diameter)
+            assert taken(small, {other: probe(121, 0.8)}) == expected
+        assert taken(probe(4, 0.5), {other: probe(121, 0.8)}) == other
+    assert taken(probe(0, 0), {1 / 3: probe(4, 0.9)}) is None  # too few
+    assert taken(probe(0, 0), {1 / 3: probe(8, 0.5)}) is None  # too faint
+    assert taken(probe(0, 0), {2.0: probe(7, 0.9)}) is None
+    assert taken(probe(0, 0), {2.0: probe(8, 0.9)}) == 2
+
+
+def test_confident_nuclei_decide_for_shrinking_and_any_for_magnifying(segmenter):
+    def taken(seen: Probe, scale: float = 1.0) -> float:
+        return autoscale.better_scale(scale, seen, segmenter.model)
+
+    assert taken(probe(40, 0.7, 60, confident=40)) == 2
+    assert taken(probe(40, 0.7, 60, confident=40), 2.0) == 4
+    assert taken(probe(40, 0.7, 60, confident=9)) == 1
+    assert taken(probe(40, 0.7, 15)) == 0.5
+    assert taken(probe(40, 0.7, 39, confident=40)) == 1
+    assert taken(probe(40, 0.7, 1)) == SETTINGS.smallest_found
+
+
+def test_a_move_that_loses_evidence_is_given_up(segmenter):
+    def found(**probes: Probe) -> float:
+        by_scale = {float(name[1:]) / 2: one for name, one in probes.items()}
+        return autoscale.find(
+            by_scale.__getitem__, lambda _: pytest.fail("distant"), segmenter.model
+        )
+
+    small, large = probe(40, 0.7, 15, confident=40), probe(40, 0.7, 60, confident=40)
+    good, few = probe(40, 0.7, confident=40), probe(4, 0.7, confident=4)
+    assert found(x2=small, x1=good) == 0.5
+    assert found(x2=small, x1=few) == 1
+    assert found(x2=large, x4=good) == 2
+    both = Probe(good.diameters, good.peaks, large.diameters, good.pixels)
+    assert found(x2=large, x4=both, x8=good) == 4
+    assert found(x2=large, x4=both, x8=few) == 2
+
+
+def test_distant_scales_are_probed_after_a_doubtful_probe_alone(segmenter):
+    probed = []
+
+    def distant(scale: float) -> Probe:
+        probed.append(scale)
+        return probe(40, 0.9 if scale == 4 else 0.3, confident=40)
+
+    doubtful = probe(40, 0.6)
+    assert autoscale.find(lambda _: doubtful, distant, segmenter.model) == 4
+    assert tuple(probed) == SETTINGS.distant
+
+
+@pytest.mark.parametrize("name", ["fluorescence_crowded.png", "purple_on_violet.png"])
+def test_one_decoding_selects_what_watersheds_of_both_prominences_would(segmenter, name):
+    maps = segmenter.segment(magnified(example(name)[0], 2), "maps", scale=1)
+    threshold, marker, prominence, min_area, _ = segmenter.model.label_rule(1 / 2)
+    found = autoscale.decode([maps], segmenter.model, threads=2)
+    expected = [
+        cpu.label(
+            maps, threshold, marker, prominence, min_area, round(255 * SETTINGS.detected_peak)
+        )[0],
+        cpu.label(
+            maps,
+            threshold,
+            marker,
+            SETTINGS.confident_prominence,
+            min_area,
+            round(255 * SETTINGS.confident_peak),
+        )[0],
+    ]
+    assert 10 < expected[1].max() < expected[0].max()
+    for diameters, labels in zip((found.diameters, found.confident), expected, strict=True):
+        areas = np.bincount(labels.ravel())[1:]
+        np.testing.assert_allclose(np.sort(diameters), np.sort(2 * np.sqrt(areas / np.pi)))
+    assert found.pixels == maps.shape[0] * maps.shape[1]
+
+
+def plate(diameter: float) -> np.ndarray:
+    """Draw 81 bright discs."""
+    fine = np.zeros((1024, 1024), np.float32)
+    for row in range(80, 900, 96):
+        for column in range(80, 900, 96):
+            cv2.circle(fine, (column, row), round(2 * diameter), 180, -1)
+    fine = cv2.resize(cv2.GaussianBlur(fine, (0, 0), 2), (256, 256), interpolation=cv2.INTER_AREA)
+    noise = np.random.default_rng(0).normal(20, 2, fine.shape)
+    return np.clip(fine + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("diameter", [4, 4.5, 6])
+def test_nuclei_below_the_models_least_area_are_magnified_and_found(segmenter, diameter):
+    image = plate(diameter)
+    assert segmenter.find_scale(image) == pytest.approx(SETTINGS.smallest_found)
+    assert segmenter.segment(image, "labels").max() == 81
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.3])
+def test_a_small_image_of_small_nuclei_is_magnified(segmenter, factor):
+    image = magnified(example("fluorescence_small.png")[0], factor)
+    assert segmenter.find_scale(image) == pytest.approx(SETTINGS.smallest_found)
+
+
+def test_few_small_nuclei_are_magnified_in_a_small_image_alone(segmenter):
+    few = np.full(2, 8.0)
+    many = np.full(SETTINGS.least_nuclei, 8.0)
+
+    def taken(diameters: np.ndarray, pixels: int) -> float:
+        seen = Probe(diameters, np.full(diameters.size, 0.6), diameters[:0], pixels)
+        return autoscale.better_scale(1.0, seen, segmenter.model)
+
+    assert taken(few, 90 * 90) < 1
+    assert taken(few, 256 * 256) == 1
+    assert taken(many, 256 * 256) < 1
+    assert taken(many, 4000 * 4000) < 1
+
+
+def test_an_image_in_the_good_range_is_taken_as_it_is(segmenter):
+    image, _ = example("fluorescence_crowded.png")
+    assert segmenter.find_scale(image) == 1
+    for output in ("mask", "labels", "maps"):
+        np.testing.assert_array_equal(
+            segmenter.segment(image, output), segmenter.segment(image, output, scale=1)
+        )
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.77, 1.6, 3, 7.3])
+def test_results_have_the_images_own_size(segmenter, scale):
+    image, _ = example("purple_on_violet.png")
+    image = image[:203, :177]
+    found = segmenter.analyze(image, scale=scale)
+    mask, labels, maps = found.mask, found.labels, found.maps
+    assert (mask.shape, mask.dtype) == (image.shape[:2], np.bool_)
+    assert (labels.shape, labels.dtype) == (image.shape[:2], np.int32)
+    assert (maps.shape, maps.dtype) == ((*image.shape[:2], 2), np.uint8)
+    np.testing.assert_array_equal(mask, segmenter.segment(image, scale=scale))
+    np.testing.assert_array_equal(labels, segmenter.segment(image, "labels", scale=scale))
+    np.testing.assert_array_equal(maps, segmenter.segment(image, "maps", scale=scale))
+    assert not (labels[~mask]).any()
+    ids, first = np.unique(labels[labels > 0], return_index=True)
+    assert ids.tolist() == list(range(1, int(labels.max()) + 1))
+    assert (np.diff(first) > 0).all()
+
+
+def test_micrometres_and_diameters_say_what_scale_says(segmenter):
+    image, _ = example("fluorescence_wide.png")
+    model = segmenter.model
+    expected = segmenter.segment(image, "labels", scale=2)
+    for size in ({"mpp": model.mpp / 2}, {"diameter": 2 * model.diameter}):
+        np.testing.assert_array_equal(segmenter.segment(image, "labels", **size), expected)
+
+
+def test_nearly_right_sizes_are_taken_as_right(segmenter):
+    assert resizing.requested("auto", segmenter.model.mpp * 1.2, None, segmenter.model) == 1
+    assert resizing.requested(1.2, None, None, segmenter.model) == 1.2
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ({"scale": "large"}, "scale: got 'large'; accepted are 'auto' and numbers above 0"),
+        ({"scale": 0}, "scale: got 0; accepted are numbers above 0"),
+        ({"scale": 100}, "scale: got one that needs a scale of 100; accepted are scales of"),
+        ({"mpp": -1}, "mpp: got -1; accepted are numbers above 0"),
+        ({"mpp": 1e-6}, "mpp: got one that needs a scale of 3e"),
+        ({"diameter": float("nan")}, "diameter: got nan; accepted"),
+        ({"diameter": "big"}, "diameter: got 'big'; accepted"),
+        ({"mpp": 0.5, "diameter": 20}, "mpp and diameter: got both; accepted is one"),
+        ({"mpp": 0.5, "scale": 2}, "mpp and scale: got both"),
+    ],
+)
+def test_a_wrong_size_is_refused_by_name(segmenter, size, message):
+    with pytest.raises(ValueError, match=message):
+        segmenter.segment(np.zeros((8, 8), np.uint8), **size)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("depth", [(), (1,), (3,), (4,)])
+def test_any_accepted_type_can_be_resized(segmenter, dtype, depth):
+    image = np.random.default_rng(0).integers(0, 256, (90, 70, *depth)).astype(dtype)
+    for scale in (0.5, 2.3):
+        assert segmenter.segment(image, scale=scale).shape == (90, 70)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (3, 2)])
+def test_tiny_images_can_be_shrunk(segmenter, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    assert segmenter.segment(image, "labels", scale=9).shape == shape
+
+
+def test_a_large_image_is_probed_in_few_windows(segmenter, monkeypatch):
+    image, _ = example("fluorescence_wide.png")
+    wide = np.tile(magnified(image, 3), (3, 3))
+    monkeypatch.setattr("nucleiseg.driver.WHOLE", 1_000_000)
+    windows = autoscale.windows_of_image(wide, 1.0)
+    assert sum(window.size for window in windows) <= SETTINGS.windows * SETTINGS.window**2
+    whole, few = segmenter.find_scale(magnified(image, 3)), segmenter.find_scale(wide)
+    assert 0.6 < few / whole < 1.6
+    assert segmenter.segment(wide).shape == wide.shape
+
+
+def test_an_empty_image_keeps_its_scale(segmenter):
+    assert segmenter.find_scale(np.zeros((100, 100), np.uint8)) == 1
