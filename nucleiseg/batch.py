@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import deque
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Lock, Semaphore
+from threading import Event, Lock
 from typing import Any
 
-from nucleiseg import images, records, walk
+from nucleiseg import images, journal, pool, walk
+from nucleiseg.journal import Done, Journal
 from nucleiseg.names import printable
-from nucleiseg.outputs import Format, Result
-from nucleiseg.outputs.report import Report
-from nucleiseg.outputs.result import beside
+from nucleiseg.outputs import Format, beside
 from nucleiseg.readers import versions
-from nucleiseg.records import Records, Source
-from nucleiseg.segmenter import Segmenter
+from nucleiseg.result import Result
+from nucleiseg.segmenter import IN_FLIGHT, Segmenter
 
 FROM_FILE = "file"
 """As ``mpp``: the pixel size that each image's own file gives."""
-
-AT_ONCE = 4
-"""Planes at once: one in the network, the others being read, decoded, measured or written beside
-it. No more than these are in memory, however many images there are."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -42,99 +33,98 @@ class Job:
     stem: Path
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
     """What became of one image, all its planes together.
 
-    ``nuclei`` and ``pixels`` are 0 if it failed for the reason given. ``pixels`` are those of this
-    run: planes that an earlier one did are not segmented again, and ``before`` says that this is so
-    of all of them. ``doubt`` says why its limits may not be right. ``full`` says that there was no
-    room left for its files.
+    Attributes
+    ----------
+    image : Path
+    nuclei, pixels : int
+        0 if it failed. Pixels are those of this run: planes that an earlier one did are not
+        segmented again.
+    before : bool
+        Whether an earlier run did all of its planes.
+    failure : str
+        The reason why it failed, empty if it did not.
+    full : bool
+        Whether there was no room left for its files.
+    doubt : str
+        Why its intensities may have been misread, empty where there is no reason.
     """
 
     image: Path
     nuclei: int = 0
     pixels: int = 0
-    before: bool = False
+    before: bool = True
     failure: str = ""
     full: bool = False
     doubt: str = ""
 
-
-class _Slots:
-    """Room for so many planes at once."""
-
-    def __init__(self, number: int) -> None:
-        self._free = Semaphore(number)
-        self._lock = Lock()
-        self._taken = 0
-
-    def acquire(self) -> None:
-        """Take a slot, as soon as there is one."""
-        self._free.acquire()
-        with self._lock:
-            self._taken += 1
-
-    def release(self) -> None:
-        """Give a slot back."""
-        with self._lock:
-            self._taken -= 1
-        self._free.release()
-
-    def share(self, threads: int) -> int:
-        """Give how many of the threads are for each plane at hand, at least one."""
-        return max(1, threads // max(1, self._taken))
+    def add(self, plane: Outcome) -> None:
+        """Add a plane; the first failure and the first doubt are the image's."""
+        self.nuclei += plane.nuclei
+        self.pixels += plane.pixels
+        self.before &= plane.before
+        self.failure = self.failure or plane.failure
+        self.full |= plane.full
+        self.doubt = self.doubt or plane.doubt
+        if self.failure:
+            self.nuclei = self.pixels = 0
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What all images share."""
+class Plan:
+    """What is done with every image.
 
-    segmenter: Segmenter
+    Attributes
+    ----------
+    formats : sequence of Format
+        What to save of each plane.
+    size : mapping
+        ``scale``, ``mpp`` or ``diameter`` of all images, as `Segmenter.segment` takes them, or
+        `FROM_FILE` as ``mpp``.
+    selection : Selection
+        What to take of stacks and channels. Each plane has outputs of its own, with its suffix
+        behind the stem.
+    journal : Journal, optional
+        Where to record what is done.
+    resume : bool
+        Whether to leave out what the journal says is done.
+    overwrite : bool
+        Whether to replace files that the journal does not name.
+    describe : callable, optional
+        Called with the image's name, a result and its files; what it returns is kept in the
+        journal.
+    restore : callable, optional
+        Called with the same name, what `describe` returned in an earlier run, and the files;
+        ValueError has the image done again.
+    """
+
     formats: Sequence[Format]
-    size: Mapping[str, Any]
-    selection: images.Selection
-    inputs: frozenset[str]
-    stems: dict[Path, Path]
-    report: Report | None
-    records: Records | None
-    slots: _Slots
-    planes: ThreadPoolExecutor
-    stopping: Event = field(default_factory=Event)
+    size: Mapping[str, Any] = field(default_factory=dict)
+    selection: images.Selection = field(default_factory=images.Selection)
+    journal: Journal | None = None
+    resume: bool = False
+    overwrite: bool = False
+    describe: Callable[[str, Result, Sequence[Path]], Mapping[str, Any]] | None = None
+    restore: Callable[[str, Any, Sequence[Path]], None] | None = None
 
 
 def run(
-    segmenter: Segmenter,
-    jobs: Sequence[Job],
-    formats: Sequence[Format],
-    size: Mapping[str, Any] | None = None,
-    selection: images.Selection | None = None,
-    report: Report | None = None,
-    records: Records | None = None,
-    at_once: int = AT_ONCE,
+    segmenter: Segmenter, jobs: Sequence[Job], plan: Plan, at_once: int = IN_FLIGHT
 ) -> Generator[Outcome, None, None]:
     """Do all jobs. One that fails does not stop the others, unless the disk is full.
 
     Parameters
     ----------
-    segmenter
-        What finds the nuclei.
-    jobs
-        The images. Each stem must be a different one; missing folders are made.
-    formats
-        What to save of each image.
-    size
-        ``scale``, ``mpp`` or ``diameter`` of all images, as `Segmenter.segment` takes them, or
-        `FROM_FILE` as ``mpp``.
-    selection
-        What to take of stacks and channels. Each plane has outputs of its own, with its suffix
-        behind the stem.
-    report
-        What tells of the run: every plane is entered into it, and every image's failure.
-    records
-        Where to note what is done, and to look up what was; nowhere when left out.
-    at_once
-        Planes to work on at once.
+    segmenter : Segmenter
+    jobs : sequence of Job
+        The stems must differ; missing folders are made.
+    plan : Plan
+    at_once : int
+        Planes to work on at once, and to have in memory: one in the network, the others being
+        read, decoded, measured or written beside it.
 
     Yields
     ------
@@ -143,39 +133,11 @@ def run(
         disk is full, the planes at hand are finished, and no other is begun.
     """
     check_at_once(at_once)
-    with ExitStack() as stack:
-        if records:
-            stack.callback(records.close)
-        # Closed in the opposite order: whoever reads may wait for planes, but not the reverse.
-        planes = stack.enter_context(ThreadPoolExecutor(at_once, "nucleiseg-plane"))
-        readers = stack.enter_context(ThreadPoolExecutor(at_once, "nucleiseg-read"))
-        shared = _Run(
-            segmenter,
-            formats,
-            size or {},
-            selection or images.Selection(),
-            frozenset(os.path.realpath(job.image) for job in jobs),
-            {job.stem: job.image for job in jobs},
-            report,
-            records,
-            _Slots(at_once),
-            planes,
-        )
-        stack.callback(shared.stopping.set)
-        for outcome in _outcomes(shared, jobs, readers, at_once):
-            if report and outcome.failure:
-                report.failure(str(outcome.image), outcome.failure)
-            yield outcome
+    return _Run(segmenter, jobs, plan, at_once).outcomes()
 
 
 def check_at_once(number: int) -> None:
-    """Refuse fewer than one at once.
-
-    Raises
-    ------
-    ValueError
-        As the command's ``--jobs`` says it.
-    """
+    """Raise ValueError, as of the command's ``--jobs``, for fewer than one at once."""
     if number < 1:
         raise ValueError(f"jobs: got {number}; accepted is 1 or more")
 
@@ -183,12 +145,14 @@ def check_at_once(number: int) -> None:
 def settings(
     segmenter: Segmenter, size: Mapping[str, Any], selection: images.Selection
 ) -> dict[str, Any]:
-    """Give all that outputs depend on beside the image, for `nucleiseg.records.Records`."""
+    """Return all that outputs depend on beside the image, for the journal."""
     from nucleiseg import __version__
 
     return {
         "nucleiseg": __version__,
         "model": segmenter.model.identity,
+        "description": journal.digest(segmenter.model.metadata),
+        "arithmetic": segmenter.arithmetic,
         **{name: value for name, value in size.items() if value is not None},
         "channel": selection.channel,
         "axes": selection.axes,
@@ -196,166 +160,178 @@ def settings(
     }
 
 
-def _outcomes(
-    shared: _Run, jobs: Sequence[Job], readers: ThreadPoolExecutor, at_once: int
-) -> Generator[Outcome, None, None]:
-    """Give outcomes as they come, with a few jobs in line and not all of them."""
-    todo = iter(jobs)
-    done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
-    in_line, more = 0, 2 * at_once
-    while True:
-        for job in islice(todo, 0 if shared.stopping.is_set() else more):
-            readers.submit(_do, shared, job).add_done_callback(done.put)
-            in_line += 1
-        if not in_line:
+class _Image:
+    """An image at hand: what its planes have come to so far, and how many are being done."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.file = ExitStack()
+        self.outcome = Outcome(job.image)
+        self.running = 0
+        self.is_read = self.is_whole = False
+        self._source: str | None = None
+        self._lock = Lock()
+
+    def source(self) -> str:
+        """Return the checksum of the file, from before any of its pixels are read."""
+        with self._lock:
+            if self._source is None:
+                self._source = journal.checksum(self.job.image)
+            return self._source
+
+
+_Task = tuple[_Image, images.Plane | Outcome]
+"""A plane to be done, or, once there are no more, what came of finding them."""
+
+
+class _Run:
+    """One run; `outcomes` belongs to the calling thread, and `_do` to those of the pool."""
+
+    def __init__(self, segmenter: Segmenter, jobs: Sequence[Job], plan: Plan, at_once: int) -> None:
+        self.segmenter = segmenter
+        self.jobs = jobs
+        self.plan = plan
+        self.at_once = at_once
+        self.threads = max(1, segmenter.threads // max(1, min(at_once, len(jobs))))
+        self.inputs = frozenset(os.path.realpath(job.image) for job in jobs)
+        self.stems = {job.stem: job.image for job in jobs}
+        self.stopping = Event()
+        self.at_hand: list[_Image] = []
+
+    def outcomes(self) -> Generator[Outcome, None, None]:
+        """Yield the outcome of each image once all of its planes are done."""
+        done = pool.each(self._do, self._tasks(), self.at_once, in_order=False)
+        try:
+            with closing(done):
+                for image, outcome in done:
+                    image.running -= 1
+                    image.outcome.add(outcome)
+                    if image.is_read and not image.running:
+                        self._close(image)
+                        if image.is_whole or image.outcome.failure:
+                            yield image.outcome
+        finally:
+            for image in [*self.at_hand]:
+                self._close(image)
+
+    def _close(self, image: _Image) -> None:
+        """Close the file of an image, whose planes are read while it is open."""
+        image.file.close()
+        self.at_hand.remove(image)
+
+    def _tasks(self) -> Iterator[_Task]:
+        """Yield the planes of all images, and after those of each image its end."""
+        for job in self.jobs:
+            if self.stopping.is_set():
+                return
+            image = _Image(job)
+            self.at_hand.append(image)
+            end = Outcome(job.image)
+            try:
+                planes = image.file.enter_context(images.planes(job.image, self.plan.selection))
+                for plane in planes:
+                    if image.outcome.failure or self.stopping.is_set():
+                        break
+                    image.running += 1
+                    yield image, plane
+                else:
+                    image.is_whole = True
+            except Exception as error:
+                end = _failed(job, error)
+            image.running += 1
+            image.is_read = True
+            yield image, end
+
+    def _do(self, task: _Task) -> tuple[_Image, Outcome]:
+        image, plane = task
+        if isinstance(plane, Outcome):
+            return image, plane
+        where = plane.suffix and f"{plane.suffix[1:]}: "
+        try:
+            outcome = self._plane(image, plane)
+        except Exception as error:
+            outcome = _failed(image.job, error, where)
+            if outcome.full:
+                self.stopping.set()
+        if outcome.doubt:
+            outcome.doubt = where + outcome.doubt
+        return image, outcome
+
+    def _plane(self, image: _Image, plane: images.Plane) -> Outcome:
+        plan, job = self.plan, image.job
+        stem = self._stem(job, plane.suffix)
+        source = image.source() if plan.journal else ""
+        name = f"{job.image}{plane.suffix}"
+        done = self._done_before(stem, source, name)
+        if done:
+            return Outcome(job.image, nuclei=done.nuclei, doubt=done.doubt)
+        self._check_free(beside(stem, each.ending) for each in plan.formats)
+        size = _size(plan.size, plane)
+        with_maps = bool(plan.describe) or any(each.maps for each in plan.formats)
+        result = self.segmenter.analyze(plane.load(), **size, maps=with_maps)
+        result.mpp = result.mpp or plane.mpp
+        result.name, result.plane, result.threads = job.image.name, plane.suffix, self.threads
+        self._save(stem, result, source, name)
+        return Outcome(job.image, len(result), result.mask.size, before=False, doubt=result.doubt)
+
+    def _done_before(self, stem: Path, source: str, name: str) -> Done | None:
+        plan = self.plan
+        if not plan.journal or not plan.resume:
+            return None
+        done = plan.journal.find(stem, source, plan.formats)
+        if done and plan.restore:
+            files = list(dict.fromkeys(_made(done, stem, each) for each in plan.formats))
+            try:
+                plan.restore(name, plan.journal.entry(done), files)
+            except ValueError:
+                return None
+        return done
+
+    def _save(self, stem: Path, result: Result, source: str, name: str) -> None:
+        """Write all files of a plane, and record first their names and last that they are there."""
+        plan = self.plan
+        paths = list(dict.fromkeys(each.path(stem, result) for each in plan.formats))
+        self._check_free(paths)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        if plan.journal:
+            plan.journal.begin(stem, [path.name for path in paths])
+        for each in plan.formats:
+            each.save(stem, result)
+        entry = plan.describe(name, result, paths) if plan.describe else None
+        if plan.journal:
+            plan.journal.finish(stem, source, paths, len(result), result.doubt, entry)
+
+    def _check_free(self, paths: Iterable[Path]) -> None:
+        """Refuse to replace files of which the journal does not know."""
+        if not self.plan.journal or self.plan.overwrite:
             return
-        outcome = done.get().result()
-        in_line, more = in_line - 1, 1
-        if outcome is not None:
-            yield outcome
+        for path in paths:
+            if os.path.lexists(path) and path not in self.plan.journal:
+                raise FileExistsError(unknown(path))
+
+    def _stem(self, job: Job, suffix: str) -> Path:
+        """Return the stem of a plane, which must be neither another image's nor an image."""
+        stem = beside(job.stem, suffix)
+        other = self.stems.setdefault(stem, job.image)
+        if other != job.image:
+            theirs = printable(f"those of {other}: {stem}")
+            raise ValueError(f"its outputs would have the names of {theirs}")
+        endings = [ending for each in self.plan.formats for ending in each.endings]
+        for output in (beside(stem, ending) for ending in endings if suffix):
+            if os.path.realpath(output) in self.inputs:
+                name = printable(str(output))
+                raise ValueError(f"{name} is one of the images and would be overwritten")
+        return stem
 
 
-def _do(shared: _Run, job: Job) -> Outcome | None:
-    """Do one image; None if the run is stopped before all of it is done."""
-    so_far = _SoFar(shared, job)
-    running: deque[Future[Outcome]] = deque()
-    try:
-        with closing(images.planes(job.image, shared.selection, so_far.skip)) as planes:
-            while not so_far.outcome.failure and _read_next(so_far, planes, running):
-                while running and running[0].done():
-                    so_far.add(running.popleft().result())
-    except Exception as error:
-        so_far.add(_failed(job, error))
-    for future in running:
-        so_far.add(future.result())
-    if so_far.outcome.failure:
-        return replace(so_far.outcome, nuclei=0, pixels=0)
-    return so_far.outcome if so_far.whole else None
+def _made(done: Done, stem: Path, each: Format) -> Path:
+    """Return the file of a format that was made."""
+    return next(beside(stem, end) for end in each.endings if stem.name + end in done.files)
 
 
-class _SoFar:
-    """What one image has come to, and which of its planes an earlier run did."""
-
-    def __init__(self, shared: _Run, job: Job) -> None:
-        self.shared, self.job = shared, job
-        self.source = records.source(job.image) if shared.records else None
-        self.outcome = Outcome(job.image, before=True)
-        self.whole = False
-
-    def skip(self, suffix: str) -> bool:
-        """Say whether a plane is done, and take it in if so."""
-        if self.shared.records is None:
-            return False
-        stem, report = beside(self.job.stem, suffix), self.shared.report
-        done = self.shared.records.find(stem, self.source, self.shared.formats, bool(report))
-        if done is None:
-            return False
-        if report and done.entry:
-            report.restore(f"{self.job.image}{suffix}", done.entry)
-        self.add(Outcome(self.job.image, done.nuclei, before=True, doubt=done.doubt))
-        return True
-
-    def add(self, plane: Outcome) -> None:
-        """Take in a plane; the first failure and the first doubt are the image's."""
-        self.outcome = Outcome(
-            self.job.image,
-            self.outcome.nuclei + plane.nuclei,
-            self.outcome.pixels + plane.pixels,
-            self.outcome.before and plane.before,
-            self.outcome.failure or plane.failure,
-            self.outcome.full or plane.full,
-            self.outcome.doubt or plane.doubt,
-        )
-
-
-def _read_next(
-    so_far: _SoFar,
-    planes: Generator[images.Plane, None, None],
-    running: deque[Future[Outcome]],
-) -> bool:
-    """Read a plane as soon as there is room for one, and have it done; False if there is none."""
-    shared = so_far.shared
-    shared.slots.acquire()
-    try:
-        plane = None if shared.stopping.is_set() else next(planes, None)
-    except BaseException:
-        shared.slots.release()
-        raise
-    if plane is None:
-        shared.slots.release()
-        so_far.whole = not shared.stopping.is_set()
-        return False
-    running.append(shared.planes.submit(_do_plane, shared, so_far.job, plane, so_far.source))
-    return True
-
-
-def _do_plane(shared: _Run, job: Job, plane: images.Plane, source: Source | None) -> Outcome:
-    try:
-        result, doubt = _segmented(shared, job, plane, source)
-    except Exception as error:
-        outcome = _failed(job, error, plane.suffix and f"{plane.suffix[1:]}: ")
-        if outcome.full:
-            shared.stopping.set()
-        return outcome
-    finally:
-        shared.slots.release()
-    if doubt and plane.suffix:
-        doubt = f"{plane.suffix[1:]}: {doubt}"
-    return Outcome(job.image, result.nuclei, result.mask.size, doubt=doubt)
-
-
-def _segmented(
-    shared: _Run, job: Job, plane: images.Plane, source: Source | None
-) -> tuple[Result, str]:
-    """Segment a plane and save it; with why its limits may not be right."""
-    stem = _stem(shared, job, plane.suffix)
-    size = _size(shared.size, plane)
-    mpp = size.get("mpp") or plane.mpp
-    with_maps = bool(shared.report) or any(each.maps for each in shared.formats)
-    found = shared.segmenter.segment_all(plane.array, **size, with_maps=with_maps)
-    threads = shared.slots.share(shared.segmenter.threads)
-    name, doubt = job.image.name, found.limits.doubt or ""
-    result = Result(plane.array, found.mask, found.labels, mpp, found.maps, name, threads=threads)
-    _save(shared, stem, result, source, f"{job.image}{plane.suffix}", found.scale, doubt)
-    return result, doubt
-
-
-def _save(
-    shared: _Run,
-    stem: Path,
-    result: Result,
-    source: Source | None,
-    name: str,
-    scale: float,
-    doubt: str,
-) -> None:
-    """Write all files of a plane, and last that they are there."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    record = shared.records.begin(stem, source, shared.formats) if shared.records else {}
-    files = [each.save(stem, result) for each in shared.formats]
-    entry = None
-    if shared.report:
-        table = result.table
-        entry = shared.report.entry(
-            name, result.image, result.labels, result.maps, result.mpp, scale, table
-        ).kept()
-    if shared.records:
-        shared.records.finish(record, stem, files, result.nuclei, entry, doubt)
-
-
-def _stem(shared: _Run, job: Job, suffix: str) -> Path:
-    """Name a plane's outputs, which must be neither another image's nor one of the images."""
-    stem = beside(job.stem, suffix)
-    other = shared.stems.setdefault(stem, job.image)
-    if other != job.image:
-        theirs = printable(f"those of {other}: {stem}")
-        raise ValueError(f"its outputs would have the names of {theirs}")
-    endings = [ending for each in shared.formats for ending in each.endings] if suffix else []
-    for output in (beside(stem, ending) for ending in endings):
-        if os.path.realpath(output) in shared.inputs:
-            name = printable(str(output))
-            raise ValueError(f"{name} is one of the images and would be overwritten")
-    return stem
+def unknown(path: Path) -> str:
+    """Return why a file is not replaced."""
+    return f"{printable(str(path))} is there and no run made it; --overwrite replaces it"
 
 
 def _size(size: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:
@@ -372,7 +348,7 @@ def _failed(job: Job, error: Exception, where: str = "") -> Outcome:
 
 
 def _reason(image: Path, error: Exception) -> str:
-    """One line, without the image's name, which stands before it already."""
+    """Return an error in one line, without the image's name, which stands before it already."""
     if isinstance(error, OSError) and error.strerror:
         named = error.filename and str(error.filename) != str(image)
         return f"{error.strerror}: {error.filename}" if named else error.strerror

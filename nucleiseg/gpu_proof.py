@@ -92,6 +92,12 @@ def prove(
     }
 
 
+def _both(segmenter: Segmenter, image: Array) -> tuple[Array, Array]:
+    """Return the mask and the labels of an image."""
+    found = segmenter.analyze(image, scale=1, maps=False)
+    return found.mask, found.labels
+
+
 def _network_answer(model: Model, image: Array) -> tuple[str, Array, Array]:
     """Return an image's size, its tile, and the CPU's cells of that."""
     picture = cpu.normalize(image, *cpu.limits(image, *model.percentiles)[:3])
@@ -158,9 +164,9 @@ def _examine_image(model: Model, clock: Clock, image: Array, calls: int) -> dict
     engine = cuda.Engine(model, clock.kernels)
     backend = CudaBackend(model, clock.kernels, engine, available_threads())
     segmenter = Segmenter(model, device=backend)
-    expected = Segmenter(model, device="cpu").segment_both(image, scale=1)
+    expected = _both(Segmenter(model, device="cpu"), image)
     # Step by step at first, then captured, then by the graph.
-    found = [segmenter.segment_both(image, scale=1) for _ in range(4)]
+    found = [_both(segmenter, image) for _ in range(4)]
     works = steps(model, clock, engine, image)
     times = {name: round(clock.milliseconds(work), 4) for name, work in works.items()}
     took, rate = call_times(segmenter, image, calls)

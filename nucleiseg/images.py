@@ -1,7 +1,7 @@
 """Reading and writing image files.
 
-Pixels come and go exactly as they are stored: no resampling, no rounding, and no EXIF rotation, so
-that a mask always lies on the pixels of its file. Colours are in RGB order.
+Pixels are read and written exactly as they are stored: no resampling, no rounding and no EXIF
+rotation, so that a mask always lies on the pixels of its file. Colours are in RGB order.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +21,7 @@ import cv2
 import numpy as np
 
 from nucleiseg import readers
+from nucleiseg._native import cpu
 from nucleiseg.readers import UnacceptedError, dtypes
 from nucleiseg.readers.selection import Plane, Selection, selection
 from nucleiseg.readers.selection import planes as selected
@@ -30,6 +33,7 @@ __all__ = [
     "hush",
     "open",
     "planes",
+    "png",
     "read",
     "selection",
     "write",
@@ -38,13 +42,13 @@ __all__ = [
 ]
 
 PART = r"\.[0-9a-f]{32}\.part"
-"""What the temporary names of files look like, as a regular expression; see `writing`."""
+"""A regular expression of the temporary names of files; see `writing`."""
 
 
 def read(path: str | Path) -> Image:
-    """Read a file that holds one two-dimensional image.
+    """Return the pixels of a file that holds one two-dimensional image.
 
-    The format is told by the file's content, whatever its suffix.
+    The content decides the format, not the suffix.
 
     Parameters
     ----------
@@ -67,8 +71,8 @@ def read(path: str | Path) -> Image:
     ValueError
         See `open`.
     """
-    with contextlib.closing(_planes(Path(path), Selection(), np.asarray)) as only:
-        return next(only).array
+    with planes(Path(path), Selection(), np.asarray) as only:
+        return next(only).load()
 
 
 def open(
@@ -79,9 +83,9 @@ def open(
     frame: int | str | None = None,
     axes: str | None = None,
 ) -> Iterator[Plane]:
-    """Read the planes of an image file one after the other.
+    """Yield the planes of an image file one after the other.
 
-    No more than a plane is in memory, where the format allows it: a page of a TIFF file, the chunks
+    At most one plane is in memory, where the format allows it: a page of a TIFF file, the chunks
     of a Zarr array that a plane touches, a whole PNG, JPEG, BMP or WebP file.
 
     Parameters
@@ -115,29 +119,51 @@ def open(
     OSError
         When iterated: there is no such file, or it may not be read.
     """
-    return planes(Path(path), selection(channel, z, frame, axes))
+    return _loaded(Path(path), selection(channel, z, frame, axes))
 
 
+def _loaded(path: Path, wanted: Selection) -> Iterator[Plane]:
+    with planes(path, wanted) as found:
+        for plane in found:
+            yield replace(plane, load=partial(np.asarray, plane.load()))
+
+
+@contextlib.contextmanager
 def planes(
-    path: Path, wanted: Selection, skip: Callable[[str], bool] = lambda suffix: False
-) -> Generator[Plane, None, None]:
-    """Do what `open` does, with a selection that is checked already.
+    path: Path, wanted: Selection, converted: Callable[[Image], Image] = dtypes.accepted
+) -> Iterator[Iterator[Plane]]:
+    """Open a file to iterate over its planes as `open` does, with a selection that is checked.
 
-    Planes whose suffix ``skip`` says True of are not read.
+    Each is read when its ``load`` is called, by any thread, until the block is left. Errors are
+    those of `open`, of entering the block too.
     """
-    return _planes(path, wanted, dtypes.accepted, skip)
+    reading = threading.Lock()
 
+    def named(load: Callable[[], Image]) -> Image:
+        with _errors_named(path), reading:
+            return converted(load())
 
-def _planes(
-    path: Path,
-    wanted: Selection,
-    converted: Callable[[Image], Image],
-    skip: Callable[[str], bool] = lambda suffix: False,
-) -> Generator[Plane, None, None]:
-    try:
+    with _errors_named(path):
+        if readers.is_decoded_whole(path):
+            yield iter([Plane("", partial(named, partial(_only_plane, path, wanted)))])
+            return
         with readers.opened(path) as stack:
-            for plane in selected(stack, wanted, skip):
-                yield replace(plane, array=converted(plane.array))
+            yield (
+                replace(plane, load=partial(named, plane.load)) for plane in selected(stack, wanted)
+            )
+
+
+def _only_plane(path: Path, wanted: Selection) -> Image:
+    with readers.opened(path) as stack:
+        (plane,) = selected(stack, wanted)
+        return plane.load()
+
+
+@contextlib.contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    """Put the file's name before what readers raise."""
+    try:
+        yield
     except UnacceptedError as error:
         raise ValueError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -160,9 +186,9 @@ def write(path: Path, data: bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to be written bit by bit, that other programs never see a part of.
+    """Open a file to be written part by part, which other programs see only when it is whole.
 
-    It gets its name when the block is left without an error; otherwise nothing is left behind.
+    It gets its name when the block is left without an error; otherwise it is removed.
 
     Raises
     ------
@@ -175,7 +201,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _named_at_the_end(path: Path) -> Iterator[Path]:
-    """Give another name, which becomes the path when the block is left without an error."""
+    """Yield a temporary name, renamed to the path when the block is left without an error."""
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield part
@@ -186,21 +212,20 @@ def _named_at_the_end(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_png(path: Path, image: Image) -> None:
-    """Write a (H, W) grey or (H, W, 3) RGB image of uint8 or uint16 as PNG.
-
-    Raises
-    ------
-    OSError
-        See `write`.
-    """
-    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+def png(image: Image) -> bytes:
+    """Return a (H, W) grey or (H, W, 3) RGB image of uint8 or uint16 as the bytes of a PNG."""
+    if image.ndim == 2:
+        return cpu.png(image)
     # OpenCV's own setting, run lengths behind a difference filter, is as fast as any of zlib's.
-    _, encoded = cv2.imencode(".png", stored)
-    write(path, encoded.data)
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Write an image that `png` takes as a file; see `write`."""
+    write(path, png(image))
 
 
 def hush() -> None:
-    """Keep the decoders from writing to stderr in this process: `read` raises what they know."""
+    """Keep decoders from writing to stderr in this process: `read` raises what they report."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)

@@ -1,6 +1,9 @@
-"""Names of files in messages: they may hold line breaks, control characters and any bytes."""
+"""Names of files in messages and in order: they may hold line breaks and any bytes."""
 
 from __future__ import annotations
+
+import re
+from pathlib import PurePath
 
 
 def printable(text: str) -> str:
@@ -8,3 +11,11 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def natural(path: str | PurePath) -> list[list[tuple[int, str]]]:
+    """Return the sort key of a path in natural order, in which ``a2`` comes before ``a10``."""
+    return [
+        [(int(digits or -1), text) for digits, text in re.findall(r"(\d+)|(\D+)", part)]
+        for part in PurePath(path).parts
+    ]

@@ -1,7 +1,7 @@
 """The command "Segment nuclei" of napari: a labels layer made of an image layer.
 
-Only napari imports this module; ``napari.yaml`` is what it finds it by. Annotations are types and
-not text, because napari makes the widget of them.
+Only napari imports this module, which it finds through ``napari.yaml``. Annotations are types and
+not text, because napari builds the widget from them.
 """
 
 from functools import cache
@@ -18,11 +18,11 @@ from nucleiseg.readers import UnacceptedError, dtypes
 from nucleiseg.segmenter import Segmenter
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine")
-"""What a labels layer takes over from its image, so that it lies upon it."""
+"""What a labels layer copies from its image, so that both have the same place."""
 
 _DIAMETER = {
     "label": "diameter",
-    "tooltip": "Diameter of a usual nucleus in pixels; 0 has it found.",
+    "tooltip": "Usual diameter of a nucleus in pixels; 0 estimates it.",
     "min": 0.0,
     "max": 5000.0,
 }
@@ -31,19 +31,19 @@ _DIAMETER = {
 def segment_nuclei(
     image: Image, diameter: Annotated[float, _DIAMETER] = 0.0
 ) -> FunctionWorker[LayerDataTuple]:
-    """Find the nuclei of an image layer, while napari stays responsive.
+    """Segment the nuclei of an image layer in the background.
 
     Parameters
     ----------
     image : napari.layers.Image
-        Grey or RGB. Planes of volumes and frames of time series are done one by one.
+        Grey or RGB. Planes of volumes and frames of time series are segmented one by one.
     diameter : float
-        Of a usual nucleus in pixels; 0 has it found.
+        Usual diameter of a nucleus in pixels; 0 estimates it.
 
     Returns
     -------
     FunctionWorker
-        That gives a labels layer; napari shows it when it is done.
+        It returns a labels layer, which napari shows when it is done.
     """
     worker: FunctionWorker[LayerDataTuple] = thread_worker(labels_layer)(image, diameter)
     worker.start()
@@ -51,7 +51,7 @@ def segment_nuclei(
 
 
 def labels_layer(image: Image, diameter: float = 0.0) -> LayerDataTuple:
-    """Give the labels of an image layer as what napari makes a layer of: data, options, kind."""
+    """Return the labels of an image layer as napari takes a layer: data, options, kind."""
     data = image.data[0] if image.multiscale else image.data
     found = labels(data, image.rgb, diameter or None)
     placement = {name: getattr(image, name) for name in PLACEMENT}
@@ -59,7 +59,7 @@ def labels_layer(image: Image, diameter: float = 0.0) -> LayerDataTuple:
 
 
 def labels(data: Any, rgb: bool, diameter: float | None = None) -> NDArray[np.int32]:
-    """Segment every plane of an array.
+    """Return the labels of every plane of an array.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def labels(data: Any, rgb: bool, diameter: float | None = None) -> NDArray[np.in
     rgb : bool
         Whether the last axis holds colours.
     diameter : float, optional
-        Of a usual nucleus in pixels.
+        Usual diameter of a nucleus in pixels.
 
     Returns
     -------

@@ -1,28 +1,25 @@
-"""What is used from Python: an image in, a mask or labels out."""
+"""The Python interface: an image in, a mask or labels out."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import backends, resizing
+from nucleiseg import backends, pool, resizing
 from nucleiseg.backends import Array, Backend
 from nucleiseg.driver import OUTPUTS, Driver, Output
-from nucleiseg.limits import Limits
 from nucleiseg.model import DEFAULT, Model, ModelError
 from nucleiseg.resizing import Scale, Size
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from nucleiseg.analysis import Analysis
+    from nucleiseg.result import Result
 
 Image = Any
 """An array on the host or on a GPU, or the path of an image file."""
@@ -31,34 +28,11 @@ Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 Maps = NDArray[np.uint8]
 
-_Result = TypeVar("_Result")
 _Home = Literal[True]
 
 IN_FLIGHT = 4
 """Images that `Segmenter.map` works on at once: two in the network, on a thread each or one after
 the other, one before it, one after."""
-
-
-class Everything(NamedTuple):
-    """All that `Segmenter.segment_all` finds of one image.
-
-    Attributes
-    ----------
-    mask : ndarray, (H, W) bool
-    labels : ndarray, (H, W) int32
-    maps : ndarray, (H, W, 2) uint8, or None
-        None where they were not asked for.
-    scale : float
-        How far the network saw the image shrunk.
-    limits : Limits
-        The intensities that became 0 and 255, and whether they are doubtful.
-    """
-
-    mask: Mask
-    labels: Labels
-    maps: Maps | None
-    scale: float
-    limits: Limits
 
 
 class Segmenter(Driver):
@@ -126,6 +100,12 @@ class Segmenter(Driver):
         """The backend that was chosen: "cpu" or "cuda"."""
         return self._backend.name
 
+    @property
+    def arithmetic(self) -> str:
+        """What decides the bits of an answer: "exact", the same on every device, or an engine."""
+        engine: str = getattr(getattr(self._backend, "engine", None), "name", "")
+        return engine if engine.startswith("TensorRT") else "exact"
+
     def times(self) -> dict[str, float] | None:
         """Return the time spent on each part of all calls so far.
 
@@ -169,26 +149,24 @@ class Segmenter(Driver):
         diameter: float | None = None,
         to_host: bool = True,
     ) -> Array:
-        """Find the nuclei of one image.
+        """Return a mask, labels or maps of one image.
 
         Parameters
         ----------
         image : array, str or Path
             (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of uint8, uint16, int16, float32
             or float64, from 1 x 1 up; or an image file. Intensities are stretched, so their
-            scale does not matter; alpha is not used. On a GPU, also an array in its memory, with
+            scale does not matter; alpha is ignored. On a GPU, also an array in its memory, with
             ``__dlpack__`` or ``__cuda_array_interface__`` (CuPy, PyTorch, pycuda): it is used
             where it is, and goes to the host only if it has to be resized.
         output : {"mask", "labels", "maps"}
-            What to give.
         scale : "auto" or float
-            How many times larger nuclei are in pixels than the model is best at: the network sees
-            the image shrunk by this factor. 1 takes the image as it is; "auto" measures nuclei, and
-            resizes only where they are outside of the range that the model is good at.
+            The factor by which the network sees the image shrunk. 1 takes it as it is; "auto"
+            resizes only if nuclei are outside of the range that the model is good at.
         mpp : float, optional
             Micrometres a pixel, instead of ``scale``.
         diameter : float, optional
-            Diameter of a usual nucleus in pixels, instead of ``scale``.
+            Usual diameter of a nucleus in pixels, instead of ``scale``.
         to_host : bool
             False leaves the result on the GPU, complete, as an array with ``__dlpack__`` and
             ``__cuda_array_interface__``.
@@ -200,8 +178,8 @@ class Segmenter(Driver):
             "mask": (H, W) bool, True where the probability of a nucleus reaches the model's
             threshold.
             "labels": (H, W) int32, 0 background, 1..n in raster order of first pixels. A label is
-            one piece, by 8 neighbours, and lies within the mask. The mask also has what is too
-            small or too faint to be counted: ``labels > 0`` is the mask without it.
+            one 8-connected piece within the mask. Pieces of the mask that are too small or too
+            faint to be counted have no label: ``labels > 0`` is the mask without them.
             "maps": (H, W, 2) uint8, nucleus probability and centre distance, 0..255 for 0..1.
 
         Raises
@@ -221,47 +199,6 @@ class Segmenter(Driver):
         wanted = resizing.requested(scale, mpp, diameter, self.model)
         return self._run(_read(image), (output,), wanted, to_host).outputs[0]
 
-    @overload
-    def segment_both(
-        self, image: Image, *, to_host: _Home = ..., **size: Unpack[Size]
-    ) -> tuple[Mask, Labels]: ...
-    @overload
-    def segment_both(
-        self, image: Image, *, to_host: bool = ..., **size: Unpack[Size]
-    ) -> tuple[Array, Array]: ...
-    def segment_both(
-        self,
-        image: Image,
-        *,
-        scale: Scale = "auto",
-        mpp: float | None = None,
-        diameter: float | None = None,
-        to_host: bool = True,
-    ) -> tuple[Array, Array]:
-        """Return the mask and the labels of one image; see `segment`."""
-        wanted = resizing.requested(scale, mpp, diameter, self.model)
-        mask, labels = self._run(_read(image), ("mask", "labels"), wanted, to_host).outputs
-        return mask, labels
-
-    def segment_all(
-        self,
-        image: Image,
-        *,
-        scale: Scale = "auto",
-        mpp: float | None = None,
-        diameter: float | None = None,
-        with_maps: bool = True,
-    ) -> Everything:
-        """Return all that there is to know of one image in one go; see `segment`.
-
-        Maps take time and memory on the way from a GPU and where the image is resized.
-        """
-        wanted = resizing.requested(scale, mpp, diameter, self.model)
-        outputs = OUTPUTS if with_maps else OUTPUTS[:2]
-        found = self._run(_read(image), outputs, wanted, to_host=True)
-        mask, labels, maps = (*found.outputs, None)[: len(OUTPUTS)]
-        return Everything(mask, labels, maps, found.scale, found.limits)
-
     def analyze(
         self,
         image: Image,
@@ -270,51 +207,55 @@ class Segmenter(Driver):
         mpp: float | None = None,
         diameter: float | None = None,
         ring: int = 5,
-    ) -> Analysis:
-        """Find the nuclei of one image, to be measured, outlined and saved.
+        maps: bool = True,
+    ) -> Result:
+        """Return all that is found in one image: see `nucleiseg.result.Result`.
 
         Parameters
         ----------
-        image : array, str or Path
-            As `segment` takes it.
-        scale : "auto" or float
+        image, scale, diameter
+            As `segment` takes them.
         mpp : float, optional
-            Micrometres a pixel, instead of ``scale``. When left out, lengths are in micrometres too
-            where the image's file says its pixel size.
-        diameter : float, optional
+            Micrometres a pixel, instead of ``scale``. When left out, the pixel size that the
+            image's file gives is used for measurements in micrometres, not for the scale.
         ring : int
             Pixels around a nucleus within which the background is measured, from 0 up.
-
-        Returns
-        -------
-        Analysis
-            With ``mask``, ``labels``, ``table``, ``outlines`` and ``save(path, formats)``.
+        maps : bool
+            False leaves out ``result.maps`` and the column of probabilities, which take time and
+            memory on the way from a GPU and where the image is resized.
 
         Raises
         ------
-        TypeError, ValueError, FileNotFoundError
-            As `segment` does; ValueError also for a ring that is no whole number of pixels.
+        TypeError, ValueError, FileNotFoundError, MemoryError
+            As `segment` does; ValueError also for a ring that is not a whole number of pixels.
         """
-        from nucleiseg.analysis import analyze
+        from nucleiseg import images
+        from nucleiseg.result import Result
 
-        return analyze(self, image, ring, scale=scale, mpp=mpp, diameter=diameter)
-
-    def pixels(self, image: Image) -> NDArray[Any]:
-        """Return an image's pixels on the host, (H, W) or (H, W, C), wherever they are."""
-        return self._pipeline.host(self._pipeline.image(_read(image)))
+        if isinstance(ring, bool) or not isinstance(ring, int | np.integer) or ring < 0:
+            raise ValueError(f"ring: got {ring!r}; accepted are whole numbers of pixels from 0 up")
+        wanted = resizing.requested(scale, mpp, diameter, self.model)
+        name = ""
+        if isinstance(image, str | Path):
+            name, plane = Path(image).name, next(images.open(image))
+            image, mpp = plane.array, mpp or plane.mpp
+        found = self._run(image, OUTPUTS if maps else OUTPUTS[:2], wanted, to_host=True)
+        mask, labels, kept = (*found.outputs, None)[: len(OUTPUTS)]
+        return Result(
+            image=self._pipeline.host(self._pipeline.image(image)),
+            mask=mask,
+            labels=labels,
+            maps=kept,
+            scale=found.scale,
+            mpp=mpp,
+            limits=found.limits,
+            name=name,
+            ring=int(ring),
+            threads=self.threads,
+        )
 
     def find_scale(self, image: Image) -> float:
-        """Return the scale that ``scale="auto"`` takes for an image.
-
-        Parameters
-        ----------
-        image : array, str or Path
-
-        Returns
-        -------
-        float
-            1 where the image is taken as it is, 2 where it is shrunk to half.
-        """
+        """Return the scale that ``scale="auto"`` takes for an image: 2 shrinks it to half."""
         return self._find_scale(self._pipeline.image(_read(image)))[0]
 
     __call__ = segment
@@ -365,7 +306,7 @@ class Segmenter(Driver):
         diameter: float | None = None,
         to_host: bool = True,
     ) -> Iterator[Array]:
-        """Find the nuclei of many images, in their order.
+        """Yield a mask, labels or maps of many images, in their order.
 
         Reading, the network and decoding of neighbouring images overlap, on a GPU the copies to
         and from it as well. At most `IN_FLIGHT` images are held at once, so ``images`` may be
@@ -375,11 +316,8 @@ class Segmenter(Driver):
         ----------
         images : iterable
             Whatever `segment` takes. One on a GPU must not change before its result is there.
-        output : {"mask", "labels", "maps"}
-        scale : "auto" or float
-        mpp, diameter : float, optional
-        to_host : bool
-            As `segment` takes them; they hold for every image.
+        output, scale, mpp, diameter, to_host
+            As `segment` takes them, for every image.
 
         Yields
         ------
@@ -388,23 +326,11 @@ class Segmenter(Driver):
         """
         _check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
-        return self._map(
-            images, lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0]
+        return pool.each(
+            lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0],
+            images,
+            IN_FLIGHT,
         )
-
-    def _map(self, images: Iterable[Image], do: Callable[[Image], _Result]) -> Iterator[_Result]:
-        with ThreadPoolExecutor(IN_FLIGHT, "nucleiseg") as pool:
-            waiting: deque[Future[_Result]] = deque()
-            try:
-                for image in images:
-                    waiting.append(pool.submit(do, image))
-                    if len(waiting) == IN_FLIGHT:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
 
     @overload
     def decode(
@@ -426,7 +352,7 @@ class Segmenter(Driver):
     def decode(
         self, maps: Array, output: Output = "mask", *, scale: float = 1.0, to_host: bool = True
     ) -> Array:
-        """Make a mask or labels of maps that `segment` gave, without the network.
+        """Return the mask or labels of maps that `segment` returned, without the network.
 
         Parameters
         ----------
@@ -435,12 +361,7 @@ class Segmenter(Driver):
         scale : float
             That of the maps (see `find_scale`): above 1 the smallest nuclei that count are larger.
         to_host : bool
-            As `segment` takes it.
-
-        Returns
-        -------
-        ndarray or Buffer
-            (H, W) bool or (H, W) int32.
+            As `segment` takes it, and returns the same.
         """
         _check_output(output, OUTPUTS[:2])
         self._pipeline.check_place(to_host)
@@ -483,23 +404,10 @@ def segment(
     diameter: float | None = None,
     to_host: bool = True,
 ) -> Array:
-    """Find the nuclei of one image with the default model.
+    """Return a mask, labels or maps of one image, from the default model.
 
     The first call loads and compiles the model; later ones reuse it. See `Segmenter.segment` for
     arguments, results and errors, and `Segmenter` for a choice of model, device and threads.
-
-    Parameters
-    ----------
-    image : array, str or Path
-    output : {"mask", "labels", "maps"}
-    scale : "auto" or float
-    mpp, diameter : float, optional
-    to_host : bool
-
-    Returns
-    -------
-    ndarray or Buffer
-        (H, W) bool, (H, W) int32 or (H, W, 2) uint8.
     """
     global _default
     with _default_lock:

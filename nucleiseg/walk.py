@@ -1,7 +1,7 @@
-"""Which image files a list of paths stands for: files, folders and patterns.
+"""Finding image files: paths are files, folders and patterns.
 
-Each image is found once, whatever links lead to it. Results of earlier runs, which the folder
-``.nucleiseg`` at or above them names, are no images.
+Each image is found once, whatever links lead to it. Results of earlier runs, which the journal in
+``.nucleiseg`` at or above them names, are not images.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from nucleiseg.journal import Made
+from nucleiseg.names import natural
 from nucleiseg.readers.zarr_folder import is_zarr
-from nucleiseg.records import Made
 
 SUFFIXES = (
     ".png",
@@ -32,8 +32,8 @@ SUFFIXES = (
     ".bmp",
     ".webp",
 )
-"""What is looked for in folders, beside Zarr folders. Not ``.npy``, in which other programs keep
-what is no image; a pattern that ends so finds it."""
+"""Suffixes that are searched for in folders, beside Zarr folders. Not ``.npy``, in which other
+programs keep other data; a pattern with that suffix finds it."""
 
 UNREAD = {
     ".ndpi": "Hamamatsu slides",
@@ -65,16 +65,16 @@ UNREAD = {
     ".heic": "HEIC images",
     ".gif": "GIF images",
 }
-"""Suffixes of images, above all slides, that are not read. They are left out of folders, with a
-note, instead of being passed over without a word."""
+"""Suffixes of images, above all slides, that cannot be read. They are left out of folders with a
+note."""
 
 EXPORT = "export them as OME-TIFF or PNG, for example with QuPath or Fiji"
-"""What to do about those."""
+"""What a user can do about those."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What paths stand for.
+    """The images that were found.
 
     Attributes
     ----------
@@ -89,23 +89,24 @@ class Found:
 
 
 def find(paths: Iterable[str | Path]) -> Found:
-    """List the image files that paths stand for.
+    """Return the image files that paths lead to.
 
     Parameters
     ----------
     paths
-        Files, folders and patterns such as ``"plates/**/*.tif"``. A folder stands for the images in
-        it and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``).
+        Files, folders and patterns such as ``"plates/**/*.tif"``. A folder means the images in it
+        and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``).
         Links to folders are followed, but no folder is searched twice. A Zarr folder is one image.
         A part of a pattern that exists exactly as it is written is taken literally. A file given by
-        name is taken whatever its suffix. Results of earlier runs are left out, also by name, as a
-        shell names them that expands ``*.png``; they are taken where nothing else is given.
+        name is taken whatever its suffix. Results of earlier runs are left out even if they are
+        named, because a shell that expands ``*.png`` names them; if nothing else is given, they are
+        taken.
 
     Returns
     -------
     Found
-        Images in the order given. A folder that may not be read stands for itself, so that reading
-        it says so.
+        Images in the order given. A folder that may not be read is listed as an image, so that
+        reading it raises the error.
 
     Raises
     ------
@@ -130,7 +131,7 @@ def find(paths: Iterable[str | Path]) -> Found:
         search.add(path)
         if not search.images:
             raise ValueError(f"{path}: {search.nothing()}")
-        for real, image in sorted(search.images.items(), key=lambda item: _natural(item[1])):
+        for real, image in sorted(search.images.items(), key=lambda item: natural(item[1])):
             found.setdefault(real, image)
         unread |= search.unread
     if not found:
@@ -140,7 +141,7 @@ def find(paths: Iterable[str | Path]) -> Found:
 
 @dataclass
 class _Search:
-    """What a folder or a pattern stands for; keys are real paths.
+    """The images below a folder or of a pattern; keys are real paths.
 
     Attributes
     ----------
@@ -149,7 +150,7 @@ class _Search:
     unread : dict
         The suffix of each file of `UNREAD`.
     results : int
-        How many results were passed over.
+        How many results were left out.
     """
 
     made: Made
@@ -177,7 +178,7 @@ class _Search:
                 raise FileNotFoundError(f"{path}: no such file or folder") from None
 
     def nothing(self) -> str:
-        """Return the reason why there is no image."""
+        """Return the reason why no image was found."""
         if self.unread:
             return f"no images there that can be read, but {_listed(self.unread)}; {EXPORT}"
         if self.results:
@@ -221,7 +222,7 @@ class _Folder(NamedTuple):
 
 
 def _folders(top: Path) -> Iterator[_Folder]:
-    """Visit a folder and those below it, without hidden ones, each real folder once.
+    """Yield a folder and those below it, without hidden ones, each real folder once.
 
     Links to folders come last, so that what a folder holds itself is found under its own name.
     """
@@ -262,15 +263,15 @@ def _is_dir(path: Path) -> bool:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # links that run in a ring, which is for the reader to say
+    except OSError:  # a ring of links; reading it raises the error
         return False
 
 
 def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """Find files and folders by the parts of a pattern, in any order, some of them twice.
+    """Yield files and folders by the parts of a pattern, in any order, some of them twice.
 
-    Unlike Python's glob, what exists under the very name of a part is taken by that name, and
-    ``**`` does not run in rings.
+    Unlike Python's glob, a part that exists exactly as it is written is taken literally, and
+    ``**`` does not follow rings of links.
     """
     if not parts:
         yield folder
@@ -313,11 +314,3 @@ def _listed(unread: dict[str, str]) -> str:
     return " and ".join(
         f"{count:,} {suffix} ({UNREAD[suffix]})" for suffix, count in sorted(counts.items())
     )
-
-
-def _natural(path: Path) -> list[list[tuple[int, str]]]:
-    """Order paths so that ``a2`` comes before ``a10``."""
-    return [
-        [(int(digits or -1), text) for digits, text in re.findall(r"(\d+)|(\D+)", part)]
-        for part in path.parts
-    ]

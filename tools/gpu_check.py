@@ -97,9 +97,10 @@ class Check:
             device = Segmenter(device=CudaBackend(self.model, self.kernels, engine, THREADS))
             for path in sorted(EXAMPLES.iterdir()):
                 image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-                pairs = zip(device.segment_both(image), cpu.segment_both(image), strict=True)
-                for what, (found, expected) in zip(("mask", "labels"), pairs, strict=True):
-                    self.compare(f"{what} {level} {path.stem}", found, expected)
+                found, expected = device.analyze(image), cpu.analyze(image)
+                for what in ("mask", "labels"):
+                    pair = getattr(found, what), getattr(expected, what)
+                    self.compare(f"{what} {level} {path.stem}", *pair)
 
     def layers(self) -> None:
         """Print the time of each network and of each of its layers."""

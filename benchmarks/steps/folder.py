@@ -1,9 +1,9 @@
 """A folder of images through the command's run against ``Segmenter.map`` on the same files.
 
 Copies of the example images under other names are segmented by `nucleiseg.batch.run`, with masks,
-labels and CSV written and every file noted as done, and by `Segmenter.map`, which reads the same
-files and gives labels that go nowhere. Both in turn in one process, part by part; the ratio is that
-of each pair. Then the memory: what is resident after each part of the run.
+labels and CSV written and every file recorded as done, and by `Segmenter.map`, which reads the same
+files and returns labels that are dropped. Both in turn in one process, part by part; the ratio is
+that of each pair. Then the memory: what is resident after each part of the run.
 """
 
 import argparse
@@ -18,14 +18,15 @@ from pathlib import Path
 
 from benchmarks.steps.common import EXAMPLES
 from nucleiseg import Segmenter, batch, images, outputs
-from nucleiseg.batch import Job
-from nucleiseg.records import Records
+from nucleiseg.batch import Job, Plan
+from nucleiseg.journal import Journal
+from nucleiseg.segmenter import IN_FLIGHT
 
 SAVED = "mask,labels,csv"
 
 
 def plate(folder: Path, count: int) -> list[Path]:
-    """Copy the examples, in turn, until there are so many."""
+    """Return so many copies of the examples, in turn."""
     folder.mkdir()
     sources = itertools.cycle(sorted(EXAMPLES.iterdir()))
     return [
@@ -38,13 +39,11 @@ def run(segmenter: Segmenter, paths: Sequence[Path], output: Path, jobs: int) ->
     """Segment and save; return the seconds that took."""
     output.mkdir(exist_ok=True)
     selection = images.selection()
-    records = Records(output, batch.settings(segmenter, {}, selection))
+    journal = Journal(output, batch.settings(segmenter, {}, selection))
     todo = [Job(path, output / path.stem) for path in paths]
     begin = time.perf_counter()
-    formats = outputs.formats(SAVED)
-    for outcome in batch.run(
-        segmenter, todo, formats, {}, selection, records=records, at_once=jobs
-    ):
+    plan = Plan(outputs.formats(SAVED), {}, selection, journal)
+    for outcome in batch.run(segmenter, todo, plan, jobs):
         assert not outcome.failure, outcome
     return time.perf_counter() - begin
 
@@ -65,7 +64,7 @@ def resident() -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--jobs", type=int, default=batch.AT_ONCE)
+    parser.add_argument("--jobs", type=int, default=IN_FLIGHT)
     parser.add_argument("--rounds", type=int, default=10, help="parts, each a pair")
     parser.add_argument("--threads", type=int)
 

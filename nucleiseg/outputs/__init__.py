@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from nucleiseg import images
 from nucleiseg.outputs import (
     coco,
     csvs,
@@ -22,9 +24,9 @@ from nucleiseg.outputs import (
     rois,
     tiffs,
 )
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.segmented import Segmented
 
-__all__ = ["FORMATS", "Format", "Result", "formats", "prepare", "stems"]
+__all__ = ["FORMATS", "Format", "beside", "formats", "prepare", "stems"]
 
 
 LONGEST = 200
@@ -42,40 +44,77 @@ class Format:
     ----------
     plural : str
         What its files are called in a sentence.
-    save : callable
-        Writes a result, given the stem of the file's path, and returns the path.
-    endings : tuple of str
-        How its files' names may end.
+    ending : str
+        How its files' names end.
+    write : callable
+        Writes a result to an open file.
     maps : bool
-        Whether it tells of the network's maps, which the result must then have.
+        Whether it contains something of the network's maps, which the result must then have.
     needs : str
         The package without which it cannot be written, empty where there is none.
+    beyond : Format, optional
+        What takes its place for more nuclei than `labels.MOST`.
     """
 
     plural: str
-    save: Callable[[Path, Result], Path]
-    endings: tuple[str, ...]
+    ending: str
+    write: Callable[[Segmented, BinaryIO], None]
     maps: bool = False
     needs: str = ""
+    beyond: Format | None = None
 
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """How its files' names may end."""
+        return (self.ending, *(self.beyond.endings if self.beyond else ()))
+
+    def path(self, stem: Path, result: Segmented) -> Path:
+        """Return the path of a result's file, which begins with ``stem``."""
+        return beside(stem, self._fitting(result).ending)
+
+    def save(self, stem: Path, result: Segmented) -> Path:
+        """Write a result's file, whole or not at all, and return its path.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            The package that it needs is not installed.
+        OSError
+            See `nucleiseg.images.write`.
+        """
+        path = self.path(stem, result)
+        with images.writing(path) as file:
+            self._fitting(result).write(result, file)
+        return path
+
+    def _fitting(self, result: Segmented) -> Format:
+        return self.beyond if self.beyond and len(result) > labels.MOST else self
+
+
+_TIFF = Format("TIFF labels", tiffs.ENDING, tiffs.write)
 
 FORMATS = {
-    "mask": Format("masks", masks.save, masks.ENDINGS),
-    "labels": Format("labels", labels.save, labels.ENDINGS),
-    "overlay": Format("overlays", overlays.save, overlays.ENDINGS),
-    "tiff": Format("TIFF labels", tiffs.save, tiffs.ENDINGS),
-    "geojson": Format("GeoJSON outlines", geojson.save, geojson.ENDINGS, maps=True),
-    "rois": Format("ImageJ ROIs", rois.save, rois.ENDINGS, needs=rois.NEEDS),
-    "coco": Format("COCO annotations", coco.save, coco.ENDINGS),
-    "csv": Format("CSV tables", csvs.save, csvs.ENDINGS, maps=True),
+    "mask": Format("masks", masks.ENDING, masks.write),
+    "labels": Format("labels", labels.ENDING, labels.write, beyond=_TIFF),
+    "overlay": Format("overlays", overlays.ENDING, overlays.write),
+    "tiff": _TIFF,
+    "geojson": Format("GeoJSON outlines", geojson.ENDING, geojson.write, maps=True),
+    "rois": Format("ImageJ ROIs", rois.ENDING, rois.write, needs=rois.NEEDS),
+    "coco": Format("COCO annotations", coco.ENDING, coco.write),
+    "csv": Format("CSV tables", csvs.ENDING, csvs.write, maps=True),
     "parquet": Format(
-        "Parquet tables", parquets.save, parquets.ENDINGS, maps=True, needs=parquets.NEEDS
+        "Parquet tables", parquets.ENDING, parquets.write, maps=True, needs=parquets.NEEDS
     ),
 }
 
 
+def beside(stem: Path, ending: str) -> Path:
+    """Return a stem, which may itself hold dots, with an ending."""
+    return stem.with_name(stem.name + ending)
+
+
 def formats(names: str) -> list[Format]:
-    """Look up formats by their names, separated by commas: ``"mask,labels"``.
+    """Return formats by their names, separated by commas: ``"mask,labels"``.
 
     Raises
     ------
@@ -111,7 +150,7 @@ def prepare(folder: Path) -> None:
 
 
 def stems(images: Sequence[Path], folder: Path, chosen: Iterable[Format]) -> list[Path]:
-    """Name the outputs of images: one path each, to which every format adds its own ending.
+    """Return a path for the outputs of each image, to which every format adds its own ending.
 
     Images keep their names and the folders between them and the deepest folder that all of them
     share: ``plate/a/1.png`` and ``plate/b/1.png`` become ``a/1`` and ``b/1``. Where two would share
@@ -137,7 +176,7 @@ def stems(images: Sequence[Path], folder: Path, chosen: Iterable[Format]) -> lis
 
 
 def _absolute(path: Path) -> Path:
-    """Make a path absolute and keep its links, except where ``..`` leads out of one."""
+    """Return an absolute path with its links, except where ``..`` leads out of one."""
     if ".." in path.parts:
         return Path(os.path.realpath(path.parent), path.name)
     return Path(os.path.abspath(path))  # noqa: PTH100 (keeps links)

@@ -5,46 +5,35 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from nucleiseg import images
 from nucleiseg.outputs import rle
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.segmented import Segmented
 
-ENDINGS = ("_coco.json",)
+ENDING = "_coco.json"
 
 CATEGORY = {"id": 1, "name": "nucleus", "supercategory": "cell"}
 
 
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_coco.json``, annotation after annotation, and return its path.
-
-    Raises
-    ------
-    OSError
-        See `nucleiseg.images.write`.
-    """
-    path = beside(stem, ENDINGS[0])
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write annotation after annotation."""
     height, width = result.labels.shape
     # The bytes of the name, whatever the locale; what is no UTF-8 is escaped as Python does it.
-    name = os.fsencode(result.name or stem.name).decode("utf-8", "surrogateescape")
+    name = os.fsencode(result.name).decode("utf-8", "surrogateescape")
     image = {"id": 1, "file_name": name, "width": width, "height": height}
     head = f'{{"images":{json.dumps([image])},"categories":{json.dumps([CATEGORY])},"annotations":['
-    with images.writing(path) as file:
-        file.write(head.encode())
-        separator = b"\n"
-        for annotation in entries(result):
-            file.write(separator + json.dumps(annotation, separators=(",", ":")).encode())
-            separator = b",\n"
-        file.write(b"\n]}\n")
-    return path
+    file.write(head.encode())
+    separator = b"\n"
+    for annotation in entries(result):
+        file.write(separator + json.dumps(annotation, separators=(",", ":")).encode())
+        separator = b",\n"
+    file.write(b"\n]}\n")
 
 
-def entries(result: Result) -> Iterator[dict[str, Any]]:
-    """Give the annotation of each nucleus; its id is its label."""
+def entries(result: Segmented) -> Iterator[dict[str, Any]]:
+    """Yield the annotation of each nucleus; its id is its label."""
     table = result.table
     size = list(result.labels.shape)
     top, left, bottom, right = (np.asarray(table[f"bbox-{side}"]) for side in range(4))

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
+from typing import BinaryIO
 
-from nucleiseg import images
 from nucleiseg._native import cpu
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.segmented import Segmented
 from nucleiseg.outputs.table import Table
 
-ENDINGS = ("_nuclei.csv",)
+ENDING = "_nuclei.csv"
 
 
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_nuclei.csv`` and return its path. What is not known is left empty.
-
-    Raises
-    ------
-    OSError
-        See `nucleiseg.images.write`.
-    """
-    path = beside(stem, ENDINGS[0])
-    images.write(path, header(result.table) + rows(result.table))
-    return path
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write the table. What is not known is left empty."""
+    file.write(header(result.table) + rows(result.table))
 
 
 def header(table: Table) -> bytes:

@@ -8,24 +8,25 @@ from types import ModuleType
 _INSTALL = {
     "roifile": "pip install 'nucleiseg[roi]'",
     "pyarrow": "pip install 'nucleiseg[parquet]'",
+    "jinja2": "pip install 'nucleiseg[report]'",
     "pandas": "pip install pandas",
     "zarr": "pip install 'nucleiseg[slide]'",
     "highdicom": "pip install 'nucleiseg[dicom]'",
-    "jinja2": "pip install 'nucleiseg[report]'",
 }
 """What installs each package."""
 
 
-def load(package: str) -> ModuleType:
-    """Import a package.
+def load(module: str) -> ModuleType:
+    """Import a module of an optional package.
 
     Raises
     ------
     ModuleNotFoundError
-        It is not installed; the message has the command that mends it.
+        The package is not installed; the message has the command that installs it.
     """
+    package = module.partition(".")[0]
     try:
-        return importlib.import_module(package)
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != package:
             raise

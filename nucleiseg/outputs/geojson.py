@@ -12,39 +12,28 @@ import json
 import math
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from nucleiseg import images
 from nucleiseg.outputs.outlines import Outline, Part, Ring
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.segmented import Segmented
 
-ENDINGS = ("_nuclei.geojson",)
-
-
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_nuclei.geojson``, nucleus after nucleus, and return its path.
-
-    Raises
-    ------
-    OSError
-        See `nucleiseg.images.write`.
-    """
-    path = beside(stem, ENDINGS[0])
-    with images.writing(path) as file:
-        file.write(b'{"type":"FeatureCollection","features":[')
-        separator = b"\n"
-        for feature in features(stem.name, result):
-            # QuPath would read NaN, but it is no JSON.
-            text = json.dumps(feature, separators=(",", ":"), allow_nan=False)
-            file.write(separator + text.encode())
-            separator = b",\n"
-        file.write(b"\n]}\n")
-    return path
+ENDING = "_nuclei.geojson"
 
 
-def features(name: str, result: Result) -> Iterator[dict[str, Any]]:
-    """Give the feature of each nucleus; the image's name makes its id one of this image alone."""
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write nucleus after nucleus."""
+    file.write(b'{"type":"FeatureCollection","features":[')
+    separator = b"\n"
+    for feature in features(result):
+        # QuPath would read NaN, but it is no JSON.
+        text = json.dumps(feature, separators=(",", ":"), allow_nan=False)
+        file.write(separator + text.encode())
+        separator = b",\n"
+    file.write(b"\n]}\n")
+
+
+def features(result: Segmented) -> Iterator[dict[str, Any]]:
+    """Yield the feature of each nucleus, with an id that no other image's nuclei have."""
     columns = list(result.table)
     for outline, row in zip(result.outlines, result.table.rows(), strict=True):
         geometry = _geometry(outline)
@@ -52,7 +41,7 @@ def features(name: str, result: Result) -> Iterator[dict[str, Any]]:
         yield {
             "type": "Feature",
             # The same nucleus has the same id in every run, so that outputs can be compared.
-            "id": _id(f"{name} {geometry['coordinates']}"),
+            "id": _id(f"{result.name}{result.plane} {geometry['coordinates']}"),
             "geometry": geometry,
             "properties": {
                 "objectType": "detection",
@@ -62,7 +51,7 @@ def features(name: str, result: Result) -> Iterator[dict[str, Any]]:
 
 
 def _id(name: str) -> str:
-    """Hash a name, which may hold bytes that are no UTF-8, as `uuid.uuid5` does others."""
+    """Return what `uuid.uuid5` makes of a name, which may hold bytes that are not UTF-8."""
     data = uuid.NAMESPACE_OID.bytes + name.encode("utf-8", "surrogateescape")
     digest = hashlib.sha1(data, usedforsecurity=False).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from nucleiseg import images
-from nucleiseg._native import cpu
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.segmented import Segmented
 
-ENDINGS = ("_mask.png",)
+ENDING = "_mask.png"
 
 
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_mask.png`` and return its path.
-
-    Raises
-    ------
-    OSError
-        See `nucleiseg.images.write`.
-    """
-    path = beside(stem, ENDINGS[0])
-    images.write(path, cpu.png(result.mask.view(np.uint8) * np.uint8(255)))
-    return path
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write the mask."""
+    file.write(images.png(result.mask.view(np.uint8) * np.uint8(255)))

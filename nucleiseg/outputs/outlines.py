@@ -31,7 +31,7 @@ class Outline(NamedTuple):
 class Outlines:
     """The outlines of all nuclei of an image, in the order of their labels.
 
-    Iterating gives an `Outline` for each nucleus, made as it goes, so that a slide's outlines are
+    Iterating yields an `Outline` for each nucleus, made one by one, so that a slide's outlines are
     never Python objects all at once.
 
     Attributes
@@ -53,25 +53,25 @@ class Outlines:
 
     @classmethod
     def of(cls, labels: NDArray[np.int32], threads: int = 1) -> Outlines:
-        """Find the outlines of labels, (H, W) int32."""
+        """Return the outlines of labels, (H, W) int32."""
         return cls(*cpu.outline(labels, threads=threads))
 
     def __len__(self) -> int:
-        """How many nuclei have an outline."""
+        """Return how many nuclei have an outline."""
         return len(self._firsts())
 
     def __iter__(self) -> Iterator[Outline]:
-        """Give the outline of each nucleus."""
+        """Yield the outline of each nucleus."""
         bounds = [*self._firsts().tolist(), len(self.owners)]
         for first, last in itertools.pairwise(bounds):
             yield Outline(int(self.owners[first]), self._parts(first, last))
 
     def __repr__(self) -> str:
-        """Say how many there are."""
+        """Return the numbers of nuclei and points."""
         return f"Outlines({len(self):,} nuclei, {len(self.points):,} points)"
 
     def _firsts(self) -> NDArray[np.intp]:
-        """Give the first ring of each nucleus."""
+        """Return the first ring of each nucleus."""
         return np.flatnonzero(np.diff(self.owners, prepend=0))
 
     def _parts(self, first: int, last: int) -> list[Part]:

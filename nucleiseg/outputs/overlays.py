@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
 from nucleiseg._native import cpu
 from nucleiseg.model import PERCENTILES
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.segmented import Segmented
 
-ENDINGS = ("_overlay.png",)
+ENDING = "_overlay.png"
 
 # Green stands out on pink, purple and white, yellow on dark and on green fluorescence.
 _COLOURS = np.array([(0, 255, 0), (255, 255, 0)], np.uint8)
 
 
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_overlay.png``, 8-bit RGB, and return its path.
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write the image with outlines as 8-bit RGB PNG; see `rgb` for its colours.
 
-    Grey images and those deeper than 8 bits are stretched; 8-bit colours stay as they are. The
-    outline is the outermost pixel of each nucleus, green or yellow, whichever is further from the
-    colours beneath.
-
-    Raises
-    ------
-    OSError
-        See `nucleiseg.images.write`.
+    The outline is the outermost pixel of each nucleus, green or yellow, whichever is further from
+    the colours beneath.
     """
-    path = beside(stem, ENDINGS[0])
-    images.write_png(path, draw(result.image, result.labels))
-    return path
+    file.write(images.png(draw(result.image, result.labels)))
 
 
 def draw(image: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Draw the outlines of labels on a copy of an image.
+    """Return a copy of an image with the outlines of labels.
 
     Parameters
     ----------
@@ -58,7 +50,7 @@ def draw(image: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 def colour(beneath: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give the colour for lines, (3,) uint8, that is furthest from the (N, 3) pixels beneath."""
+    """Return the colour for lines, (3,) uint8, that is furthest from the (N, 3) pixels beneath."""
     mean = beneath.mean(axis=0) if len(beneath) else np.zeros(3)
     distance = np.linalg.norm(_COLOURS - mean, axis=1)
     furthest: NDArray[np.uint8] = _COLOURS[distance.argmax()]
@@ -66,7 +58,7 @@ def colour(beneath: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def outline(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Find pixels of a nucleus with another label above, below, left or right of them."""
+    """Return where a pixel of a nucleus has another label above, below, left or right of it."""
     edge = np.zeros(labels.shape, np.bool_)
     across = labels[:, 1:] != labels[:, :-1]
     down = labels[1:] != labels[:-1]
@@ -78,9 +70,37 @@ def outline(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 def rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Make a picture, (H, W, 3) uint8, of an image; see `save`."""
+    """Return an image as a picture for people, (H, W, 3) uint8.
+
+    8-bit colours stay as they are; grey images and those deeper than 8 bits are stretched.
+    """
     if image.ndim == 3 and image.shape[2] >= 3 and image.dtype == np.uint8:
         colours: NDArray[np.uint8] = image[..., :3].copy()
         return colours
     low, high, ceiling, _ = cpu.limits(image, *PERCENTILES)
     return cpu.normalize(image, low, high, ceiling)
+
+
+def shrunk(
+    image: NDArray[Any], labels: NDArray[np.int32], side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return a picture of an image, and its labels, of which neither side is above ``side``.
+
+    Parameters
+    ----------
+    image
+        Whatever `nucleiseg.segment` takes as an array.
+    labels
+        (H, W) int32.
+    side
+        Pixels; smaller images keep their size.
+    """
+    height, width = labels.shape
+    factor = min(1.0, side / max(height, width))
+    if factor == 1:
+        return rgb(image), labels
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    native = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
+    small = cv2.resize(native, size, interpolation=cv2.INTER_AREA)
+    few = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return rgb(small), np.asarray(few, np.int32)

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import BinaryIO
 
-from nucleiseg import images
 from nucleiseg.outputs import extras
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.segmented import Segmented
 
-ENDINGS = ("_nuclei.parquet",)
+ENDING = "_nuclei.parquet"
 
 NEEDS = "pyarrow"
 
 
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_nuclei.parquet`` and return its path.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        The package pyarrow is not installed.
-    OSError
-        See `nucleiseg.images.write`.
-    """
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write the table; ModuleNotFoundError without the package pyarrow."""
     pyarrow = extras.load(NEEDS)
-    from pyarrow import parquet
-
-    path = beside(stem, ENDINGS[0])
-    with images.writing(path) as file:
-        parquet.write_table(pyarrow.table(dict(result.table)), file)
-    return path
+    extras.load("pyarrow.parquet").write_table(pyarrow.table(dict(result.table)), file)

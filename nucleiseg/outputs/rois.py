@@ -8,17 +8,15 @@ polygon: those are composite ROIs, which lose nothing.
 from __future__ import annotations
 
 import zipfile
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from nucleiseg import images
 from nucleiseg.outputs import extras
 from nucleiseg.outputs.outlines import Outline, Ring
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs.segmented import Segmented
 
-ENDINGS = ("_rois.zip",)
+ENDING = "_rois.zip"
 
 NEEDS = "roifile"
 
@@ -29,24 +27,14 @@ _LARGEST = 60_535
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 
 
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_rois.zip`` and return its path.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        The package roifile is not installed.
-    OSError
-        See `nucleiseg.images.write`.
-    """
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write the archive; ModuleNotFoundError without the package roifile."""
     roifile = extras.load(NEEDS)
-    path = beside(stem, ENDINGS[0])
-    with images.writing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for outline in result.outlines:
             # An entry without a time is the same in every run.
             entry = zipfile.ZipInfo(f"{outline.label}.roi")
             archive.writestr(entry, _roi(roifile, outline).tobytes(), zipfile.ZIP_DEFLATED)
-    return path
 
 
 def _roi(roifile: Any, outline: Outline) -> Any:
@@ -68,7 +56,7 @@ def _roi(roifile: Any, outline: Outline) -> Any:
 
 
 def _path(ring: Ring) -> list[float]:
-    """Write a ring as Java's path: an operation, then its x and y."""
+    """Return a ring as Java's path: an operation, then its x and y."""
     words: list[float] = []
     for row, column in ring.tolist():
         words += (_LINE if words else _MOVE, column, row)

@@ -44,7 +44,7 @@ class Table(dict[str, NDArray[Any]]):
         ring: int,
         threads: int = 1,
     ) -> Table:
-        """Measure.
+        """Return the measurements of all nuclei.
 
         Parameters
         ----------
@@ -71,14 +71,14 @@ class Table(dict[str, NDArray[Any]]):
         return columns
 
     def rows(self, unknown: Any = np.nan) -> Iterator[tuple[Any, ...]]:
-        """Give row after row, of Python's own numbers, with ``unknown`` for what is not known."""
+        """Yield row after row, of Python's own numbers, with ``unknown`` for what is not known."""
         columns = list(self.values())
         for first in range(0, len(columns[0]), _ROWS):
             some = (_listed(values[first : first + _ROWS], unknown) for values in columns)
             yield from zip(*some, strict=True)
 
     def to_pandas(self) -> Any:
-        """Give a ``pandas.DataFrame``, with the labels as a column.
+        """Return a ``pandas.DataFrame``, with the labels as a column.
 
         Raises
         ------

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
 
-from nucleiseg import images
-from nucleiseg.outputs.result import Result, beside
+from nucleiseg.outputs import labels
+from nucleiseg.outputs.segmented import Segmented
 
-ENDINGS = ("_labels.tif",)
+ENDING = "_labels.tif"
 
 LARGE = 4096 * 4096
 """Pixels above which the file is in tiles, so that viewers can read parts of it."""
@@ -20,27 +20,16 @@ TILE = 512
 _UM_PER_CM = 1e4
 
 
-def save(stem: Path, result: Result) -> Path:
-    """Write ``<stem>_labels.tif`` and return its path.
-
-    Raises
-    ------
-    OSError
-        See `nucleiseg.images.write`.
-    """
-    path = beside(stem, ENDINGS[0])
-    labels = result.labels
-    deep = result.nuclei > np.iinfo(np.uint16).max
-    with images.writing(path) as file:
-        tifffile.imwrite(
-            file,
-            labels.astype(np.uint32 if deep else np.uint16),
-            photometric="minisblack",
-            compression="zlib",
-            tile=(TILE, TILE) if labels.size > LARGE else None,
-            resolution=(_UM_PER_CM / result.mpp,) * 2 if result.mpp else None,
-            resolutionunit="CENTIMETER" if result.mpp else None,
-            metadata=None,
-            software="nucleiseg",
-        )
-    return path
+def write(result: Segmented, file: BinaryIO) -> None:
+    """Write the labels."""
+    tifffile.imwrite(
+        file,
+        result.labels.astype(np.uint32 if len(result) > labels.MOST else np.uint16),
+        photometric="minisblack",
+        compression="zlib",
+        tile=(TILE, TILE) if result.labels.size > LARGE else None,
+        resolution=(_UM_PER_CM / result.mpp,) * 2 if result.mpp else None,
+        resolutionunit="CENTIMETER" if result.mpp else None,
+        metadata=None,
+        software="nucleiseg",
+    )

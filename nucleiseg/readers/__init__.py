@@ -65,12 +65,27 @@ def opened(path: Path) -> AbstractContextManager[Stack]:
         It is empty, no image, or no regular file. Entering the context raises the same for what is
         truncated, damaged or too large.
     """
+    return _opener(path)(path)
+
+
+def is_decoded_whole(path: Path) -> bool:
+    """Return whether opening a file decodes it, as of PNG, JPEG, BMP and WebP: they hold one plane.
+
+    Raises
+    ------
+    OSError, UnacceptedError
+        As `opened`.
+    """
+    return _opener(path) is pictures.opened
+
+
+def _opener(path: Path) -> Opener:
     if path.is_dir():
-        # A folder that may not be listed says so here.
+        # A folder that may not be listed raises its error here.
         next(path.iterdir(), None)
         if not zarr_folder.is_zarr(path):
             raise IsADirectoryError(f"{path}: is a folder, not an image file")
-        return zarr_folder.opened(path)
+        return zarr_folder.opened
     if path.exists() and not path.is_file():
         raise UnacceptedError("is no regular file, but a device or a pipe")
     with path.open("rb") as stream:
@@ -79,5 +94,5 @@ def opened(path: Path) -> AbstractContextManager[Stack]:
         raise UnacceptedError("is empty")
     for signature, opener in _OPENERS.items():
         if head.startswith(signature):
-            return opener(path)
+            return opener
     raise UnacceptedError(pictures.NO_IMAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,22 +21,27 @@ _COLOURS = ("red", "green", "blue", "alpha")
 
 @dataclass(frozen=True)
 class Plane:
-    """One two-dimensional image of a file.
+    """One two-dimensional image of a file, whose pixels are read when asked for.
 
     Parameters
     ----------
     suffix
         Which plane of the file it is, such as ``"_z003_t001"``, counted from 0; empty where the
         file holds one.
-    array
-        (H, W) grey or (H, W, C) in RGB or RGBA order.
+    load
+        Returns the pixels, (H, W) grey or (H, W, C) in RGB or RGBA order.
     mpp
         Micrometres a pixel, if the file says it.
     """
 
     suffix: str
-    array: Image
+    load: Callable[[], Image]
     mpp: float | None = None
+
+    @property
+    def array(self) -> Image:
+        """The pixels, from ``load``."""
+        return self.load()
 
 
 @dataclass(frozen=True)
@@ -102,15 +108,13 @@ def _letters(axes: str | None) -> str | None:
     return letters
 
 
-def planes(stack: Stack, wanted: Selection, skip: Callable[[str], bool]) -> Iterator[Plane]:
-    """Load the planes wanted, one after the other, frame by frame.
-
-    Those whose suffix ``skip`` says True of are left out.
+def planes(stack: Stack, wanted: Selection) -> Iterator[Plane]:
+    """Return the planes wanted, frame by frame; each is read when its ``load`` is called.
 
     Yields
     ------
     Plane
-        Contiguous, in the machine's byte order, of the dtype stored.
+        Its pixels are contiguous, in the machine's byte order, of the dtype stored.
 
     Raises
     ------
@@ -125,9 +129,8 @@ def planes(stack: Stack, wanted: Selection, skip: Callable[[str], bool]) -> Iter
     for frame in frames:
         for depth in depths:
             at = {"T": frame, "Z": depth}
-            suffix = _suffix(stack, at)
-            if not skip(suffix):
-                yield Plane(suffix, _load(stack, {**at, **channel}), stack.mpp)
+            load = partial(_load, stack, {**at, **channel})
+            yield Plane(_suffix(stack, at), load, stack.mpp)
 
 
 def _axes(stack: Stack, wanted: str | None) -> str:

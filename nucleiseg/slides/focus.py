@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.outputs.report.focus import edge_blur
+from nucleiseg.report.focus import edge_blur
 
 CELL = 512
 """Side of a cell, in pixels of the labels; regions are whole multiples of it."""

@@ -241,13 +241,14 @@ def test_an_image_in_the_good_range_is_taken_as_it_is(segmenter):
 def test_results_have_the_images_own_size(segmenter, scale):
     image, _ = example("purple_on_violet.png")
     image = image[:203, :177]
-    mask, labels = segmenter.segment_both(image, scale=scale)
-    maps = segmenter.segment(image, "maps", scale=scale)
+    found = segmenter.analyze(image, scale=scale)
+    mask, labels, maps = found.mask, found.labels, found.maps
     assert (mask.shape, mask.dtype) == (image.shape[:2], np.bool_)
     assert (labels.shape, labels.dtype) == (image.shape[:2], np.int32)
     assert (maps.shape, maps.dtype) == ((*image.shape[:2], 2), np.uint8)
     np.testing.assert_array_equal(mask, segmenter.segment(image, scale=scale))
     np.testing.assert_array_equal(labels, segmenter.segment(image, "labels", scale=scale))
+    np.testing.assert_array_equal(maps, segmenter.segment(image, "maps", scale=scale))
     assert not (labels[~mask]).any()
     ids, first = np.unique(labels[labels > 0], return_index=True)
     assert ids.tolist() == list(range(1, int(labels.max()) + 1))

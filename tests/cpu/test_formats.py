@@ -22,7 +22,8 @@ from pycocotools.coco import COCO
 from shapely.geometry import shape
 
 from nucleiseg import images, outputs
-from nucleiseg.outputs import FORMATS, Result, rle, tiffs
+from nucleiseg.outputs import FORMATS, rle, tiffs
+from nucleiseg.result import Result
 
 DATA = Path(__file__).parents[1] / "data"
 NAMES = sorted(path.name for path in (DATA / "images").iterdir())
@@ -32,14 +33,14 @@ def truth(name, mpp=None):
     image = images.read(DATA / "images" / name)
     labels = images.read(DATA / "labels" / name).astype(np.int32)
     maps = np.stack([np.where(labels > 0, 200, 30)] * 2, axis=2).astype(np.uint8)
-    return Result(image, labels > 0, labels, mpp, maps, name)
+    return Result(image, labels > 0, labels, maps, mpp=mpp, name=name)
 
 
 def drawn(text):
     """Labels from rows of digits."""
     labels = np.array([[int(letter) for letter in row] for row in text.split()], np.int32)
     maps = np.zeros((*labels.shape, 2), np.uint8)
-    return Result(labels.astype(np.uint16), labels > 0, labels, None, maps)
+    return Result(labels.astype(np.uint16), labels > 0, labels, maps)
 
 
 # Holes, a hole that touches the outside at a corner, parts that touch at a corner, an island in a
@@ -62,7 +63,7 @@ def result(request):
 
 
 def saved(folder, name, result):
-    return FORMATS[name].save(folder / "a", result)
+    return result.save(folder / "a", name)[0]
 
 
 def rasterised(polygons, size):
@@ -95,8 +96,8 @@ def test_geojson_outlines_filled_again_are_the_labels(tmp_path, result):
 
 def test_geojson_is_what_qupath_imports_as_detections(tmp_path, result):
     features = geojson(tmp_path, result)["features"]
-    assert len(features) == result.nuclei
-    assert len({uuid.UUID(feature["id"]) for feature in features}) == result.nuclei
+    assert len(features) == len(result)
+    assert len({uuid.UUID(feature["id"]) for feature in features}) == len(result)
     for row, feature in enumerate(features):
         assert feature["type"] == "Feature"
         assert feature["properties"]["objectType"] == "detection"
@@ -141,7 +142,7 @@ def test_imagej_rois_filled_again_are_the_labels(tmp_path, result):
 
 def test_imagej_rois_have_whole_coordinates_and_one_entry_a_nucleus(tmp_path, result):
     found = rois(tmp_path, result)
-    assert [roi.name for roi in found] == [str(n + 1) for n in range(result.nuclei)]
+    assert [roi.name for roi in found] == [str(n + 1) for n in range(len(result))]
     for outline, roi in zip(result.outlines, found, strict=True):
         assert not roi.subpixelresolution
         assert roi.composite == (len(outline.parts) > 1 or len(outline.parts[0]) > 1)
@@ -183,7 +184,7 @@ def test_pycocotools_reads_the_labels(tmp_path, result):
 def test_run_lengths_are_those_that_pycocotools_writes(result):
     expected = [
         coco_masks.encode(np.asfortranarray(result.labels == n + 1, np.uint8))["counts"].decode()
-        for n in range(result.nuclei)
+        for n in range(len(result))
     ]
     assert rle.encode(result.labels) == expected
 
@@ -204,18 +205,18 @@ def test_pandas_reads_csv_and_parquet(tmp_path, result):
     path = saved(tmp_path, "parquet", result)
     assert path == tmp_path / "a_nuclei.parquet"
     pandas.testing.assert_frame_equal(pandas.read_parquet(path), expected, check_exact=True)
-    if result.nuclei:  # CSV has no types, so those of no rows are unknown
+    if len(result):  # CSV has no types, so those of no rows are unknown
         # The default parser of older versions of pandas rounds the last digit.
         pandas.testing.assert_frame_equal(from_csv, expected, check_dtype=False, rtol=1e-14)
     assert list(from_csv) == list(result.table)
-    assert len(from_csv) == result.nuclei
+    assert len(from_csv) == len(result)
 
 
 def test_csv_is_of_the_form_that_rfc_4180_says_and_exact(tmp_path):
     result = truth("fluorescence_small.png")
     written = saved(tmp_path, "csv", result).read_bytes()
     assert written.endswith(b"\r\n")
-    assert written.count(b"\n") == written.count(b"\r\n") == result.nuclei + 1
+    assert written.count(b"\n") == written.count(b"\r\n") == len(result) + 1
     rows = list(csv.reader(io.StringIO(written.decode("utf-8"), newline=""), strict=True))
     assert {len(row) for row in rows} == {len(result.table)}
     for name, *texts in zip(*rows, strict=True):
@@ -243,7 +244,7 @@ def test_columns_in_micrometres_are_there_where_the_pixel_size_is_known():
 def test_alpha_is_not_measured():
     colours = truth("hematoxylin_eosin.png")
     alpha = np.dstack([colours.image[..., :3], np.full(colours.labels.shape, 9, np.uint8)])
-    with_alpha = Result(alpha, colours.mask, colours.labels, None, colours.maps)
+    with_alpha = Result(alpha, colours.mask, colours.labels, colours.maps)
     assert list(with_alpha.table) == list(colours.table)
 
 

@@ -34,7 +34,7 @@ def tissue():
 
 
 def outputs(segmenter: Segmenter, image: np.ndarray, scale: float) -> list[np.ndarray]:
-    found = segmenter.segment_all(image, scale=scale)
+    found = segmenter.analyze(image, scale=scale)
     return [found.mask, found.labels, found.maps]
 
 
@@ -77,7 +77,8 @@ def test_a_constant_image_has_nothing_in_it(in_bands):
 @pytest.mark.parametrize("scale", [0.4, 0.6, 0.85, 1, 1.7, "auto"])
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_label_is_one_piece_and_lies_in_the_mask(segmenter, path, scale):
-    mask, labels = segmenter.segment_both(path, scale=scale)
+    found = segmenter.analyze(path, scale=scale)
+    mask, labels = found.mask, found.labels
     assert labels.any()
     assert mask[labels > 0].all()
     for label, box in enumerate(ndimage.find_objects(labels), 1):
@@ -91,7 +92,7 @@ def test_what_the_mask_has_beside_the_labels_is_not_counted_as_nuclei(segmenter)
     """It is smaller than the model's least nucleus or fainter than its faintest."""
     model = segmenter.model
     for path in EXAMPLES:
-        found = segmenter.segment_all(path, scale=1)
+        found = segmenter.analyze(path, scale=1)
         pieces, count = ndimage.label(found.mask, np.ones((3, 3)))
         labelled = np.unique(pieces[found.labels > 0])
         for piece in set(range(1, count + 1)) - set(labelled.tolist()):

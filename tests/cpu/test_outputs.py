@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nucleiseg import images, outputs
-from nucleiseg.outputs import FORMATS, Result, overlays
+from nucleiseg.outputs import FORMATS, overlays
+from nucleiseg.result import Result
 
 DATA = Path(__file__).parents[1] / "data"
 NAMES = sorted(path.name for path in (DATA / "images").iterdir())
@@ -22,7 +23,7 @@ def result(request):
 
 def test_every_example_image_has_its_labels(result):
     assert result.image.shape[:2] == result.labels.shape
-    np.testing.assert_array_equal(np.unique(result.labels), np.arange(result.nuclei + 1))
+    np.testing.assert_array_equal(np.unique(result.labels), np.arange(len(result) + 1))
 
 
 def test_a_mask_is_8_bits_of_0_and_255(tmp_path, result):

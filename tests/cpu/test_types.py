@@ -18,8 +18,7 @@ def use(image: object, images: Iterable[str], name: str, to_host: bool) -> None:
     reveal_type(segment(image, "labels", mpp=0.5))
     reveal_type(segmenter.segment(image, output="maps", scale="auto"))
     reveal_type(segmenter(image, diameter=20))
-    reveal_type(segmenter.segment_both(image, scale=2))
-    reveal_type(segmenter.segment_all(image).labels)
+    reveal_type(segmenter.analyze(image, scale=2).mask)
     reveal_type(segmenter.map(images))
     reveal_type(segmenter.map(images, "labels", mpp=0.25, to_host=True))
     reveal_type(segmenter.decode(np.zeros((4, 4, 2), np.uint8)))
@@ -37,8 +36,7 @@ TYPES = [
     [LABELS],
     [MAPS],
     [MASK],
-    [MASK, LABELS],
-    [LABELS],
+    [MASK],
     [MASK],
     [LABELS],
     [MASK],

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nucleiseg import images, outputs, walk
-from nucleiseg.outputs import Result
-from nucleiseg.records import FOLDER, Records
+from nucleiseg.journal import FOLDER, NAME, Journal
+from nucleiseg.result import Result
 
 
 def put(folder, *names):
@@ -207,17 +207,15 @@ def result():
 
 
 def save(output, *stems, killed=False):
-    """Do what a run does of every format; one that is killed leaves its log instead of records."""
+    """Do what a run does of every format; one that is killed comes to no end."""
     chosen = list(outputs.FORMATS.values())
-    kept = Records(output, {})
-    for stem in stems:
-        (output / stem).parent.mkdir(parents=True, exist_ok=True)
-        record = kept.begin(output / stem, None, chosen)
-        files = [each.save(output / stem, result()) for each in chosen]
+    kept = Journal(output)
+    for stem in (output / stem for stem in stems):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        kept.begin(stem, [each.path(stem, result()).name for each in chosen])
+        files = [each.save(stem, result()) for each in chosen]
         if not killed:
-            kept.finish(record, output / stem, files, 1, None)
-    if not killed:
-        kept.close()
+            kept.finish(stem, "", files, 1, "", None)
 
 
 @pytest.fixture(params=[False, True], ids=["finished", "killed"])
@@ -289,11 +287,16 @@ def test_what_is_named_like_a_result_is_an_image_where_no_run_made_it(tmp_path):
     assert names_below(tmp_path) == ["in/a_mask.png", "in/b_labels.tif", "out/below/a_mask.png"]
 
 
-def test_records_that_are_damaged_are_no_records(tmp_path):
+def test_a_journal_that_is_damaged_names_nothing(tmp_path):
     put(tmp_path, "a.png", "a_mask.png")
-    put(tmp_path / FOLDER, "0.json", "0.begun")
-    (tmp_path / FOLDER / "1.json").write_text('["files"]')
-    (tmp_path / FOLDER / "1.begun").write_bytes(b'\n["a", 5]\n[3, []]\n\xff\n{}\n[["a"], ["b"]]')
+    (tmp_path / FOLDER).mkdir()
+    lines = (
+        b'begun\t"a"\t5\nbegun\t3\t[]\n\xff\n{}\nbegun\t"a"\t[["a_mask.png"]]\nbegun\t"a"\t["a_ma'
+    )
+    (tmp_path / FOLDER / NAME).write_bytes(lines)
+    assert names_below(tmp_path) == ["a.png", "a_mask.png"]
+    (tmp_path / FOLDER / NAME).unlink()
+    (tmp_path / FOLDER / NAME).mkdir()
     assert names_below(tmp_path) == ["a.png", "a_mask.png"]
 
 

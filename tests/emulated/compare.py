@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from driver_machines import own_backend
+from driver_machines import both, own_backend
 
 from nucleiseg import Segmenter, images, walk
 
@@ -19,7 +19,7 @@ def differences(folder: Path, device: Segmenter, cpu: Segmenter) -> Iterator[tup
     """Give each image, and which outputs differ: "" where none does."""
     for path in walk.find([str(folder)]).images:
         image = images.read(path)
-        pairs = zip(device.segment_both(image), cpu.segment_both(image), strict=True)
+        pairs = zip(both(device, image), both(cpu, image), strict=True)
         equal = [np.array_equal(one, other) for one, other in pairs]
         yield path, ", ".join(name for name, same in zip(OUTPUTS, equal, strict=True) if not same)
 

@@ -3,6 +3,7 @@
 import importlib.util
 import weakref
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,3 +128,9 @@ def device_parameter(name: str, *marks: pytest.MarkDecorator) -> object:
 
 
 EVERY_DEVICE = [device_parameter("emulated"), device_parameter("cuda", pytest.mark.gpu)]
+
+
+def both(segmenter: Segmenter, image: Any, **size: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask and the labels of an image, from one call."""
+    found = segmenter.analyze(image, maps=False, **size)
+    return found.mask, found.labels

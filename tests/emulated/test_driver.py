@@ -17,6 +17,7 @@ from driver_machines import (
     EVERY_DEVICE,
     MEMORY,
     Machine,
+    both,
     emulated_backend,
     missing,
     own_backend,
@@ -116,9 +117,9 @@ class TestAnswers:
             Segmenter(device="cpu"),
         )
         image = np.tile(example("purple_on_violet"), (2, 2, 1))[:401, :433]
-        expected = cpu.segment_both(image, scale=1)
+        expected = both(cpu, image, scale=1)
         for _ in range(4):
-            for one, other in zip(device.segment_both(image, scale=1), expected, strict=True):
+            for one, other in zip(both(device, image, scale=1), expected, strict=True):
                 np.testing.assert_array_equal(one, other)
 
     @pytest.mark.parametrize(
@@ -201,8 +202,8 @@ class TestAnswers:
     def test_both_and_decode(self, machine):
         image = example()[:110, :130]
         for scale in ("auto", 0.7, 1, 2):
-            mask, labels = machine.segmenter.segment_both(image, scale=scale)
-            expected = machine.reference.segment_both(image, scale=scale)
+            mask, labels = both(machine.segmenter, image, scale=scale)
+            expected = both(machine.reference, image, scale=scale)
             np.testing.assert_array_equal(mask, expected[0])
             np.testing.assert_array_equal(labels, expected[1])
         maps = machine.segmenter.segment(image, "maps")
@@ -310,7 +311,7 @@ class TestResultsOnTheHost:
         image = example()[:80, :90]
         kept = [machine.segmenter.segment(image, output, scale=1)[3:] for output in OUTPUTS * 3]
         for _ in range(5):
-            machine.segmenter.segment_both(noise(rng, 80, 90), scale=1)
+            both(machine.segmenter, noise(rng, 80, 90), scale=1)
         for found, output in zip(kept, OUTPUTS * 3, strict=True):
             np.testing.assert_array_equal(found, machine.expected(image, output, scale=1)[3:])
 
@@ -444,8 +445,8 @@ class TestSharedMemory:
         device._pipeline.whole = 0
         image = example("hematoxylin_eosin")[:150, :170]
         for scale in (0.3, 1.4):
-            expected = cpu.segment_both(image, scale=scale)
-            found = device.segment_both(image, scale=scale)
+            expected = both(cpu, image, scale=scale)
+            found = both(device, image, scale=scale)
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other)
 
@@ -531,8 +532,8 @@ class TestArraysOnTheDevice:
             expected = machine.expected(image, output, scale=scale)
             found = machine.kernels.to_host(taken, stream=consumer)
             np.testing.assert_array_equal(found, expected, strict=True)
-        both = machine.segmenter.segment_both(machine.put(image), to_host=False)
-        for left, name in zip(both, ("mask", "labels"), strict=True):
+        for name in ("mask", "labels"):
+            left = machine.segmenter.segment(machine.put(image), name, to_host=False)
             np.testing.assert_array_equal(machine.get(left), machine.expected(image, name))
 
     def test_a_result_stays_as_it_is(self, rng, machine):

@@ -379,7 +379,7 @@ def test_help_names_every_command_and_loads_no_engine():
     assert "doctor" in shown
 
 
-def test_images_whose_limits_are_doubtful_are_named_also_when_they_were_done_before(tmp_path):
+def test_images_worth_a_second_look_are_named_also_when_they_were_done_before(tmp_path):
     image = images.read(EXAMPLES / "fluorescence_small.png")
     blank = np.random.default_rng(0).normal(243, 2, (99, 99, 3)).round().astype(np.uint8)
     spoilt = image.astype(np.uint16) * 8
@@ -389,7 +389,71 @@ def test_images_whose_limits_are_doubtful_are_named_also_when_they_were_done_bef
     for options in ([], ["--resume"]):
         done = run("segment", str(tmp_path), "--output", str(tmp_path / "out"), *options)
         assert done.returncode == 0
-        blank_line, spoilt_line = done.stderr.strip().splitlines()
-        named = f"nucleiseg: doubtful intensities in {tmp_path}"
-        assert blank_line == f"{named}/blank.png: nothing in it stands out from its noise"
-        assert spoilt_line.startswith(f"{named}/spoilt.png: 0.12% of its values are far beyond")
+        (line,) = done.stderr.splitlines()
+        blank_words = re.escape(f"{tmp_path}/blank.png (nothing in it stands out from its noise)")
+        spoilt_words = re.escape(f"{tmp_path}/spoilt.png (0.12% of its values are far beyond")
+        start = "nucleiseg: 2 images are worth a second look: "
+        assert re.fullmatch(rf"{start}{blank_words}; {spoilt_words}[^;]+\)", line)
+
+
+def test_of_many_images_worth_a_second_look_ten_are_named(tmp_path):
+    for number in range(12):
+        images.write_png(tmp_path / f"{number}.png", np.zeros((40, 40), np.uint8))
+    for options, rest in (
+        ([], "--report shows all"),
+        (["--report"], f"{tmp_path}/out/report.html"),
+    ):
+        done = run("segment", str(tmp_path), "--output", str(tmp_path / "out"), *options)
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("nucleiseg: 12 images are worth a second look: ")
+        assert [f"{number}.png (" in line for number in (0, 9, 10, 11)] == [
+            True,
+            True,
+            False,
+            False,
+        ]
+        assert line.endswith(f"; 2 more ({rest})")
+
+
+def test_a_report_without_its_package_cannot_start(tmp_path):
+    (tmp_path / "jinja2.py").write_text("raise ModuleNotFoundError(name='jinja2')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    done = segment(GREY, "-o", tmp_path / "out", "--report", env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "nucleiseg: the package jinja2 is needed for that: pip install 'nucleiseg[report]'\n"
+    )
+    assert segment(GREY, "-o", tmp_path / "out", env=environment).returncode == 0
+
+
+def test_files_that_no_run_made_are_not_replaced_unless_asked(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        shutil.copy(GREY, tmp_path / "in" / f"{name}.png")
+    by_hand = tmp_path / "out" / "a_labels.png"
+    by_hand.write_bytes(b"drawn by hand")
+    words = f"{by_hand} is there and no run made it; --overwrite replaces it"
+    for options in ([], ["--resume"]):
+        done = segment(tmp_path / "in", "-o", tmp_path / "out", *options)
+        assert done.returncode == 1
+        assert done.stderr == f"{tmp_path / 'in' / 'a.png'}: {words}\n"
+        assert by_hand.read_bytes() == b"drawn by hand"
+        assert files_below(tmp_path / "out") == ["a_labels.png", "b_labels.png", "b_mask.png"]
+    assert segment(tmp_path / "in", "-o", tmp_path / "out", "--overwrite").returncode == 0
+    assert images.read(by_hand).dtype == np.uint16
+    # From now on it is a run's.
+    assert segment(tmp_path / "in", "-o", tmp_path / "out").returncode == 0
+
+
+def test_a_page_that_no_report_made_is_not_replaced_unless_asked(tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("mine")
+    done = segment(GREY, "-o", tmp_path, "--report")
+    assert (done.returncode, done.stdout) == (2, "")
+    words = f"{page} is there and no run made it; --overwrite replaces it"
+    assert done.stderr == f"nucleiseg: {words}\n"
+    assert page.read_text() == "mine"
+    assert segment(GREY, "-o", tmp_path, "--report", "--overwrite").returncode == 0
+    assert segment(GREY, "-o", tmp_path, "--report").returncode == 0
+    assert "Nuclei report" in page.read_text()

@@ -17,7 +17,7 @@ import zarr
 
 import nucleiseg
 from nucleiseg import images
-from nucleiseg.batch import Job, run
+from nucleiseg.batch import Job, Plan, run
 from nucleiseg.outputs import Format, formats
 
 DATA = Path(__file__).parents[1] / "data" / "images"
@@ -176,15 +176,16 @@ def test_the_pixel_size_of_a_file_counts_only_when_asked_for(tmp_path, volume):
 def test_every_format_is_told_the_pixel_size(tmp_path, volume):
     seen = []
 
-    def save(stem, result):
-        seen.append((stem.name, result.mpp))
-        return stem
+    def write(result, file):
+        seen.append((result.plane, result.mpp))
 
     jobs = [Job(volume[0], tmp_path / "out" / "a")]
     chosen = images.selection(channel=1, z=0, frame="all")
-    list(run(nucleiseg.Segmenter(), jobs, [Format("sizes", save, (".size",))], {}, chosen))
+    plan = Plan([Format("sizes", ".size", write)], selection=chosen)
+    (outcome,) = run(nucleiseg.Segmenter(), jobs, plan)
+    assert not outcome.failure
     # Planes are saved side by side, in any order.
-    assert sorted(seen) == [("a_z000_t000", 0.4), ("a_z000_t001", 0.4)]
+    assert sorted(seen) == [("_z000_t000", 0.4), ("_z000_t001", 0.4)]
 
 
 def test_who_stops_early_does_not_wait_for_the_rest_of_a_stack(tmp_path, grey):
@@ -192,9 +193,8 @@ def test_who_stops_early_does_not_wait_for_the_rest_of_a_stack(tmp_path, grey):
     tifffile.imwrite(tmp_path / "a.tif", np.stack([grey] * 2000), **options)
     images.write_png(tmp_path / "b.png", grey)
     jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("b.png", "a.tif")]
-    running = run(
-        nucleiseg.Segmenter(), jobs, formats("mask"), {"scale": 1}, images.selection(z="all")
-    )
+    plan = Plan(formats("mask"), {"scale": 1}, images.selection(z="all"))
+    running = run(nucleiseg.Segmenter(), jobs, plan)
     assert next(running).image == tmp_path / "b.png"
     running.close()
     assert len(list((tmp_path / "out").iterdir())) < 2000

@@ -233,7 +233,6 @@ class TestOnTheCpu:
         image = np.zeros((8, 8), np.uint8)
         for ask in (
             lambda: cpu.segment(image, to_host=False),
-            lambda: cpu.segment_both(image, to_host=False),
             lambda: next(cpu.map([image], to_host=False)),
             lambda: cpu.decode(np.zeros((4, 4, 2), np.uint8), to_host=False),
         ):
@@ -248,7 +247,7 @@ class TestOnTheCpu:
     @pytest.mark.parametrize("array", [OnAGpu(), OnDevice(2), OnDevice(13)])
     def test_arrays_on_a_gpu_are_refused(self, cpu, array):
         words = f"got {type(array).__name__} in a GPU's memory; accepted is an array on the host"
-        for ask in (cpu.segment, cpu.segment_both, cpu.find_scale):
+        for ask in (cpu.segment, cpu.analyze, cpu.find_scale):
             with pytest.raises(TypeError, match=f"^image: {words}.*use device='cuda'"):
                 ask(array)
         with pytest.raises(TypeError, match=f"^maps: {words}"):

@@ -24,7 +24,7 @@ def kept(name):
 side, path, scale = {side}, {path!r}, {scale!r}
 segmenter = Segmenter(device="cpu")
 small = images.read(path)
-segmenter.segment_all(small[:99, :99], scale=2)
+segmenter.analyze(small[:99, :99], scale=2)
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # the peak begins anew
 before = kept("VmRSS")
@@ -32,7 +32,7 @@ image = np.empty((side, side, 3), np.uint8)
 rows, columns = np.arange(side) % small.shape[0], np.arange(side) % small.shape[1]
 for row in range(side):
     image[row] = small[rows[row], columns]
-found = segmenter.segment_all(image, scale=scale)
+found = segmenter.analyze(image, scale=scale)
 assert found.labels.max() > 1000 and found.mask.any() and found.maps.any()
 print(kept("VmHWM") - before)
 """

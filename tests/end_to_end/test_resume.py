@@ -1,6 +1,7 @@
 """Runs that are killed, interrupted or out of room, and those that go on from there."""
 
 import errno
+import functools
 import json
 import os
 import pty
@@ -12,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
 
-from nucleiseg import Model, images
+from nucleiseg import Model, Segmenter, batch, images, journal
 from nucleiseg.model import DEFAULT
 from nucleiseg.outputs import FORMATS
 
@@ -32,21 +34,39 @@ def segment(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def files(folder):
+    """Every file below a folder, hidden ones too, but what records how it was made."""
+    return [
+        path for path in folder.rglob("*") if path.is_file() and path.parent.name != journal.FOLDER
+    ]
+
+
 def content(folder):
-    """Every file below a folder, hidden ones too."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def visible(folder):
-    return {name for name in content(folder) if not name.startswith(".")}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files(folder)}
 
 
 def times(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    return {path: path.stat().st_mtime_ns for path in files(folder)}
+
+
+def promised(folder):
+    """The names of all files that are recorded as done."""
+    known = journal.Journal(folder)
+    return {name for done in known._known.done.values() for name in done.files}
+
+
+def edit(folder, kind, stem, change):
+    """Change the values of the lines of a kind, of one stem, in the journal."""
+    path = folder / journal.FOLDER / journal.NAME
+    lines = path.read_text().split("\n")
+    touched = 0
+    for place, line in enumerate(lines):
+        if line.startswith(f"{kind}\t{json.dumps(stem)}\t"):
+            *start, value = line.split("\t")
+            lines[place] = "\t".join([*start, json.dumps(change(json.loads(value)))])
+            touched += 1
+    assert touched
+    path.write_text("\n".join(lines))
 
 
 def without_time(page):
@@ -125,24 +145,26 @@ def test_many_kills_do_no_more_harm_than_one(tmp_path, unbroken):
 def test_what_a_kill_left_half_written_is_removed(tmp_path, unbroken):
     options, expected = unbroken
     shutil.copytree(expected, tmp_path, dirs_exist_ok=True)
-    for folder in (tmp_path, tmp_path / ".nucleiseg"):
-        (folder / f".{'0' * 32}.part").write_bytes(b"half")
+    (tmp_path / f".{'0' * 32}.part").write_bytes(b"half")
     (tmp_path / ".mine.part").touch()
     assert segment(*options, "-o", tmp_path, "--resume").returncode == 0
     (tmp_path / ".mine.part").unlink()
     assert_same_files(tmp_path, expected)
 
 
-def test_a_second_run_in_the_same_folder_does_not_take_the_files_of_the_first(tmp_path):
-    from nucleiseg import records
-
-    part = tmp_path / f".{'0' * 32}.part"
-    with records.claimed(tmp_path):
-        part.touch()
-        with records.claimed(tmp_path):
-            assert part.exists()
-    with records.claimed(tmp_path):
-        assert not part.exists()
+def test_a_second_run_with_other_settings_in_the_same_folder_is_refused(tmp_path):
+    settings = batch.settings(Segmenter(), {"scale": "auto"}, images.selection())
+    with journal.Journal(tmp_path, settings).claimed():
+        refused = segment(GREY, "-o", tmp_path, "--scale", 2)
+        same = segment(GREY, "-o", tmp_path, "--save", "csv")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        f"nucleiseg: {tmp_path}: a run with other settings is at work there; accepted is "
+        "another folder, or this one once that run has ended\n"
+    )
+    assert (same.returncode, same.stderr) == (0, "")
+    assert set(content(tmp_path)) == {f"{GREY.stem}_nuclei.csv"}
+    assert segment(GREY, "-o", tmp_path, "--scale", 2).returncode == 0
 
 
 @pytest.fixture
@@ -181,6 +203,16 @@ def damage(path):
     path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
+def spoil_unseen(path):
+    """Change some pixels, and neither the size nor the time of the file."""
+    image = images.read(path)
+    image[0, :90] = 7
+    before, data = path.stat(), cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+    assert data.size <= before.st_size
+    path.write_bytes(data.tobytes().ljust(before.st_size, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 @pytest.mark.parametrize(
     ("harm", "left"),
     [
@@ -188,10 +220,11 @@ def damage(path):
         (lambda folder: (folder / "out" / "b_nuclei.csv").unlink(), 2),
         (lambda folder: os.truncate(folder / "out" / "c_nuclei.csv", 100), 2),
         (lambda folder: shutil.copy(EXAMPLES / "brightfield_grey.png", folder / "in" / "a.png"), 2),
-        (lambda folder: os.utime(folder / "in" / "a.png", (1, 1)), 2),
-        (lambda folder: damage(folder / "out" / ".nucleiseg" / "a.json"), 2),
-        (lambda folder: (folder / "out" / ".nucleiseg" / "b.json").write_text("[]"), 2),
-        (lambda folder: shutil.rmtree(folder / "out" / ".nucleiseg"), 0),
+        (lambda folder: os.utime(folder / "in" / "a.png", (1, 1)), 3),
+        (lambda folder: spoil_unseen(folder / "in" / "a.png"), 2),
+        (lambda folder: edit(folder / "out", "done", "a", lambda value: [value]), 2),
+        (lambda folder: edit(folder / "out", "done", "b", lambda value: {**value, "files": 7}), 2),
+        (lambda folder: edit(folder / "out", "settings", "", lambda value: {}), 0),
     ],
 )
 def test_what_is_missing_or_changed_is_done_again(done, harm, left):
@@ -203,6 +236,18 @@ def test_what_is_missing_or_changed_is_done_again(done, harm, left):
     assert set(found) == set(expected)
     for name in ("b_mask.png", "b_nuclei.csv", "c_mask.png", "c_nuclei.csv"):
         assert found[name] == expected[name]
+
+
+def test_without_the_journal_nothing_is_replaced(done):
+    folder, options = done
+    shutil.rmtree(folder / "out" / journal.FOLDER)
+    before = times(folder)
+    refused = segment(*options, "--save", "mask,csv", "--resume")
+    assert (refused.returncode, refused.stdout) == (1, "3 images failed\n")
+    assert refused.stderr.count("is there and no run made it; --overwrite replaces it\n") == 3
+    assert times(folder) == before
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume", "--overwrite")) == 0
+    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 3
 
 
 @pytest.mark.parametrize(
@@ -221,40 +266,50 @@ def test_other_settings_are_other_work(done, change, left):
     assert counted_before(segment(*options, *change, "--resume")) == 3
 
 
+def other_model(folder, change):
+    """Copy the default model with a changed description."""
+    for suffix in (".onnx", ".json"):
+        shutil.copy(Model.load().path.with_suffix(suffix), folder / f"mine{suffix}")
+    description = json.loads((folder / "mine.json").read_text())
+    change(description)
+    (folder / "mine.json").write_text(json.dumps(description))
+    return folder / "mine.onnx"
+
+
+def test_another_description_of_the_same_network_is_other_work(done):
+    folder, options = done
+    model = other_model(folder, lambda it: it["decoding"].update(nucleus_threshold=60))
+    again = segment(*options, "--save", "mask,csv", "--resume", "--model", model)
+    assert counted_before(again) == 0
+
+
 @pytest.mark.parametrize(
-    "decoder", ["readers", "tifffile", "imagecodecs", "opencv-python-headless"]
+    "what",
+    [
+        ("decoders", "readers"),
+        ("decoders", "tifffile"),
+        ("decoders", "imagecodecs"),
+        ("decoders", "opencv-python-headless"),
+        ("model", "sha256"),
+        ("description",),
+        ("arithmetic",),
+        ("nucleiseg",),
+    ],
 )
-def test_what_another_decoder_read_is_done_again(done, decoder):
-    folder, options = done
-    for name in ("a", "b"):
-        path = folder / "out" / ".nucleiseg" / f"{name}.json"
-        record = json.loads(path.read_text())
-        assert record["settings"]["decoders"][decoder]
-        record["settings"]["decoders"][decoder] = "0.1"
-        path.write_text(json.dumps(record))
-    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 1
-    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 3
-
-
-def test_what_a_version_without_decoders_in_its_settings_read_is_done_again(done):
-    folder, options = done
-    path = folder / "out" / ".nucleiseg" / "a.json"
-    record = json.loads(path.read_text())
-    del record["settings"]["decoders"]
-    path.write_text(json.dumps(record))
-    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 2
-
-
-def test_what_another_model_found_is_done_again(done):
-    folder, options = done
-    model = Model.load()
-    for name in ("a", "b"):
-        path = folder / "out" / ".nucleiseg" / f"{name}.json"
-        record = json.loads(path.read_text())
-        assert record["settings"]["model"] == model.identity
-        record["settings"]["model"]["sha256"] = "0" * 64
-        path.write_text(json.dumps(record))
-    assert counted_before(segment(*options, "--save", "mask,csv", "--resume")) == 1
+def test_what_decides_a_result_belongs_to_the_settings(tmp_path, what):
+    segmenter = Segmenter()
+    settings = batch.settings(segmenter, {"scale": "auto"}, images.selection())
+    stem, image = tmp_path / "a", tmp_path / "image.png"
+    image.touch()
+    kept = journal.Journal(tmp_path, settings)
+    kept.begin(stem, [])
+    kept.finish(stem, journal.checksum(image), [], 1, "", None)
+    assert journal.Journal(tmp_path, settings).find(stem, journal.checksum(image), [])
+    *path, last = what
+    inner = functools.reduce(dict.__getitem__, path, settings)
+    assert inner[last]
+    inner[last] = "another"
+    assert not journal.Journal(tmp_path, settings).find(stem, journal.checksum(image), [])
 
 
 def test_the_default_model_by_its_name_or_path_is_the_same_work(done):
@@ -302,7 +357,7 @@ def test_planes_that_are_done_are_not_read_again(tmp_path):
     written = {
         path.name for path, when in times(tmp_path / "out").items() if before.get(path) != when
     }
-    assert written == {"stack_z003_mask.png", "stack_z003.json"}
+    assert written == {"stack_z003_mask.png"}
 
 
 @pytest.mark.parametrize("place", ["in", "in/results"])
@@ -316,7 +371,7 @@ def test_outputs_among_the_images_are_not_taken_for_images(tmp_path, place):
         resumed = segment(*options, "-o", tmp_path / place, "--resume")
         assert (resumed.returncode, resumed.stderr) == (0, "")
         assert resumed.stdout.startswith("7 images (")
-    for name in visible(tmp_path / "elsewhere"):
+    for name in content(tmp_path / "elsewhere"):
         assert (tmp_path / place / name).read_bytes() == (
             tmp_path / "elsewhere" / name
         ).read_bytes()
@@ -329,15 +384,14 @@ def test_an_interruption_says_how_to_go_on_and_that_is_so(tmp_path, unbroken, st
     options, expected = unbroken
     command = [*COMMAND, *map(str, options), "-o", str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: len(list(tmp_path.glob("*_*"))) > 20)
+        wait_for(lambda: len(list(tmp_path.glob("*_*"))) > 90)
         process.send_signal(stop)
         _, said = process.communicate(timeout=300)
     assert process.returncode == 130
     found = re.fullmatch(rf"nucleiseg: interrupted after (\d+) of 13 images; {GO_ON}\n", said)
     # Every file that is there is promised by a record, and none is half of one.
     assert not list(tmp_path.rglob(".*.part"))
-    records = [json.loads(path.read_bytes()) for path in tmp_path.glob(".nucleiseg/*.json")]
-    assert {name for record in records for name in record["files"]} == visible(tmp_path)
+    assert promised(tmp_path) == set(content(tmp_path))
     resumed = segment(*options, "-o", tmp_path, "--resume")
     # Those at hand were finished after that was counted.
     assert int(re.search(r"(\d+) done before", resumed.stdout)[1]) >= int(found[1])
@@ -373,18 +427,56 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(small_disk, unbroken):
     assert 1 <= len(failures) <= 5, full.stderr
     assert all(line.endswith(reason) or reason in line for line in failures)
     whole = content(expected)
-    finished = [
-        record
-        for path in out.glob(".nucleiseg/*.json")
-        if (record := json.loads(path.read_bytes())).get("nuclei") is not None
-    ]
-    assert finished
-    for name in (name for record in finished for name in record["files"]):
+    assert promised(out)
+    for name in promised(out):
         assert (out / name).read_bytes() == whole[name]
     assert not list(out.rglob(".*.part"))
     enlarge(small_disk)
     assert segment(*options, "-o", out, "--resume").returncode == 0
     assert_same_files(out, expected)
+
+
+EVIL = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: {**entry, "thumbnail": "https://example.org/x.png"},
+        lambda entry: {**entry, "thumbnail": entry["thumbnail"] + '"onerror="x'},
+        lambda entry: {**entry, "dtype": EVIL},
+        lambda entry: {**entry, "nuclei": EVIL},
+        lambda entry: {**entry, "height": 10**400},
+        lambda entry: {**entry, "mpp": -1},
+        lambda entry: {**entry, "diameters": [float("nan")]},
+        lambda entry: {**entry, "intensities": entry["intensities"][1:]},
+        lambda entry: {**entry, "flags": [{"name": EVIL}]},
+        lambda entry: {**entry, "size": [0, 5]},
+        lambda entry: {**entry, "more": 1},
+        lambda entry: {name: value for name, value in entry.items() if name != "blur"},
+        lambda entry: [entry],
+    ],
+)
+def test_a_damaged_entry_of_the_report_is_made_again(tmp_path, change):
+    options = (GREY, "-o", tmp_path, "--save", "mask", "--report")
+    assert segment(*options).returncode == 0
+    expected = without_time((tmp_path / "report.html").read_bytes())
+    edit(tmp_path, "entry", GREY.stem, change)
+    again = segment(*options, "--resume")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "done before" not in again.stdout
+    assert without_time((tmp_path / "report.html").read_bytes()) == expected
+
+
+def test_markup_of_others_in_the_journal_is_escaped(tmp_path):
+    options = (GREY, "-o", tmp_path, "--save", "mask", "--report")
+    assert segment(*options).returncode == 0
+    edit(tmp_path, "entry", GREY.stem, lambda it: {**it, "flags": [{"name": EVIL, "reason": EVIL}]})
+    again = segment(*options, "--resume")
+    assert "1 done before" in again.stdout
+    page = (tmp_path / "report.html").read_text()
+    assert EVIL not in page
+    assert page.count("&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;") >= 3
 
 
 def fill(disk, left):
@@ -400,7 +492,7 @@ def test_every_format_says_that_the_disk_is_full(small_disk, name):
     full = segment(EXAMPLES / "purple_on_white.png", "-o", out, "--save", name)
     assert full.returncode == 1
     assert full.stderr == f"{EXAMPLES / 'purple_on_white.png'}: No space left on device\n"
-    assert visible(out) == set()
+    assert content(out) == {}
     assert not list(out.rglob(".*.part"))
 
 

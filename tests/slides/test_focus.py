@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nucleiseg import images
-from nucleiseg.outputs.report.flags import MOST_BLUR
+from nucleiseg.report.flags import MOST_BLUR
 from nucleiseg.slides import focus
 
 DATA = Path(__file__).parents[1] / "data"

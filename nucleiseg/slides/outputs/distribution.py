@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.outputs.report import charts
-from nucleiseg.outputs.report.text import counted
+from nucleiseg.report import charts
 
 
 class Distribution:
@@ -39,13 +38,13 @@ class Distribution:
         index = int(np.searchsorted(np.cumsum(self.counts), total * percent / 100))
         return (min(index, len(self.counts) - 1) + 0.5) * self.width
 
-    def chart(self, title: str, key: str) -> str:
-        """Draw it as SVG.
+    def chart(self, title: str, key: str) -> charts.Chart:
+        """Return its histogram.
 
         Parameters
         ----------
         title : str
-            What is on the axis, with its unit; plain text.
+            What is on the axis, with its unit.
         key : str
             A name for identifiers, unique in the page.
         """
@@ -53,12 +52,12 @@ class Distribution:
         return charts.chart(counts, (low, high), title, key, self.described())
 
     def described(self) -> str:
-        """Say in words what the histogram shows."""
+        """Return in words what the histogram shows."""
         total = int(self.counts.sum())
         if not total:
             return "Nothing to show."
         first, median, third = (charts.number(self.percentile(q)) for q in (25, 50, 75))
-        nuclei = counted(total, "nucleus", "nuclei")
+        nuclei = f"{total:,} {'nucleus' if total == 1 else 'nuclei'}"
         return f"Median {median}, half of all between {first} and {third}; {nuclei}."
 
     def _bars(self) -> tuple[NDArray[np.int64], float, float]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.outputs.report.flags import LEAST_CONFIDENCE, MOST_BLUR, MOST_RELATIVE_BLUR
+from nucleiseg.report.flags import LEAST_CONFIDENCE, MOST_BLUR, MOST_RELATIVE_BLUR
 from nucleiseg.slides.nuclei import SlideInfo
 from nucleiseg.slides.outputs.cells import Cells
 

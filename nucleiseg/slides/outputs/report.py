@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg import report as image_report
 from nucleiseg.outputs import extras
-from nucleiseg.outputs import report as image_report
-from nucleiseg.outputs.report.charts import number
-from nucleiseg.outputs.report.origin import versions
+from nucleiseg.report.charts import number
+from nucleiseg.report.origin import versions
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs import density
 from nucleiseg.slides.outputs.cells import Cells, backdrop, blended
@@ -60,7 +60,7 @@ class SlideReport(GroupedOutput):
         super().__init__()
         self.picture = picture
         self.good_diameters = good_diameters
-        self._jinja2 = extras.load("jinja2")
+        extras.load("jinja2")
 
     def _open(self, path: Path) -> None:
         self._cells = Cells(self.info)
@@ -73,13 +73,9 @@ class SlideReport(GroupedOutput):
         self._confidences.add(nuclei.confidence)
 
     def _complete(self) -> None:
-        environment = self._jinja2.Environment(
-            autoescape=True,
-            undefined=self._jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        page = environment.from_string(_text(__package__, "report.html"))
+        from nucleiseg.report.page import environment
+
+        page = environment().from_string(_text(__package__, "report.html"))
         self._part.write_text(page.render(self._content()), encoding="utf-8")
 
     def _content(self) -> dict[str, Any]:
@@ -99,8 +95,8 @@ class SlideReport(GroupedOutput):
             "sizes_known": self.good_diameters is not None,
             "cell": f"{self._cells.side:.0f}",
             "charts": [
-                Markup(self._diameters.chart("Diameter of nuclei in µm", "diameters")),
-                Markup(self._confidences.chart("Confidence", "confidences")),
+                self._diameters.chart("Diameter of nuclei in µm", "diameters"),
+                self._confidences.chart("Confidence", "confidences"),
             ],
             "made": {
                 "Slide": self._slide(),

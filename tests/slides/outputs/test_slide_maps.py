@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nucleiseg.outputs.report.flags import LEAST_CONFIDENCE, MOST_BLUR
+from nucleiseg.report.flags import LEAST_CONFIDENCE, MOST_BLUR
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 from nucleiseg.slides.outputs.cells import Cells
 from nucleiseg.slides.outputs.density import DensityMap, ticks

@@ -1,9 +1,8 @@
-"""What the report needs to know of each nucleus."""
+"""What the report needs of the measurements of an image's nuclei."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ class Nuclei:
 
     @classmethod
     def of(cls, table: Table) -> Nuclei:
-        """Take the numbers from measurements."""
+        """Return the numbers that a table holds."""
         present = table["area"] > 0
         means = [table[name] for name in table if name.startswith("intensity_mean-")]
         probabilities = table.get("probability_mean")
@@ -50,19 +49,3 @@ class Nuclei:
         """Diameters, in pixels, of discs of the same areas."""
         diameters: NDArray[np.float64] = np.sqrt(self.areas * (4 / np.pi))
         return diameters
-
-
-def measure(
-    image: NDArray[Any], labels: NDArray[np.int32], maps: NDArray[np.uint8] | None
-) -> Nuclei:
-    """Measure every nucleus of an image.
-
-    Parameters
-    ----------
-    image : ndarray, (H, W) or (H, W, C)
-        Any dtype. A fourth channel is alpha and left out.
-    labels : ndarray, (H, W) int32
-    maps : ndarray, (H, W, 2) uint8, or None
-        As `nucleiseg.segment` gives them.
-    """
-    return Nuclei.of(Table.of(image, labels, maps, mpp=None, ring=0))

@@ -23,6 +23,52 @@
     picture.addEventListener("click", () => press(picture, !pressed(picture))),
   );
 
+  // One picture, as large as the window.
+  const large = one("large");
+  let current = null;
+  const enlarge = (card) => {
+    current = card;
+    const picture = card.querySelector(".picture");
+    one("large-name").textContent = card.querySelector("h3").textContent;
+    one("large-facts").textContent = card.querySelector("figcaption > p").textContent;
+    large.querySelector(".stage").replaceChildren(
+      ...[...picture.children].map((image) => image.cloneNode()),
+    );
+    large.classList.toggle("plain", !pressed(picture));
+    press(one("large-outlines"), pressed(picture));
+    if (!large.open) large.showModal();
+  };
+  const step = (by) => {
+    const visible = cards.map(({ card }) => card).filter((card) => !card.hidden);
+    const next = visible[visible.indexOf(current) + by];
+    if (next) enlarge(next);
+  };
+  cards.forEach(({ card }) =>
+    card.querySelector(".enlarge").addEventListener("click", () => enlarge(card)),
+  );
+  one("previous").addEventListener("click", () => step(-1));
+  one("next").addEventListener("click", () => step(1));
+  one("close").addEventListener("click", () => large.close());
+  one("large-outlines").addEventListener("click", () => {
+    const picture = current.querySelector(".picture");
+    press(picture, !pressed(picture));
+    enlarge(current);
+  });
+  large.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowLeft") step(-1);
+    if (event.key === "ArrowRight") step(1);
+  });
+  large.addEventListener("close", () => current.querySelector(".enlarge").focus());
+
+  // Whether the table goes on to the right.
+  const wide = document.querySelector(".wide");
+  const hint = () => {
+    one("hint").hidden = wide.scrollLeft + wide.clientWidth >= wide.scrollWidth - 1;
+  };
+  wide.addEventListener("scroll", hint, { passive: true });
+  window.addEventListener("resize", hint);
+  hint();
+
   // What is shown: pictures and their rows alike.
   const flagged = one("flagged");
   const filter = one("filter");

@@ -1,4 +1,4 @@
-"""Where a page comes from: the model, and the versions of what computed with it."""
+"""The origin of a page: the model, and the versions of what computed with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIBRARIES = ("numpy", "opencv-python-headless")
 
 
 def described(model: Model) -> dict[str, str]:
-    """Say what the model is, in names and values."""
+    """Return what the model is, in names and values."""
     low, high = model.good_diameters
     return {
         "Name": model.name,
@@ -25,7 +25,7 @@ def described(model: Model) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions in use, and the time."""
+    """Return the versions in use, and the time."""
     from nucleiseg import __version__
 
     installed = {}

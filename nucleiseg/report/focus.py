@@ -1,4 +1,4 @@
-"""How sharp an image is where it matters: at the edges of its nuclei.
+"""The sharpness of an image at the edges of its nuclei.
 
 An edge of blur b (the standard deviation, in pixels, of the Gaussian that would make it of a sharp
 step) has a gradient proportional to 1 / sqrt(b^2 + s^2) once it is smoothed with a Gaussian s. So
@@ -35,7 +35,7 @@ _NEAR = np.ones((3, 3), np.uint8)
 
 
 def edge_blur(image: NDArray[Any], labels: NDArray[np.int32]) -> float | None:
-    """Measure the blur of the edges of nuclei.
+    """Return the blur of the edges of nuclei.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def _strips(height: int) -> Iterator[slice]:
 
 
 def _grey(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Give the mean of an image's colours, without alpha: (H, W) float32."""
+    """Return the mean of an image's colours, without alpha: (H, W) float32."""
     if image.ndim == 2:
         return image.astype(np.float32)
     mean: NDArray[np.float32] = image[..., :3].mean(axis=2, dtype=np.float32)
@@ -80,7 +80,7 @@ def _grey(image: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _strip_sums(image: NDArray[Any], labels: NDArray[np.int32], rows: slice) -> NDArray[np.float64]:
-    """Sum squared gradients (fine, coarse), their pixels, noise and its pixels, over some rows."""
+    """Return squared gradients (fine, coarse), their pixels, noise and its pixels over rows."""
     around = slice(max(0, rows.start - MARGIN), rows.stop + MARGIN)
     inside = slice(rows.start - around.start, rows.stop - around.start)
     picture = _grey(image[around])

@@ -13,7 +13,7 @@ import numpy as np
 
 from nucleiseg import autoscale
 from nucleiseg.model import Model
-from nucleiseg.outputs.report.measure import Nuclei
+from nucleiseg.report.measure import Nuclei
 
 MOST_CUT = 0.5
 """Share of nuclei at the border beyond which the sizes of the others are a biased sample."""
@@ -40,27 +40,27 @@ class Flag:
 
 
 def usual_diameter(nuclei: Nuclei) -> float:
-    """Give the diameter of a usual nucleus in pixels, as ``scale="auto"`` reckons it."""
+    """Return the usual diameter of nuclei in pixels, as ``scale="auto"`` computes it."""
     return autoscale.usual_diameter(nuclei.diameters)
 
 
 def confidence(nuclei: Nuclei) -> float | None:
-    """Give the mean probability of all pixels of nuclei, None without maps or nuclei."""
+    """Return the mean probability of all pixels of nuclei, None without maps or nuclei."""
     if nuclei.probabilities is None or not nuclei.areas.size:
         return None
     return float(np.average(nuclei.probabilities, weights=nuclei.areas))
 
 
 def flags(nuclei: Nuclei, blur: float | None, scale: float, model: Model) -> list[Flag]:
-    """Say what stands out in an image.
+    """Return what stands out in an image.
 
     Parameters
     ----------
     nuclei : Nuclei
     blur : float or None
-        Of `nucleiseg.outputs.report.focus.edge_blur`.
+        Of `nucleiseg.report.focus.edge_blur`.
     scale : float
-        How far the network saw the image shrunk.
+        The factor by which the network saw the image shrunk.
     model : Model
     """
     if not nuclei.areas.size:
@@ -78,8 +78,8 @@ def _cut(nuclei: Nuclei) -> Iterator[Flag]:
     if cut > MOST_CUT * count:
         yield Flag(
             "at the border",
-            f"{cut:,} of {count:,} nuclei touch the border, so what is measured of them is a part; "
-            "a larger field would hold more whole ones.",
+            f"{cut:,} of {count:,} nuclei touch the border, so only a part of them is measured; "
+            "a larger field of view would hold more whole ones.",
         )
 
 

@@ -1,0 +1,78 @@
+"""What commands write to the terminal beside their results: reasons, numbers and progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from nucleiseg.names import printable
+
+FAILED, CANNOT_START, INTERRUPTED = 1, 2, 130
+"""Exit codes: some of the work failed, none of it began, it was interrupted."""
+
+
+def say(message: str) -> None:
+    """Write a sentence to stderr."""
+    print(f"nucleiseg: {printable(message)}", file=sys.stderr)
+
+
+@contextmanager
+def cannot_start(prefix: str = "") -> Iterator[None]:
+    """End the command with a sentence if the block raises what a user can mend."""
+    try:
+        yield
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
+        say(f"{prefix}{_reason(error)}")
+        raise typer.Exit(CANNOT_START) from None
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number of things in words."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+class _Rate(ProgressColumn):
+    """The recent rate in images a second."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{rate:.3g} images/s")
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar, a count, the rate and the time left on stderr while the block runs.
+
+    Nothing is shown where stderr is no terminal.
+
+    Yields
+    ------
+    callable
+        To be called for each of the ``total`` that is done.
+    """
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as shown:
+        task = shown.add_task("", total=total)
+        yield lambda: shown.advance(task)

@@ -1,0 +1,316 @@
+"""The command ``nucleiseg segment``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nucleiseg.benchmark import ModelOption
+from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, counted, say
+from nucleiseg.model import DEFAULT
+from nucleiseg.names import printable
+
+if TYPE_CHECKING:
+    from nucleiseg.batch import Job, Outcome
+    from nucleiseg.journal import Journal
+    from nucleiseg.model import Model
+    from nucleiseg.outputs import Format
+    from nucleiseg.report import Report
+    from nucleiseg.segmenter import Segmenter
+
+GO_ON = "the same command with --resume goes on from here"
+
+NAMED = 10
+"""Images worth a second look that are named; of more, their number is."""
+
+
+class Device(str, Enum):
+    """Where to run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    gpu = "gpu"
+
+
+def segment(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy), Zarr folders, "
+            "folders or quoted patterns. Results of earlier runs are left out.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")
+    ],
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMATS",
+            help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
+            "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
+            "overlay (RGB PNG with outlines), tiff (labels with the pixel size), "
+            "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
+            "csv and parquet (measurements of each nucleus).",
+        ),
+    ] = "mask,labels",
+    scale: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|NUMBER",
+            help="How many times larger the nuclei are, in pixels, than the model was trained for; "
+            "auto estimates it for each image.",
+        ),
+    ] = "auto",
+    mpp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UM|file",
+            help="Micrometres a pixel, instead of --scale; file takes it from each file.",
+        ),
+    ] = None,
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS", help="Usual diameter of a nucleus in pixels, instead of --scale."
+        ),
+    ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|INDEX",
+            help="Channel with the nuclei, where there are several; numbers count from 0.",
+        ),
+    ] = None,
+    z: Annotated[
+        str | None,
+        typer.Option("--z", metavar="INDEX|all", help="Plane of volumes, from 0, or all of them."),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option(metavar="INDEX|all", help="Frame of time series, from 0, or all."),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LETTERS",
+            help="Meaning of each axis of the files, where they do not give it: T frame, Z plane, "
+            "C channel, Y row, X column, S colour. For example ZCYX.",
+        ),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processor threads to use.", show_default="all"),
+    ] = None,
+    model: ModelOption = DEFAULT,
+    with_report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="Write DIR/report.html, a page about the run (needs jinja2)."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue a run that was stopped: leave out images whose results, made with the "
+            "same settings, are still there byte for byte.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace files in DIR that no run of nucleiseg made."),
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Images to work on at once: one in the network, the others being read or "
+            "written. More take more memory.",
+            show_default="4",
+        ),
+    ] = None,
+) -> None:
+    """Find the nuclei of images and save them as files.
+
+    The results are named after the images, and lie in the same sub-folders below DIR; those of
+    several planes of a file end in _z003, _t001 or both.
+    Mpixel/s is the pixels of the images over the wall time from the first read to the last write.
+    DIR/.nucleiseg records what was done; --resume reads it.
+    """
+    from nucleiseg import Segmenter, batch, images
+    from nucleiseg.journal import Journal
+    from nucleiseg.segmenter import IN_FLIGHT
+
+    images.hush()
+    at_once = IN_FLIGHT if jobs is None else jobs
+    formats, todo = _found(paths, output, save)
+    with cannot_start():
+        batch.check_at_once(at_once)
+        selection = images.selection(channel, z, frame, axes)
+        segmenter = Segmenter(model, device=device.value, threads=threads)
+        size = _size(segmenter.model, scale, mpp, diameter)
+        journal = Journal(output, batch.settings(segmenter, size, selection))
+        report = _report(segmenter, journal, overwrite) if with_report else None
+    describe = (report.describe, report.restore) if report else ()
+    plan = batch.Plan(formats, size, selection, journal, resume, overwrite, *describe)
+    begin = time.perf_counter()
+    outcomes = _watched(batch.run(segmenter, todo, plan, at_once), len(todo), journal)
+    seconds = time.perf_counter() - begin
+    failures = _reasons(todo, {each.image: each.failure for each in outcomes})
+    doubts = _reasons(todo, {each.image: each.doubt for each in outcomes})
+    lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
+    if report:
+        for name, reason in failures.items():
+            report.fail(name, reason)
+        doubts = report.flagged()
+        lines += _write(report, journal, segmenter, formats, size)
+    if doubts:
+        say(_worth_a_look(doubts, report))
+    for line in lines:
+        print(line, file=sys.stderr)
+    print(printable(_summary(outcomes, seconds, f"{_listed(formats)} in {output}")))
+    if len(outcomes) < len(todo):
+        left = counted(len(todo) - len(outcomes), "image")
+        say(f"the disk is full, {left} not begun; {GO_ON}")
+    if lines:
+        raise typer.Exit(FAILED)
+
+
+def _found(paths: list[str], output: Path, save: str) -> tuple[list[Format], list[Job]]:
+    """Return the formats and the jobs, once all that can be wrong with them is checked."""
+    from nucleiseg import outputs, walk
+    from nucleiseg.batch import Job
+
+    with cannot_start("--save: "):
+        formats = outputs.formats(save)
+    with cannot_start():
+        found = walk.find(paths)
+    with cannot_start("--output: "):
+        stems = outputs.stems(found.images, output, formats)
+        outputs.prepare(output)
+    for note in found.notes:
+        say(note)
+    return formats, [Job(image, stem) for image, stem in zip(found.images, stems, strict=True)]
+
+
+def _size(
+    model: Model, scale: str, mpp: str | None, diameter: float | None
+) -> dict[str, str | float | None]:
+    """Return the size of nuclei that was asked for, checked."""
+    from nucleiseg import resizing
+    from nucleiseg.batch import FROM_FILE
+
+    size = {"scale": _number(scale), "mpp": _number(mpp), "diameter": diameter}
+    # Any size will do to find out that more than one of them was given.
+    known = {**size, "mpp": model.mpp} if mpp == FROM_FILE else size
+    resizing.requested(**known, model=model)  # type: ignore[arg-type]
+    return size
+
+
+def _number(text: str | None) -> str | float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return text
+
+
+def _watched(
+    running: Generator[Outcome, None, None], total: int, journal: Journal
+) -> list[Outcome]:
+    """Return the outcomes of a run, whose progress is shown meanwhile."""
+    from nucleiseg import console
+
+    outcomes: list[Outcome] = []
+    try:
+        with ExitStack() as stack:
+            with cannot_start():
+                stack.enter_context(journal.claimed())
+            stack.enter_context(closing(running))
+            advance = stack.enter_context(console.progress(total))
+            for outcome in running:
+                outcomes.append(outcome)
+                advance()
+    except KeyboardInterrupt:
+        say(f"interrupted after {len(outcomes):,} of {counted(total, 'image')}; {GO_ON}")
+        raise typer.Exit(INTERRUPTED) from None
+    return outcomes
+
+
+def _report(segmenter: Segmenter, journal: Journal, overwrite: bool) -> Report:
+    """Return an empty report, whose page must not replace a file that no run made."""
+    from nucleiseg.batch import unknown
+    from nucleiseg.report import Report
+
+    path = journal.output / "report.html"
+    if path.is_file() and path not in journal and not overwrite:
+        raise ValueError(unknown(path))
+    return Report(segmenter.model, path)
+
+
+def _write(
+    report: Report,
+    journal: Journal,
+    segmenter: Segmenter,
+    formats: Sequence[Format],
+    size: dict[str, str | float | None],
+) -> list[str]:
+    """Write the report; return what went wrong, if anything, in a line."""
+    given = {name: str(value) for name, value in size.items() if value is not None}
+    if len(given) > 1:
+        del given["scale"]  # "auto", which the other stands instead of
+    settings = {
+        **given,
+        "device": f"{segmenter.backend_name}, {counted(segmenter.threads, 'thread')}",
+        "saved": _listed(formats),
+    }
+    try:
+        journal.begin(report.path.with_suffix(""), [report.path.name])
+        report.write(settings)
+    except OSError as error:
+        return [printable(f"{report.path}: {error.strerror or error}")]
+    return []
+
+
+def _reasons(jobs: Sequence[Job], reasons: Mapping[Path, str]) -> dict[str, str]:
+    """Return the images for which there is a reason, in the order of the jobs."""
+    return {str(job.image): reason for job in jobs if (reason := reasons.get(job.image))}
+
+
+def _worth_a_look(doubts: Mapping[str, str], report: Report | None) -> str:
+    """Return a sentence that names images and reasons."""
+    named = [f"{name} ({reason})" for name, reason in list(doubts.items())[:NAMED]]
+    if len(doubts) > NAMED:
+        where = str(report.path) if report else "--report shows all"
+        named.append(f"{len(doubts) - NAMED:,} more ({where})")
+    verb = "is" if len(doubts) == 1 else "are"
+    return f"{counted(len(doubts), 'image')} {verb} worth a second look: {'; '.join(named)}"
+
+
+def _summary(outcomes: Sequence[Outcome], seconds: float, saved: str) -> str:
+    done = [outcome for outcome in outcomes if not outcome.failure]
+    if not done:
+        return f"{counted(len(outcomes), 'image')} failed"
+    before = sum(outcome.before for outcome in done)
+    nuclei = sum(outcome.nuclei for outcome in done)
+    pixels = sum(outcome.pixels for outcome in done)
+    speed = f", {pixels / 1e6 / seconds:.1f} Mpixel/s" if pixels or not before else ""
+    notes = [f"{before:,} done before"] if before else []
+    notes += [f"{len(outcomes) - len(done):,} failed"] if len(done) < len(outcomes) else []
+    images = counted(len(done), "image") + (f" ({', '.join(notes)})" if notes else "")
+    return f"{images}, {counted(nuclei, 'nucleus', 'nuclei')}{speed}, {saved}"
+
+
+def _listed(formats: Sequence[Format]) -> str:
+    *first, last = [each.plural for each in formats]
+    return f"{', '.join(first)} and {last}" if first else last
