@@ -107,8 +107,8 @@ def segment(
         str,
         typer.Option(
             metavar="auto|NUMBER",
-            help="How many times larger the nuclei are, in pixels, than the model likes; "
-            "auto looks at each image.",
+            help="How many times larger the nuclei are, in pixels, than the model is best at; "
+            "auto measures them in each image.",
         ),
     ] = "auto",
     mpp: Annotated[
@@ -357,13 +357,13 @@ def _size(
     model: Model, scale: str, mpp: str | None, diameter: float | None
 ) -> dict[str, str | float | None]:
     """Check what the user said about the size of nuclei."""
-    from nucleiseg import scaling
+    from nucleiseg import resizing
     from nucleiseg.batch import FROM_FILE
 
     size = {"scale": _number(scale), "mpp": _number(mpp), "diameter": diameter}
     # Any size will do to find out that more than one of them was given.
     known = {**size, "mpp": model.mpp} if mpp == FROM_FILE else size
-    scaling.requested(**known, model=model)  # type: ignore[arg-type]
+    resizing.requested(**known, model=model)  # type: ignore[arg-type]
     return size
 
 

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import magnified, memory, merged, scaling, tiling
+from nucleiseg import autoscale, magnified, memory, merged, resizing, tiling
+from nucleiseg.autoscale import Probe
 from nucleiseg.backends import AnyLimits, Array, Backend, Steps
 from nucleiseg.limits import Limits
 from nucleiseg.magnified import OwnSize
 from nucleiseg.model import Model
-from nucleiseg.scaling import Resized, Seen
+from nucleiseg.resizing import Resized
 
 Output = Literal["mask", "labels", "maps"]
 
 OUTPUTS: tuple[Output, ...] = ("mask", "labels", "maps")
 
 WHOLE = 3072 * 3072
-"""Pixels up to which the first look at an image takes in all of it: where nothing needs resizing
-that look is the answer. Of larger images a few windows are looked at, under 5 % of the area."""
+"""Pixels up to which an image is probed as a whole: where nothing needs resizing, the maps of that
+probe are the answer. Of larger images a few windows are probed, under 5 % of the area."""
 
 MOST_SIDE, MOST_PIXELS = 1 << 20, 1 << 31
 """What resizing takes at most, and labels, of an image or of what the network sees of it."""
-
-LOOKS = 3
-"""Scales that "auto" tries before it takes the last."""
 
 
 class Found(NamedTuple):
@@ -88,7 +85,7 @@ class Driver:
                 limits, results = steps.repeat(self._key(*outputs), array, work)
                 return Found(steps.finish(limits, results), 1.0, steps.known(limits))
             if wanted is None:
-                limits, scale, maps = self._look(steps, array)
+                limits, scale, maps = self._find_scale(steps, array)
                 _check_size(array, outputs, scale)
             else:
                 limits, scale, maps = steps.limits(array), wanted, None
@@ -138,7 +135,7 @@ class Driver:
             maps = self._maps_at(steps, limits, steps.host(image)[0], scale)
         if maps.shape[:2] != image.shape[:2]:
             # The host resizes, on a GPU too: OpenCV's rules are part of the answer.
-            maps = scaling.restored(steps.host(maps)[0], image.shape[:2], smooth=True)
+            maps = resizing.restored(steps.host(maps)[0], image.shape[:2], smooth=True)
         return tuple(self._decode(steps, maps, output, scale) for output in outputs)
 
     def _magnified(
@@ -151,7 +148,7 @@ class Driver:
         outputs: tuple[Output, ...],
     ) -> tuple[Array, ...]:
         """Make the outputs of an image that the network sees magnified, on the host."""
-        shape, seen = image.shape[:2], scaling.size(image.shape, scale)
+        shape, seen = image.shape[:2], resizing.size(image.shape, scale)
         own = OwnSize(outputs, shape, seen, self.model, self.threads)
         if maps is None and (seen[0] * seen[1] <= WHOLE or steps.is_blank(limits)):
             maps = self._maps_at(steps, limits, steps.host(image)[0], scale)
@@ -179,60 +176,45 @@ class Driver:
         steps.mask(maps, mask)
         return mask
 
-    def _look(self, steps: Steps, image: Array) -> tuple[AnyLimits, float, Array | None]:
-        """Find the scale; with the whole image's maps at that scale if they were looked at."""
-        whole, scale, maps = image.shape[0] * image.shape[1] <= WHOLE, 1.0, None
-        if whole:
-            limits, maps = steps.repeat(self._key("look"), image, partial(self._first_look, steps))
-        else:
-            limits = steps.limits(image)
+    def _find_scale(self, steps: Steps, image: Array) -> tuple[AnyLimits, float, Array | None]:
+        """Find the scale; with the maps of the whole image at that scale if they were probed."""
+        limits, maps = self._first_maps(steps, image)
         if steps.known(limits).is_blank:
-            return limits, scale, maps
-        for look in range(LOOKS):
-            if whole and look:
-                maps = self._maps_at(steps, limits, steps.host(image)[0], scale)
-            seen = (
-                self._seen_in_windows(steps, maps)
-                if whole
-                else self._seen_in_parts(steps, limits, image, scale)
-            )
-            better = scaling.better(scale, seen, self.model)
-            if better >= scale and seen.is_doubtful:
-                elsewhere = {
-                    other: self._seen_in_parts(steps, limits, image, other)
-                    for other in scaling.others(scale)
-                }
-                surest = scaling.surest(scale, seen, elsewhere, self.model)
-                if surest != scale:
-                    return limits, surest, None
-                maps = None  # on a GPU the other looks have taken its memory
-            if better == scale:
-                return limits, scale, maps
-            scale = better
-        return limits, scale, None
+            return limits, 1.0, maps
+        latest = {} if maps is None else {1.0: maps}  # maps of the whole image, of one probe
 
-    def _first_look(self, steps: Steps, image: Array) -> tuple[AnyLimits, Array]:
-        limits = steps.limits(image)
-        return limits, self._maps(steps, limits, image)
+        def probe(scale: float) -> Probe:
+            if maps is None:
+                return self._probe_windows(steps, limits, image, scale)
+            if scale not in latest:
+                latest.clear()
+                latest[scale] = self._maps_at(steps, limits, steps.host(image)[0], scale)
+            windows = autoscale.windows_of_maps(steps.host(latest[scale])[0])
+            return autoscale.decode(windows, self.model, self.threads)
 
-    def _seen_in_windows(self, steps: Steps, maps: Array) -> Seen:
-        windows = scaling.windows(steps.host(maps)[0][..., 0])
-        return self._seen(steps, (maps[window] for window in windows))
+        def probe_distant(scale: float) -> Probe:
+            latest.clear()  # on a GPU other maps take their memory
+            return self._probe_windows(steps, limits, image, scale)
 
-    def _seen_in_parts(self, steps: Steps, limits: AnyLimits, image: Array, scale: float) -> Seen:
-        parts = scaling.parts(steps.host(image)[0], scale)
-        return self._seen(steps, (self._maps_at(steps, limits, part, scale) for part in parts))
+        scale = autoscale.find(probe, probe_distant, self.model)
+        return limits, scale, latest.get(scale)
 
-    def _seen(self, steps: Steps, several: Iterable[Array]) -> Seen:
-        """Label small ones too, and then only those that are whole and no noise."""
-        small, sure, pixels = [], [], 0
-        for number, maps in enumerate(several):
-            small.append(steps.label(maps, scaling.SPECKS, f"seen {number}", look="small"))
-            sure.append(steps.label(maps, scaling.SPECKS, f"seen whole {number}", look="sure"))
-            pixels += maps.shape[0] * maps.shape[1]
-        labels = steps.host(*small, *sure)
-        middle = len(small)
-        return Seen(scaling.diameters(labels[:middle]), scaling.diameters(labels[middle:]), pixels)
+    def _first_maps(self, steps: Steps, image: Array) -> tuple[AnyLimits, Array | None]:
+        """Return the limits, and the maps at scale 1 unless the image is too large for that."""
+        if image.shape[0] * image.shape[1] > WHOLE:
+            return steps.limits(image), None
+
+        def work(image: Array) -> tuple[AnyLimits, Array]:
+            limits = steps.limits(image)
+            return limits, self._maps(steps, limits, image)
+
+        limits, maps = steps.repeat(self._key("probe"), image, work)
+        return limits, maps
+
+    def _probe_windows(self, steps: Steps, limits: AnyLimits, image: Array, scale: float) -> Probe:
+        windows = autoscale.windows_of_image(steps.host(image)[0], scale)
+        maps = (self._maps_at(steps, limits, window, scale) for window in windows)
+        return autoscale.decode((steps.host(one)[0] for one in maps), self.model, self.threads)
 
     def _maps_at(self, steps: Steps, limits: AnyLimits, image: NDArray[Any], scale: float) -> Array:
         picture = Resized(image, scale, self.threads)
@@ -294,7 +276,7 @@ def _check_size(image: Array, outputs: tuple[Output, ...], scale: float) -> None
 
     A GPU refuses by itself what does not fit into its own.
     """
-    height, width = scaling.size(image.shape, scale)
+    height, width = resizing.size(image.shape, scale)
     pixels = max(height * width, image.shape[0] * image.shape[1])
     fits = scale == 1 or max(height, width) <= MOST_SIDE
     if not fits or ("labels" in outputs and pixels >= MOST_PIXELS):

@@ -193,7 +193,7 @@ def steps(model: Model, clock: Clock, engine: Any, image: Array) -> dict[str, Ca
     work = kernels.Buffer([kernels.label_workspace(height, width)])
     answer = kernels.PinnedBuffer(labels.shape, np.int32)
     origins, cores = np.zeros((1, 2), np.int64), np.array([[0, height, 0, width]])
-    rule = model.label_rule(1.0, None)
+    rule = model.label_rule()
     return {
         "upload": lambda: kernels.copy(there, pinned, stream=stream),
         "limits": lambda: kernels.limits(

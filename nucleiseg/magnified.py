@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import scaling
+from nucleiseg import resizing
 from nucleiseg._native import cpu
 from nucleiseg.model import Model
 
@@ -105,7 +105,7 @@ class _Mask:
     def __init__(
         self, shape: tuple[int, int], seen: tuple[int, int], model: Model, threads: int
     ) -> None:
-        self._rows, self._columns = map(scaling.nearest, shape, seen)
+        self._rows, self._columns = map(resizing.nearest, shape, seen)
         self._threshold = model.nucleus_threshold
         self._mask = np.zeros(shape, np.bool_)
         self._done = 0
@@ -124,7 +124,7 @@ class _Labels:
     def __init__(
         self, shape: tuple[int, int], seen: tuple[int, int], model: Model, threads: int
     ) -> None:
-        rows, columns = map(scaling.nearest, shape, seen)
+        rows, columns = map(resizing.nearest, shape, seen)
         self._bands = cpu.LabelBands(*seen, rows, columns, *model.label_rule())
         self._threads = threads
 

@@ -14,7 +14,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 MODELS = Path(__file__).parent / "models"
 """The folder of the shipped models."""
@@ -22,24 +22,9 @@ MODELS = Path(__file__).parent / "models"
 DEFAULT = "nuclei-fast"
 """The shipped model that is used where none is named."""
 
-SMALL_PEAK = 60
-"""Least peak of nuclei in a look for small ones: the smaller a nucleus, the more of its peak the
-smoothing takes."""
-
-SURE_PROMINENCE = 75
-"""Of nuclei that are not in pieces. Where they are far larger than the model likes, it sees peaks
-within them that stand out by more than its own prominence."""
-
-SURE_PEAK = 175
-"""Least peak of nuclei that are no noise: magnified several times, noise is as large as nuclei."""
-
 _LONGEST_TEXT = 1000
 _LARGEST_DESCRIPTION = 2**20
 """Bytes of the JSON file: 400 times the shipped one's."""
-
-Look = Literal["small", "sure"]
-"""What a look for the size of nuclei is after: all nuclei, however small, or only those that are
-whole and no noise."""
 
 PERCENTILES = (1.0, 99.8)
 """The limits of a field full of nuclei, which become 0 and 255: ``csrc/kernels/limits.h``. Nuclei
@@ -169,31 +154,24 @@ class Model:
         """Name, version and SHA-256: which model made an output."""
         return {"name": self.name, "version": self.version, "sha256": self.checksum}
 
-    def label_rule(
-        self, scale: float = 1.0, look: Look | None = None
-    ) -> tuple[int, int, int, int, int]:
-        """Give what decides which pixels are nuclei of their own.
+    def label_rule(self, scale: float = 1.0) -> tuple[int, int, int, int, int]:
+        """Return the settings that decide which pixels are a nucleus of their own.
 
         Parameters
         ----------
         scale : float
             How far the maps were magnified: the least area grows with its square.
-        look : {"small", "sure"}, optional
-            For a look for the size of nuclei, instead of for an answer.
 
         Returns
         -------
         nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
         """
-        min_area = max(1, round(self.min_area * scale**2))
-        small_peak = min(SMALL_PEAK, self.min_peak)
-        min_peak = {None: self.min_peak, "small": small_peak, "sure": SURE_PEAK}[look]
         return (
             self.nucleus_threshold,
             self.marker_threshold,
-            SURE_PROMINENCE if look == "sure" else self.prominence,
-            min_area,
-            min_peak,
+            self.prominence,
+            max(1, round(self.min_area * scale**2)),
+            self.min_peak,
         )
 
 

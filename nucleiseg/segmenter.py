@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import backends, scaling
+from nucleiseg import backends, resizing
 from nucleiseg.backends import Array, Backend
 from nucleiseg.driver import OUTPUTS, Driver, Output
 from nucleiseg.limits import Limits
 from nucleiseg.model import DEFAULT, Model, ModelError
-from nucleiseg.scaling import Scale, Size
+from nucleiseg.resizing import Scale, Size
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -170,9 +170,9 @@ class Segmenter(Driver):
         output : {"mask", "labels", "maps"}
             What to give.
         scale : "auto" or float
-            How many times larger nuclei are in pixels than the model likes: the network sees the
-            image shrunk by this factor. 1 takes the image as it is; "auto" looks how large nuclei
-            are, and resizes only where they are outside of the range that the model is good at.
+            How many times larger nuclei are in pixels than the model is best at: the network sees
+            the image shrunk by this factor. 1 takes the image as it is; "auto" measures nuclei, and
+            resizes only where they are outside of the range that the model is good at.
         mpp : float, optional
             Micrometres a pixel, instead of ``scale``.
         diameter : float, optional
@@ -206,7 +206,7 @@ class Segmenter(Driver):
             The outputs of so large an image do not fit into the memory that is free.
         """
         _check_output(output, OUTPUTS)
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        wanted = resizing.requested(scale, mpp, diameter, self.model)
         return self._run(_read(image), (output,), wanted, to_host).outputs[0]
 
     @overload
@@ -227,7 +227,7 @@ class Segmenter(Driver):
         to_host: bool = True,
     ) -> tuple[Array, Array]:
         """Return the mask and the labels of one image; see `segment`."""
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        wanted = resizing.requested(scale, mpp, diameter, self.model)
         mask, labels = self._run(_read(image), ("mask", "labels"), wanted, to_host).outputs
         return mask, labels
 
@@ -244,7 +244,7 @@ class Segmenter(Driver):
 
         Maps take time and memory on the way from a GPU and where the image is resized.
         """
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        wanted = resizing.requested(scale, mpp, diameter, self.model)
         outputs = OUTPUTS if with_maps else OUTPUTS[:2]
         found = self._run(_read(image), outputs, wanted, to_host=True)
         mask, labels, maps = (*found.outputs, None)[: len(OUTPUTS)]
@@ -297,7 +297,7 @@ class Segmenter(Driver):
         return pixels
 
     def find_scale(self, image: Image) -> float:
-        """Give the scale that ``scale="auto"`` takes for an image.
+        """Return the scale that ``scale="auto"`` takes for an image.
 
         Parameters
         ----------
@@ -310,7 +310,7 @@ class Segmenter(Driver):
         """
         image = _read(image)
         with self._backend.session(to_host=True) as steps:
-            return self._look(steps, steps.array(image, "image"))[1]
+            return self._find_scale(steps, steps.array(image, "image"))[1]
 
     __call__ = segment
 
@@ -382,7 +382,7 @@ class Segmenter(Driver):
             As `segment` gives it. An image that fails raises its error here, in its turn.
         """
         _check_output(output, OUTPUTS)
-        wanted = scaling.requested(scale, mpp, diameter, self.model)
+        wanted = resizing.requested(scale, mpp, diameter, self.model)
         return self._map(
             images, lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0]
         )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nucleiseg import Model, Segmenter, images, outputs, scaling
+from nucleiseg import Model, Segmenter, images, outputs, resizing
 from nucleiseg.model import DEFAULT
 from training import data, metrics, report, worst
 from training.samples import Sample
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         model = Model.load(options.model)
         if options.scale is not None:
-            scaling.requested(options.scale, None, None, model)
+            resizing.requested(options.scale, None, None, model)
         if options.output is not None:
             outputs.prepare(options.output)
         samples = _samples(options.data, options.all)

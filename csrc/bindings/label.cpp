@@ -1,5 +1,9 @@
 #include "cpu/label.h"
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
@@ -64,11 +68,9 @@ References
    Processing III, SPIE 1769, 1992. doi:10.1117/12.60650
 )";
 
-py::tuple label(const py::object& maps, int nucleus_threshold, int marker_threshold, int prominence,
-                int64_t min_area, int min_peak, int threads) {
+std::pair<py::object, int32_t> labelled(const py::object& maps, const cpu::LabelRule& rule,
+                                        int threads, cpu::NucleusTable* table) {
   const py::array array = maps_argument(maps);
-  const cpu::LabelRule rule =
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak);
   check_threads(threads);
   check_pixel_count(array);
   check_memory(array, "maps");
@@ -81,9 +83,79 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int marker_thresh
   int32_t count = 0;
   {
     const GilReleased release;
-    count = cpu::label(view, rule, ids, threads);
+    count = cpu::label(view, rule, ids, threads, table);
   }
+  return {labels, count};
+}
+
+py::tuple label(const py::object& maps, int nucleus_threshold, int marker_threshold, int prominence,
+                int64_t min_area, int min_peak, int threads) {
+  const cpu::LabelRule rule =
+      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak);
+  const auto [labels, count] = labelled(maps, rule, threads, nullptr);
   return py::make_tuple(labels, count);
+}
+
+constexpr const char* kNuclei = R"(Separate the nuclei, number them and tabulate their peaks.
+
+As ``label``, with a table of all nuclei that the watershed found, also of those that are too small
+or too low to be numbered. Joining every nucleus whose prominence is below p to its neighbour gives
+the nuclei of a watershed with the prominence p, for any p up to `most_prominence`.
+
+Parameters
+----------
+maps : numpy.ndarray
+nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
+    See ``label``.
+most_prominence : int
+    `prominence`..255; up to where prominences are measured.
+threads : int
+    How many threads work, 1 to 1024. The result does not depend on it.
+
+Returns
+-------
+labels : numpy.ndarray
+    (H, W) int32, as ``label`` returns.
+areas : numpy.ndarray
+    (n,) int64: pixels. Nuclei are in raster order of their first pixels.
+peaks : numpy.ndarray
+    (n,) float64: 0..255, the highest smoothed centre distance.
+prominences : numpy.ndarray
+    (n,) float64: how far the peak is above the highest saddle that leads to a higher nucleus;
+    `most_prominence` if it is farther or there is no such saddle.
+neighbours : numpy.ndarray
+    (n,) int64: index of the nucleus beyond that saddle, the nucleus's own where there is none.
+
+Raises
+------
+TypeError, ValueError
+    As ``label``.
+)";
+
+template <class T, class Value>
+py::array_t<T> column(const std::vector<cpu::Nucleus>& nuclei, Value&& value) {
+  py::array_t<T> values(static_cast<py::ssize_t>(nuclei.size()));
+  std::transform(nuclei.begin(), nuclei.end(), values.mutable_data(), value);
+  return values;
+}
+
+py::tuple nuclei(const py::object& maps, int nucleus_threshold, int marker_threshold,
+                 int prominence, int64_t min_area, int min_peak, int most_prominence, int threads) {
+  cpu::NucleusTable table{byte_argument(most_prominence, "most_prominence")};
+  const cpu::LabelRule rule =
+      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak);
+  if (table.prominence < rule.prominence) {
+    fail_value("most_prominence", std::to_string(most_prominence),
+               "is prominence or more, up to 255");
+  }
+  const py::object labels = labelled(maps, rule, threads, &table).first;
+  constexpr auto unit = static_cast<double>(kernels::kUnitsPerDistance);
+  using cpu::Nucleus;
+  return py::make_tuple(
+      labels, column<int64_t>(table.nuclei, [](const Nucleus& one) { return one.area; }),
+      column<double>(table.nuclei, [](const Nucleus& one) { return one.peak / unit; }),
+      column<double>(table.nuclei, [](const Nucleus& one) { return one.prominence / unit; }),
+      column<int64_t>(table.nuclei, [](const Nucleus& one) { return one.neighbour; }));
 }
 
 }  // namespace
@@ -92,6 +164,9 @@ void register_label(py::module_& module) {
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
              py::arg("min_peak") = 0, py::arg("threads") = 1, kLabel);
+  module.def("nuclei", nuclei, py::arg("maps"), py::arg("nucleus_threshold"),
+             py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
+             py::arg("min_peak"), py::arg("most_prominence"), py::arg("threads") = 1, kNuclei);
 }
 
 }  // namespace nucleiseg::bindings

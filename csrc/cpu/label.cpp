@@ -59,10 +59,13 @@ void scan(const ImageView& maps, const LabelRule& rule, std::vector<Strip>& stri
 
 }  // namespace
 
-int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int threads) {
+int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int threads,
+              NucleusTable* table) {
   std::vector<Strip> strips = make_strips(maps, threads);
-  scan(maps, rule, strips, threads);
-  const Numbers numbers = join_basins(strips, maps.width, rule);
+  LabelRule scanned = rule;  // what is scanned for more passes has the same basins
+  if (table != nullptr) scanned.prominence = std::max(rule.prominence, table->prominence);
+  scan(maps, scanned, strips, threads);
+  const Numbers numbers = join_basins(strips, maps.width, rule, table);
   parallel_for(static_cast<int64_t>(strips.size()), 1, threads, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
       const int32_t* ids = numbers.ids.data() + numbers.first[i];

@@ -1,6 +1,7 @@
 #include "cpu/label_join.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "cpu/label_pass.h"
 
@@ -10,8 +11,11 @@ namespace {
 // Basins of all strips, numbered through, as a forest of joined ones.
 class Joining {
  public:
-  Joining(const std::vector<Strip>& strips, int64_t width, const kernels::LabelRule& rule)
-      : strips_(strips), width_(static_cast<int32_t>(width)), rule_(rule) {
+  Joining(const std::vector<Strip>& strips, int64_t width, const kernels::LabelRule& rule,
+          NucleusTable* table)
+      : strips_(strips), width_(static_cast<int32_t>(width)), rule_(rule), table_(table) {
+    kept_rule_ = rule;
+    if (table != nullptr) kept_rule_.prominence = std::max(rule.prominence, table->prominence);
     for (const Strip& strip : strips) {
       first_.push_back(areas_.size());
       for (const Basin& basin : strip.basins) {
@@ -29,6 +33,7 @@ class Joining {
     std::sort(passes_.begin(), passes_.end(),
               [](const Pass& a, const Pass& b) { return a.key > b.key; });
     for (const Pass& pass : passes_) take(pass);
+    if (table_ != nullptr) tabulate();
     return numbers();
   }
 
@@ -100,20 +105,63 @@ class Joining {
     for (const Pass& pass : passes) {
       const int32_t from = find(number(from_strip, pass.from));
       const int32_t to = find(number(to_strip, pass.to));
-      if (from != to && leads_on(from, to, pass.key)) passes_.push_back({pass.key, from, to});
+      if (from != to && leads_on(from, to, pass.key, kept_rule_)) {
+        passes_.push_back({pass.key, from, to});
+      }
     }
   }
 
-  bool leads_on(int32_t from, int32_t to, uint64_t key) const {
+  bool leads_on(int32_t from, int32_t to, uint64_t key, const kernels::LabelRule& rule) const {
     const int32_t peak =
         std::min(peaks_[static_cast<size_t>(from)], peaks_[static_cast<size_t>(to)]);
-    return kernels::joins(peak, kernels::pass_height(key), rule_);
+    return kernels::joins(peak, kernels::pass_height(key), rule);
   }
 
   void take(const Pass& pass) {
     const int32_t from = find(pass.from);
     const int32_t to = find(pass.to);
-    if (from != to && leads_on(from, to, pass.key)) unite(from, to);
+    if (from != to && leads_on(from, to, pass.key, rule_)) unite(from, to);
+  }
+
+  void tabulate() {
+    std::vector<Nucleus>& nuclei = table_->nuclei;
+    std::vector<int32_t> index(parents_.size(), kNowhere);
+    for (size_t i = 0; i < parents_.size(); ++i) {
+      const auto root = static_cast<size_t>(find(static_cast<int32_t>(i)));
+      if (index[root] != kNowhere) continue;
+      index[root] = static_cast<int32_t>(nuclei.size());
+      nuclei.push_back({areas_[root], peaks_[root],
+                        kept_rule_.prominence * kernels::kUnitsPerDistance, index[root]});
+    }
+    std::vector<int32_t> higher(nuclei.size());  // the highest nucleus that each has joined
+    std::iota(higher.begin(), higher.end(), 0);
+    for (const Pass& pass : passes_) {
+      join_in_table(pass.key, index[static_cast<size_t>(find(pass.from))],
+                    index[static_cast<size_t>(find(pass.to))], higher);
+    }
+  }
+
+  void join_in_table(uint64_t key, int32_t from, int32_t to, std::vector<int32_t>& higher) {
+    const auto top = [&](int32_t i) {
+      while (higher[static_cast<size_t>(i)] != i) i = higher[static_cast<size_t>(i)];
+      return i;
+    };
+    int32_t low = top(from);
+    int32_t high = top(to);
+    if (low == high) return;
+    const auto nucleus = [&](int32_t i) -> Nucleus& {
+      return table_->nuclei[static_cast<size_t>(i)];
+    };
+    const int32_t more = nucleus(low).peak - nucleus(high).peak;
+    if (more > 0 || (more == 0 && low < high)) {  // of equals the first counts as the higher
+      std::swap(low, high);
+      std::swap(from, to);
+    }
+    const int32_t height = kernels::pass_height(key);
+    if (!kernels::joins(nucleus(low).peak, height, kept_rule_)) return;
+    nucleus(low).prominence = nucleus(low).peak - height;
+    nucleus(low).neighbour = to;
+    higher[static_cast<size_t>(low)] = high;
   }
 
   Numbers numbers() {
@@ -131,6 +179,8 @@ class Joining {
   const std::vector<Strip>& strips_;
   const int32_t width_;
   const kernels::LabelRule rule_;
+  kernels::LabelRule kept_rule_;  // of the passes that are kept
+  NucleusTable* const table_;
   std::vector<size_t> first_;
   std::vector<int32_t> parents_;
   std::vector<int32_t> areas_;
@@ -140,9 +190,9 @@ class Joining {
 
 }  // namespace
 
-Numbers join_basins(const std::vector<Strip>& strips, int64_t width,
-                    const kernels::LabelRule& rule) {
-  return Joining(strips, width, rule).run();
+Numbers join_basins(const std::vector<Strip>& strips, int64_t width, const kernels::LabelRule& rule,
+                    NucleusTable* table) {
+  return Joining(strips, width, rule, table).run();
 }
 
 }  // namespace nucleiseg::cpu

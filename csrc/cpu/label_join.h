@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/basins.h"
+#include "cpu/label.h"
 #include "kernels/label.h"
 
 namespace nucleiseg::cpu {
@@ -16,8 +17,9 @@ struct Numbers {
   int32_t count;
 };
 
-// Closes the seams between the strips, joins basins and numbers the nuclei.
-Numbers join_basins(const std::vector<Strip>& strips, int64_t width,
-                    const kernels::LabelRule& rule);
+// Closes the seams between the strips, joins basins and numbers the nuclei. If `table` is given,
+// the strips were scanned for passes of up to `table->prominence`, and it gets the nuclei.
+Numbers join_basins(const std::vector<Strip>& strips, int64_t width, const kernels::LabelRule& rule,
+                    NucleusTable* table = nullptr);
 
 }  // namespace nucleiseg::cpu

@@ -97,6 +97,22 @@ def label(
     min_peak: int = 0,
     threads: int = 1,
 ) -> tuple[NDArray[np.int32], int]: ...
+def nuclei(
+    maps: NDArray[np.uint8],
+    nucleus_threshold: int,
+    marker_threshold: int,
+    prominence: int,
+    min_area: int,
+    min_peak: int,
+    most_prominence: int,
+    threads: int = 1,
+) -> tuple[
+    NDArray[np.int32],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+]: ...
 def keep_largest_pieces(labels: NDArray[np.int32]) -> int: ...
 def resize(
     image: NDArray[_T],

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nucleiseg.backends import parts
 from nucleiseg.limits import Limits
-from nucleiseg.model import Look, Model
+from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
 
@@ -98,13 +98,8 @@ class Steps(Protocol):
         self,
         maps: Array,
         scale: float = 1.0,
-        name: str = "labels",
-        look: Look | None = None,
     ) -> Array:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified.
-
-        ``look`` is what a look for their size is after.
-        """
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
         ...
 
     def repeat(self, key: tuple[Any, ...], image: Array, work: Callable[[Array], Any]) -> Any:

@@ -14,7 +14,7 @@ from nucleiseg.backends.arrays import on_host
 from nucleiseg.backends.shares import Shares
 from nucleiseg.engines.native import Engine
 from nucleiseg.limits import Limits
-from nucleiseg.model import Look, Model
+from nucleiseg.model import Model
 
 Array = NDArray[Any]
 
@@ -106,15 +106,10 @@ class CpuSteps:
         self,
         maps: NDArray[np.uint8],
         scale: float = 1.0,
-        name: str = "labels",
-        look: Look | None = None,
     ) -> NDArray[np.int32]:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified.
-
-        ``look`` is what a look for their size is after.
-        """
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
         dense = np.ascontiguousarray(maps)
-        rule = self._model.label_rule(scale, look)
+        rule = self._model.label_rule(scale)
         labels, _ = kernels.label(dense, *rule, threads=self.threads)
         return labels
 

@@ -17,7 +17,7 @@ from nucleiseg.backends import arrays, devices
 from nucleiseg.backends.memory import Memory
 from nucleiseg.backends.replays import Replay, Replays
 from nucleiseg.limits import Limits
-from nucleiseg.model import Look, Model
+from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
 
@@ -198,22 +198,17 @@ class Lane:
         self,
         maps: Any,
         scale: float = 1.0,
-        name: str = "labels",
-        look: Look | None = None,
     ) -> Any:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified.
-
-        ``look`` is what a look for their size is after.
-        """
+        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
         maps = self._there(maps, "restored")
         height, width = maps.shape[:2]
         workspace = self._kernels.label_workspace(height, width)
         labels, _ = self._kernels.label(
             maps,
-            *self._device.model.label_rule(scale, look),
+            *self._device.model.label_rule(scale),
             stream=self._on(self._work),
             workspace=self.empty("workspace", (workspace,), np.uint8),
-            out=self.empty(name, (height, width), np.int32),
+            out=self.empty("labels", (height, width), np.int32),
             count=self.empty("count", (1,), np.int32),
         )
         return labels

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nucleiseg.benchmark.run import Run
-    from nucleiseg.scaling import Scale
+    from nucleiseg.resizing import Scale
 
 CANNOT_START, INTERRUPTED = 2, 130
 
@@ -66,9 +66,7 @@ def benchmark(
     ] = None,
     scale: Annotated[
         str,
-        typer.Option(
-            metavar="auto|NUMBER", help="As of nucleiseg segment; auto looks at each image."
-        ),
+        typer.Option(metavar="auto|NUMBER", help="As of nucleiseg segment; auto measures nuclei."),
     ] = "1",
     seconds: Annotated[
         float | None,

@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import scaling
+from nucleiseg import resizing
 from nucleiseg.benchmark import ceilings, pictures, split
 from nucleiseg.benchmark.kernels import kernels
 from nucleiseg.benchmark.memory import Peak
 from nucleiseg.benchmark.report import KernelRow, Report, Row
 from nucleiseg.benchmark.timing import QUICK, Pace, best, repeat
 from nucleiseg.model import DEFAULT, Model
-from nucleiseg.scaling import Scale
+from nucleiseg.resizing import Scale
 from nucleiseg.segmenter import Segmenter
 
 OUTPUTS: tuple[Literal["mask", "labels"], ...] = ("mask", "labels")
@@ -115,7 +115,7 @@ class Run:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._model = Model.load(settings.model)
-        scaling.requested(settings.scale, None, None, self._model)
+        resizing.requested(settings.scale, None, None, self._model)
         if not 0 < settings.seconds < float("inf"):
             raise ValueError(f"seconds: got {settings.seconds}; accepted are numbers above 0")
         pictures.check(settings.kind)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nucleiseg import Model, Segmenter, images, scaling
+from nucleiseg import Model, Segmenter, images, resizing
 from nucleiseg.magnified import OwnSize, band_rows
 
 DATA = Path(__file__).parents[1] / "data" / "images"
@@ -96,8 +96,8 @@ def test_what_the_mask_has_beside_the_labels_is_not_counted_as_nuclei(segmenter)
 
 
 def test_maps_may_come_in_rows_of_any_number(segmenter, tissue):
-    seen = scaling.size(tissue.shape, 0.4)
-    maps = segmenter.segment(scaling.resized(tissue, 0.4), "maps", scale=1)
+    seen = resizing.size(tissue.shape, 0.4)
+    maps = segmenter.segment(resizing.resized(tissue, 0.4), "maps", scale=1)
     results = []
     for rows in (1, 7, 100, seen[0]):
         own = OwnSize(OUTPUTS, tissue.shape[:2], seen, segmenter.model, 2)
@@ -111,14 +111,14 @@ def test_maps_may_come_in_rows_of_any_number(segmenter, tissue):
 def test_wide_images_have_low_bands():
     """So that a band takes no more memory than the image's other arrays."""
     for shape in ((10_000, 10_000), (2_000, 50_000)):
-        seen = scaling.size(shape, 0.25)
+        seen = resizing.size(shape, 0.25)
         band = 2 * band_rows(shape, seen) * seen[1]
         assert band < 4.2 * shape[0] * shape[1]
 
 
 def test_centres_lie_in_the_pixels_that_are_taken():
-    np.testing.assert_array_equal(scaling.nearest(4, 4), [0, 1, 2, 3])
-    np.testing.assert_array_equal(scaling.nearest(3, 6), [1, 3, 5])
-    np.testing.assert_array_equal(scaling.nearest(2, 3), [0, 2])
-    large = scaling.nearest(100_000, 400_000)
+    np.testing.assert_array_equal(resizing.nearest(4, 4), [0, 1, 2, 3])
+    np.testing.assert_array_equal(resizing.nearest(3, 6), [1, 3, 5])
+    np.testing.assert_array_equal(resizing.nearest(2, 3), [0, 2])
+    large = resizing.nearest(100_000, 400_000)
     np.testing.assert_array_equal(large, 4 * np.arange(100_000) + 2)

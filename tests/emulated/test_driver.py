@@ -7,6 +7,7 @@ tested for its waits.
 import gc
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from driver_machines import (
 )
 
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter, images
+from nucleiseg import Model, Segmenter, autoscale, images
 from nucleiseg.benchmark import split
 
 DATA = Path(__file__).parents[1] / "data" / "images"
@@ -163,7 +164,8 @@ class TestAnswers:
 
     def test_images_too_large_to_be_looked_at_as_a_whole(self, machine, monkeypatch):
         monkeypatch.setattr("nucleiseg.driver.WHOLE", 20_000)
-        monkeypatch.setattr("nucleiseg.scaling.WINDOW", 64)
+        small = replace(autoscale.SETTINGS, window=64)
+        monkeypatch.setattr("nucleiseg.autoscale.SETTINGS", small)
         image = example("fluorescence_wide")[:180, :260]
         large = np.kron(image[:80, :100], np.ones((3, 3), np.uint8))
         for picture in (image, large):

@@ -162,6 +162,12 @@ def label(calls: Calls) -> Any:
     return calls.call(calls.cpu.label, calls.maps(), 100, 120, 20, 4, 30, threads=calls.threads)
 
 
+def nuclei(calls: Calls) -> Any:
+    return calls.call(
+        calls.cpu.nuclei, calls.maps(), 100, 120, 20, 4, 30, 75, threads=calls.threads
+    )
+
+
 def label_bands(calls: Calls) -> Any:
     """Label maps in two bands, of which any argument may be wrong."""
     height, width = (side + 1 for side in calls.sides)
@@ -244,8 +250,8 @@ def set_simd_level(calls: Calls) -> Any:
 
 
 FUNCTIONS = (
-    *(limits, normalize, check_image, check_maps, gather, assemble, mask, label, label_bands),
-    *(keep_largest_pieces, resize, measure, areas, outline, png, csv_rows),
+    *(limits, normalize, check_image, check_maps, gather, assemble, mask, label, nuclei),
+    *(label_bands, keep_largest_pieces, resize, measure, areas, outline, png, csv_rows),
     *(network, network, set_simd_level),
 )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nucleiseg import scaling
+from nucleiseg import autoscale
 from nucleiseg.model import Model
 from nucleiseg.outputs.report.measure import Nuclei
 
@@ -41,7 +41,7 @@ class Flag:
 
 def usual_diameter(nuclei: Nuclei) -> float:
     """Give the diameter of a usual nucleus in pixels, as ``scale="auto"`` reckons it."""
-    return scaling.typical(nuclei.diameters)
+    return autoscale.usual_diameter(nuclei.diameters)
 
 
 def confidence(nuclei: Nuclei) -> float | None:
@@ -96,7 +96,7 @@ def _unsure(nuclei: Nuclei) -> Iterator[Flag]:
 def _out_of_range(nuclei: Nuclei, scale: float, model: Model) -> Iterator[Flag]:
     low, high = model.good_diameters
     seen = usual_diameter(nuclei) / scale
-    if seen > high or (seen < low and nuclei.areas.size >= scaling.FEWEST):
+    if seen > high or (seen < low and nuclei.areas.size >= autoscale.SETTINGS.least_nuclei):
         yield Flag(
             "unusual size",
             f"A usual nucleus is {seen:.0f} pixels across as the network sees it; the model is at "

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import scaling
+from nucleiseg import resizing
 from nucleiseg.outputs import overlays
 
 SIDE = 256
@@ -35,7 +35,7 @@ def thumbnail(image: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
     uri : str
         The same as a data URI.
     """
-    small = scaling.resized(image, max(1.0, max(image.shape[:2]) / SIDE))
+    small = resizing.resized(image, max(1.0, max(image.shape[:2]) / SIDE))
     picture = overlays.rgb(small)
     stored = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".webp", stored, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
@@ -45,7 +45,7 @@ def thumbnail(image: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
 def outlines(labels: NDArray[np.int32], picture: NDArray[np.uint8]) -> str:
     """Draw outlines for a thumbnail, as a data URI of twice its size, transparent elsewhere."""
     height, width = picture.shape[:2]
-    large = scaling.restored(labels, (2 * height, 2 * width), smooth=False)
+    large = resizing.restored(labels, (2 * height, 2 * width), smooth=False)
     lines = overlays.outline(large)
     beneath = picture.repeat(2, axis=0).repeat(2, axis=1)
     colour = overlays.colour(beneath[lines])

@@ -1,4 +1,4 @@
-"""The size of nuclei: found, said by the user, and resized to."""
+"""The scale of an image: found, requested, and resized to."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from nucleiseg import Segmenter, images, scaling
+from nucleiseg import Segmenter, autoscale, images, resizing
+from nucleiseg._native import cpu
+from nucleiseg.autoscale import SETTINGS, Probe
 from training import metrics
 
 DATA = Path(__file__).parents[1] / "data"
@@ -65,7 +67,7 @@ def test_resizing_an_image_costs_little_where_the_size_is_found(segmenter, name,
         ("purple_on_white.png", 50, 6, 0.4),
     ],
 )
-def test_a_doubtful_look_leads_to_other_scales(segmenter, name, noise, factor, least):
+def test_a_doubtful_probe_leads_to_other_scales(segmenter, name, noise, factor, least):
     image, truth = example(name)
     noisy = image + np.random.default_rng(0).normal(0, noise, image.shape)
     seen = magnified(np.clip(noisy, 0, 255).astype(np.uint8), factor)
@@ -73,40 +75,119 @@ def test_a_doubtful_look_leads_to_other_scales(segmenter, name, noise, factor, l
     assert ap50(larger, segmenter.segment(seen, "labels")) > least
 
 
-def look(small: int, sure: int) -> scaling.Seen:
-    """Give a look at nuclei of 20 pixels."""
-    return scaling.Seen(np.full(small, 20.0), np.full(sure, 20.0), 320 * 320)
+def probe(count: int, peak: float, diameter: float = 30, confident: int = 0) -> Probe:
+    """Return a probe of equal nuclei in a field of 640 x 640 pixels."""
+    sizes = np.full(count, float(diameter))
+    return Probe(sizes, np.full(count, peak), sizes[:confident], 640 * 640)
 
 
-def test_a_look_is_doubtful_if_much_was_seen_and_hardly_any_surely():
-    assert look(40, 4).is_doubtful
-    assert not look(40, 20).is_doubtful
-    assert not look(0, 0).is_doubtful
-    assert not look(scaling.FEWEST - 1, 0).is_doubtful
-    assert look(40, 20).cover == pytest.approx(20 * np.pi * 100 / 320**2)
-    assert look(40, 20).certainty == pytest.approx(0.5)
-    assert look(0, 0).certainty == 0
+def test_a_probe_is_doubtful_if_little_was_detected_or_little_with_confidence():
+    assert probe(40, 0.7, confident=9).is_doubtful
+    assert not probe(40, 0.7, confident=10).is_doubtful
+    few = SETTINGS.least_nuclei - 1
+    assert probe(few, 0.9, confident=few).is_doubtful
+    assert probe(0, 0).is_doubtful
 
 
-def test_another_scale_is_taken_where_more_is_sure(segmenter):
-    def taken(elsewhere: dict[float, scaling.Seen]) -> float:
-        return scaling.surest(1.0, look(40, 4), elsewhere, segmenter.model)
-
-    assert taken({1 / 3: look(40, 30), 4.0: look(40, 20)}) == 1 / 3
-    assert taken({1 / 3: look(40, 20), 4.0: look(40, 30)}) == 4
-    assert taken({4.0: look(40, 7)}) == 1  # no more than by chance
-    assert taken({1 / 3: look(79, 20)}) == 1  # unsure as well
-    assert taken({1 / 3: look(79, 40), 4.0: look(100, 20)}) == 1 / 3
-    assert taken({1 / 3: look(81, 40)}) == 1  # texture
-    assert taken({4.0: look(81, 40)}) == 4
-    assert taken({2.0: look(scaling.MANY - 1, scaling.MANY - 1)}) == 1  # too few to say
-    assert taken({}) == 1
+def test_evidence_is_the_area_of_nuclei_of_a_good_size_with_high_peaks(segmenter):
+    model = segmenter.model
+    area = 40 * np.pi * 15**2 / 640**2
+    assert probe(40, 1).evidence(model) == pytest.approx(area)
+    assert probe(40, 1).cover == pytest.approx(area)
+    assert probe(40, 0.5).evidence(model) == pytest.approx(area / 8)
+    for diameter in (11, 46):
+        assert probe(40, 1, diameter).evidence(model) == 0
+    assert probe(40, 1, confident=10).confident_share == pytest.approx(0.25)
+    assert probe(0, 0).confident_share == 0
 
 
-def test_scales_that_are_tried_are_far_from_the_one_in_doubt():
-    assert scaling.others(1.0) == [1 / 3, 2, 4, 8]
-    assert scaling.others(1 / 3) == [2, 4, 8]
-    assert scaling.others(3.0) == [1 / 3, 8]
+def test_the_distant_scale_with_the_most_evidence_is_taken(segmenter):
+    def taken(first: Probe, distant: dict[float, Probe]) -> float | None:
+        return autoscale.most_evident(first, distant, segmenter.model)
+
+    first = probe(40, 0.5)
+    assert taken(first, {1 / 3: probe(40, 0.8), 4.0: probe(40, 0.7)}) == 1 / 3
+    assert taken(first, {1 / 3: probe(40, 0.6), 4.0: probe(40, 0.8)}) == 4
+    assert taken(first, {1 / 3: probe(40, 0.55), 4.0: probe(40, 0.55)}) is None
+    for other in (1 / 3, 2.0):
+        assert taken(first, {other: probe(119, 0.8)}) == other
+        assert taken(first, {other: probe(121, 0.8, confident=60)}) is None  # texture, or clumps
+        assert taken(first, {other: probe(121, 0.8, confident=61)}) == other
+        for growth, expected in ((1.4, other), (1.6, None)):
+            diameter = 30 * other / growth
+            small = probe(round(30_000 / diameter**2), 0.5, diameter)
+            assert taken(small, {other: probe(121, 0.8)}) == expected
+        assert taken(probe(4, 0.5), {other: probe(121, 0.8)}) == other
+    assert taken(probe(0, 0), {1 / 3: probe(4, 0.9)}) is None  # too few
+    assert taken(probe(0, 0), {1 / 3: probe(8, 0.5)}) is None  # too faint
+    assert taken(probe(0, 0), {2.0: probe(7, 0.9)}) is None
+    assert taken(probe(0, 0), {2.0: probe(8, 0.9)}) == 2
+
+
+def test_confident_nuclei_decide_for_shrinking_and_any_for_magnifying(segmenter):
+    def taken(seen: Probe, scale: float = 1.0) -> float:
+        return autoscale.better_scale(scale, seen, segmenter.model)
+
+    assert taken(probe(40, 0.7, 60, confident=40)) == 2
+    assert taken(probe(40, 0.7, 60, confident=40), 2.0) == 4
+    assert taken(probe(40, 0.7, 60, confident=9)) == 1
+    assert taken(probe(40, 0.7, 15)) == 0.5
+    assert taken(probe(40, 0.7, 39, confident=40)) == 1
+    assert taken(probe(40, 0.7, 1)) == SETTINGS.smallest_found
+
+
+def test_a_move_that_loses_evidence_is_given_up(segmenter):
+    def found(**probes: Probe) -> float:
+        by_scale = {float(name[1:]) / 2: one for name, one in probes.items()}
+        return autoscale.find(
+            by_scale.__getitem__, lambda _: pytest.fail("distant"), segmenter.model
+        )
+
+    small, large = probe(40, 0.7, 15, confident=40), probe(40, 0.7, 60, confident=40)
+    good, few = probe(40, 0.7, confident=40), probe(4, 0.7, confident=4)
+    assert found(x2=small, x1=good) == 0.5
+    assert found(x2=small, x1=few) == 1
+    assert found(x2=large, x4=good) == 2
+    both = Probe(good.diameters, good.peaks, large.diameters, good.pixels)
+    assert found(x2=large, x4=both, x8=good) == 4
+    assert found(x2=large, x4=both, x8=few) == 2
+
+
+def test_distant_scales_are_probed_after_a_doubtful_probe_alone(segmenter):
+    probed = []
+
+    def distant(scale: float) -> Probe:
+        probed.append(scale)
+        return probe(40, 0.9 if scale == 4 else 0.3, confident=40)
+
+    doubtful = probe(40, 0.6)
+    assert autoscale.find(lambda _: doubtful, distant, segmenter.model) == 4
+    assert tuple(probed) == SETTINGS.distant
+
+
+@pytest.mark.parametrize("name", ["fluorescence_crowded.png", "purple_on_violet.png"])
+def test_one_decoding_selects_what_watersheds_of_both_prominences_would(segmenter, name):
+    maps = segmenter.segment(magnified(example(name)[0], 2), "maps", scale=1)
+    threshold, marker, prominence, min_area, _ = segmenter.model.label_rule(1 / 2)
+    found = autoscale.decode([maps], segmenter.model, threads=2)
+    expected = [
+        cpu.label(
+            maps, threshold, marker, prominence, min_area, round(255 * SETTINGS.detected_peak)
+        )[0],
+        cpu.label(
+            maps,
+            threshold,
+            marker,
+            SETTINGS.confident_prominence,
+            min_area,
+            round(255 * SETTINGS.confident_peak),
+        )[0],
+    ]
+    assert 10 < expected[1].max() < expected[0].max()
+    for diameters, labels in zip((found.diameters, found.confident), expected, strict=True):
+        areas = np.bincount(labels.ravel())[1:]
+        np.testing.assert_allclose(np.sort(diameters), np.sort(2 * np.sqrt(areas / np.pi)))
+    assert found.pixels == maps.shape[0] * maps.shape[1]
 
 
 def plate(diameter: float) -> np.ndarray:
@@ -123,23 +204,28 @@ def plate(diameter: float) -> np.ndarray:
 @pytest.mark.parametrize("diameter", [4, 4.5, 6])
 def test_nuclei_below_the_models_least_area_are_magnified_and_found(segmenter, diameter):
     image = plate(diameter)
-    assert segmenter.find_scale(image) == pytest.approx(scaling.SMALLEST_FOUND)
+    assert segmenter.find_scale(image) == pytest.approx(SETTINGS.smallest_found)
     assert segmenter.segment(image, "labels").max() == 81
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.3])
 def test_a_small_image_of_small_nuclei_is_magnified(segmenter, factor):
     image = magnified(example("fluorescence_small.png")[0], factor)
-    assert segmenter.find_scale(image) == pytest.approx(scaling.SMALLEST_FOUND)
+    assert segmenter.find_scale(image) == pytest.approx(SETTINGS.smallest_found)
 
 
 def test_few_small_nuclei_are_magnified_in_a_small_image_alone(segmenter):
     few = np.full(2, 8.0)
-    assert scaling.found(1.0, few, 90 * 90, segmenter.model) < 1
-    assert scaling.found(1.0, few, 256 * 256, segmenter.model) == 1
-    many = np.full(scaling.FEWEST, 8.0)
-    assert scaling.found(1.0, many, 256 * 256, segmenter.model) < 1
-    assert scaling.found(1.0, many, 4000 * 4000, segmenter.model) < 1
+    many = np.full(SETTINGS.least_nuclei, 8.0)
+
+    def taken(diameters: np.ndarray, pixels: int) -> float:
+        seen = Probe(diameters, np.full(diameters.size, 0.6), diameters[:0], pixels)
+        return autoscale.better_scale(1.0, seen, segmenter.model)
+
+    assert taken(few, 90 * 90) < 1
+    assert taken(few, 256 * 256) == 1
+    assert taken(many, 256 * 256) < 1
+    assert taken(many, 4000 * 4000) < 1
 
 
 def test_an_image_in_the_good_range_is_taken_as_it_is(segmenter):
@@ -177,8 +263,8 @@ def test_micrometres_and_diameters_say_what_scale_says(segmenter):
 
 
 def test_nearly_right_sizes_are_taken_as_right(segmenter):
-    assert scaling.requested("auto", segmenter.model.mpp * 1.2, None, segmenter.model) == 1
-    assert scaling.requested(1.2, None, None, segmenter.model) == 1.2
+    assert resizing.requested("auto", segmenter.model.mpp * 1.2, None, segmenter.model) == 1
+    assert resizing.requested(1.2, None, None, segmenter.model) == 1.2
 
 
 @pytest.mark.parametrize(
@@ -214,12 +300,12 @@ def test_tiny_images_can_be_shrunk(segmenter, shape):
     assert segmenter.segment(image, "labels", scale=9).shape == shape
 
 
-def test_a_large_image_is_looked_at_in_few_windows(segmenter, monkeypatch):
+def test_a_large_image_is_probed_in_few_windows(segmenter, monkeypatch):
     image, _ = example("fluorescence_wide.png")
     wide = np.tile(magnified(image, 3), (3, 3))
     monkeypatch.setattr("nucleiseg.driver.WHOLE", 1_000_000)
-    parts = scaling.parts(wide, 1.0)
-    assert sum(part.size for part in parts) <= scaling.WINDOWS * scaling.WINDOW**2
+    windows = autoscale.windows_of_image(wide, 1.0)
+    assert sum(window.size for window in windows) <= SETTINGS.windows * SETTINGS.window**2
     whole, few = segmenter.find_scale(magnified(image, 3)), segmenter.find_scale(wide)
     assert 0.6 < few / whole < 1.6
     assert segmenter.segment(wide).shape == wide.shape

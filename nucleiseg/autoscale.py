@@ -1,0 +1,407 @@
+"""Finding the scale of an image at which its nuclei have the size the model is best at.
+
+`find` probes the image: the network's maps, of all of it or of a few windows, are decoded once into
+nuclei with their area, peak and prominence (``cpu.nuclei``). A peak is the highest predicted centre
+distance, which the network learned to be 1 in every nucleus; at a wrong scale peaks are low. From
+the one decoding come
+
+detected nuclei
+    of almost any size and peak; they decide whether to magnify;
+confident nuclei
+    with a high peak, after joining parts that hardly stand out from each other, so that noise and
+    texture are not among them; they decide whether to shrink;
+the evidence
+    the area of detected nuclei of a good size times the cube of their peaks, which is largest near
+    the right scale.
+
+If the area-weighted mean diameter is outside the model's good range, the image is probed again at
+the scale that would bring it to the model's diameter. If little was detected, or little of it with
+confidence, distant scales are probed first and the one with the most evidence is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg import resizing
+from nucleiseg._native import cpu
+from nucleiseg.model import Model
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of `find`.
+
+    What they were measured with is in ``docs/experiments.md``, sections "Finding the scale", "A
+    teacher" and "Magnification": ``python -m training.scales`` on validation and training images.
+
+    Attributes
+    ----------
+    smallest_found, largest_found : float
+        Scales that `find` may return. Magnifying costs the square of its factor, and beyond three
+        times gains nothing (AP@0.5 of images shrunk to a third: 0.758 at 3 times, 0.733 at 4).
+    probes : int
+        How many scales are probed one after the other.
+    window : int
+        Side of a window in pixels of what the network sees: ten nuclei across.
+    windows : int
+        How many windows are probed.
+    thumbnail : int
+        Pixels of a large image that are read to choose its windows.
+    least_area_scale : float
+        Detected nuclei have at least the model's least area times the square of this: those that
+        have to be magnified are smaller than what counts as a nucleus.
+    detected_peak : float
+        Least peak of detected nuclei. Smoothing lowers the peaks of small ones most: with the
+        model's own 105 images shrunk to a third have AP@0.5 0.729, with this 0.738.
+    confident_peak, confident_prominence : float
+        Least peak and prominence of confident nuclei. Noise magnified several times is as large as
+        nuclei but has lower peaks, and large nuclei have several peaks of low prominence (AP@0.5 of
+        images magnified 4 times: 0.306 at a peak of 105, 0.646 with these).
+    confident_share : float
+        Share of the detected area that confident nuclei must have, or the probe is doubtful and
+        does not decide for shrinking: a single large clump among small nuclei does not count. At
+        the right scale most images have half or more.
+    least_nuclei : int
+        An image with fewer detected nuclei is not magnified: a few small ones may be dust.
+    pixels_per_nucleus : int
+        Fewer nuclei are enough in a small image: one more than it has multiples of this.
+    kept_evidence : float
+        Share of the evidence that must remain when the image is magnified; else it is not. Where
+        small nuclei are out of focus magnifying loses them.
+    distant : tuple of float
+        Scales probed after a doubtful probe.
+    good_sizes : tuple of float
+        Nuclei count as evidence if their diameters are between these multiples of the model's.
+    least_evidence : float
+        Evidence needed to magnify after a doubtful probe: of fat tissue with three nuclei texture
+        became 74 nuclei with half of this.
+    gain : float
+        Evidence needed at another scale, as a multiple of the doubtful probe's. From 1.1 to 1.7 it
+        hardly matters; with less than 1.4 an image that is out of focus is magnified for nothing.
+    most_growth, trusted_share, same_size : float
+        Where the detected area grows by more than the first factor at another scale, it is texture,
+        or clumps of nuclei that look like one when they are shrunk; unless confident nuclei have
+        this share of it, or nuclei have the same size in the image within the last factor.
+    least_shrunk : int
+        Fewer nuclei than this are no evidence at scales above 1: they may be clumps, too.
+    """
+
+    smallest_found: float = 1 / 3
+    largest_found: float = 16.0
+    probes: int = 3
+    window: int = 320
+    windows: int = 4
+    thumbnail: int = 1_000_000
+    least_area_scale: float = 1 / 2
+    detected_peak: float = 60 / 255
+    confident_peak: float = 175 / 255
+    confident_prominence: int = 75
+    confident_share: float = 1 / 4
+    least_nuclei: int = 5
+    pixels_per_nucleus: int = 8192
+    kept_evidence: float = 0.8
+    distant: tuple[float, ...] = (1 / 3, 1 / 2, 2.0, 4.0, 8.0)
+    good_sizes: tuple[float, float] = (0.4, 1.5)
+    least_evidence: float = 0.004
+    gain: float = 1.4
+    most_growth: float = 3.0
+    trusted_share: float = 1 / 2
+    same_size: float = 1.5
+    least_shrunk: int = 8
+
+
+SETTINGS = Settings()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the network found in part of an image at one scale.
+
+    Attributes
+    ----------
+    diameters : ndarray, (n,) float64
+        Of detected nuclei, in the network's pixels.
+    peaks : ndarray, (n,) float64
+        Of the same, 0 to 1.
+    confident : ndarray, (m,) float64
+        Diameters of confident nuclei.
+    pixels : int
+        How many pixels the network saw.
+    """
+
+    diameters: NDArray[np.float64]
+    peaks: NDArray[np.float64]
+    confident: NDArray[np.float64]
+    pixels: int
+
+    @property
+    def cover(self) -> float:
+        """Share of the pixels that detected nuclei cover."""
+        return _area(self.diameters) / self.pixels
+
+    @property
+    def confident_share(self) -> float:
+        """Area of confident nuclei over that of detected ones; 0 where there are none."""
+        return _area(self.confident) / _area(self.diameters) if self.diameters.size else 0.0
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether little was detected, or little of it with confidence.
+
+        This happens where nuclei are far too small for the model and are missed or run into clumps,
+        and where they are so large that it sees their texture.
+        """
+        few = self.diameters.size < SETTINGS.least_nuclei
+        return few or self.confident_share < SETTINGS.confident_share
+
+    def evidence(self, model: Model) -> float:
+        """Return the area of nuclei of a good size, times their cubed peaks, over all pixels."""
+        low, high = (model.diameter * factor for factor in SETTINGS.good_sizes)
+        good = (self.diameters >= low) & (self.diameters <= high)
+        areas = np.pi / 4 * self.diameters[good] ** 2
+        return float((areas * self.peaks[good] ** 3).sum()) / self.pixels
+
+
+def _area(diameters: NDArray[np.float64]) -> float:
+    return float((diameters**2).sum()) * np.pi / 4
+
+
+def find(
+    probe: Callable[[float], Probe], probe_distant: Callable[[float], Probe], model: Model
+) -> float:
+    """Return the scale at which the model sees nuclei at the size it is best at.
+
+    Parameters
+    ----------
+    probe : callable
+        Returns the probe at a scale that is likely to be taken.
+    probe_distant : callable
+        Returns the probe at a scale that is not, so that it should be cheap.
+    model : Model
+    """
+    scale, seen = 1.0, probe(1.0)
+    if seen.is_doubtful:
+        distant = {other: probe_distant(other) for other in SETTINGS.distant}
+        other = most_evident(seen, distant, model)
+        if other is not None:
+            return better_scale(other, distant[other], model)
+    for number in range(1, SETTINGS.probes):
+        better = better_scale(scale, seen, model)
+        if better == scale:
+            break
+        then = probe(better)
+        # Windows of an image that was shrunk hold more background, so evidence may fall once.
+        kept = SETTINGS.kept_evidence if better < scale else float(number > 1)
+        if then.evidence(model) < kept * seen.evidence(model):
+            break
+        scale, seen = better, then
+    return scale
+
+
+def better_scale(scale: float, seen: Probe, model: Model) -> float:
+    """Return the scale that a probe suggests, its own if nuclei have a good size there.
+
+    The image is magnified for the sake of any detected nuclei. It is shrunk only for confident
+    ones, as others may be noise, or parts of nuclei that are too large.
+
+    Parameters
+    ----------
+    scale : float
+        Of the probe.
+    seen : Probe
+    model : Model
+    """
+    if not seen.diameters.size:
+        return scale
+    low, high = model.good_diameters
+    usual = usual_diameter(seen.diameters)
+    if usual < low:
+        fewest = min(SETTINGS.least_nuclei, 1 + seen.pixels // SETTINGS.pixels_per_nucleus)
+        return _scale_for(scale, usual, model) if seen.diameters.size >= fewest else scale
+    if seen.confident.size and seen.confident_share >= SETTINGS.confident_share:
+        usual = usual_diameter(seen.confident)
+        if usual > high:
+            return _scale_for(scale, usual, model)
+    return scale
+
+
+def _scale_for(scale: float, usual: float, model: Model) -> float:
+    wanted = scale * usual / model.diameter
+    return resizing.snapped(float(np.clip(wanted, SETTINGS.smallest_found, SETTINGS.largest_found)))
+
+
+def usual_diameter(diameters: NDArray[np.float64]) -> float:
+    """Return the mean diameter, weighted by area so that fragments and specks hardly count."""
+    return float(np.average(diameters, weights=diameters**2))
+
+
+def most_evident(seen: Probe, distant: Mapping[float, Probe], model: Model) -> float | None:
+    """Return the distant scale with the most evidence, None if no other is better than 1.
+
+    Parameters
+    ----------
+    seen : Probe
+        The doubtful probe at scale 1.
+    distant : mapping of float to Probe
+        The probes at the other scales.
+    model : Model
+    """
+    evidence = {other: _evidence_at(other, probe, seen, model) for other, probe in distant.items()}
+    best = max(evidence, key=evidence.__getitem__)
+    return best if evidence[best] > SETTINGS.gain * seen.evidence(model) else None
+
+
+def _evidence_at(scale: float, probe: Probe, first: Probe, model: Model) -> float:
+    """Return the evidence of a distant probe, 0 if it is likely to be texture or clumps."""
+    fewest = SETTINGS.least_nuclei if scale < 1 else SETTINGS.least_shrunk
+    if probe.diameters.size < fewest or _shows_other_things(scale, probe, first):
+        return 0.0
+    evidence = probe.evidence(model)
+    return evidence if scale > 1 or evidence >= SETTINGS.least_evidence else 0.0
+
+
+def _shows_other_things(scale: float, probe: Probe, first: Probe) -> bool:
+    """Return whether a probe detects far more than the first did, of another size and faintly."""
+    had_nuclei = first.diameters.size >= SETTINGS.least_nuclei
+    if not had_nuclei or probe.cover <= SETTINGS.most_growth * first.cover:
+        return False
+    growth = scale * usual_diameter(probe.diameters) / usual_diameter(first.diameters)
+    is_same = 1 / SETTINGS.same_size < growth < SETTINGS.same_size
+    return probe.confident_share < SETTINGS.trusted_share and not is_same
+
+
+class Table(NamedTuple):
+    """The nuclei of one window, as ``cpu.nuclei`` tabulates them.
+
+    Attributes
+    ----------
+    pixels : int
+        How many pixels the window has.
+    areas : ndarray, (n,) int64
+    peaks, prominences : ndarray, (n,) float64
+        0 to 255.
+    neighbours : ndarray, (n,) int64
+    """
+
+    pixels: int
+    areas: NDArray[np.int64]
+    peaks: NDArray[np.float64]
+    prominences: NDArray[np.float64]
+    neighbours: NDArray[np.int64]
+
+    def joined_areas(self) -> NDArray[np.int64]:
+        """Return the areas of nuclei with those that hardly stand out from them; of those 0."""
+        own = np.arange(self.areas.size)
+        target = np.where(self.prominences < SETTINGS.confident_prominence, self.neighbours, own)
+        while not np.array_equal(target, target[target]):
+            target = target[target]
+        areas: NDArray[np.int64] = np.zeros_like(self.areas)
+        np.add.at(areas, target, self.areas)
+        return areas
+
+
+def decode(windows: Iterable[NDArray[np.uint8]], model: Model, threads: int) -> Probe:
+    """Return what maps of the network show.
+
+    Parameters
+    ----------
+    windows : iterable of ndarray, (h, w, 2) uint8
+        Maps of parts of an image, all at one scale.
+    model : Model
+    threads : int
+    """
+    return selected([_tabulated(maps, model, threads) for maps in windows], model)
+
+
+def _tabulated(maps: NDArray[np.uint8], model: Model, threads: int) -> Table:
+    most_prominence = max(model.prominence, SETTINGS.confident_prominence)
+    rule = model.label_rule()
+    _, areas, peaks, prominences, neighbours = cpu.nuclei(
+        np.ascontiguousarray(maps), *rule, most_prominence, threads=threads
+    )
+    return Table(maps.shape[0] * maps.shape[1], areas, peaks, prominences, neighbours)
+
+
+def selected(tables: Sequence[Table], model: Model) -> Probe:
+    """Select detected and confident nuclei of one or more windows."""
+    areas = np.concatenate([table.areas for table in tables])
+    joined = np.concatenate([table.joined_areas() for table in tables])
+    peaks = np.concatenate([table.peaks for table in tables]) / 255
+    least_area = max(1, round(model.min_area * SETTINGS.least_area_scale**2))
+    least_peak = min(SETTINGS.detected_peak, model.min_peak / 255)
+    detected = (areas >= least_area) & (peaks >= least_peak)
+    confident = (joined >= least_area) & (peaks >= SETTINGS.confident_peak)
+    return Probe(
+        _diameters(areas[detected]),
+        peaks[detected],
+        _diameters(joined[confident]),
+        sum(table.pixels for table in tables),
+    )
+
+
+def _diameters(areas: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the diameters of discs of these areas."""
+    diameters: NDArray[np.float64] = 2 * np.sqrt(areas / np.pi)
+    return diameters
+
+
+def busiest_windows(values: NDArray[np.uint8], side: int) -> list[tuple[slice, slice]]:
+    """Return the few windows of an image with the highest sums.
+
+    Parameters
+    ----------
+    values : ndarray, (H, W) uint8
+        High where nuclei are, or may be.
+    side : int
+        Of a window, in pixels.
+
+    Returns
+    -------
+    list of tuple of slice
+        `Settings.windows` of a grid, or the whole image where that is no more.
+    """
+    height, width = values.shape
+    if height * width <= SETTINGS.windows * side * side:
+        return [(slice(0, height), slice(0, width))]
+    step = max(1, side // 40)
+    grid = [
+        (slice(top, top + side), slice(left, left + side))
+        for top in range(0, max(1, height - side + 1), side)
+        for left in range(0, max(1, width - side + 1), side)
+    ]
+    sums = [int(values[window][::step, ::step].sum(dtype=np.int64)) for window in grid]
+    order = sorted(range(len(grid)), key=lambda index: (-sums[index], index))
+    return [grid[index] for index in order[: SETTINGS.windows]]
+
+
+def windows_of_maps(maps: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Return the windows of an image's maps, (H, W, 2), that hold most of its nuclei."""
+    return [maps[window] for window in busiest_windows(maps[..., 0], SETTINGS.window)]
+
+
+def windows_of_image(image: NDArray[Any], scale: float) -> list[NDArray[Any]]:
+    """Return the windows of an image that show the most detail.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+    scale : float
+        Of the probe. Each window is `Settings.window` of the network's pixels a side.
+    """
+    import cv2
+
+    step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / SETTINGS.thumbnail)))
+    grey = image[::step, ::step].astype(np.float32)
+    grey = grey[..., :3].mean(-1) if grey.ndim == 3 else grey
+    detail = np.abs(cv2.Laplacian(grey, cv2.CV_32F))
+    levels = np.clip(detail * (255 / max(float(detail.max()), 1e-9)), 0, 255).astype(np.uint8)
+    return [
+        image[rows.start * step : rows.stop * step, columns.start * step : columns.stop * step]
+        for rows, columns in busiest_windows(levels, max(1, round(SETTINGS.window * scale / step)))
+    ]

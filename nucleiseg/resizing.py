@@ -1,0 +1,166 @@
+"""The scale at which the network sees an image: requested by a caller, and resizing to it and back.
+
+A *scale* is the model's micrometres a pixel over the image's: at scale 2 nuclei are twice as many
+pixels across as the model is best at, so the network sees the image at half its size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg._native import cpu
+from nucleiseg.model import Model
+
+Scale = float | Literal["auto"]
+
+
+class Size(TypedDict, total=False):
+    """How large nuclei are: one of these, as `nucleiseg.Segmenter.segment` takes them."""
+
+    scale: Scale
+    mpp: float | None
+    diameter: float | None
+
+
+SMALLEST, LARGEST = 1 / 4, 32.0
+"""Scales that a caller may request: the image is magnified up to 4 times a side, or shrunk up to 32
+times."""
+
+TOLERANCE = 1.25
+"""Scales within this factor of 1 count as 1: training zooms by more."""
+
+
+def requested(
+    scale: Scale, mpp: float | None, diameter: float | None, model: Model
+) -> float | None:
+    """Return the scale that a caller requested, None if `nucleiseg.autoscale` is to find it.
+
+    Parameters
+    ----------
+    scale : float or "auto"
+    mpp : float, optional
+        Micrometres a pixel.
+    diameter : float, optional
+        Of a usual nucleus, in pixels.
+    model : Model
+
+    Raises
+    ------
+    ValueError
+        One of them is not a positive number or out of range, or more than one was given.
+    """
+    given = [name for name, value in (("mpp", mpp), ("diameter", diameter)) if value is not None]
+    if len(given) + (scale != "auto") > 1:
+        names = " and ".join([*given, *(["scale"] if scale != "auto" else [])])
+        raise ValueError(f"{names}: got both; accepted is one of scale, mpp and diameter")
+    if mpp is not None:
+        return _checked("mpp", model.mpp / _positive("mpp", mpp))
+    if diameter is not None:
+        return _checked("diameter", _positive("diameter", diameter) / model.diameter)
+    if scale == "auto":
+        return None
+    if isinstance(scale, str):
+        raise ValueError(f"scale: got {scale!r}; accepted are 'auto' and numbers above 0")
+    return _checked("scale", _positive("scale", scale), exact=True)
+
+
+def _positive(name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name}: got {value!r}; accepted are numbers above 0")
+    return number
+
+
+def _checked(name: str, scale: float, exact: bool = False) -> float:
+    if not SMALLEST <= scale <= LARGEST:
+        raise ValueError(
+            f"{name}: got one that needs a scale of {scale:.3g}; accepted are scales of "
+            f"{SMALLEST:g} to {LARGEST:g}"
+        )
+    return scale if exact else snapped(scale)
+
+
+def snapped(scale: float) -> float:
+    """Return 1 for scales that are close to it."""
+    return 1.0 if 1 / TOLERANCE < scale < TOLERANCE else scale
+
+
+class Resized:
+    """An image as the network sees it, of which any part can be computed by itself.
+
+    ``resized[rows, columns]`` takes two slices and returns an array of the image's dtype: shrunk by
+    averaging, magnified by cubics.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+    scale : float
+    threads : int
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (H / scale, W / scale[, C])
+    """
+
+    def __init__(self, image: NDArray[Any], scale: float, threads: int = 1) -> None:
+        self._image = image
+        self._threads = threads
+        self.shape = (*size(image.shape, scale), *image.shape[2:])
+
+    def __getitem__(self, part: tuple[slice, slice]) -> NDArray[Any]:
+        """Compute a part."""
+        height, width = self.shape[:2]
+        (top, bottom, _), (left, right, _) = part[0].indices(height), part[1].indices(width)
+        first, last = self._sources(top, bottom)
+        # Only what is needed, since another machine's order of bytes is changed in a copy.
+        return cpu.resize(
+            self._image[first:last],
+            height,
+            width,
+            rows=(top, bottom),
+            columns=(left, right),
+            above=first,
+            below=self._image.shape[0] - last,
+            threads=self._threads,
+        )
+
+    def _sources(self, top: int, bottom: int) -> tuple[int, int]:
+        """Return the range of the image's rows that some rows are computed from, or a wider one."""
+        step, reach = self._image.shape[0] / self.shape[0], 3
+        first = max(0, int(top * step) - reach)
+        return first, min(self._image.shape[0], int(bottom * step) + reach)
+
+
+def resized(image: NDArray[Any], scale: float) -> NDArray[Any]:
+    """Return the whole of an image as the network sees it; see `Resized`."""
+    return image if scale == 1 else Resized(image, scale)[:, :]
+
+
+def size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Give the height and width of an image seen at a scale."""
+    return max(1, round(shape[0] / scale)), max(1, round(shape[1] / scale))
+
+
+def restored(array: NDArray[Any], shape: tuple[int, int], smooth: bool) -> NDArray[Any]:
+    """Bring maps (smoothly) or labels (by nearest neighbours) back to the image's own size."""
+    if array.shape[:2] == shape:
+        return array
+    import cv2
+
+    method = cv2.INTER_NEAREST_EXACT
+    if smooth:
+        method = cv2.INTER_AREA if array.shape[0] > shape[0] else cv2.INTER_LINEAR
+    return np.ascontiguousarray(cv2.resize(array, shape[::-1], interpolation=method))
+
+
+def nearest(length: int, seen: int) -> NDArray[np.int64]:
+    """Return which of an axis's ``seen`` pixels holds the centre of each of ``length`` pixels."""
+    centres: NDArray[np.int64] = (2 * np.arange(length, dtype=np.int64) + 1) * seen
+    return centres // (2 * length)
