@@ -34,9 +34,8 @@ def main() -> None:
     target = ROOT / "docs/pictures/first.jpg"
     cv2.imwrite(str(target), row[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     print(f"{target.relative_to(ROOT)}: {row.shape[1]} x {row.shape[0]}")
-    nucleiseg.Segmenter().analyze(data.example("fluorescence")).save(
-        target.parent / "example", "overlay"
-    )
+    result = nucleiseg.Segmenter().analyze(data.example("fluorescence"))
+    result.save(target.parent / "example", "overlay")
 
 
 def _column(segmenter: nucleiseg.Segmenter, path: Path) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from document_blocks import ROOT
 from nucleiseg import images
 
 EXAMPLES = ROOT / "tests" / "data" / "images"
+MODELS = ROOT / "nucleiseg" / "models"
 
 COPIES = {
     "slide.png": "hematoxylin_eosin.png",
@@ -51,6 +52,10 @@ def _fill(folder: Path) -> None:
     for name, example in COPIES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(EXAMPLES / example, folder / name)
+    for name in ("mine", "mine/plates", "runs/mine/mine"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        for suffix in (".onnx", ".json"):
+            shutil.copy(MODELS / f"nuclei-fast{suffix}", folder / f"{name}{suffix}")
     grey = images.read(EXAMPLES / "fluorescence_small.png")
     grey = grey if grey.ndim == 2 else grey[..., 0]
     planes = np.stack([grey, grey[::-1]])
@@ -58,8 +63,9 @@ def _fill(folder: Path) -> None:
     tifffile.imwrite(folder / "more" / "second.tif", grey)
     channels = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "actin"]}, "PhysicalSizeX": 0.325}
     volume = np.stack([planes, planes], axis=1)
-    tifffile.imwrite(folder / "volume.ome.tif", volume, metadata=channels)
-    tifffile.imwrite(
-        folder / "movie.tif", np.stack([grey] * 13), imagej=True, metadata={"axes": "TYX"}
-    )
+    (folder / "stacks").mkdir()
+    for name in ("volume.ome.tif", "stacks/first.ome.tif"):
+        tifffile.imwrite(folder / name, volume, metadata=channels)
+    frames = np.stack([grey] * 13)
+    tifffile.imwrite(folder / "movie.tif", frames, imagej=True, metadata={"axes": "TYX"})
     tifffile.imwrite(folder / "pages.tif", planes, photometric="minisblack", metadata=None)

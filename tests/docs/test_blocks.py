@@ -34,9 +34,7 @@ def test_a_block_of_the_documents_runs(
 
 def _run(command: str) -> None:
     name, *arguments = shlex.split(command)
-    assert name == "nucleiseg", (
-        "a command of another program needs a reason in document_blocks.NOT_RUN"
-    )
+    assert name == "nucleiseg", "other programs need a reason in document_blocks.NOT_RUN"
     result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
 
