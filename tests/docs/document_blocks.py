@@ -27,6 +27,9 @@ NOT_RUN = {
 }
 """Commands that are not run wherever they stand, and why."""
 
+SLIDES = re.compile(r"import slides$", re.M)
+"""Blocks of Python that need a slide, and often a cluster."""
+
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
@@ -57,6 +60,7 @@ def blocks(page: Path) -> Iterator[Block]:
         before = _REASON.search(content[: fence.start()])
         reason = before["reason"] if before else None
         if language == "python":
+            reason = reason or ("needs a slide: tests/slides" if SLIDES.search(text) else None)
             yield Block(page, line, language, text, reason)
         elif language == "bash":
             for offset, command in commands(text):
