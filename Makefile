@@ -8,15 +8,17 @@
 # make fuzz    read changed files of every format, and call the native functions wrongly
 # make plain   the same without any of these
 # make arm     the CPU's kernels compiled for 64-bit Arm, under qemu-user; needs a cross-compiler
+# make wheels  build wheels with zig for every Python from 3.10 to 3.14 that is here, x86-64 and Arm
 # make spills  say what each CUDA kernel needs on each GPU; needs nvcc
 # make format  put the sources into that style
 # make clean   remove what was made here
 #
 # PYTHON=/path/to/python3 and CXX=/path/to/compiler choose those; see tools/check.sh.
 # files=N says how many files of each format fuzz reads, seed=N which ones.
+# pythons="3.11 3.13" says which Pythons wheels are for, headers=DIR where headers of others are.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint docs oldest fuzz race address plain arm spills format clean
+.PHONY: demo test lint docs oldest fuzz race address plain arm wheels spills format clean
 
 venv := .venv
 bin := $(venv)/bin
@@ -67,6 +69,15 @@ race address plain arm:
 	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/selftest-$@ --target $(programs)
 	@for program in $(programs); do $(run) build/selftest-$@/$$program $(rounds) || exit 1; done
 
+wheels: build/wheels/env/.tools
+	@build/wheels/env/bin/python tools/wheels.py $(if $(pythons),--pythons $(pythons)) \
+	  $(if $(headers),--headers $(headers)) $(if $(wheels),--output $(wheels))
+
+build/wheels/env/.tools: tools/wheels.txt | $(bin)/python
+	@$(bin)/python -m venv build/wheels/env
+	@build/wheels/env/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
 spills:
 	@python3 tools/cuda_report.py
 
@@ -76,7 +87,7 @@ format: $(venv)/.development
 	@$(bin)/clang-format -i $(cxx_sources)
 
 clean:
-	@rm -rf $(venv) build out *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(venv) build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	@rm -f nucleiseg/_native*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

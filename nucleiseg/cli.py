@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nucleiseg import interrupts
-from nucleiseg.benchmark.command import ModelOption, benchmark
+from nucleiseg.benchmark import ModelOption, benchmark
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import __version__, tensorrt
+from nucleiseg import __version__, data, tensorrt
 from nucleiseg._native import cpu
 from nucleiseg.backends import available_threads
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.benchmark import pictures
 from nucleiseg.engines import cuda, known_answer, native
 from nucleiseg.engines.clock import REPEATS, Clock
 from nucleiseg.model import Model
@@ -69,7 +68,7 @@ def prove(
     device = kernels.devices()[kernels.current_device()]
     tell(f"{device['name']}, compute capability {'.'.join(map(str, device['compute_capability']))}")
     clock = Clock(kernels, repeats)
-    images = [pictures.draw("stained", *size) for size in sizes]
+    images = [data.example("stained", size) for size in sizes]
     engines, found = [], []
     tiles = [_network_answer(model, image) for image in images]
     for name, make in _makers(model, kernels):

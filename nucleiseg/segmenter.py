@@ -126,6 +126,18 @@ class Segmenter(Driver):
         """The backend that was chosen: "cpu" or "cuda"."""
         return self._backend.name
 
+    def times(self) -> dict[str, float] | None:
+        """Return the time spent on each part of all calls so far.
+
+        Returns
+        -------
+        dict or None
+            Seconds of ``prepare`` (limits, normalise, tiles), ``infer``, ``assemble`` and
+            ``decode``, and ``pixels``, how many the network was given, halos and padding included.
+            None on a GPU, whose steps overlap.
+        """
+        return self._backend.times()
+
     @overload
     def segment(
         self,

@@ -26,9 +26,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "native")]
 from test_device_network import ACCURATE, FAST, Unet  # noqa: E402
 
 import nucleiseg._native as native  # noqa: E402
-from nucleiseg import Model, Segmenter  # noqa: E402
+from nucleiseg import Model, Segmenter, data  # noqa: E402
 from nucleiseg.backends.cuda import CudaBackend  # noqa: E402
-from nucleiseg.benchmark import pictures  # noqa: E402
 from nucleiseg.engines import cuda  # noqa: E402
 from nucleiseg.engines.clock import Clock  # noqa: E402
 from nucleiseg.engines.native import add_layers  # noqa: E402
@@ -90,7 +89,7 @@ class Check:
         for name, network, expected in self.networks():
             for count, height, width in self.shapes:
                 if not (is_slow and height > SLOW):
-                    tile = pictures.draw("stained", height, width)
+                    tile = data.example("stained", (height, width))
                     self.cells(name, network, expected, np.repeat(tile[None], count, 0))
         cpu = Segmenter(device="cpu")
         for level in self.kernels.convolution_levels():
@@ -105,7 +104,7 @@ class Check:
     def layers(self) -> None:
         """Print the time of each network and of each of its layers."""
         for _, height, width in self.shapes[-2:]:
-            tiles = self.clock.put(pictures.draw("stained", height, width)[None])
+            tiles = self.clock.put(data.example("stained", (height, width))[None])
             for name, network, _ in self.networks():
                 self.layer_times(f"{name} {height}x{width}", network, tiles)
 
@@ -131,7 +130,7 @@ class Check:
 
     def profile(self) -> None:
         """Run the fastest level once at the largest size, for Nsight Compute."""
-        tiles = self.clock.put(pictures.draw("stained", *self.shapes[-1][1:])[None])
+        tiles = self.clock.put(data.example("stained", self.shapes[-1][1:])[None])
         for name, network, _ in self.networks():
             if "random" in name and network.level == self.kernels.convolution_levels()[-1]:
                 network.run(tiles, stream=self.clock.stream)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from training.integers import IntegerNetwork, kernel_scale
-from training.topology import CELL
+from training.topology import BLOCK, IMAGE, Node
 
 numpy = keras.ops.convert_to_numpy
 
@@ -77,26 +77,24 @@ class _Writer:
         self.dequantized: dict[str, str] = {}
 
     def write(self) -> onnx.ModelProto:
-        x = self._finished("stem", self._stem())
-        skips = []
-        topology = self.network.topology
-        for level in range(len(topology.widths)):
-            if level:
-                skips.append(x)
-                shape = {"kernel_shape": [2, 2], "strides": [2, 2]}
-                x = self._node("MaxPool", f"pool{level}", [self._values(x)], **shape)
-            for name in topology.down_names(level):
-                x = self._finished(name, self._convolution(name, x))
-        for level in reversed(range(len(skips))):
-            x = self._joined(level, skips[level], self._grown(f"grow{level}", x))
-            for name in topology.up_names(level):
-                x = self._finished(name, self._convolution(name, x))
-        self._cells(self._convolution("logits", x))
+        write = {
+            "stem": self._stem,
+            "convolution": self._rectified,
+            "pool": self._pool,
+            "grow": self._grow,
+            "join": self._join,
+            "logits": self._convolution,
+        }
+        tensors = {IMAGE: IMAGE}
+        for node in self.network.topology.nodes():
+            inputs = [tensors[name] for name in node.inputs]
+            tensors[node.name] = write[node.kind](node, *inputs)
+        self._cells(tensors["logits"])
         return self._model()
 
-    def _stem(self) -> str:
-        before, after = self.network.topology.stem_pads()
-        kernel, scale = self._kernel("stem")
+    def _stem(self, node: Node, image: str) -> str:
+        before, after = node.pads
+        kernel, scale = self._kernel(node)
         bias = numpy(self.network.convolutions["stem"].bias)
         shape = {
             "kernel_shape": list(kernel.shape[2:]),
@@ -104,46 +102,54 @@ class _Writer:
             "pads": [before, before, after, after],
         }
         if not self.rounding:
-            inputs = ["image", self._constant("stem_kernel", kernel)]
-            return self._node("Conv", "stem", [*inputs, self._constant("stem_bias", bias)], **shape)
+            inputs = [image, self._constant("stem_kernel", kernel)]
+            x = self._node("Conv", "stem", [*inputs, self._constant("stem_bias", bias)], **shape)
+            return self._finished(node, x)
         self._node("Cast", "tiles_values", ["tiles"], to=TensorProto.FLOAT)
-        self._node("Transpose", "image", ["tiles_values"], perm=[0, 3, 1, 2])
+        self._node("Transpose", image, ["tiles_values"], perm=[0, 3, 1, 2])
         levels = np.rint(kernel / scale.reshape(-1, 1, 1, 1))
-        inputs = ["image", self._constant("stem_kernel", levels)]
+        inputs = [image, self._constant("stem_kernel", levels)]
         x = self._node("Conv", "stem_sums", inputs, **shape)
         factors = self._constant("stem_kernel_scale", scale.reshape(1, -1, 1, 1))
         offsets = self._constant("stem_bias", bias.reshape(1, -1, 1, 1))
         x = self._node("Mul", "stem_scaled", [x, factors])
-        return self._node("Add", "stem", [x, offsets])
+        return self._finished(node, self._node("Add", "stem", [x, offsets]))
 
-    def _convolution(self, name: str, x: str) -> str:
-        kernel, scale = self._kernel(name)
-        bias = numpy(self.network.convolutions[name].bias)
+    def _convolution(self, node: Node, x: str) -> str:
+        kernel, scale = self._kernel(node)
+        bias = numpy(self.network.convolutions[node.name].bias)
         side = kernel.shape[2]
         inputs = [
             self._values(x),
-            self._weights(name, kernel, scale),
-            self._constant(f"{name}_bias", np.tile(bias, len(kernel) // len(bias))),
+            self._weights(node.name, kernel, scale),
+            self._constant(f"{node.name}_bias", np.tile(bias, len(kernel) // len(bias))),
         ]
         shape = {"kernel_shape": [side, side], "strides": [1, 1], "pads": [side // 2] * 4}
-        name = f"{name}_blocks" if name.startswith("grow") else name
+        name = f"{node.name}_blocks" if node.kind == "grow" else node.name
         return self._node("Conv", name, inputs, **shape)
 
-    def _grown(self, name: str, x: str) -> str:
-        blocks = self._convolution(name, x)
-        spread = self._node("DepthToSpace", name, [blocks], blocksize=GROWTH, mode="DCR")
-        return self._rounded(spread, self.scales[name])
+    def _rectified(self, node: Node, x: str) -> str:
+        return self._finished(node, self._convolution(node, x))
 
-    def _joined(self, level: int, skip: str, grown: str) -> str:
-        """Concatenate two tensors, which have one scale."""
-        name = self._node("Concat", f"join{level}", [skip, grown], axis=1)
+    def _finished(self, node: Node, y: str) -> str:
+        """Rectify and round the result of a convolution."""
+        return self._rounded(self._node("Relu", f"{node.name}_relu", [y]), self.scales[node.name])
+
+    def _pool(self, node: Node, x: str) -> str:
+        shape = {"kernel_shape": [2, 2], "strides": [2, 2]}
+        return self._node("MaxPool", node.name, [self._values(x)], **shape)
+
+    def _grow(self, node: Node, x: str) -> str:
+        blocks = self._convolution(node, x)
+        spread = self._node("DepthToSpace", node.name, [blocks], blocksize=GROWTH, mode="DCR")
+        return self._rounded(spread, self.scales[node.name])
+
+    def _join(self, node: Node, *tensors: str) -> str:
+        """Concatenate tensors, which have one scale."""
+        name = self._node("Concat", node.name, list(tensors), axis=1)
         if self.rounding:
-            self.parameters[name] = self.parameters[skip]
+            self.parameters[name] = self.parameters[tensors[0]]
         return name
-
-    def _finished(self, name: str, y: str) -> str:
-        """Rectify and round what a convolution gives."""
-        return self._rounded(self._node("Relu", f"{name}_relu", [y]), self.scales[name])
 
     def _cells(self, logits: str) -> None:
         if not self.rounding:
@@ -159,16 +165,16 @@ class _Writer:
         self._node("Add", "shares_shifted", ["shares_scaled", half])
         self._node("Cast", "cells", ["shares_shifted"], to=TensorProto.UINT8)
 
-    def _kernel(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Give a kernel in ONNX's order of axes, and the value of a level for each channel."""
-        layer = self.network.convolutions[name]
+    def _kernel(self, node: Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return a kernel in ONNX's order of axes, and the value of a level for each channel."""
+        layer = self.network.convolutions[node.name]
         kernel = numpy(layer.kernel)
-        scale = numpy(kernel_scale(layer, name)).ravel()
-        if name.startswith("grow"):
+        scale = numpy(kernel_scale(layer)).ravel()
+        if node.kind == "grow":
             return depth_first(kernel), np.tile(scale, GROWTH**2)
         # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
         kernel = kernel.transpose(3, 2, 0, 1)
-        if name == "stem":  # the file takes bytes as they are
+        if node.kind == "stem":  # the file takes bytes as they are
             return kernel / 255, scale / 255
         return kernel, scale
 
@@ -196,7 +202,7 @@ class _Writer:
         return levels
 
     def _values(self, x: str) -> str:
-        """Give what a tensor's levels stand for, or the tensor itself if it has none."""
+        """Return what a tensor's levels stand for, or the tensor itself if it has none."""
         if x not in self.parameters:
             return x
         if x not in self.dequantized:
@@ -215,7 +221,7 @@ class _Writer:
         return name
 
     def _model(self) -> onnx.ModelProto:
-        cells = 2 * CELL**2
+        cells = 2 * BLOCK**2
         inputs = _value("image", TensorProto.FLOAT, 3, "height", "width")
         outputs = _value("cells", TensorProto.FLOAT, cells, "rows", "columns")
         if self.rounding:

@@ -17,7 +17,7 @@ from keras import ops
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from training.topology import NETWORKS, Link
+from training.topology import IMAGE, NETWORKS, Link, Node
 from training.unet import spread
 
 LEVELS = 127.0
@@ -37,15 +37,13 @@ class Layer(NamedTuple):
     """A convolution with its normalisation folded in.
 
     ``kernel`` is (height, width, in, out) of a convolution, (height, width, out, in) of a
-    transposed one.
+    transposed one; the axes say which.
     """
 
     kernel: keras.Variable
     bias: keras.Variable
-
-    def output_axis(self, name: str) -> int:
-        """Return the kernel's axis of output channels."""
-        return 2 if name.startswith("grow") else 3
+    input_axis: int
+    output_axis: int
 
 
 class IntegerNetwork(keras.Model):
@@ -61,13 +59,19 @@ class IntegerNetwork(keras.Model):
         super().__init__(name=trained.name)
         self.built = True
         self.topology = NETWORKS[trained.name]
+        kinds = {node.name: node.kind for node in self.topology.nodes()}
         self.convolutions = {
-            name: Layer(self._variable(f"{name}_kernel", kernel), self._variable(f"{name}_bias", b))
-            for name, (kernel, b) in folded(trained).items()
+            name: Layer(
+                self._variable(f"{name}_kernel", kernel),
+                self._variable(f"{name}_bias", bias),
+                *((3, 2) if kinds[name] == "grow" else (2, 3)),
+            )
+            for name, (kernel, bias) in folded(trained).items()
         }
+        self.ranges = {link.maker: link.range_name for link in self.topology.links()}
         self.log_ranges = {
             name: self._variable(f"{name}_log_range", np.zeros(()))
-            for name in dict.fromkeys(link.range_name for link in self.topology.links())
+            for name in dict.fromkeys(self.ranges.values())
         }
 
     def _variable(self, name: str, value: NDArray[np.generic]) -> keras.Variable:
@@ -79,62 +83,46 @@ class IntegerNetwork(keras.Model):
         """(N, h, w, 3) float32 in 0..255 -> (N, h, w, 2) float32 in 0..1."""
         return self.forward(image, self._rounded)
 
-    def unrounded(self, image: keras.KerasTensor) -> keras.KerasTensor:
-        """Compute what `call` does with nothing rounded."""
-        return self.forward(image, _as_it_is)
-
     def forward(
         self,
         image: keras.KerasTensor,
         seen: Callable[[keras.KerasTensor, str], keras.KerasTensor],
     ) -> keras.KerasTensor:
-        """Run the network, with `seen` between all convolutions; it gets the maker's name."""
-        rounding = seen is not _as_it_is
-        topology = self.topology
-        ranges = {link.maker: link.range_name for link in topology.links()}
+        """Run the network; `seen` gets what other convolutions read, and the name of its maker."""
+        tensors = {IMAGE: ops.cast(image, "float32") / 255.0}
+        for node in self.topology.nodes():
+            x = self._computed(node, [tensors[name] for name in node.inputs])
+            tensors[node.name] = seen(x, node.name) if node.name in self.ranges else x
+        return ops.sigmoid(spread(tensors["logits"]))
 
-        def run(name: str, x: keras.KerasTensor) -> keras.KerasTensor:
-            x = self._convolved(name, x, rounding)
-            return seen(x, ranges[name]) if name in ranges else x
+    def _computed(self, node: Node, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        if node.kind == "join":
+            return ops.concatenate(inputs, -1)
+        (x,) = inputs
+        if node.kind == "pool":
+            return ops.max_pool(x, 2, 2, "valid", "channels_last")
+        layer = self.convolutions[node.name]
+        kernel = _round_to(layer.kernel, kernel_scale(layer))
+        if node.kind == "grow":
+            x = ops.conv_transpose(x, kernel, 2, "valid", data_format="channels_last")
+            return x + layer.bias
+        x = ops.conv(x, kernel, node.step, "same", "channels_last") + layer.bias
+        return x if node.kind == "logits" else ops.relu(x)
 
-        x = run("stem", ops.cast(image, "float32") / 255.0)
-        skips = []
-        for level in range(len(topology.widths)):
-            if level:
-                skips.append(x)
-                x = ops.max_pool(x, 2, 2, "valid", "channels_last")
-            for name in topology.down_names(level):
-                x = run(name, x)
-        for level in reversed(range(len(skips))):
-            x = ops.concatenate([skips[level], run(f"grow{level}", x)], -1)
-            for name in topology.up_names(level):
-                x = run(name, x)
-        return ops.sigmoid(spread(run("logits", x)))
-
-    def _convolved(self, name: str, x: keras.KerasTensor, rounding: bool) -> keras.KerasTensor:
-        layer = self.convolutions[name]
-        kernel = rounded_kernel(layer, name) if rounding else layer.kernel
-        if name.startswith("grow"):
-            y = ops.conv_transpose(x, kernel, 2, "valid", data_format="channels_last")
-            return y + layer.bias
-        stride = 2 if name == "stem" else 1
-        x = ops.conv(x, kernel, stride, "same", "channels_last") + layer.bias
-        return x if name == "logits" else ops.relu(x)
-
-    def _rounded(self, x: keras.KerasTensor, range_name: str) -> keras.KerasTensor:
-        limit = ops.exp(self.log_ranges[range_name])
+    def _rounded(self, x: keras.KerasTensor, maker: str) -> keras.KerasTensor:
+        limit = ops.exp(self.log_ranges[self.ranges[maker]])
         return _round_to(ops.maximum(ops.minimum(x, limit), -limit), limit / LEVELS)
 
     def scales(self) -> dict[str, float]:
-        """Give the value of one level of each link's tensor, by its maker."""
+        """Return the value of one level of each link's tensor, by its maker."""
         return {
-            link.maker: float(ops.exp(self.log_ranges[link.range_name])) / LEVELS
-            for link in self.topology.links()
+            maker: float(ops.exp(self.log_ranges[name])) / LEVELS
+            for maker, name in self.ranges.items()
         }
 
 
 def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
-    """Give a network the weights and ranges of a file that `training.export` wrote.
+    """Set a network to the weights and ranges of a file that `training.export` wrote.
 
     Parameters
     ----------
@@ -143,32 +131,27 @@ def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
         With Q/DQ nodes.
     """
     values = {one.name: numpy_helper.to_array(one) for one in proto.graph.initializer}
-
-    def kernel(name: str) -> NDArray[np.float32]:
-        levels = values[f"{name}_kernel"]
-        found = levels * values[f"{name}_kernel_scale"].reshape(-1, 1, 1, 1)
-        if name.startswith("grow"):
-            return found.reshape(2, 2, -1, found.shape[1])
-        # ONNX's kernels begin with the two channel axes, TensorFlow's end with them.
-        return found.transpose(2, 3, 1, 0)
-
-    for name, layer in network.convolutions.items():
-        found = kernel(name)
-        layer.kernel.assign(255 * found if name == "stem" else found)
-        layer.bias.assign(values[f"{name}_bias"].ravel()[: layer.bias.shape[0]])
-    for link in network.topology.links():
-        after = link.maker if link.maker.startswith("grow") else f"{link.maker}_relu"
-        network.log_ranges[link.range_name].assign(np.log(values[f"{after}_scale"] * LEVELS))
-
-
-def rounded_kernel(layer: Layer, name: str) -> keras.KerasTensor:
-    """Round a kernel to 255 levels for each output channel."""
-    return _round_to(layer.kernel, kernel_scale(layer, name))
+    for node in network.topology.nodes():
+        if node.kind in ("pool", "join"):
+            continue
+        layer = network.convolutions[node.name]
+        scale = values[f"{node.name}_kernel_scale"].reshape(-1, 1, 1, 1)
+        kernel = values[f"{node.name}_kernel"] * scale
+        if node.kind == "grow":
+            kernel = kernel.reshape(2, 2, -1, kernel.shape[1])
+        else:  # ONNX's kernels begin with the two channel axes, TensorFlow's end with them
+            kernel = kernel.transpose(2, 3, 1, 0)
+        layer.kernel.assign(255 * kernel if node.kind == "stem" else kernel)
+        layer.bias.assign(values[f"{node.name}_bias"].ravel()[: layer.bias.shape[0]])
+        if node.name in network.ranges:
+            after = node.name if node.kind == "grow" else f"{node.name}_relu"
+            limit = values[f"{after}_scale"] * LEVELS
+            network.log_ranges[network.ranges[node.name]].assign(np.log(limit))
 
 
-def kernel_scale(layer: Layer, name: str) -> keras.KerasTensor:
-    """Give the value of one level for each output channel, in a shape that fits the kernel."""
-    axes = [axis for axis in range(4) if axis != layer.output_axis(name)]
+def kernel_scale(layer: Layer) -> keras.KerasTensor:
+    """Return the value of one of 255 levels for each output channel, shaped to fit the kernel."""
+    axes = [axis for axis in range(4) if axis != layer.output_axis]
     largest = ops.max(ops.abs(layer.kernel), axes, keepdims=True)
     return ops.stop_gradient(ops.maximum(largest, 1e-8) / LEVELS)
 
@@ -179,12 +162,8 @@ def _round_to(x: keras.KerasTensor, step: keras.KerasTensor) -> keras.KerasTenso
     return x + ops.stop_gradient(ops.round(x / step) * step - x)
 
 
-def _as_it_is(x: keras.KerasTensor, range_name: str) -> keras.KerasTensor:
-    return x
-
-
 def folded(trained: keras.Model) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Give kernel and bias of each convolution, its batch normalisation folded in."""
+    """Return kernel and bias of each convolution, its batch normalisation folded in."""
     values = {w.path: keras.ops.convert_to_numpy(w) for w in trained.weights}
     found = {}
     for path, kernel in values.items():
@@ -215,9 +194,10 @@ def calibrate(network: IntegerNetwork, crops: NDArray[np.uint8]) -> None:
     _even_out(network, crops)
     spans: dict[str, list[float]] = {}
 
-    def look(x: keras.KerasTensor, range_name: str) -> keras.KerasTensor:
+    def look(x: keras.KerasTensor, maker: str) -> keras.KerasTensor:
         values = np.abs(ops.convert_to_numpy(x))
-        spans.setdefault(range_name, []).append(float(np.percentile(values, COVERED)))
+        span = float(np.percentile(values, COVERED))
+        spans.setdefault(network.ranges[maker], []).append(span)
         return x
 
     for crop in crops:
@@ -235,16 +215,12 @@ def _even_out(network: IntegerNetwork, crops: Iterable[NDArray[np.uint8]]) -> No
     """
     table = network.topology.links()
     spans = {link.maker: np.zeros(1, np.float32) for link in table}
-    makers = iter(())
 
-    def look(x: keras.KerasTensor, range_name: str) -> keras.KerasTensor:
-        maker = next(makers)
+    def look(x: keras.KerasTensor, maker: str) -> keras.KerasTensor:
         spans[maker] = np.maximum(spans[maker], np.abs(ops.convert_to_numpy(x)).max((0, 1, 2)))
         return x
 
-    order = network.topology.order()
     for crop in crops:
-        makers = iter(order)
         network.forward(crop[None].astype(np.float32), look)
     for link in table:
         _even_out_link(network, link, spans[link.maker])
@@ -259,17 +235,19 @@ def _even_out_link(network: IntegerNetwork, link: Link, span: NDArray[np.float32
     factors /= np.exp(np.log(factors).mean())
     maker = network.convolutions[link.maker]
     shape = [1] * 4
-    shape[maker.output_axis(link.maker)] = -1
+    shape[maker.output_axis] = -1
     maker.kernel.assign(maker.kernel / factors.reshape(shape))
     maker.bias.assign(maker.bias / factors)
     for name, first in link.users:
-        kernel = ops.convert_to_numpy(network.convolutions[name].kernel).copy()
-        part = np.moveaxis(kernel, 3 if name.startswith("grow") else 2, 0)
+        layer = network.convolutions[name]
+        kernel = ops.convert_to_numpy(layer.kernel).copy()
+        part = np.moveaxis(kernel, layer.input_axis, 0)
         part[first : first + len(span)] *= factors[:, None, None, None]
-        network.convolutions[name].kernel.assign(kernel)
+        layer.kernel.assign(kernel)
 
 
 def _slices(network: IntegerNetwork, name: str, first: int, count: int) -> NDArray[np.float32]:
-    """Give a kernel's slices for some input channels, those channels first."""
-    kernel = ops.convert_to_numpy(network.convolutions[name].kernel).copy()
-    return np.moveaxis(kernel, 3 if name.startswith("grow") else 2, 0)[first : first + count]
+    """Return a kernel's slices for some input channels, those channels first."""
+    layer = network.convolutions[name]
+    kernel = ops.convert_to_numpy(layer.kernel)
+    return np.moveaxis(kernel, layer.input_axis, 0)[first : first + count]

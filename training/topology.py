@@ -1,10 +1,15 @@
-"""The shape of each network, written down once: `unet`, `integers` and `export` follow it."""
+"""The wiring of each network, written down once.
+
+The Keras model (`unet`), the integer network (`integers`), the ONNX file (`export`) and the halo
+follow `Topology.nodes`.
+"""
 
 from __future__ import annotations
 
-import itertools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 LEVELS = 5
 """Resolutions of a network: 1/2 of the image's, 1/4, ... 1/32."""
@@ -12,12 +17,56 @@ LEVELS = 5
 STRIDE = 2**LEVELS
 """Image sides are multiples of this many pixels."""
 
-CELL = 2
-"""The last convolution answers for cells of this many pixels a side."""
+BLOCK = 2
+"""The last convolution answers for blocks of this many pixels a side."""
+
+IMAGE = "image"
+"""The input, which no node makes."""
+
+Kind = Literal["stem", "convolution", "pool", "grow", "join", "logits"]
+
+
+class Node(NamedTuple):
+    """One step of a network.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        ``stem`` and ``convolution`` end with a ReLU; the stem has step 2. ``pool`` keeps the
+        largest of 2 x 2 positions, ``grow`` is a transposed 2 x 2 convolution, ``join``
+        concatenates channels, and ``logits`` is the last convolution, without a ReLU.
+    inputs : tuple of str
+        Names of the nodes whose tensors it reads, or `IMAGE`.
+    width : int
+        Channels of its tensor.
+    stride : int
+        Image pixels from one position of its tensor to the next.
+    side : int
+        Of its kernel.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[str, ...]
+    width: int
+    stride: int
+    side: int = 3
+
+    @property
+    def step(self) -> int:
+        """Positions of a convolution's input from one output to the next."""
+        return 2 if self.kind == "stem" else 1
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Positions that a convolution pads before and after, as "same" padding does."""
+        missing = self.side - self.step
+        return missing // 2, missing - missing // 2
 
 
 class Link(NamedTuple):
-    """A tensor between convolutions: who makes it, and who uses it from which channel on."""
+    """A tensor between convolutions: its maker, and from which channel on each user reads it."""
 
     maker: str
     users: tuple[tuple[str, int], ...]
@@ -38,7 +87,7 @@ class Topology:
         3 x 3 convolutions of each level on the way down, the stem not counted, and on the way up,
         where the lowest level has none.
     stem : int
-        Side of the first convolution, whose stride is 2. One of 6 x 6 computes what a 3 x 3
+        Side of the first convolution, whose step is 2. One of 6 x 6 computes what a 3 x 3
         convolution computes of the four pixels of each position side by side (space to depth).
     """
 
@@ -48,45 +97,53 @@ class Topology:
     up: tuple[int, ...]
     stem: int
 
-    def down_names(self, level: int) -> list[str]:
-        """Return the names of a level's convolutions on the way down."""
-        return [f"down{level}{'abc'[index]}" for index in range(self.down[level])]
-
-    def up_names(self, level: int) -> list[str]:
-        """Return the names of a level's convolutions on the way up."""
-        return [f"up{level}{('', 'b', 'c')[index]}" for index in range(self.up[level])]
+    def nodes(self) -> list[Node]:
+        """Return the nodes in the order in which a network runs them; the last is ``logits``."""
+        found = [Node("stem", "stem", (IMAGE,), self.widths[0], 2, self.stem)]
+        for level, width in enumerate(self.widths):
+            stride = 2 ** (level + 1)
+            if level:
+                below = self.widths[level - 1]
+                found.append(Node(f"pool{level}", "pool", (found[-1].name,), below, stride, 2))
+            for name in _names(f"down{level}", "abc", self.down[level]):
+                found.append(Node(name, "convolution", (found[-1].name,), width, stride))
+        skips = {node.stride: node.name for node in found if node.kind != "pool"}
+        for level in reversed(range(len(self.up))):
+            width, stride = self.widths[level], 2 ** (level + 1)
+            found.append(Node(f"grow{level}", "grow", (found[-1].name,), width, stride, 2))
+            both = (skips[stride], found[-1].name)
+            found.append(Node(f"join{level}", "join", both, 2 * width, stride))
+            for name in _names(f"up{level}", ("", "b", "c"), self.up[level]):
+                found.append(Node(name, "convolution", (found[-1].name,), width, stride))
+        found.append(Node("logits", "logits", (found[-1].name,), 2 * BLOCK**2, BLOCK))
+        return found
 
     def links(self) -> list[Link]:
-        """Return the tensors between the convolutions, in the order of the levels.
+        """Return the tensors between the convolutions, those of the highest resolution first.
 
         Those that are joined share a range, since a joined tensor has one scale.
         """
-        last = len(self.widths) - 1
-        found = [Link("stem", ((self.down_names(0)[0], 0),), "stem")]
-        for level in range(last + 1):
-            names = self.down_names(level)
-            found += [Link(a, ((b, 0),), a) for a, b in itertools.pairwise(names)]
-            if level == last:
-                found.append(Link(names[-1], ((f"grow{level - 1}", 0),), names[-1]))
-                break
-            ups, join = self.up_names(level), f"join{level}"
-            below = self.down_names(level + 1)[0]
-            found.append(Link(names[-1], ((below, 0), (ups[0], 0)), join))
-            found.append(Link(f"grow{level}", ((ups[0], self.widths[level]),), join))
-            found += [Link(a, ((b, 0),), a) for a, b in itertools.pairwise(ups)]
-            after = f"grow{level - 1}" if level else "logits"
-            found.append(Link(ups[-1], ((after, 0),), ups[-1]))
-        return found
-
-    def order(self) -> list[str]:
-        """Return the links' makers in the order in which a network runs them."""
-        levels = range(len(self.widths))
-        down = [name for level in levels for name in self.down_names(level)]
-        up = [name for level in levels[-2::-1] for name in (f"grow{level}", *self.up_names(level))]
-        return ["stem", *down, *up]
+        nodes = {node.name: node for node in self.nodes()}
+        users: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        ranges: dict[str, str] = {}
+        origins: dict[str, list[tuple[str, int]]] = {IMAGE: []}  # makers, and their first channels
+        for node in nodes.values():
+            read: list[tuple[str, int]] = []
+            for name in node.inputs:
+                before = sum(nodes[maker].width for maker, _ in read)
+                read += [(maker, before + first) for maker, first in origins[name]]
+            if node.kind == "join":
+                ranges |= {maker: node.name for maker, _ in read}
+            if node.kind not in ("join", "pool"):
+                for maker, first in read:
+                    users[maker].append((node.name, first))
+                read = [(node.name, 0)]
+            origins[node.name] = read
+        makers = sorted(users, key=lambda maker: nodes[maker].stride)
+        return [Link(maker, tuple(users[maker]), ranges.get(maker, maker)) for maker in makers]
 
     def halo(self) -> int:
-        """Count the pixels around a stride-aligned cell that its maps depend on.
+        """Count the pixels around a stride-aligned square that its maps depend on.
 
         Where tiles overlap by twice this much and are cut at multiples of `STRIDE`, their maps are
         those of the whole image, whatever the tiles' size.
@@ -96,32 +153,30 @@ class Topology:
         int
             Pixels, a multiple of `STRIDE`.
         """
-        # The last convolution sees one position on each side, before it spreads over 2 x 2 pixels.
-        first, last = self._decoder_reach(0, -1, STRIDE // CELL)
+        nodes = {node.name: node for node in self.nodes()}
+        first, last = _seen(nodes, "logits", 0, STRIDE // BLOCK - 1)
         reach = max(-first, last - (STRIDE - 1))
         return -(-reach // STRIDE) * STRIDE
 
-    def _decoder_reach(self, level: int, first: int, last: int) -> tuple[int, int]:
-        """Return the image pixels seen by the positions first..last after a level of the way up."""
-        if level == len(self.widths) - 1:
-            return self._encoder_reach(level, first, last)
-        first, last = first - self.up[level], last + self.up[level]
-        skip = self._encoder_reach(level, first, last)
-        below = self._decoder_reach(level + 1, first // 2, last // 2)
-        return min(skip[0], below[0]), max(skip[1], below[1])
 
-    def _encoder_reach(self, level: int, first: int, last: int) -> tuple[int, int]:
-        """Return the image pixels seen by the positions first..last after a level down."""
-        first, last = first - self.down[level], last + self.down[level]
-        if level == 0:
-            before, _ = self.stem_pads()
-            return 2 * first - before, 2 * last - before + self.stem - 1
-        return self._encoder_reach(level - 1, 2 * first, 2 * last + 1)
+def _names(stem: str, letters: Sequence[str], count: int) -> list[str]:
+    return [f"{stem}{letter}" for letter in letters[:count]]
 
-    def stem_pads(self) -> tuple[int, int]:
-        """Return the pixels that the stem pads before and after, "same" padding of even sides."""
-        missing = self.stem - 2
-        return missing // 2, missing - missing // 2
+
+def _seen(nodes: Mapping[str, Node], name: str, first: int, last: int) -> tuple[int, int]:
+    """Return the first and last image pixel that a node's positions first..last depend on."""
+    if name == IMAGE:
+        return first, last
+    node = nodes[name]
+    if node.kind == "pool":
+        first, last = 2 * first, 2 * last + 1
+    elif node.kind == "grow":
+        first, last = first // 2, last // 2
+    elif node.kind != "join":
+        before = node.pads[0]
+        first, last = node.step * first - before, node.step * last - before + node.side - 1
+    seen = [_seen(nodes, one, first, last) for one in node.inputs]
+    return min(one for one, _ in seen), max(one for _, one in seen)
 
 
 ACCURATE = Topology(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 from keras import layers, ops
 
-from training.topology import CELL, FAST, Topology
+from training.topology import BLOCK, FAST, IMAGE, Node, Topology
 
 
 class SubPixels(layers.Layer):
@@ -22,13 +20,13 @@ class SubPixels(layers.Layer):
 def spread(x: keras.KerasTensor) -> keras.KerasTensor:
     """(N, h, w, 8) -> (N, 2h, 2w, 2): the channels are 2 x 2 pixels in raster order."""
     count, height, width, channels = ops.shape(x)
-    depth = channels // CELL**2
-    x = ops.reshape(x, (count, height, width, CELL, CELL, depth))
+    depth = channels // BLOCK**2
+    x = ops.reshape(x, (count, height, width, BLOCK, BLOCK, depth))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-    return ops.reshape(x, (count, height * CELL, width * CELL, depth))
+    return ops.reshape(x, (count, height * BLOCK, width * BLOCK, depth))
 
 
-def build(topology: Topology = FAST, size: int | None = None, rescale: bool = True) -> keras.Model:
+def build(topology: Topology = FAST, size: int | None = None) -> keras.Model:
     """Build the U-Net of Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) in plain
     operators: 3 x 3 convolutions, max pooling, 2 x 2 transposed convolutions, one sigmoid.
 
@@ -38,8 +36,6 @@ def build(topology: Topology = FAST, size: int | None = None, rescale: bool = Tr
         Of `topology.NETWORKS`.
     size : int, optional
         Fixed height and width, a multiple of `topology.STRIDE`; free when left out.
-    rescale : bool
-        Divide the input by 255 first; an export folds that into the first convolution.
 
     Returns
     -------
@@ -47,42 +43,43 @@ def build(topology: Topology = FAST, size: int | None = None, rescale: bool = Tr
         (N, h, w, 3) float32 in 0..255 -> (N, h, w, 2) float32 in 0..1: nucleus probability and
         centre distance. It is named as the topology is.
     """
-    widths = topology.widths
     image = keras.Input((size, size, 3), name="image")
-    x = layers.Rescaling(1 / 255.0, name="rescale")(image) if rescale else image
-    x = _convolution(x, widths[0], "stem", side=topology.stem, stride=2)
-    skips = []
-    for level, width in enumerate(widths):
-        if level:
-            skips.append(x)
-            x = layers.MaxPooling2D(2, name=f"pool{level}")(x)
-        for name in topology.down_names(level):
-            x = _convolution(x, width, name)
-    for level in reversed(range(len(skips))):
-        x = layers.Conv2DTranspose(widths[level], 2, 2, name=f"grow{level}")(x)
-        x = layers.Concatenate(name=f"join{level}")([skips[level], x])
-        for name in topology.up_names(level):
-            x = _convolution(x, widths[level], name)
-    x = layers.Conv2D(2 * CELL**2, 3, padding="same", name="logits", dtype="float32")(x)
-    x = SubPixels(name="pixels", dtype="float32")(x)
+    tensors = {IMAGE: layers.Rescaling(1 / 255.0, name="rescale")(image)}
+    for node in topology.nodes():
+        tensors[node.name] = _LAYERS[node.kind](node, *(tensors[name] for name in node.inputs))
+    x = SubPixels(name="pixels", dtype="float32")(tensors["logits"])
     maps = layers.Activation("sigmoid", name="maps", dtype="float32")(x)
     return keras.Model(image, maps, name=topology.name)
 
 
-def _convolution(
-    x: keras.KerasTensor, width: int, name: str, side: int = 3, stride: int = 1
-) -> keras.KerasTensor:
-    x = layers.Conv2D(width, side, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+def _convolution(node: Node, x: keras.KerasTensor) -> keras.KerasTensor:
+    options = {"strides": node.step, "padding": "same", "use_bias": False}
+    x = layers.Conv2D(node.width, node.side, **options, name=f"{node.name}_conv")(x)
+    x = layers.BatchNormalization(name=f"{node.name}_norm")(x)
+    return layers.ReLU(name=f"{node.name}_relu")(x)
 
 
-def multiply_adds_per_pixel(model: keras.Model) -> float:
-    """Count the multiply-adds of all convolutions, per pixel of the input image."""
-    total = 0.0
-    for layer in model.layers:
-        if isinstance(layer, layers.Conv2DTranspose | layers.Conv2D):
-            side = layer.input if isinstance(layer, layers.Conv2DTranspose) else layer.output
-            per_position = math.prod(layer.kernel.shape)
-            total += per_position * side.shape[1] * side.shape[2]
-    return total / (model.input.shape[1] * model.input.shape[2])
+def _pool(node: Node, x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.MaxPooling2D(2, name=node.name)(x)
+
+
+def _grow(node: Node, x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Conv2DTranspose(node.width, 2, 2, name=node.name)(x)
+
+
+def _join(node: Node, *tensors: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Concatenate(name=node.name)(tensors)
+
+
+def _logits(node: Node, x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Conv2D(node.width, 3, padding="same", name=node.name, dtype="float32")(x)
+
+
+_LAYERS = {
+    "stem": _convolution,
+    "convolution": _convolution,
+    "pool": _pool,
+    "grow": _grow,
+    "join": _join,
+    "logits": _logits,
+}

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
-#include <unistd.h>
+
+#include <chrono>
+#include <thread>
 
 namespace nucleiseg::bindings {
 
@@ -18,7 +20,7 @@ class GilReleased {
     try {
       PyEval_RestoreThread(state_);
     } catch (...) {
-      for (;;) ::pause();
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     }
   }
 

@@ -1,8 +1,5 @@
 #include "cpu/crew.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -13,6 +10,7 @@
 #include <vector>
 
 #include "cpu/pause.h"
+#include "threads/process.h"
 
 namespace nucleiseg::cpu {
 namespace {
@@ -80,20 +78,6 @@ class Helper {
   std::condition_variable wake_;
 };
 
-// Signals are for the threads of the program.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
-
 class Crew {
  public:
   // That of this process. It is never destroyed, for its threads may outlive any destructor.
@@ -128,7 +112,7 @@ class Crew {
 
  private:
   bool add() {
-    const SignalsBlocked blocked;
+    const SignalsBlocked blocked;  // signals are for the threads of the program
     auto helper = std::make_unique<Helper>();
     idle_.reserve(all_ + 1);  // so that none is lost for want of memory
     try {
@@ -149,7 +133,7 @@ class Crew {
 
 std::atomic<Crew*> Crew::current{nullptr};
 
-[[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, Crew::forget);
+[[maybe_unused]] const int at_fork = after_fork(Crew::forget);
 
 }  // namespace
 

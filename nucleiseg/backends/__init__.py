@@ -124,6 +124,10 @@ class Backend(Protocol):
     largest_tile: int | None
     largest_batch: int | None
 
+    def times(self) -> dict[str, float] | None:
+        """Return what `nucleiseg.Segmenter.times` returns."""
+        ...
+
     def session(self, to_host: bool) -> AbstractContextManager[Steps]:
         """Give the steps for one image; ValueError if its results cannot stay on the device."""
         ...

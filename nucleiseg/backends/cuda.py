@@ -104,6 +104,9 @@ class CudaBackend:
         shared = ", memory shared with the host" if self.gpu.integrated else ""
         return f"tiles up to {self.tile} pixels, {self.batch} at once{shared}"
 
+    def times(self) -> None:
+        """Return None: steps overlap, so their times do not add up to a call's."""
+
     @contextmanager
     def session(self, to_host: bool) -> Iterator[Lane]:
         """Give the steps for one image; RuntimeError in a child process, where CUDA cannot be used.

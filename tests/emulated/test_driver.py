@@ -24,7 +24,6 @@ from driver_machines import (
 
 import nucleiseg._native as native
 from nucleiseg import Model, Segmenter, autoscale, images
-from nucleiseg.benchmark import split
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 OUTPUTS = ("mask", "labels", "maps")
@@ -614,14 +613,3 @@ class TestSizes:
             Segmenter(device=emulated_backend(), tile=4096)
         with pytest.raises(ValueError, match="batch: got 5; accepted is 1 to 4, which the engine"):
             Segmenter(device=emulated_backend(), batch=5)
-
-
-@emulated_only
-def test_a_benchmark_sees_what_each_step_takes(rng):
-    segmenter = Segmenter(device=emulated_backend())
-    image = noise(rng, 90, 70)
-    found = split.measure(segmenter, [lambda: segmenter.segment(image, "labels", scale=1)], 0.05)
-    assert found is not None
-    for part in ("upload", "prepare", "infer", "assemble", "decode", "download"):
-        assert found.parts[part] > 0, part
-    assert sum(found.parts.values()) <= found.whole

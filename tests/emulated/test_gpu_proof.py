@@ -89,7 +89,7 @@ def test_without_a_gpu_it_says_what_is_missing(monkeypatch, tmp_path):
 def test_the_steps_make_the_labels():
     """What is timed is the work that images need."""
     model, clock = Model.load(), gpu_proof.Clock(native.emulated, 1)
-    image = gpu_proof.pictures.draw("stained", 96, 64)
+    image = gpu_proof.data.example("stained", (96, 64))
     engine = cuda.Engine(model, native.emulated)
     works = gpu_proof.steps(model, clock, engine, image)
     for work in works.values():

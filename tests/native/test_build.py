@@ -1,12 +1,14 @@
-"""The build where there is no CUDA compiler."""
+"""The build where there is no CUDA compiler, and where there is no compiler."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pybind11
 import pytest
-from programs import need, run
+from programs import environment, need, run
 
 PACKAGE = Path(__file__).parents[2]
 NO_NVCC = "-DCMAKE_CUDA_COMPILER=NOTFOUND"
@@ -69,6 +71,23 @@ def test_the_environment_asks_for_cuda_too(tmp_path, monkeypatch):
     monkeypatch.setenv("NUCLEISEG_CUDA", "off")
     configured = configure(tmp_path / "off")
     assert "nucleiseg: building without CUDA kernels" in configured.stdout
+
+
+def test_without_a_compiler_it_says_so(tmp_path, monkeypatch):
+    need("make", "make")
+    need("cmake", "cmake")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("make", "cmake"):
+        (programs / name).symlink_to(shutil.which(name, path=environment()["PATH"]))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(programs))
+    with monkeypatch.context() as only:
+        only.setattr("programs.environment", lambda: dict(os.environ))
+        configured = configure(tmp_path / "build", "-G", "Unix Makefiles")
+    assert configured.returncode != 0
+    said = " ".join(configured.stdout.split())
+    assert "nucleiseg: building needs a C++17 compiler, and none was found; install one" in said
 
 
 @pytest.mark.parametrize("value", ["yes", "1"])

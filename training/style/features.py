@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from keras import ops
 from keras.applications import vgg19 as keras_vgg19
 
 from training import weights
-from training.topology import ACCURATE, LEVELS, NETWORKS, STRIDE
+from training.topology import ACCURATE, NETWORKS, STRIDE
 
 STYLE_LEVELS, CONTENT_LEVELS = (0, 1, 2), (1, 2)
 """Levels of the U-Net whose last convolutions are compared, before the ReLU: after it, where
@@ -133,7 +134,10 @@ def load(kind: str, path: Path | None = None) -> Features:
 def _nuclei(path: Path) -> Features:
     """Take the encoder of a U-Net of `topology.NETWORKS`."""
     network = weights.load(path)
-    last = [names[-1] for names in map(NETWORKS[network.name].down_names, range(LEVELS))]
+    nodes = NETWORKS[network.name].nodes()
+    encoder = itertools.takewhile(lambda node: node.kind != "grow", nodes)
+    by_stride = {node.stride: node.name for node in encoder if node.kind == "convolution"}
+    last = list(by_stride.values())
     style = ["stem", *(last[level] for level in STYLE_LEVELS)]
     content = [last[level] for level in CONTENT_LEVELS]
     layers = [network.get_layer(f"{name}_norm").output for name in style + content]

@@ -1,4 +1,4 @@
-"""The shipped file in OpenVINO, limited to some instructions: for benchmarks/engines.py."""
+"""The shipped file in OpenVINO, limited to some instructions: for benchmarks/steps/engines.py."""
 
 from __future__ import annotations
 

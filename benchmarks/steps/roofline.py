@@ -1,7 +1,5 @@
 """Arithmetic, not measurement: the least time that each step can take on each GPU.
 
-    python benchmarks/roofline.py [--sides 512 1024]
-
 A step takes at least its bytes over the memory's bandwidth, and its operations over the peak rate.
 Bytes are counted as if every launch read and wrote memory, each value once: neighbours are cached
 within a launch, nothing is between two. Caches that hold a whole image (50 MB on an H100, 72 MB on
@@ -12,10 +10,7 @@ Prints the tables of docs/gpu.md. Needs onnx, which the extra "train" brings.
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-import onnx
-from onnx import shape_inference
+from typing import Any, NamedTuple
 
 from nucleiseg import Model
 
@@ -105,6 +100,9 @@ class Network(NamedTuple):
 
 def count_network(path: Path, side: int = 256) -> Network:
     """Count convolutions and poolings; what stands between them is fused into them."""
+    import onnx
+    from onnx import shape_inference
+
     model = onnx.load(path)
     dimensions = model.graph.input[0].type.tensor_type.shape.dim
     for axis, size in ((0, 1), (1, side), (2, side)):
@@ -136,7 +134,7 @@ def _count(shape: list[int]) -> int:
     return count
 
 
-def _origin(graph: onnx.GraphProto, name: str) -> str:
+def _origin(graph: Any, name: str) -> str:
     """Name what a tensor is made of, behind quantisations: another operation's, or the file's."""
     makers = {maker.output[0]: maker for maker in graph.node if maker.op_type in QUANTISATIONS}
     while name in makers:
@@ -159,7 +157,7 @@ def steps(network: Network) -> Iterator[Step]:
 
 
 def microseconds(step: Step, gpu: Gpu, pixels: int) -> float:
-    """Give the time that a step cannot beat."""
+    """Return the time that a step cannot beat."""
     if step.linked:
         return 0.0 if gpu.link is None else step.bytes * pixels / gpu.link * 1e6
     moving = step.bytes * pixels / gpu.memory
@@ -192,11 +190,12 @@ def print_label_passes() -> None:
         print(row([name, str(every), str(nucleus) if nucleus else ""]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=MODEL, help="shipped model or ONNX file")
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024])
-    options = parser.parse_args()
+
+
+def main(options: argparse.Namespace) -> None:
     network = count_network(Model.load(options.model).path)
     print(
         f"The network: {network.multiply_adds:,.0f} multiply-adds and {network.bytes:.1f} bytes "
@@ -207,7 +206,3 @@ def main() -> None:
         print_steps(list(steps(network)), side)
     print()
     print_label_passes()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Each level of the network's kernels, its peak, and OpenVINO: ``python benchmarks/engines.py``.
+"""Each level of the network's kernels, beside its own peak and beside OpenVINO.
 
 The peak is what the level's instructions reach in registers alone, in plain sums; convolutions of
 3 x 3 take fewer products (csrc/cpu/simd/winograd.h), so they can surpass it. OpenVINO runs the
@@ -9,25 +9,21 @@ oneDNN. Both are timed in turn; ratios are of neighbouring calls.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from share import picture
 
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))
-
-from benchmarks.peers.client import Client  # noqa: E402
-from benchmarks.peers.environments import PeerError  # noqa: E402
-from benchmarks.peers.table import Peer  # noqa: E402
-from nucleiseg import Model  # noqa: E402
-from nucleiseg._native import cpu  # noqa: E402
-from nucleiseg.benchmark.ceilings import int8_speed, multiply_adds  # noqa: E402
-from nucleiseg.engines import native  # noqa: E402
-from nucleiseg.model import DEFAULT  # noqa: E402
+from benchmarks.peers.client import Client
+from benchmarks.peers.environments import PeerError
+from benchmarks.peers.table import Peer
+from benchmarks.steps.ceilings import int8_speed, multiply_adds
+from benchmarks.steps.common import ROOT, picture
+from nucleiseg import Model
+from nucleiseg._native import cpu
+from nucleiseg.engines import native
+from nucleiseg.model import DEFAULT
 
 INSTRUCTIONS = {"avx2": "AVX2", "avxvnni": "AVX2_VNNI", "avx512vnni": "AVX512_CORE_VNNI"}
 """Values of oneDNN's ONEDNN_MAX_CPU_ISA. It has no name for what is below AVX2."""
@@ -38,8 +34,7 @@ FAR = 1.0
 """Levels of 255, in the mean: an answer that is further away is another network's."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=DEFAULT, help="shipped model or ONNX file")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048])
     parser.add_argument("--threads", type=int, default=2)
@@ -47,7 +42,9 @@ def main() -> None:
     parser.add_argument("--levels", nargs="+", default=cpu.convolution_levels()[1:])
     parser.add_argument("--alone", action="store_true", help="without OpenVINO")
     parser.add_argument("--environments", type=Path, default=ROOT / "build" / "peers")
-    options = parser.parse_args()
+
+
+def main(options: argparse.Namespace) -> None:
     for level in options.levels:
         show_level(level, Model.load(options.model), options)
 
@@ -73,7 +70,7 @@ def show_level(level: str, model: Model, options: argparse.Namespace) -> None:
 
 
 def described(times: np.ndarray, pixels: int, work: float, peak: float) -> str:
-    """Say how fast pairs of calls were; ``work`` is the multiply-adds of a pixel."""
+    """Return how fast pairs of calls were; ``work`` is the multiply-adds of a pixel."""
     own, *others = pixels / np.median(times, axis=0)
     speed = own * work
     line = f"{own / 1e6:.1f} Mpixel/s, {speed / 1e9:.0f} GMAC/s, {speed / peak:.0%} of the peak"
@@ -117,7 +114,7 @@ def opponent(
 def timed(
     engine: native.Engine, other: Client | None, tile: np.ndarray, repeats: int
 ) -> np.ndarray:
-    """Give seconds of pairs of calls, (repeats, 1 or 2)."""
+    """Return the seconds of pairs of calls, (repeats, 1 or 2)."""
     found = []
     for _ in range(repeats):
         engine.infer(tile)  # what is in the cache is ours, as theirs is theirs after their first
@@ -128,7 +125,3 @@ def timed(
             pair.append(other.ask("time", calls=2, seconds=60.0)["seconds"]["maps"][-1])
         found.append(pair)
     return np.array(found)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,22 @@
-"""The native kernels of the CPU, and the bytes that each must move."""
+"""Each native kernel of the CPU: milliseconds, bytes moved a second, and the ratio to a copy.
 
-from __future__ import annotations
+The bytes are what a kernel must read and write at least once. The copy is ``memcpy`` between
+buffers far larger than the cache, with as many threads. Times are the best of many calls.
+"""
 
+import argparse
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.steps.ceilings import copy_speed
+from benchmarks.steps.common import best, picture
+from nucleiseg import Segmenter
 from nucleiseg._native import cpu
-from nucleiseg.benchmark import pictures
 from nucleiseg.model import Model
 
 TILE, HALO = 256, 32
@@ -38,8 +44,33 @@ class Kernel:
     bytes_moved: int
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--size", type=int, default=2048, help="pixels of the image's side")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each kernel")
+    parser.add_argument("--level", choices=cpu.features()["levels"])
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="time of all threads, not the clock"
+    )
+
+
+def main(options: argparse.Namespace) -> None:
+    if options.level:
+        cpu.set_simd_level(options.level)
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    print(f"{cpu.features()['level']}, {options.threads} threads, {options.size} pixels square")
+    copying = copy_speed(options.threads, options.seconds, clock)
+    print(f"copy {copying / 1e9:.2f} GB/s, read and written")
+    print(f"{'kernel':<24}{'ms':>9}{'GB/s':>9}{'of copy':>9}")
+    for kernel in kernels(options.size, options.threads, Model.load()):
+        seconds = best(kernel.run, options.seconds, clock)
+        rate = kernel.bytes_moved / seconds
+        milliseconds, ratio = 1e3 * seconds, rate / copying
+        print(f"{kernel.name:<24}{milliseconds:>9.2f}{rate / 1e9:>9.2f}{ratio:>9.2f}")
+
+
 def kernels(size: int, threads: int, model: Model) -> Iterator[Kernel]:
-    """Give every kernel on a drawn picture.
+    """Return every kernel on a picture of real tissue.
 
     Parameters
     ----------
@@ -49,17 +80,18 @@ def kernels(size: int, threads: int, model: Model) -> Iterator[Kernel]:
     model : Model
         Whose percentiles and thresholds are used.
     """
-    image = pictures.draw("stained", size, size)
+    image = picture(size)
     sources: dict[str, Callable[[], NDArray[np.generic]]] = {
         "uint8": lambda: image,
-        "grey uint16": lambda: pictures.draw("fluorescence", size, size),
+        "grey uint16": lambda: picture(size, "fluorescence_crowded").astype(np.uint16),
         "float32": lambda: image.astype(np.float32),
     }
     for name, source in sources.items():
         yield _limits(name, source(), threads, model)
         yield _normalize(name, source(), threads)
     yield from _tiles(image, threads)
-    yield from _decoding(pictures.maps(size, size), threads, model)
+    maps = Segmenter(model, device="cpu").segment(image, "maps", scale=1)
+    yield from _decoding(np.ascontiguousarray(maps), threads, model)
 
 
 def _limits(name: str, image: NDArray[np.generic], threads: int, model: Model) -> Kernel:
@@ -112,7 +144,7 @@ def _decoding(maps: NDArray[np.uint8], threads: int, model: Model) -> Iterator[K
 
 
 def _tiling(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give origins and cores of tiles that cover an image."""
+    """Return origins and cores of tiles that cover an image."""
     core = TILE - 2 * HALO
     corners = [(row, column) for row in range(0, height, core) for column in range(0, width, core)]
     origins = [(row - HALO, column - HALO) for row, column in corners]

@@ -1,7 +1,5 @@
 """A folder of images through the command's run against ``Segmenter.map`` on the same files.
 
-``python benchmarks/folder.py [--images N] [--jobs N] [--rounds N]``
-
 Copies of the example images under other names are segmented by `nucleiseg.batch.run`, with masks,
 labels and CSV written and every file noted as done, and by `Segmenter.map`, which reads the same
 files and gives labels that go nowhere. Both in turn in one process, part by part; the ratio is that
@@ -18,11 +16,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.steps.common import EXAMPLES
 from nucleiseg import Segmenter, batch, images, outputs
 from nucleiseg.batch import Job
 from nucleiseg.records import Records
 
-EXAMPLES = Path(__file__).parents[1] / "tests" / "data" / "images"
 SAVED = "mask,labels,csv"
 
 
@@ -37,7 +35,7 @@ def plate(folder: Path, count: int) -> list[Path]:
 
 
 def run(segmenter: Segmenter, paths: Sequence[Path], output: Path, jobs: int) -> float:
-    """Segment and save; give the seconds that took."""
+    """Segment and save; return the seconds that took."""
     output.mkdir(exist_ok=True)
     selection = images.selection()
     records = Records(output, batch.settings(segmenter, {}, selection))
@@ -52,7 +50,7 @@ def run(segmenter: Segmenter, paths: Sequence[Path], output: Path, jobs: int) ->
 
 
 def stream(segmenter: Segmenter, paths: Sequence[Path]) -> float:
-    """Segment only; give the seconds that took."""
+    """Segment only; return the seconds that took."""
     begin = time.perf_counter()
     for _ in segmenter.map(paths, "labels"):
         pass
@@ -60,18 +58,19 @@ def stream(segmenter: Segmenter, paths: Sequence[Path]) -> float:
 
 
 def resident() -> float:
-    """Give the memory of this process in MB."""
+    """Return the memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=batch.AT_ONCE)
     parser.add_argument("--rounds", type=int, default=10, help="parts, each a pair")
     parser.add_argument("--threads", type=int)
-    options = parser.parse_args()
+
+
+def main(options: argparse.Namespace) -> None:
     segmenter = Segmenter(threads=options.threads)
     ratios, memory = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +92,3 @@ def main() -> None:
             )
     print(f"folder over map: median {statistics.median(ratios):.2f}, lowest {min(ratios):.2f}")
     print(f"memory: {memory[-1] - memory[0]:+,.0f} MB from the first part to the last")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """What the machine could do at best, measured on the spot: copies and int8 arithmetic."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable
@@ -13,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.steps.common import best
 from nucleiseg._native import cpu
-from nucleiseg.benchmark.timing import best
 from nucleiseg.engines import native
 from nucleiseg.model import Model
 
@@ -33,42 +31,10 @@ MOST_EXERCISES = 1_000_000
 """The same at every other level."""
 
 
-@dataclass(frozen=True)
-class Ceilings:
-    """The best that was reached with so many threads.
-
-    Attributes
-    ----------
-    threads : int
-    copy_gb_per_s : float
-        Bytes read and bytes written by the C library's ``memcpy``, between buffers far larger than
-        the cache.
-    int8_gmac_per_s : float
-        10^9 multiply-adds a second that the network's instructions reach in registers alone.
-    int8_level : str
-        Which instructions these are.
-    """
-
-    threads: int
-    copy_gb_per_s: float
-    int8_gmac_per_s: float
-    int8_level: str
-
-
-def measure(threads: int, seconds: float) -> Ceilings:
-    """Measure both, for about ``seconds`` each."""
-    return Ceilings(
-        threads,
-        copy_speed(threads, seconds) / 1e9,
-        int8_speed(threads, seconds) / 1e9,
-        cpu.convolution_levels()[-1],
-    )
-
-
 def copy_speed(
     threads: int, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Give the bytes a second of a copy, read and written, with its parts in threads."""
+    """Return the bytes a second of a copy, read and written, with its parts in threads."""
     size = max(SMALLEST_COPY, CACHES * last_cache()) // threads
     sources, targets = (
         [np.full(size, number, np.uint8) for _ in range(threads)] for number in (1, 2)
@@ -79,7 +45,7 @@ def copy_speed(
 
 
 def last_cache() -> int:
-    """Give the bytes of all caches of the last level, 0 where Linux does not say."""
+    """Return the bytes of all caches of the last level, or 0 where Linux does not tell."""
     found: dict[tuple[int, str], int] = {}
     for cache in CPUS.glob("cpu[0-9]*/cache/index*"):
         with contextlib.suppress(OSError, ValueError):
@@ -92,7 +58,7 @@ def last_cache() -> int:
 
 
 def int8_speed(threads: int, seconds: float, level: str = "") -> float:
-    """Give the multiply-adds a second that threads reach together in registers.
+    """Return the multiply-adds a second that threads reach together in registers.
 
     Parameters
     ----------
@@ -124,7 +90,7 @@ def multiply_adds(model: Model) -> float:
 
 @dataclass
 class _Counter:
-    """Takes a network's layers, and counts: each weight meets each position once."""
+    """Takes a network's layers and counts: each weight meets each position once."""
 
     total: float = 0.0
     _positions: list[float] = field(default_factory=list)

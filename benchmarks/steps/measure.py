@@ -1,6 +1,4 @@
-"""Measure 5,000 nuclei natively and with scikit-image: milliseconds, and how many times faster.
-
-python benchmarks/measure.py [--nuclei N] [--threads N] [--rounds N] [--cpu-time]
+"""Measurements of 5,000 nuclei against scikit-image: milliseconds, and how many times faster.
 
 Needs the extra ``test``. Both measure the same columns of the same labels and image, in turn in one
 process; the ratio is that of each pair. Nuclei are ellipses of 20 to 30 pixels, of which some
@@ -11,12 +9,11 @@ import argparse
 import statistics
 import time
 import warnings
-from collections.abc import Callable
 
 import cv2
 import numpy as np
-from skimage.measure import regionprops_table
 
+from benchmarks.steps.common import seconds
 from nucleiseg._native import cpu
 
 SPACING = 30
@@ -41,25 +38,22 @@ def scene(nuclei: int) -> tuple[np.ndarray, np.ndarray]:
     return labels, rng.integers(0, 256, labels.shape, np.uint8)
 
 
-def milliseconds(run: Callable[[], object], clock: Callable[[], float]) -> float:
-    start = clock()
-    run()
-    return 1e3 * (clock() - start)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nuclei", type=int, default=5000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--cpu-time", action="store_true", help="time of all threads, not the clock"
     )
-    arguments = parser.parse_args()
-    clock = time.process_time if arguments.cpu_time else time.perf_counter
+
+
+def main(options: argparse.Namespace) -> None:
+    from skimage.measure import regionprops_table
+
+    clock = time.process_time if options.cpu_time else time.perf_counter
     warnings.simplefilter("ignore", UserWarning)
-    labels, image = scene(arguments.nuclei)
-    threads = arguments.threads
+    labels, image = scene(options.nuclei)
+    threads = options.threads
 
     def table() -> object:
         return regionprops_table(labels, image, PROPERTIES)
@@ -68,20 +62,16 @@ def main() -> None:
         return cpu.measure(labels, image, ring=ring, threads=threads)
 
     pairs = []
-    for _ in range(arguments.rounds):
-        own = milliseconds(lambda: measure(ring=0), clock)
-        pairs.append((own, milliseconds(table, clock)))
+    for _ in range(options.rounds):
+        own = 1e3 * seconds(lambda: measure(ring=0), clock)
+        pairs.append((own, 1e3 * seconds(table, clock)))
     ratios = [theirs / own for own, theirs in pairs]
-    with_ring = milliseconds(lambda: measure(ring=5), clock)
-    outlines = milliseconds(lambda: cpu.outline(labels, threads=threads), clock)
+    with_ring = 1e3 * seconds(lambda: measure(ring=5), clock)
+    outlines = 1e3 * seconds(lambda: cpu.outline(labels, threads=threads), clock)
 
-    print(f"{arguments.nuclei} nuclei, {labels.shape[0]} x {labels.shape[1]}, {threads} threads")
+    print(f"{options.nuclei} nuclei, {labels.shape[0]} x {labels.shape[1]}, {threads} threads")
     print(f"scikit-image    {statistics.median(theirs for _, theirs in pairs):>10.1f} ms")
     print(f"measure         {statistics.median(own for own, _ in pairs):>10.1f} ms")
     print(f"  and the rings {with_ring:>10.1f} ms")
     print(f"outline         {outlines:>10.1f} ms")
     print(f"ratio, pair by pair: median {statistics.median(ratios):.0f}, lowest {min(ratios):.0f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The tables of docs/gpu.md are those that benchmarks/roofline.py prints."""
+"""The tables of docs/gpu.md are those that `benchmarks.steps roofline` prints."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def printed() -> str:
     pytest.importorskip("onnx", reason="onnx is not installed; it comes with nucleiseg[train]")
-    command = [sys.executable, "benchmarks/roofline.py"]
+    command = [sys.executable, "-m", "benchmarks.steps", "roofline"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 

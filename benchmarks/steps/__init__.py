@@ -1,0 +1,1 @@
+"""The figures of the documents, step by step: ``python -m benchmarks.steps NAME``."""
