@@ -8,6 +8,7 @@
 # make fuzz    read changed files of every format, and call the native functions wrongly
 # make plain   the same without any of these
 # make arm     the CPU's kernels compiled for 64-bit Arm, under qemu-user; needs a cross-compiler
+# make library  build the C++ library and install it in build/library/installed
 # make wheels  build wheels with zig for every Python from 3.10 to 3.14 that is here, x86-64 and Arm
 # make spills  say what each CUDA kernel needs on each GPU; needs nvcc
 # make format  put the sources into that style
@@ -18,13 +19,13 @@
 # pythons="3.11 3.13" says which Pythons wheels are for, headers=DIR where headers of others are.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint docs oldest fuzz race address plain arm wheels spills format clean
+.PHONY: demo test lint docs oldest fuzz race address plain arm library wheels spills format clean
 
 venv := .venv
 bin := $(venv)/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
-build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc cmake -type f)
-cxx_sources := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+build_inputs := pyproject.toml setup.py CMakeLists.txt $(shell find csrc include cmake tests/cpp -type f)
+cxx_sources := $(shell find csrc include examples tests/cpp -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 demo: $(venv)/.package
 	@$(bin)/nucleiseg segment tests/data/images --output out --save mask,labels,overlay
@@ -68,6 +69,11 @@ race address plain arm:
 	  -DNUCLEISEG_SELFTEST=$(kind) $(platform)
 	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/selftest-$@ --target $(programs)
 	@for program in $(programs); do $(run) build/selftest-$@/$$program $(rounds) || exit 1; done
+
+library:
+	@cmake -S . -B build/library -DNUCLEISEG_PYTHON=OFF -DNUCLEISEG_CUDA=off -DNUCLEISEG_WERROR=ON
+	@env -u MAKEFLAGS -u MAKELEVEL cmake --build build/library
+	@cmake --install build/library --prefix build/library/installed
 
 wheels: build/wheels/env/.tools
 	@build/wheels/env/bin/python tools/wheels.py $(if $(pythons),--pythons $(pythons)) \

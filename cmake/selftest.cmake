@@ -30,15 +30,15 @@ foreach(level IN LISTS convolutions)
   target_link_libraries(convolve_${level} PRIVATE sanitizer)
 endforeach()
 
-add_executable(selftest csrc/emulation/selftest.cpp ${emulated_kernels} ${emulation}
+add_executable(selftest tests/cpp/device_selftest.cpp ${emulated_kernels} ${emulation}
                         ${device_sources} ${cpu_sources})
 target_link_libraries(selftest PRIVATE emulation_options sanitizer)
 
 # The definition is the one thing here that is not to be vectorised.
-set_source_files_properties(csrc/cpu/reference.cpp csrc/cpu/selftest.cpp
+set_source_files_properties(tests/cpp/reference.cpp tests/cpp/cpu_selftest.cpp
                             PROPERTIES COMPILE_OPTIONS "-fno-tree-vectorize")
-add_executable(cpu_selftest csrc/cpu/selftest.cpp csrc/cpu/reference.cpp ${cpu_sources})
+add_executable(cpu_selftest tests/cpp/cpu_selftest.cpp tests/cpp/reference.cpp ${cpu_sources})
 target_link_libraries(cpu_selftest PRIVATE nucleiseg_options Threads::Threads sanitizer)
 
-add_executable(network_digests csrc/cpu/network_digests.cpp ${cpu_sources})
+add_executable(network_digests tests/cpp/network_digests.cpp ${cpu_sources})
 target_link_libraries(network_digests PRIVATE nucleiseg_options Threads::Threads sanitizer)

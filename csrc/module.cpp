@@ -26,6 +26,8 @@ PYBIND11_MODULE(_native, module) {
   register_network(cpu);
   register_normalize(cpu);
   register_outline(cpu);
+  register_own_size(cpu);
+  register_pipeline(cpu);
   register_png(cpu);
   register_resize(cpu);
   register_tiles(cpu);

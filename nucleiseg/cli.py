@@ -20,6 +20,7 @@ from nucleiseg import interrupts
 from nucleiseg.benchmark import ModelOption, benchmark
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
+from nucleiseg.slides.command import slide
 
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome
@@ -299,6 +300,7 @@ def doctor(
 
 
 app.command()(benchmark)
+app.command()(slide)
 
 
 @contextmanager

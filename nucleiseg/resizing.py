@@ -144,7 +144,7 @@ def resized(image: NDArray[Any], scale: float) -> NDArray[Any]:
 
 
 def size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """Give the height and width of an image seen at a scale."""
+    """Return the height and width of an image seen at a scale."""
     return max(1, round(shape[0] / scale)), max(1, round(shape[1] / scale))
 
 

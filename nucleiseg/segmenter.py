@@ -136,7 +136,7 @@ class Segmenter(Driver):
             ``decode``, and ``pixels``, how many the network was given, halos and padding included.
             None on a GPU, whose steps overlap.
         """
-        return self._backend.times()
+        return self._pipeline.times()
 
     @overload
     def segment(
@@ -300,13 +300,8 @@ class Segmenter(Driver):
         return analyze(self, image, ring, scale=scale, mpp=mpp, diameter=diameter)
 
     def pixels(self, image: Image) -> NDArray[Any]:
-        """Give an image's pixels on the host, (H, W) or (H, W, C), wherever they are."""
-        array = _read(image)
-        if not isinstance(array, np.ndarray):
-            with self._backend.session(to_host=True) as steps:
-                array = steps.host(steps.array(array, "image"))[0].copy()
-        pixels: NDArray[Any] = array
-        return pixels
+        """Return an image's pixels on the host, (H, W) or (H, W, C), wherever they are."""
+        return self._pipeline.host(self._pipeline.image(_read(image)))
 
     def find_scale(self, image: Image) -> float:
         """Return the scale that ``scale="auto"`` takes for an image.
@@ -320,9 +315,7 @@ class Segmenter(Driver):
         float
             1 where the image is taken as it is, 2 where it is shrunk to half.
         """
-        image = _read(image)
-        with self._backend.session(to_host=True) as steps:
-            return self._find_scale(steps, steps.array(image, "image"))[1]
+        return self._find_scale(self._pipeline.image(_read(image)))[0]
 
     __call__ = segment
 
@@ -450,9 +443,8 @@ class Segmenter(Driver):
             (H, W) bool or (H, W) int32.
         """
         _check_output(output, OUTPUTS[:2])
-        with self._backend.session(to_host) as steps:
-            maps = steps.array(maps, "maps")
-            return steps.finish(None, (self._decode(steps, maps, output, scale),))[0]
+        self._pipeline.check_place(to_host)
+        return self._pipeline.decode(maps, (output,), scale, None, to_host)[0]
 
 
 def _load(path: Path, checksum: str, settings: dict[str, Any]) -> Segmenter:

@@ -26,6 +26,7 @@ FLAGS = [
     "-Werror=all-warnings",
     "-DNUCLEISEG_DEVICE=cuda",
     f"-I{ROOT / 'csrc'}",
+    f"-I{ROOT / 'include'}",
     "-cubin",
     "-Xptxas=-v",
 ]

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cpu/image.h"
-#include "cpu/labels.h"
+#include "cpu/measure/labels.h"
 #include "kernels/label.h"
 
 namespace nucleiseg::bindings {

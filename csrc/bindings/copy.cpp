@@ -4,7 +4,7 @@
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
-#include "cpu/parallel.h"
+#include "threads/parallel.h"
 
 namespace nucleiseg::bindings {
 namespace {

@@ -1,4 +1,4 @@
-#include "cpu/csv.h"
+#include "cpu/encode/csv.h"
 
 #include <pybind11/stl.h>
 

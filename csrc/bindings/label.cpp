@@ -1,4 +1,4 @@
-#include "cpu/label.h"
+#include "cpu/label/label.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "cpu/label_bands.h"
+#include "cpu/label/label_bands.h"
 
 #include <algorithm>
 #include <functional>
@@ -10,7 +10,7 @@
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
-#include "cpu/loose_pieces.h"
+#include "cpu/label/loose_pieces.h"
 
 namespace nucleiseg::bindings {
 namespace {

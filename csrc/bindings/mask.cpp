@@ -1,4 +1,4 @@
-#include "cpu/mask.h"
+#include "cpu/label/mask.h"
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"

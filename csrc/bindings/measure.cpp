@@ -1,4 +1,4 @@
-#include "cpu/measure.h"
+#include "cpu/measure/measure.h"
 
 #include <algorithm>
 #include <optional>

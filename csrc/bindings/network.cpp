@@ -1,4 +1,4 @@
-#include "cpu/network.h"
+#include "cpu/network/network.h"
 
 #include "bindings/gil.h"
 #include "bindings/network_layers.h"
@@ -89,7 +89,7 @@ int64_t exercise(int64_t times, const std::string& level) {
 
 void register_network(py::module_& module) {
   using cpu::Network;
-  py::class_<Network> bound(module, "Network", kNetwork);
+  py::class_<Network, std::shared_ptr<Network>> bound(module, "Network", kNetwork);
   bound.def(py::init<const std::string&>(), py::arg("level") = "");
   add_layers(bound);
   bound.def("run", run, py::arg("tiles"), py::arg("threads") = 1, kRun);

@@ -1,4 +1,4 @@
-#include "cpu/normalize.h"
+#include "cpu/normalize/normalize.h"
 
 #include <limits>
 

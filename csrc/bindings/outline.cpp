@@ -1,4 +1,4 @@
-#include "cpu/outline.h"
+#include "cpu/outline/outline.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "cpu/png.h"
+#include "cpu/encode/png.h"
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"

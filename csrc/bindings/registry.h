@@ -16,6 +16,8 @@ void register_measure(pybind11::module_& module);
 void register_network(pybind11::module_& module);
 void register_normalize(pybind11::module_& module);
 void register_outline(pybind11::module_& module);
+void register_own_size(pybind11::module_& module);
+void register_pipeline(pybind11::module_& module);
 void register_png(pybind11::module_& module);
 void register_resize(pybind11::module_& module);
 void register_tiles(pybind11::module_& module);

@@ -1,4 +1,4 @@
-#include "cpu/tiles.h"
+#include "cpu/tiles/tiles.h"
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/image.h"
+#include "nucleiseg/image.h"
 
 namespace nucleiseg::cpu {
 

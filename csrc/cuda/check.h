@@ -1,7 +1,7 @@
 // Every call of the CUDA runtime goes through NUCLEISEG_CHECK, which throws with the reason.
 //
 // The sources here are compiled twice: with NVIDIA's compiler and headers into
-// nucleiseg::cuda, and as C++ with csrc/emulation in front of the include path into
+// nucleiseg::cuda, and as C++ with tests/cpp/emulation in front of the include path into
 // nucleiseg::emulated. NUCLEISEG_DEVICE is the name of the namespace.
 #pragma once
 

@@ -2,7 +2,7 @@
 //
 // Matrices come from shared memory in units of 16 bytes: a Left has 16 rows of 32 bytes and a Right
 // 8 columns of 32, of each of which the first half is in one place and the second in another, rows
-// or columns side by side. csrc/emulation/matrix.h has their twins for a C++ compiler.
+// or columns side by side. tests/cpp/emulation/matrix.h has their twins for a C++ compiler.
 #pragma once
 
 #include "cuda/words.h"

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "cuda/check.h"
-#include "kernels/image.h"
+#include "nucleiseg/image.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 

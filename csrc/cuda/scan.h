@@ -1,5 +1,5 @@
 // The one operation that a library does: a running sum. csrc/cuda/scan.cu asks CUB,
-// csrc/emulation/scan.cpp is its twin.
+// tests/cpp/emulation/scan.cpp is its twin.
 #pragma once
 
 #include <cstddef>

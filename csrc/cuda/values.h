@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "cuda/pack.h"
-#include "kernels/image.h"
+#include "nucleiseg/image.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 

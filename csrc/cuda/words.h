@@ -1,4 +1,4 @@
-// The words that the kernels are written in; csrc/emulation/words.h has their twins for a C++
+// The words that the kernels are written in; tests/cpp/emulation/words.h has their twins for a C++
 // compiler.
 //
 // A kernel keeps to these, to blockIdx, threadIdx, blockDim and gridDim (one dimension), and to

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,9 @@ def copy(out: NDArray[Any], array: NDArray[Any], threads: int) -> None: ...
 def convolution_levels() -> list[str]: ...
 def exercise(times: int, level: str = "") -> int: ...
 
-class Network:
-    def __init__(self, level: str = "") -> None: ...
-    @property
-    def level(self) -> str: ...
-    @property
-    def stride(self) -> int: ...
+class Layers(Protocol):
+    """An empty network, to which layers are added: each returns the number of its tensor."""
+
     def stem(
         self,
         kernel: NDArray[np.int8],
@@ -52,6 +49,13 @@ class Network:
         factors: NDArray[np.float32],
         offsets: NDArray[np.float32],
     ) -> None: ...
+
+class Network(Layers):
+    def __init__(self, level: str = "") -> None: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def stride(self) -> int: ...
     def run(self, tiles: NDArray[np.uint8], threads: int = 1) -> NDArray[np.uint8]: ...
 
 def check_image(image: NDArray[Any]) -> None: ...
@@ -143,6 +147,85 @@ class LabelBands:
     def next(self) -> int: ...
     def add(self, maps: NDArray[np.uint8], above: int, end: int, threads: int = 1) -> None: ...
     def finish(self, threads: int = 1) -> NDArray[np.int32]: ...
+
+def enlarge_maps(
+    maps: NDArray[np.uint8], height: int, width: int, threads: int = 1
+) -> NDArray[np.uint8]: ...
+
+class Band:
+    @property
+    def rows(self) -> tuple[int, int]: ...
+    @property
+    def kept(self) -> tuple[int, int]: ...
+    @property
+    def sources(self) -> NDArray[np.int64]: ...
+    @property
+    def targets(self) -> NDArray[np.int64]: ...
+    @property
+    def cores(self) -> NDArray[np.int64]: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+def plan(
+    height: int, width: int, tile: int, halo: int, stride: int, tall: int | None = None
+) -> list[Band]: ...
+
+_Rule = tuple[int, int, int, int, int]
+
+class OwnSize:
+    def __init__(
+        self,
+        outputs: Sequence[str],
+        shape: Sequence[int],
+        seen: Sequence[int],
+        rule: _Rule,
+        threads: int = 1,
+    ) -> None: ...
+    def add(self, maps: NDArray[np.uint8]) -> None: ...
+    def results(self) -> tuple[NDArray[Any], ...]: ...
+
+def band_rows(shape: Sequence[int], seen: Sequence[int]) -> int: ...
+
+class Device:
+    def __init__(self, network: Network, threads: int) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def level(self) -> str: ...
+    def times(self) -> dict[str, float]: ...
+
+_Limits = tuple[float, float, float, float]
+
+class Pipeline:
+    whole: int
+    def __init__(
+        self,
+        device: Device,
+        *,
+        stride: int,
+        halo: int,
+        tile: int,
+        batch: int,
+        percentiles: tuple[float, float],
+        rule: _Rule,
+    ) -> None: ...
+    def run(
+        self,
+        image: NDArray[Any],
+        outputs: Sequence[str],
+        scale: float = 1.0,
+        limits: _Limits | None = None,
+    ) -> tuple[tuple[NDArray[Any], ...], _Limits]: ...
+    def maps(
+        self, image: NDArray[Any], scale: float = 1.0, limits: _Limits | None = None
+    ) -> tuple[NDArray[np.uint8], _Limits]: ...
+    def decode(
+        self,
+        maps: NDArray[np.uint8],
+        outputs: Sequence[str],
+        scale: float = 1.0,
+        shape: Sequence[int] | None = None,
+    ) -> tuple[NDArray[Any], ...]: ...
 
 def measure(
     labels: NDArray[np.int32],

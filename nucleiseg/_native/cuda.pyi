@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypedDict, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .cpu import Layers
+
 class CudaArray(Protocol):
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]: ...
@@ -132,7 +134,7 @@ def to_device(array: NDArray[Any], *, stream: Stream) -> Buffer: ...
 def to_host(array: CudaArray | PinnedBuffer, *, stream: Stream) -> NDArray[Any]: ...
 def convolution_levels() -> list[str]: ...
 
-class Network:
+class Network(Layers):
     def __init__(self, level: str = "") -> None: ...
     @property
     def level(self) -> str: ...
@@ -140,34 +142,6 @@ class Network:
     def stride(self) -> int: ...
     @property
     def layers(self) -> list[str]: ...
-    def stem(
-        self,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> int: ...
-    def convolution(
-        self,
-        sources: list[int],
-        kernels: list[NDArray[np.int8]],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> int: ...
-    def grow(
-        self,
-        source: int,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> int: ...
-    def pool(self, source: int) -> int: ...
-    def cells(
-        self,
-        source: int,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> None: ...
     def workspace(self, count: int, height: int, width: int) -> int: ...
     def run(
         self,

@@ -1,16 +1,15 @@
-"""Backends: the same steps under the same names, whatever the device."""
+"""Backends: the same pipeline, whatever the device."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from nucleiseg.backends import parts
 from nucleiseg.limits import Limits
@@ -27,95 +26,71 @@ GAIN = 0.8
 """Of the time of the package's own engine, which gives the CPU's bytes, another may take."""
 
 Array = Any
-"""NumPy's on the CPU, a `_native.cuda.Buffer` on a GPU. The driver asks for ``shape`` and
-``dtype``, takes slices, and passes them on."""
-
-AnyLimits = Any
-"""`Limits` on the CPU; on a GPU an array, whose values may not be known yet."""
+"""NumPy's on the host, a `_native.cuda.Buffer` on a GPU."""
 
 
-class Steps(Protocol):
-    """The steps of one image, on one device.
+class Pipeline(Protocol):
+    """The way from an image to its outputs, on one device.
 
-    Steps that take an array also take a NumPy array.
+    Calls may come from several threads at once.
     """
 
-    def array(self, value: Any, name: str) -> Array:
-        """Bring in what a caller gave, under the name ("image" or "maps") that errors give it."""
+    whole: int
+
+    def check_place(self, to_host: bool) -> None:
+        """Raise ValueError if outputs cannot be left where they are wanted."""
         ...
 
-    def host(self, *arrays: Array) -> list[NDArray[Any]]:
-        """Give arrays to be read on the host, good until the next step."""
+    def times(self) -> dict[str, float] | None:
+        """Return what the time of all calls so far was spent on, None where that is not known."""
         ...
 
-    def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """Give memory. On a GPU that of the last array of this name, which is lost."""
+    def image(self, value: Any) -> Array:
+        """Return an image that a caller gave, checked; TypeError or ValueError."""
         ...
 
-    def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """As `empty`, filled with 0."""
+    def host(self, array: Array) -> NDArray[Any]:
+        """Return an array on the host."""
         ...
 
-    def limits(self, image: Array) -> AnyLimits:
-        """Find the two intensities that become 0 and 255."""
+    def limits(self, image: Array) -> Limits:
+        """Return the intensities that become 0 and 255."""
         ...
 
-    def known(self, limits: AnyLimits) -> Limits:
-        """Return the limits; ValueError if the image has values that are not finite."""
-        ...
+    def maps(
+        self, image: Array, scale: float = 1.0, limits: Limits | None = None
+    ) -> tuple[Array, Limits]:
+        """Return the maps as the network sees an image, (H / scale, W / scale, 2), and its limits.
 
-    def is_blank(self, limits: AnyLimits) -> bool:
-        """Return whether nothing in the image is known to stand out from its noise."""
-        ...
-
-    def normalize(self, image: Array, limits: AnyLimits) -> Array:
-        """Stretch the range between the limits to 0..255: (H, W, 3) uint8."""
-        ...
-
-    def gather(self, image: Array, origins: NDArray[np.int64], height: int, width: int) -> Array:
-        """Cut tiles, (N, height, width, 3) uint8, mirrored beyond the image."""
-        ...
-
-    def infer(self, tiles: Array) -> Array:
-        """Run the network: cells, (N, h / 2, w / 2, 8) uint8."""
-        ...
-
-    def assemble(
-        self,
-        cells: Array,
-        origins: NDArray[np.int64],
-        cores: NDArray[np.int64],
-        out: Array,
-    ) -> None:
-        """Spread each tile's cells over pixels and write its core into ``out``."""
-        ...
-
-    def mask(self, maps: Array, out: Array) -> None:
-        """Threshold the nucleus map into ``out``."""
-        ...
-
-    def label(
-        self,
-        maps: Array,
-        scale: float = 1.0,
-    ) -> Array:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
-        ...
-
-    def repeat(self, key: tuple[Any, ...], image: Array, work: Callable[[Array], Any]) -> Any:
-        """Give ``work(image)``; images of one shape with one key may replay what was recorded.
-
-        What ``work`` does depends on nothing but the image's shape and dtype and the key.
+        ``limits`` are those of the image that this one is a part of.
         """
         ...
 
-    def finish(self, limits: AnyLimits | None, results: tuple[Array, ...]) -> tuple[Any, ...]:
-        """Return results to keep, once they are there. Those of a blank image are all 0."""
+    def run(
+        self,
+        image: Array,
+        outputs: Sequence[str],
+        scale: float,
+        limits: Limits | None = None,
+        to_host: bool = True,
+    ) -> tuple[tuple[Array, ...], Limits]:
+        """Return outputs of an image at its own size, and its limits."""
+        ...
+
+    def decode(
+        self,
+        maps: Any,
+        outputs: Sequence[str],
+        scale: float = 1.0,
+        shape: Sequence[int] | None = None,
+        to_host: bool = True,
+    ) -> tuple[Array, ...]:
+        """Return outputs of maps, at the size of the image if that is another."""
         ...
 
 
 class Backend(Protocol):
-    """A set of kernels and an engine on one device."""
+    """A device with the network on it."""
 
     name: str
     threads: int
@@ -124,12 +99,8 @@ class Backend(Protocol):
     largest_tile: int | None
     largest_batch: int | None
 
-    def times(self) -> dict[str, float] | None:
-        """Return what `nucleiseg.Segmenter.times` returns."""
-        ...
-
-    def session(self, to_host: bool) -> AbstractContextManager[Steps]:
-        """Give the steps for one image; ValueError if its results cannot stay on the device."""
+    def pipeline(self, tile: int, batch: int) -> Pipeline:
+        """Return a pipeline with tiles of this size, so many at once."""
         ...
 
 

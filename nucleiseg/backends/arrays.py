@@ -17,7 +17,7 @@ _CHECKS = {"image": cpu.check_image, "maps": cpu.check_maps}
 
 
 def is_on_gpu(value: Any, name: str) -> bool:
-    """Say whether an array is in a GPU's memory.
+    """Return whether an array is in a GPU's memory.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def is_on_gpu(value: Any, name: str) -> bool:
 
 
 def on_host(value: Any, name: str) -> NDArray[Any]:
-    """Give an array that is on the host, checked.
+    """Return an array that is on the host, checked.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def check(array: Any, name: str) -> None:
 
 
 def is_dense(array: Any) -> bool:
-    """Say whether an array on a GPU is C-contiguous."""
+    """Return whether an array on a GPU is C-contiguous."""
     step = array.dtype.itemsize
     for length, stride in zip(reversed(array.shape), reversed(array.strides), strict=True):
         if length != 1 and stride != step:
@@ -95,7 +95,7 @@ class _Span:
 
 
 def span(array: Any) -> tuple[Any, Callable[[NDArray[Any]], NDArray[Any]]]:
-    """Give an array on a GPU as one that can be copied, and how to see it in the copy."""
+    """Return an array on a GPU as one that can be copied, and a view of the copy."""
     if is_dense(array):
         return array, lambda copied: copied
     reaches = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]

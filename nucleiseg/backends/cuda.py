@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from nucleiseg.backends import devices
 from nucleiseg.backends.lane import Device, Lane
+from nucleiseg.backends.stepwise import StepwisePipeline
 from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
@@ -104,12 +105,13 @@ class CudaBackend:
         shared = ", memory shared with the host" if self.gpu.integrated else ""
         return f"tiles up to {self.tile} pixels, {self.batch} at once{shared}"
 
-    def times(self) -> None:
-        """Return None: steps overlap, so their times do not add up to a call's."""
+    def pipeline(self, tile: int, batch: int) -> StepwisePipeline:
+        """Return a pipeline with tiles of this size, so many at once."""
+        return StepwisePipeline(self, self.model, tile, batch)
 
     @contextmanager
     def session(self, to_host: bool) -> Iterator[Lane]:
-        """Give the steps for one image; RuntimeError in a child process, where CUDA cannot be used.
+        """Lend a lane for one image; RuntimeError in a child process, where CUDA cannot be used.
 
         There its locks might never be released, either.
         """
@@ -132,7 +134,7 @@ class CudaBackend:
                     self._idle.append(lane)
 
     def _sizes(self) -> tuple[int, int]:
-        """Give the largest tile, and tiles at once, for which half of the free memory will do."""
+        """Return the largest tile, and tiles at once, that half of the free memory allows."""
         stride, halo = self.model.stride, self.model.halo
         pixels = self.gpu.free / 2 / LANES / TILE_BYTES
         smallest = 2 * halo + stride

@@ -60,8 +60,7 @@ class Lane:
     """What one image needs on a GPU, for one image after the other.
 
     Kernels and the network are given to one stream and copies to another, so that those of this
-    image overlap the other lanes'. Nothing waits but `host`, `known` and `finish`. See
-    `nucleiseg.backends.Steps` for the steps.
+    image overlap the other lanes'. Nothing waits but `host`, `known` and `finish`.
 
     Parameters
     ----------
@@ -123,13 +122,13 @@ class Lane:
         return found
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        """Give memory, that of the last array of this name where it is large enough."""
+        """Return memory, that of the last array of this name where it is large enough."""
         if name in _SHARED and self._device.gpu.integrated:
             return self._memory.pinned(name, shape, dtype).device()
         return self._memory.device(name, shape, dtype)
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        """As `empty`, filled with 0."""
+        """Return memory filled with 0."""
         return self._kernels.fill(self.empty(name, shape, dtype), 0, stream=self._on(self._work))
 
     def limits(self, image: Any) -> Any:
@@ -140,6 +139,12 @@ class Lane:
         search = self.empty("search", (self._kernels.limits_workspace(),), np.uint8)
         limits = self.empty("limits", (6,), np.float64)
         return self._kernels.limits(image, low, high, stream=stream, workspace=search, out=limits)
+
+    def given(self, limits: Limits) -> Any:
+        """Bring limits that are known to where kernels read them."""
+        there = self._uploaded(np.array([*limits, 0, 0], np.float64), "given limits")
+        self._limits = limits
+        return there
 
     def known(self, limits: Any) -> Limits:
         """Wait for the limits; ValueError if the image has values that are not finite."""
@@ -179,7 +184,7 @@ class Lane:
         return cells
 
     def _between_layers(self, size: int) -> Any:
-        """Give memory, one block for all streams of the lane, each of which waits for the last."""
+        """Return memory: one block for all streams, each of which waits for the last."""
         return self._memory.device("layers", (size,), np.uint8)
 
     def assemble(
@@ -199,7 +204,7 @@ class Lane:
         maps: Any,
         scale: float = 1.0,
     ) -> Any:
-        """Give one id a nucleus; ``scale`` says how far the maps were magnified."""
+        """Return the labels of maps; ``scale`` is that of the maps."""
         maps = self._there(maps, "restored")
         height, width = maps.shape[:2]
         workspace = self._kernels.label_workspace(height, width)
@@ -273,7 +278,7 @@ class Lane:
         return tuple(self._kept(array, result) for array, result in pairs)
 
     def _taken_home(self, result: Any, name: str) -> NDArray[Any]:
-        """Give a result in page-locked memory of its own, while there is some."""
+        """Return a result in page-locked memory of its own, while there is some."""
         if not isinstance(result, np.ndarray) and self._memory.seen_from_host(result) is None:
             dense, viewed = arrays.span(result)
             memory = self._device.host_pool.take(dense.shape, dense.dtype)
@@ -335,7 +340,7 @@ class Lane:
         return self._kernels.copy(there, staging, stream=self._on(self._copies))
 
     def _downloaded(self, array: Any, name: str) -> NDArray[Any]:
-        """Give where an array will be on the host, once the last stream is done."""
+        """Return where an array will be on the host, once the last stream is done."""
         if isinstance(array, np.ndarray):
             return array
         if array is self._image and self._source is not None:

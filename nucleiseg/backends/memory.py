@@ -30,7 +30,7 @@ class Memory:
         self._pinned: dict[str, Any] = {}
 
     def device(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> Any:
-        """Give memory for kernels. Whoever still uses the last array of this name shares it."""
+        """Return memory for kernels. Whoever still uses the last array of this name shares it."""
         count = _bytes(shape, dtype)
         if name not in self._device or self._device[name].nbytes < count:
             self._device.pop(name, None)
@@ -38,7 +38,7 @@ class Memory:
         return self._device[name].view(shape, dtype)
 
     def pinned(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> Any:
-        """Give page-locked memory, in the same way."""
+        """Return page-locked memory, in the same way."""
         count = _bytes(shape, dtype)
         if name not in self._pinned or self._pinned[name].nbytes < count:
             self._pinned.pop(name, None)
@@ -46,7 +46,7 @@ class Memory:
         return self._pinned[name].view(shape, dtype)
 
     def seen_from_host(self, array: Any) -> NDArray[Any] | None:
-        """Give an array's memory as the host sees it, where it is shared."""
+        """Return an array's memory as the host sees it, where it is shared."""
         for block in self._pinned.values() if self._integrated else ():
             if block.device().ptr == array.ptr:
                 seen: NDArray[Any] = block.view(array.shape, array.dtype).array
@@ -54,7 +54,7 @@ class Memory:
         return None
 
     def owns(self, array: Any) -> bool:
-        """Say whether an array lies in one of the blocks, at its begin."""
+        """Return whether an array lies in one of the blocks, at its begin."""
         blocks = [*self._device.values()]
         if self._integrated:
             blocks += [block.device() for block in self._pinned.values()]

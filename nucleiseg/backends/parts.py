@@ -66,7 +66,7 @@ def find() -> list[Part]:
 
 
 def lacking(found: Sequence[Part]) -> str:
-    """Say which of the parts that are needed are missing, and what mends each; "" if none is."""
+    """Return a sentence on each needed part that is missing; "" if none is."""
     return "; ".join(part.sentence for part in found if part.needed and not part.there)
 
 
@@ -80,7 +80,7 @@ def _gpu(names: list[str]) -> Part:
 
 
 def _driver() -> tuple[Part, list[str], int]:
-    """Give the driver, the names of its GPUs and the newest CUDA it knows, without any package."""
+    """Return the driver, its GPUs' names and the newest CUDA it knows, without any package."""
     mend = "Ubuntu: sudo ubuntu-drivers install; a Jetson gets it with JetPack"
     try:
         driver = ctypes.CDLL("libcuda.so.1")

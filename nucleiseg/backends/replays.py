@@ -58,7 +58,7 @@ class Replays:
         self._found: OrderedDict[tuple[Any, ...], Replay] = OrderedDict()
 
     def find(self, key: tuple[Any, ...]) -> Replay:
-        """Give the replay for a key, a new one if there is none, and count it as seen."""
+        """Return the replay for a key, a new one if there is none, and count it as seen."""
         replay = self._found.setdefault(key, Replay())
         self._found.move_to_end(key)
         if len(self._found) > MOST:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,10 @@ from numpy.typing import NDArray
 from nucleiseg._native import cpu
 from nucleiseg.engines import onnx_file
 from nucleiseg.engines.onnx_file import Graph, Node
-from nucleiseg.forks import renew_in_child
 from nucleiseg.model import Model, ModelError
+
+if TYPE_CHECKING:
+    from nucleiseg._native.cpu import Layers
 
 LOGIT_STEPS = 128
 """Steps of a unit to which logits are rounded: ``kLogitSteps`` in csrc/kernels/network.h."""
@@ -24,17 +25,16 @@ GROWTH = 2
 STEM_PADS = {3: [0, 0, 1, 1], 6: [2, 2, 2, 2]}
 """Of the image's convolution, by its side: rows and columns of zeros before, then after."""
 
-LARGE = 1024 * 1024
-"""Pixels above which a tile is large. Its threads hardly wait for each other, and as it takes much
-memory (about 16 bytes a pixel) there is only one at a time."""
-
 
 class Engine:
     """Run the network on bytes: (N, h, w, 3) uint8 in, (N, h / 2, w / 2, 8) uint8 out.
 
     It computes what the file's Q/DQ nodes say, in whole numbers, so every processor, number of
-    threads and size of tile gives the same bytes. Calls may come from several threads at once; of
-    large tiles (`LARGE`) one is at work at a time, on all threads.
+    threads and size of tile gives the same bytes. Calls may come from several threads at once.
+
+    Attributes
+    ----------
+    network : _native.cpu.Network
 
     Parameters
     ----------
@@ -53,22 +53,18 @@ class Engine:
 
     def __init__(self, model: Model, threads: int, level: str = "") -> None:
         self._threads = threads
-        renew_in_child(self, Engine._unlock)
-        self._network = cpu.Network(level)
-        add_layers(model, self._network)
-        if model.stride % self._network.stride:
+        self.network = cpu.Network(level)
+        add_layers(model, self.network)
+        if model.stride % self.network.stride:
             raise ModelError(
-                f"model: {model.path} takes sides that are multiples of {self._network.stride} "
+                f"model: {model.path} takes sides that are multiples of {self.network.stride} "
                 f"pixels, its description says {model.stride}"
             )
 
-    def _unlock(self) -> None:
-        self._lock = threading.Lock()
-
     @property
     def name(self) -> str:
-        """Say what runs the network."""
-        return f"its own int8 kernels ({self._network.level})"
+        """What runs the network."""
+        return f"its own int8 kernels ({self.network.level})"
 
     def infer(self, tiles: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.uint8]:
         """Run the network.
@@ -78,7 +74,7 @@ class Engine:
         tiles : ndarray, (N, h, w, 3) uint8
             C-contiguous; h and w are multiples of the model's stride.
         threads : int, optional
-            For this call, where its tiles are not large; all when left out.
+            For this call; all when left out.
 
         Returns
         -------
@@ -86,60 +82,10 @@ class Engine:
             Cells: nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels in
             raster order.
         """
-        if tiles.shape[1] * tiles.shape[2] <= LARGE:
-            return self._network.run(tiles, threads=threads or self._threads)
-        with self._lock:
-            return self._network.run(tiles, threads=self._threads)
+        return self.network.run(tiles, threads=threads or self._threads)
 
 
-class TakesLayers(Protocol):
-    """An empty network, to which layers are added: each gives the number of its tensor."""
-
-    def stem(
-        self,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> int:
-        """Add the image's convolution."""
-        ...
-
-    def convolution(
-        self,
-        sources: list[int],
-        kernels: list[NDArray[np.int8]],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> int:
-        """Add the sum of a convolution of each source."""
-        ...
-
-    def grow(
-        self,
-        source: int,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> int:
-        """Add a transposed convolution."""
-        ...
-
-    def pool(self, source: int) -> int:
-        """Add the largest of 2 x 2."""
-        ...
-
-    def cells(
-        self,
-        source: int,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> None:
-        """Add the last layer."""
-        ...
-
-
-def add_layers(model: Model, network: TakesLayers) -> None:
+def add_layers(model: Model, network: Layers) -> None:
     """Add a model's layers to an empty network, or to whatever takes layers as it does.
 
     Raises
@@ -162,7 +108,7 @@ class _Tensor:
 class _Builder:
     """Follows a graph from its end to its beginning, and adds its layers from there on."""
 
-    def __init__(self, model: Model, network: TakesLayers) -> None:
+    def __init__(self, model: Model, network: Layers) -> None:
         try:
             self.graph: Graph = onnx_file.read(model.path.read_bytes())
         except ValueError as error:
@@ -199,7 +145,7 @@ class _Builder:
         self.network.cells(source.number, kernel, *rule)
 
     def _sources(self, name: str) -> list[_Tensor]:
-        """Give the tensors that a convolution reads side by side."""
+        """Return the tensors that a convolution reads side by side."""
         node = self._made(name, "MaxPool", "DequantizeLinear")
         if node.operator == "MaxPool":
             return [self._pooled(name, node)]
@@ -224,7 +170,7 @@ class _Builder:
         return self.tensors[name]
 
     def _levels(self, name: str) -> _Tensor:
-        """Give the tensor of what a QuantizeLinear makes."""
+        """Return the tensor that a QuantizeLinear makes."""
         if name not in self.tensors:
             rounded = self._made(name, "QuantizeLinear")
             value = self._value(rounded)
@@ -324,7 +270,7 @@ class _Builder:
         return _Tensor(number, value, channels)
 
     def _kernel(self, node: Node) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-        """Give a convolution's weights, and the value of one level of each output channel."""
+        """Return a convolution's weights, and the value of one level of each output channel."""
         weights = self._made(node.inputs[1], "DequantizeLinear")
         kernel, scale, zero = (self.graph.constants[name] for name in weights.inputs)
         is_rounded = kernel.dtype == zero.dtype == np.int8 and kernel.ndim == 4
@@ -377,7 +323,7 @@ class _Builder:
 def _rounding(
     products: NDArray[np.float64], bias: NDArray[np.float64], value: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give factor and offset from a sum of products to levels of a value each."""
+    """Return factor and offset from a sum of products to levels of a value each."""
     with np.errstate(over="ignore"):  # what is not finite is refused with what is too large
         offsets = np.broadcast_to(bias / value, products.shape)
         return (products / value).astype(np.float32), offsets.astype(np.float32)

@@ -23,15 +23,21 @@ def save(stem: Path, result: Result) -> Path:
         See `nucleiseg.images.write`.
     """
     path = beside(stem, ENDINGS[0])
-    images.write(path, _text(result.table))
+    images.write(path, header(result.table) + rows(result.table))
     return path
 
 
-def _text(table: Table) -> bytes:
+def header(table: Table) -> bytes:
+    """Return the first line: the names of the columns."""
     names = io.StringIO()
-    writer = csv.writer(names)
-    writer.writerow(table)
-    if hasattr(cpu, "csv_rows"):
-        return names.getvalue().encode() + cpu.csv_rows(list(table.values()))
-    writer.writerows(table.rows(unknown=""))
+    csv.writer(names).writerow(table)
     return names.getvalue().encode()
+
+
+def rows(table: Table) -> bytes:
+    """Return the lines after the first, one for each row of the table."""
+    if hasattr(cpu, "csv_rows"):
+        return cpu.csv_rows(list(table.values()))
+    lines = io.StringIO()
+    csv.writer(lines).writerows(table.rows(unknown=""))
+    return lines.getvalue().encode()

@@ -9,6 +9,9 @@ _INSTALL = {
     "roifile": "pip install 'nucleiseg[roi]'",
     "pyarrow": "pip install 'nucleiseg[parquet]'",
     "pandas": "pip install pandas",
+    "zarr": "pip install 'nucleiseg[slide]'",
+    "highdicom": "pip install 'nucleiseg[dicom]'",
+    "jinja2": "pip install 'nucleiseg[report]'",
 }
 """What installs each package."""
 

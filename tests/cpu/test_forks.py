@@ -12,9 +12,7 @@ import pytest
 import nucleiseg._native as native
 from nucleiseg import Model, Segmenter
 from nucleiseg.backends.cuda import CudaBackend
-from nucleiseg.backends.shares import Shares
 from nucleiseg.engines import cuda
-from nucleiseg.forks import renew_in_child
 
 SECONDS = 60
 """After which a child that hangs is ended, and the test fails."""
@@ -66,34 +64,6 @@ for worker in workers:
     worker.join()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_all_threads_are_free_in_a_child():
-    shares = Shares(3)
-
-    def work():
-        with shares.take() as number:
-            assert number == 3
-
-    with shares.take():
-        assert in_child(work) == 0
-
-
-def test_what_is_gone_is_not_renewed():
-    renewed = []
-
-    class Owner:
-        pass
-
-    owner = Owner()
-    renew_in_child(owner, lambda one: renewed.append(one.__class__))
-    assert renewed == [Owner]
-    del owner
-
-    def work():
-        assert renewed == [Owner]
-
-    assert in_child(work) == 0
 
 
 @pytest.mark.skipif(not hasattr(native, "emulated"), reason="this build has no _native.emulated")

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from nucleiseg import Model, Segmenter, images, resizing
-from nucleiseg.magnified import OwnSize, band_rows
+from nucleiseg._native import cpu
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 OUTPUTS = ("mask", "labels", "maps")
@@ -18,6 +18,14 @@ SMALLEST_TILE = 2 * Model.load().halo + Model.load().stride
 @pytest.fixture(scope="module")
 def segmenter():
     return Segmenter(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def in_bands():
+    """A segmenter that makes maps of even small images that are magnified in bands."""
+    made = Segmenter(device="cpu")
+    made._pipeline.whole = 0
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -37,35 +45,32 @@ def check_alike(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 
 @pytest.mark.parametrize("scale", [0.26, 0.5, 0.601, 0.93, 1.3, 2, 5.7])
 @pytest.mark.parametrize("tile", [SMALLEST_TILE, 512])
-def test_bands_and_tiles_do_not_show(monkeypatch, segmenter, tissue, scale, tile):
+def test_bands_and_tiles_do_not_show(segmenter, tissue, scale, tile):
     expected = outputs(segmenter, tissue, scale)
     assert expected[1].max() > 5 or scale > 5
-    monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)  # now even small images come in bands
-    check_alike(outputs(Segmenter(device="cpu", tile=tile), tissue, scale), expected)
+    small = Segmenter(device="cpu", tile=tile)
+    small._pipeline.whole = 0  # now even small images come in bands
+    check_alike(outputs(small, tissue, scale), expected)
 
 
 @pytest.mark.parametrize("dtype", [">u2", "<i2", ">f4", "f8"])
-def test_bands_of_any_type(monkeypatch, segmenter, tissue, dtype):
+def test_bands_of_any_type(segmenter, in_bands, tissue, dtype):
     image = tissue[..., 0].astype(dtype)
     expected = outputs(segmenter, image, 0.5)
-    monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
-    check_alike(outputs(segmenter, np.asfortranarray(image), 0.5), expected)
+    check_alike(outputs(in_bands, np.asfortranarray(image), 0.5), expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 90), (90, 1), (5, 7), (3, 2000)])
-def test_bands_of_any_size(monkeypatch, segmenter, shape):
+def test_bands_of_any_size(segmenter, in_bands, shape):
     image = np.random.default_rng(5).integers(0, 256, shape, np.uint8)
     for scale in (0.25, 0.9):
         expected = outputs(segmenter, image, scale)
         assert [one.shape[:2] for one in expected] == [shape] * 3
-        monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
-        check_alike(outputs(segmenter, image, scale), expected)
-        monkeypatch.undo()
+        check_alike(outputs(in_bands, image, scale), expected)
 
 
-def test_a_constant_image_has_nothing_in_it(monkeypatch, segmenter):
-    monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
-    for one in outputs(segmenter, np.full((70, 90), 7, np.uint8), 0.5):
+def test_a_constant_image_has_nothing_in_it(in_bands):
+    for one in outputs(in_bands, np.full((70, 90), 7, np.uint8), 0.5):
         assert not one.any()
 
 
@@ -100,7 +105,7 @@ def test_maps_may_come_in_rows_of_any_number(segmenter, tissue):
     maps = segmenter.segment(resizing.resized(tissue, 0.4), "maps", scale=1)
     results = []
     for rows in (1, 7, 100, seen[0]):
-        own = OwnSize(OUTPUTS, tissue.shape[:2], seen, segmenter.model, 2)
+        own = cpu.OwnSize(OUTPUTS, tissue.shape[:2], seen, segmenter.model.label_rule(), 2)
         for first in range(0, seen[0], rows):
             own.add(maps[first : first + rows])
         results.append(list(own.results()))
@@ -112,13 +117,39 @@ def test_wide_images_have_low_bands():
     """So that a band takes no more memory than the image's other arrays."""
     for shape in ((10_000, 10_000), (2_000, 50_000)):
         seen = resizing.size(shape, 0.25)
-        band = 2 * band_rows(shape, seen) * seen[1]
+        band = 2 * cpu.band_rows(shape, seen) * seen[1]
         assert band < 4.2 * shape[0] * shape[1]
 
 
-def test_centres_lie_in_the_pixels_that_are_taken():
-    np.testing.assert_array_equal(resizing.nearest(4, 4), [0, 1, 2, 3])
-    np.testing.assert_array_equal(resizing.nearest(3, 6), [1, 3, 5])
-    np.testing.assert_array_equal(resizing.nearest(2, 3), [0, 2])
-    large = resizing.nearest(100_000, 400_000)
-    np.testing.assert_array_equal(large, 4 * np.arange(100_000) + 2)
+@pytest.mark.parametrize(("length", "seen"), [(4, 4), (3, 6), (2, 3), (77, 250), (1, 9)])
+def test_a_pixel_is_decoded_where_its_centre_lies(length, seen):
+    probability = np.arange(seen, dtype=np.uint8)
+    maps = np.zeros((seen, seen, 2), np.uint8)
+    centres = ((np.arange(length) + 0.5) * seen / length).astype(int)
+    for threshold in range(0, seen, max(1, seen // 20)):
+        rule = (min(threshold, 255), 0, 0, 0, 0)
+        for axis, values in ((0, probability[:, None]), (1, probability[None])):
+            maps[..., 0] = values
+            own = cpu.OwnSize(["mask"], (length, length), (seen, seen), rule)
+            own.add(maps)
+            (mask,) = own.results()
+            expected = probability[centres] >= threshold
+            np.testing.assert_array_equal(
+                mask, np.broadcast_to(expected[:, None] if axis == 0 else expected, mask.shape)
+            )
+
+
+def test_maps_that_do_not_fit_are_refused():
+    rule = Model.load().label_rule()
+    own = cpu.OwnSize(["mask"], (3, 4), (6, 8), rule)
+    with pytest.raises(
+        ValueError, match=r"maps: got shape \(2, 7, 2\); accepted are up to 6 rows of 8"
+    ):
+        own.add(np.zeros((2, 7, 2), np.uint8))
+    own.add(np.zeros((4, 8, 2), np.uint8))
+    with pytest.raises(ValueError, match="maps: got 4 rows; accepted are 6"):
+        own.results()
+    with pytest.raises(ValueError, match="accepted are up to 2 rows"):
+        own.add(np.zeros((3, 8, 2), np.uint8))
+    with pytest.raises(ValueError, match="seen: got a size below the image's"):
+        cpu.OwnSize(["mask"], (3, 4), (6, 3), rule)

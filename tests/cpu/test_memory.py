@@ -87,7 +87,7 @@ class TestRefusal:
         """One for which there is 1 GB, and which cannot do any work."""
         segmenter = Segmenter(device="cpu")
         monkeypatch.setattr(memory, "free", lambda: 10**9)
-        monkeypatch.setattr("nucleiseg.backends.cpu.CpuSteps.normalize", None)
+        monkeypatch.setattr(segmenter._pipeline, "run", None)
         return segmenter
 
     @staticmethod

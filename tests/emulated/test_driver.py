@@ -175,12 +175,12 @@ class TestAnswers:
             np.testing.assert_array_equal(found, machine.reference.segment(mirrored, "labels"))
 
     @pytest.mark.parametrize("scale", [0.3, 0.6, 1.4])
-    def test_images_that_are_resized_part_by_part(self, machine, monkeypatch, scale):
+    def test_images_that_are_resized_part_by_part(self, machine, scale):
         image = example("hematoxylin_eosin")[:150, :170]
         expected = [machine.expected(image, output, scale=scale) for output in OUTPUTS]
-        monkeypatch.setattr("nucleiseg.driver.WHOLE", 0)
         mirrored = machine.put(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
         small = machine.new(tile=SMALLEST_TILE, batch=2)
+        small._pipeline.whole = 0
         for given in (image, machine.put(image), mirrored):
             for output, answer in zip(OUTPUTS, expected, strict=True):
                 found = small.segment(given, output, scale=scale)
@@ -436,17 +436,16 @@ class TestSharedMemory:
                         found = device.segment(image, output, scale=scale)
                         np.testing.assert_array_equal(found, expected)
 
-    def test_images_that_are_resized_part_by_part(self, monkeypatch):
+    def test_images_that_are_resized_part_by_part(self):
         device, cpu = (
             Segmenter(device=emulated_backend(), tile=SMALLEST_TILE),
             Segmenter(device="cpu"),
         )
+        device._pipeline.whole = 0
         image = example("hematoxylin_eosin")[:150, :170]
         for scale in (0.3, 1.4):
             expected = cpu.segment_both(image, scale=scale)
-            with monkeypatch.context() as changed:
-                changed.setattr("nucleiseg.driver.WHOLE", 0)
-                found = device.segment_both(image, scale=scale)
+            found = device.segment_both(image, scale=scale)
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other)
 

@@ -220,6 +220,57 @@ def csv_rows(calls: Calls) -> Any:
     return calls.call(calls.cpu.csv_rows, columns)
 
 
+def enlarge_maps(calls: Calls) -> Any:
+    maps = calls.maps()
+    height, width = (side + calls.rng.choice(SMALL) for side in maps.shape[:2])
+    return calls.call(calls.cpu.enlarge_maps, maps, height, width, threads=calls.threads)
+
+
+def plan(calls: Calls) -> Any:
+    height, width = (side * calls.rng.choice((1, 7, 99)) for side in calls.sides)
+    bands = calls.call(calls.cpu.plan, height, width, 64, 16, 8, tall=calls.rng.choice((40, 64)))
+    parts = ("rows", "kept", "sources", "targets", "cores", "size")
+    return [getattr(band, part) for band in bands[:9] for part in parts]
+
+
+def own_size(calls: Calls) -> Any:
+    """Decode maps in two bands, of which any argument may be wrong."""
+    height, width = (side + 1 for side in calls.sides)
+    seen = height + calls.rng.choice(SMALL[:5]), width + calls.rng.choice(SMALL[:5])
+    maps = calls.array("uint8", *seen, 2)
+    rule = (100, 120, 20, 4, 30)
+    names = calls.rng.choice((["mask"], ["labels"], ["maps", "labels", "mask"]))
+    arguments = (names, (height, width), seen, rule, calls.threads)
+    make = calls.cpu.OwnSize
+    own = calls.call(make, *arguments) if calls.rng.randrange(4) == 0 else make(*arguments)
+    for part in (maps[: seen[0] // 2], maps[seen[0] // 2 :]):
+        calls.call(own.add, part)
+    return own.results()
+
+
+def pipeline(calls: Calls) -> Any:
+    """Take an image through the smallest network there is."""
+    network, ones, few = calls.cpu.Network(), np.ones(16, np.float32), np.ones(8, np.float32)
+    values = np.random.default_rng(7)
+    network.stem(values.integers(-9, 9, (16, 3, 3, 3), np.int8), ones * 0.01, ones)
+    network.cells(0, values.integers(-9, 9, (8, 16, 3, 3), np.int8), few * 0.01, few)
+    is_broken = calls.rng.randrange(4) == 0
+    device = calls.cpu.Device(network, calls.threads)
+    settings = {"stride": 8, "halo": 8, "tile": calls.rng.choice((24, 64)), "batch": 2}
+    settings |= {"percentiles": (1.0, 99.0), "rule": (100, 120, 20, 4, 30)}
+    make = calls.cpu.Pipeline
+    made = calls.call(make, device, **settings) if is_broken else make(device, **settings)
+    names = calls.rng.choice((["mask"], ["labels"], ["maps", "labels", "mask"]))
+    scale = calls.rng.choice((1.0, 1.0, 0.5, 1.7))
+    limits = calls.rng.choice((None, (1.0, 90.0, 80.0, 0.1)))
+    kind = calls.rng.randrange(3)
+    if kind == 0:
+        return calls.call(made.run, calls.image(), names, scale, limits)
+    if kind == 1:
+        return calls.call(made.maps, calls.image(), scale, limits)
+    return calls.call(made.decode, calls.maps(), names, scale, calls.rng.choice((None, (5, 8))))
+
+
 def network(calls: Calls) -> Any:
     """Build a small network, of which any layer may be wrong, and run it."""
     network = calls.cpu.Network(calls.rng.choice(("", *calls.cpu.convolution_levels())))
@@ -252,7 +303,7 @@ def set_simd_level(calls: Calls) -> Any:
 FUNCTIONS = (
     *(limits, normalize, check_image, check_maps, gather, assemble, mask, label, nuclei),
     *(label_bands, keep_largest_pieces, resize, measure, areas, outline, png, csv_rows),
-    *(network, network, set_simd_level),
+    *(network, network, set_simd_level, enlarge_maps, plan, own_size, pipeline, pipeline),
 )
 
 

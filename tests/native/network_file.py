@@ -1,4 +1,4 @@
-"""Writes a model and pictures for csrc/cpu/network_digests.cpp, which needs no Python."""
+"""Writes pictures for tests/cpp/network_digests.cpp, which needs no Python."""
 
 import struct
 from pathlib import Path
@@ -10,53 +10,9 @@ from nucleiseg._native import cpu
 from nucleiseg.engines import native
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "images"
-STEM, CONVOLUTION, GROW, POOL, CELLS, RULE, TILE = range(1, 8)
 
 PRIME = 0x100000001B3
 """Of the digests, which are those of Fowler, Noll and Vo."""
-
-
-class Writer:
-    """Takes a network's layers as `cpu.Network` does, and writes them."""
-
-    def __init__(self) -> None:
-        self.content = b""
-        self.tensors = 0
-
-    def numbers(self, *values: int) -> None:
-        self.content += struct.pack(f"={len(values)}i", *values)
-
-    def stem(self, kernel, factors, offsets) -> int:
-        self.numbers(STEM)
-        return self._weights([], [kernel], kernel.shape[1::-1], factors, offsets)
-
-    def convolution(self, sources, kernels, factors, offsets) -> int:
-        self.numbers(CONVOLUTION)
-        return self._weights(sources, kernels, kernels[0].shape[1::-1], factors, offsets)
-
-    def grow(self, source, kernel, factors, offsets) -> int:
-        self.numbers(GROW)
-        return self._weights([source], [kernel], kernel.shape[:2], factors, offsets)
-
-    def pool(self, source) -> int:
-        self.numbers(POOL, source)
-        return self._made()
-
-    def cells(self, source, kernel, factors, offsets) -> None:
-        self.numbers(CELLS)
-        self._weights([source], [kernel], kernel.shape[1::-1], factors, offsets)
-
-    def _weights(self, sources, kernels, widths, factors, offsets) -> int:
-        if sources:
-            self.numbers(len(sources), *sources)
-        self.numbers(*widths, kernels[0].shape[2])
-        self.content += b"".join(kernel.tobytes() for kernel in kernels)
-        self.content += factors.tobytes() + offsets.tobytes()
-        return self._made()
-
-    def _made(self) -> int:
-        self.tensors += 1
-        return self.tensors - 1
 
 
 def tiles(model: Model, side: int) -> list[np.ndarray]:
@@ -70,14 +26,9 @@ def tiles(model: Model, side: int) -> list[np.ndarray]:
     return made
 
 
-def write(path: Path, model: Model, pictures: list[np.ndarray]) -> None:
-    writer = Writer()
-    native.add_layers(model, writer)
-    writer.numbers(RULE, *model.label_rule())
-    for picture in pictures:
-        writer.numbers(TILE, *picture.shape[:2])
-        writer.content += picture.tobytes()
-    path.write_bytes(writer.content)
+def write(path: Path, pictures: list[np.ndarray]) -> None:
+    tiles = (struct.pack("=2i", *one.shape[:2]) + one.tobytes() for one in pictures)
+    path.write_bytes(b"".join(tiles))
 
 
 def digests(model: Model, pictures: list[np.ndarray]) -> str:

@@ -40,6 +40,14 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def compiler() -> str:
+    """Return the C++ compiler."""
+    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
+    found = next((name for name in names if name and shutil.which(name)), None)
+    assert found is not None, "there is no C++ compiler"
+    return found
+
+
 def make(*arguments: str) -> str:
     """Run the Makefile and give what it printed, all of which is shown if it fails."""
     need("cmake", "cmake")

@@ -9,6 +9,7 @@ from programs import ROOT, SANE, digests, make, need, run
 
 from nucleiseg import Model
 from nucleiseg._native import cpu
+from nucleiseg.engines import packed
 
 ROUNDS = "rounds=10"
 SIDE = 96  # pixels of a picture: qemu computes some million multiplications a second
@@ -57,14 +58,14 @@ def test_a_row_is_done_in_neon_registers(name):
 
 
 def test_cells_are_spread_in_neon_registers():
-    functions = instructions("cpu_selftest.dir/csrc/cpu/tiles.cpp.o")
+    functions = instructions("cpu_selftest.dir/csrc/cpu/tiles/tiles.cpp.o")
     wide = [line for name, body in functions.items() if "assemble" in name for line in body]
     # Every other 32-bit half of a cell.
     assert any(re.match(r"(ld2|uzp[12])\s.*v\d+\.4s", line) for line in wide)
 
 
 def test_gathering_copies_whole_rows():
-    functions = instructions("cpu_selftest.dir/csrc/cpu/tiles.cpp.o")
+    functions = instructions("cpu_selftest.dir/csrc/cpu/tiles/tiles.cpp.o")
     copies = [line for name, body in functions.items() if "gather" in name for line in body]
     assert any("<memcpy" in line for line in copies)
 
@@ -97,10 +98,11 @@ def test_the_model_gives_the_same_maps_and_labels(tmp_path):
     make("arm", "run=true", "programs=network_digests")
     model = Model.load()
     pictures = network_file.tiles(model, SIDE)
-    network_file.write(tmp_path / "file", model, pictures)
+    network_file.write(tmp_path / "tiles", pictures)
+    packed.write(model, tmp_path / "model")
     expected = network_file.digests(model, pictures)
     program = str(BUILD.parent / "network_digests")
-    done = run("qemu-aarch64", program, str(tmp_path / "file"), "neon", "neondot")
+    done = run("qemu-aarch64", program, tmp_path / "model", tmp_path / "tiles", "neon", "neondot")
     names = ("neon 1", "neon 3", "neondot 1", "neondot 3")
     assert done.stdout.splitlines() == [f"{name} {expected}" for name in names]
 

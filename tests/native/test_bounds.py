@@ -58,6 +58,13 @@ def check_sides(gather):
         gather(2**17, 2**17)
 
 
+def test_plans_have_a_limit():
+    message = "sizes that do not fit each other; accepted are pixels"
+    for sizes in ((2**40, 5, 64, 0, 32), (2**20, 2**20, 64, 0, 32), (5, 5, 2**62, 2**62, 32)):
+        with pytest.raises(ValueError, match=message):
+            cpu.plan(*sizes)
+
+
 def test_the_sizes_of_tiles_have_a_limit():
     check_sides(lambda *sides: cpu.gather(IMAGE, np.zeros((1, 2), int), *sides))
 

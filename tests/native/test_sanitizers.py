@@ -1,20 +1,10 @@
 """The self-tests under the race detector, and under those of addresses and undefined behaviour."""
 
-import os
-import shutil
-
 import pytest
-from programs import ROOT, SANE, make, run
+from programs import ROOT, SANE, compiler, make, run
 
 KINDS = {"race": "thread", "address": "address,undefined"}
 PROGRAM = "int main() { return 0; }\n"
-
-
-def compiler() -> str:
-    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
-    found = next((name for name in names if name and shutil.which(name)), None)
-    assert found is not None, "there is no C++ compiler"
-    return found
 
 
 @pytest.mark.parametrize("target", KINDS)

@@ -6,7 +6,7 @@
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
 #include "bindings/gil.h"
-#include "cpu/normalize.h"
+#include "cpu/normalize/normalize.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {

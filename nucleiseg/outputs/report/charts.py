@@ -40,9 +40,13 @@ def histogram(values: NDArray[np.float32], axis: Limits, title: str, key: str) -
     key : str
         A name for identifiers, unique in the page.
     """
-    counts = _counts(values, axis, BINS)
+    return chart(_counts(values, axis, BINS), axis, title, key, described(values))
+
+
+def chart(counts: NDArray[np.int64], axis: Limits, title: str, key: str, description: str) -> str:
+    """Draw a large histogram of counts in equal steps along an axis; see `histogram`."""
     top = _ticks(0, max(1, int(counts.max())), whole=True)
-    words = escape(described(values))
+    words = escape(description)
     bars = _bars(counts, top[-1], WIDTH - RIGHT - LEFT, _inner(), LEFT, TOP)
     return (
         f'<figure class="chart"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -111,10 +115,17 @@ def _vertical(ticks: list[float]) -> str:
         y = TOP + _inner() * (1 - tick / ticks[-1])
         return (
             f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-            f'<text class="left" x="{LEFT - 6}" y="{y + 4:.1f}">{tick:,.0f}</text>'
+            f'<text class="left" x="{LEFT - 6}" y="{y + 4:.1f}">{_short(tick)}</text>'
         )
 
     return "".join(map(line, ticks))
+
+
+def _short(count: float) -> str:
+    """Write a count in the room there is beside the axis."""
+    if count < 10_000:
+        return f"{count:,.0f}"
+    return f"{count / 1e3:g}k" if count < 1e6 else f"{count / 1e6:g}M"
 
 
 def _horizontal(axis: Limits) -> str:

@@ -1,0 +1,251 @@
+"""The command ``nucleiseg slide``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nucleiseg.model import DEFAULT, shipped
+from nucleiseg.names import printable
+
+if TYPE_CHECKING:
+    from nucleiseg.slides.executors import Executor
+    from nucleiseg.slides.nuclei import Output
+    from nucleiseg.slides.run import Summary
+
+FAILED, CANNOT_START, INTERRUPTED = 1, 2, 130
+
+
+def slide(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SLIDE",
+            help="Slides of scanners (SVS, NDPI, MRXS, SCN, BIF, DICOM), OME-TIFF and other tiled "
+            "TIFF, OME-Zarr folders, or images.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder for the results, one folder a slide."
+        ),
+    ],
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMATS",
+            help="What to save, separated by commas: zarr (labels as an OME-Zarr pyramid), "
+            "geojson (outlines for QuPath), geoparquet, csv, parquet, dicom, density (a map), "
+            "report (a page).",
+        ),
+    ] = "zarr,geojson,csv",
+    measurements: Annotated[
+        str, typer.Option(metavar="few|all|none", help="Of each nucleus, in GeoJSON.")
+    ] = "few",
+    compression: Annotated[
+        str,
+        typer.Option(
+            metavar="none|gz|zip", help="Of GeoJSON. QuPath opens it as it is and in a zip file."
+        ),
+    ] = "none",
+    mpp: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM", help="Micrometres a pixel of the finest level, instead of the file's."
+        ),
+    ] = None,
+    tissue: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|FILE",
+            help="Where to look: tissue that is found, everywhere, or what a picture of the slide "
+            "(0 is no tissue) or GeoJSON with polygons says.",
+        ),
+    ] = "auto",
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H", help="A rectangle of the finest level, outside of which not to look."
+        ),
+    ] = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(metavar="INDEX", help="Channel with the nuclei, where there are several."),
+    ] = None,
+    memory: Annotated[
+        float, typer.Option(metavar="GB", help="Memory that the run may take.")
+    ] = 2.0,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes on this machine (package dask.distributed)."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of a dask cluster: docs/cluster.md."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda|gpu", help="Where to run.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processor threads to use.", show_default="all"),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|PATH",
+            help=f"Shipped model ({', '.join(shipped())}), or the path of an .onnx file.",
+        ),
+    ] = DEFAULT,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a run of the same settings that was stopped or failed."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be done, and what it would take, and stop there."
+        ),
+    ] = False,
+) -> None:
+    """Find the nuclei of whole slides and save them as files.
+
+    The results of SLIDE lie in DIR/NAME, with a manifest of what was done. The exit code is 1 when
+    a slide or any region of it failed, 2 when the run could not start.
+    """
+    from nucleiseg import images
+    from nucleiseg.model import Model
+    from nucleiseg.slides import executors, run
+    from nucleiseg.slides.plan import Options, plan, side_of
+
+    images.hush()
+    with _cannot_start():
+        names = [path.stem for path in paths]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"SLIDE: got several of the name {min(twice)}; accepted is one each")
+        options = Options(
+            model, device, threads, mpp, channel, tissue, _rectangle(region), memory * 1e9
+        )
+        side_of(options, Model.load(model))
+        run.made_outputs(save, measurements, compression)
+        where = executors.chosen(workers, scheduler)
+    failed = 0
+    with _cannot_start(), where as (executor, own_threads):
+        for path in paths:
+            try:
+                planned = plan(path, options)
+                if dry_run:
+                    _foresee(planned, save)
+                    continue
+                made = run.made_outputs(save, measurements, compression, planned)
+                failed += not _segmented(path, output, planned, made, executor, own_threads, resume)
+            except (ValueError, OSError, RuntimeError) as error:
+                _say(_reason(error))
+                failed += 1
+            except KeyboardInterrupt:
+                _say("interrupted; the same command with --resume goes on from here")
+                raise typer.Exit(INTERRUPTED) from None
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _segmented(
+    path: Path,
+    output: Path,
+    planned: Any,
+    made: Sequence[Output],
+    executor: Executor,
+    threads: int | None,
+    resume: bool,
+) -> bool:
+    """Segment one slide and say what came of it; return whether all of it was done."""
+    from nucleiseg.slides import run
+
+    with _progress() as progress:
+        summary = run.segment_planned(
+            planned,
+            run.folder_of(path, output),
+            made,
+            executor,
+            resume,
+            threads,
+            progress,
+        )
+    for line in summary.failures:
+        _say(f"{path}: {line}")
+    if summary.doubt:
+        _say(f"{path}: doubtful intensities: {summary.doubt}")
+    print(printable(f"{path}: {_told(summary)}"))
+    return not summary.failures
+
+
+def _told(summary: Summary) -> str:
+    found = f"{summary.nuclei:,} nuclei in {summary.folder}"
+    if not summary.is_new:
+        return f"{found}, done before"
+    stages = {name: took for name, took in summary.seconds.items() if name != "wall"}
+    total = sum(stages.values()) or 1.0
+    shares = ", ".join(f"{name} {took / total:.0%}" for name, took in stages.items())
+    wall = summary.seconds["wall"]
+    failed = f"; {len(summary.failures)} regions failed" if summary.failures else ""
+    return f"{found} in {wall:.1f} s ({shares}){failed}"
+
+
+def _foresee(planned: Any, save: str) -> None:
+    from nucleiseg.slides import forecast
+
+    for line in forecast.lines(planned, save):
+        print(printable(line))
+
+
+def _rectangle(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--region: got {text!r}; accepted is X,Y,W,H in whole pixels") from None
+    return x, y, width, height
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr, if that is a terminal, how many regions are done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as shown:
+        task = shown.add_task("", total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _cannot_start() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
+        _say(_reason(error))
+        raise typer.Exit(CANNOT_START) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _say(message: str) -> None:
+    print(f"nucleiseg: {printable(message)}", file=sys.stderr)

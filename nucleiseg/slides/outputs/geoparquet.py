@@ -1,0 +1,134 @@
+"""Outlines and measurements as GeoParquet 1.1, for geopandas, DuckDB, QGIS and others.
+
+https://geoparquet.org/releases/v1.1.0/. Coordinates are (x, y) in pixels of level 0, y downwards,
+so the coordinate reference system is null, which means unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.slides.nuclei import Nuclei
+from nucleiseg.slides.outputs.parquet_table import COMPRESSION, ParquetTable
+
+GEOMETRY, BOX = "geometry", "bbox"
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+_HEADER = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4")])
+"""Well-known binary of a polygon with one ring, before the points: (x, y) as little-endian float64,
+the first repeated at the end."""
+
+_LITTLE_ENDIAN, _POLYGON = 1, 3
+_POINT_BYTES = 16
+
+
+class GeoParquet(ParquetTable):
+    """Writes ``outlines.parquet``: the columns of the table, and the polygon and its box.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When constructed: the package pyarrow is not installed.
+    """
+
+    name = "outlines.parquet"
+
+    def _open(self, path: Path) -> None:
+        super()._open(path)
+        self._low = np.full(2, np.inf)
+        self._high = np.full(2, -np.inf)
+
+    def _complete(self) -> None:
+        self._writer.add_key_value_metadata({"geo": json.dumps(self._metadata())})
+
+    def _table(self, nuclei: Nuclei) -> Any:
+        arrow = self._pyarrow
+        table = super()._table(nuclei)
+        low, high = boxes(nuclei)
+        if len(nuclei):
+            self._low = np.minimum(self._low, low.min(axis=0))
+            self._high = np.maximum(self._high, high.max(axis=0))
+        corners = [*low.T, *high.T]
+        box = arrow.StructArray.from_arrays([np.ascontiguousarray(c) for c in corners], CORNERS)
+        offsets, data = well_known_binary(nuclei)
+        buffers = [None, arrow.py_buffer(offsets), arrow.py_buffer(data)]
+        polygons = arrow.Array.from_buffers(arrow.binary(), len(nuclei), buffers)
+        return table.append_column(BOX, box).append_column(GEOMETRY, polygons)
+
+    def _new_writer(self, schema: Any) -> Any:
+        from pyarrow import parquet
+
+        plain = [name for name in schema.names if name != GEOMETRY]
+        return parquet.ParquetWriter(
+            self._file,
+            schema,
+            compression=COMPRESSION,
+            use_dictionary=[name for name in plain if name != BOX],
+            # Least and greatest bytes of a polygon mean nothing; those of boxes find rows by place.
+            write_statistics=[*(n for n in plain if n != BOX), *(f"{BOX}.{c}" for c in CORNERS)],
+        )
+
+    def _metadata(self) -> dict[str, Any]:
+        column: dict[str, Any] = {
+            "encoding": "WKB",
+            "geometry_types": ["Polygon"],
+            "crs": None,
+            "covering": {"bbox": {corner: [BOX, corner] for corner in CORNERS}},
+        }
+        if np.isfinite(self._low).all():
+            column["bbox"] = [*self._low.tolist(), *self._high.tolist()]
+        return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+
+
+def boxes(nuclei: Nuclei) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the least and the greatest (x, y) of each outline, (n, 2) float32 each."""
+    points = nuclei.outline_points[:, ::-1]
+    if not len(nuclei):
+        return points, points
+    first = nuclei.outline_offsets[:-1]
+    return np.minimum.reduceat(points, first), np.maximum.reduceat(points, first)
+
+
+def closed(nuclei: Nuclei) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the points of rings that end with their first point.
+
+    Returns
+    -------
+    offsets : ndarray, (n + 1,) int64
+        Ring i is ``indices[offsets[i] : offsets[i + 1]]``.
+    indices : ndarray, (m + n,) int64
+        Into ``nuclei.outline_points``.
+    """
+    count = len(nuclei)
+    offsets = nuclei.outline_offsets + np.arange(count + 1)
+    indices = np.arange(offsets[-1]) - np.repeat(np.arange(count), np.diff(offsets))
+    indices[offsets[1:] - 1] = nuclei.outline_offsets[:-1]
+    return offsets, indices
+
+
+def well_known_binary(nuclei: Nuclei) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Return outlines as polygons in well-known binary, one after the other.
+
+    Returns
+    -------
+    offsets : ndarray, (n + 1,) int32
+        Polygon i is ``data[offsets[i] : offsets[i + 1]]``.
+    data : ndarray, (bytes,) uint8
+    """
+    rings, indices = closed(nuclei)
+    offsets = rings * _POINT_BYTES + np.arange(len(rings)) * _HEADER.itemsize
+    headers = np.empty(len(nuclei), _HEADER)
+    headers["order"], headers["type"], headers["rings"] = _LITTLE_ENDIAN, _POLYGON, 1
+    headers["points"] = np.diff(rings)
+    is_header = np.zeros(offsets[-1], np.bool_)
+    is_header[offsets[:-1, None] + np.arange(_HEADER.itemsize)] = True
+    data = np.empty(offsets[-1], np.uint8)
+    data[is_header] = headers.view(np.uint8)
+    points = nuclei.outline_points[indices, ::-1].astype("<f8")
+    data[~is_header] = points.view(np.uint8).ravel()
+    return offsets.astype(np.int32), data

@@ -1,0 +1,178 @@
+"""The report page of a slide: one HTML file that loads nothing and needs no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.outputs import extras
+from nucleiseg.outputs import report as image_report
+from nucleiseg.outputs.report.charts import number
+from nucleiseg.outputs.report.origin import versions
+from nucleiseg.slides.nuclei import Nuclei
+from nucleiseg.slides.outputs import density
+from nucleiseg.slides.outputs.cells import Cells, backdrop, blended
+from nucleiseg.slides.outputs.columns import mean_mpp
+from nucleiseg.slides.outputs.distribution import Distribution
+from nucleiseg.slides.outputs.doubts import Doubt, doubts
+from nucleiseg.slides.outputs.grouped import GroupedOutput
+
+DIAMETERS = 0.05, 4000
+"""Width and number of the bins of diameters: 0 to 200 micrometres."""
+
+CONFIDENCES = 0.002, 501
+
+_OCCUPIED = (225, 225, 225)
+
+
+class SlideReport(GroupedOutput):
+    """Writes ``report.html``.
+
+    Parameters
+    ----------
+    picture : ndarray or None
+        The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
+    good_diameters : tuple of float, or None
+        Of usual nuclei, in pixels of the labels, that the model is made for. None leaves out the
+        doubts about sizes.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When constructed: the package jinja2 is not installed.
+    """
+
+    name = "report.html"
+
+    def __init__(
+        self,
+        picture: NDArray[Any] | None = None,
+        good_diameters: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.picture = picture
+        self.good_diameters = good_diameters
+        self._jinja2 = extras.load("jinja2")
+
+    def _open(self, path: Path) -> None:
+        self._cells = Cells(self.info)
+        self._diameters = Distribution(*DIAMETERS)
+        self._confidences = Distribution(*CONFIDENCES)
+
+    def _write(self, nuclei: Nuclei) -> None:
+        self._cells.add(nuclei)
+        self._diameters.add(nuclei.diameter * mean_mpp(self.info))
+        self._confidences.add(nuclei.confidence)
+
+    def _complete(self) -> None:
+        environment = self._jinja2.Environment(
+            autoescape=True,
+            undefined=self._jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        page = environment.from_string(_text(__package__, "report.html"))
+        self._part.write_text(page.render(self._content()), encoding="utf-8")
+
+    def _content(self) -> dict[str, Any]:
+        from markupsafe import Markup
+
+        found = doubts(self._cells, self.info, self.good_diameters)
+        style = _text(image_report.__package__, "style.css") + _text(__package__, "report.css")
+        return {
+            "style": Markup(style),
+            "style_hash": _hash(style),
+            "slide": _readable(self.info.path.name),
+            "summary": self._summary(found),
+            "density": _png(density.draw(self.info, self._cells, self.picture)),
+            "doubts": found,
+            "doubts_map": _png(self._map(found)) if found else "",
+            "focus_known": bool(self._cells.blur_count.any()),
+            "sizes_known": self.good_diameters is not None,
+            "cell": f"{self._cells.side:.0f}",
+            "charts": [
+                Markup(self._diameters.chart("Diameter of nuclei in µm", "diameters")),
+                Markup(self._confidences.chart("Confidence", "confidences")),
+            ],
+            "made": {
+                "Slide": self._slide(),
+                "Settings": _strings(self.info.settings),
+                "Model": _strings(self.info.model),
+                "Versions": {k: v for k, v in versions().items() if k != "Written"},
+            },
+        }
+
+    def _summary(self, found: list[Doubt]) -> dict[str, str]:
+        nuclei = int(self._cells.count.sum())
+        doubtful = np.zeros(self._cells.shape, np.bool_)
+        for doubt in found:
+            doubtful |= doubt.cells
+        share = self._cells.count[doubtful].sum() / nuclei if nuclei else 0.0
+        medians = (one.percentile(50) for one in (self._diameters, self._confidences))
+        diameter, confidence = (number(m) if nuclei else "-" for m in medians)
+        return {
+            "nuclei": f"{nuclei:,}",
+            "nuclei / mm² where there are any": number(self._cells.nuclei_per_mm2()),
+            "µm, median diameter": diameter,
+            "median confidence": confidence,
+            "of nuclei in doubtful places": f"{share:.1%}",
+        }
+
+    def _slide(self) -> dict[str, str]:
+        info = self.info
+        millimetres = (info.width * info.mpp[0] / 1000, info.height * info.mpp[1] / 1000)
+        return {
+            "File": _readable(info.path.name),
+            "Pixels": f"{info.width:,} by {info.height:,}",
+            "Size": f"{millimetres[0]:.1f} by {millimetres[1]:.1f} mm",
+            "Pixel": f"{info.mpp[0]:g} by {info.mpp[1]:g} µm",
+            "Scale": f"{info.scale:g}",
+        }
+
+    def _map(self, found: list[Doubt]) -> NDArray[np.uint8]:
+        """Draw the cells with nuclei, and those in doubt in the colour of the first doubt."""
+        occupied = self._cells.count > 0
+        colours = np.full((*occupied.shape, 3), 255, np.uint8)
+        colours[occupied] = _OCCUPIED
+        doubtful = np.zeros_like(occupied)
+        for doubt in found[::-1]:
+            colours[doubt.cells] = doubt.colour
+            doubtful |= doubt.cells
+        shown = occupied if self.picture is None else doubtful
+        share = 1.0 if self.picture is None else density.OPACITY
+        beneath = backdrop(self.info, self.picture)
+        where = self._cells.enlarged(shown)
+        return blended(beneath, self._cells.enlarged(colours), where, share)
+
+
+def _strings(values: Mapping[str, Any]) -> dict[str, str]:
+    known = {name: value for name, value in values.items() if value is not None}
+    return {str(name): _readable(str(value)) for name, value in known.items()}
+
+
+def _readable(words: str) -> str:
+    """Replace bytes of a name that are no UTF-8."""
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _png(picture: NDArray[np.uint8]) -> str:
+    """Return a picture as a data URI."""
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return f"data:image/png;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
+
+
+def _text(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

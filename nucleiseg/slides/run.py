@@ -1,0 +1,384 @@
+"""A slide from its file to the files that are made of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleiseg import images
+from nucleiseg.model import Model
+from nucleiseg.slides import executors, tissue
+from nucleiseg.slides.emit import Emitter
+from nucleiseg.slides.executors import Executor
+from nucleiseg.slides.grid import Region
+from nucleiseg.slides.join import Joiner
+from nucleiseg.slides.nuclei import Output
+from nucleiseg.slides.outputs import make
+from nucleiseg.slides.plan import Options, Plan, plan
+from nucleiseg.slides.store import FOLDER, Store
+from nucleiseg.slides.task import Found
+
+MANIFEST = "manifest.json"
+
+FORMATS = "zarr,geojson,csv"
+
+DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+
+NO_TISSUE = "no tissue"
+
+Progress = Callable[[int, int], None]
+"""Takes how many regions are done and how many there are."""
+
+
+@dataclass
+class Summary:
+    """What came of a slide.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the outputs.
+    nuclei : int
+    pixels : int
+        Of the labels, in regions that were computed.
+    failures : list of str
+        A line for each region that failed.
+    doubt : str or None
+        Why the slide's limits may not be right.
+    seconds : dict of str to float
+        For reading, network, decoding and writing, of all threads and processes together, and
+        "wall" from begin to end.
+    is_new : bool
+        False where an earlier run had done it all.
+    """
+
+    folder: Path
+    nuclei: int = 0
+    pixels: int = 0
+    failures: list[str] = field(default_factory=list)
+    doubt: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    is_new: bool = True
+
+
+def segment_planned(
+    planned: Plan,
+    folder: Path,
+    outputs: Sequence[Output],
+    executor: Executor,
+    resume: bool,
+    threads: int | None,
+    progress: Progress,
+) -> Summary:
+    """Compute a slide's regions and write its files.
+
+    Parameters
+    ----------
+    planned : Plan
+    folder : Path
+        For the files; it is made.
+    outputs : sequence of Output
+    executor : Executor
+    resume : bool
+        Whether to go on with what an earlier run left.
+    threads : int or None
+        Of a region's network, instead of the plan's.
+    progress : callable
+
+    Raises
+    ------
+    ValueError
+        The earlier run had other settings.
+    OSError
+        A file cannot be written.
+    """
+    begin = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    names = sorted(str(getattr(output, "name", type(output).__name__)) for output in outputs)
+    identity = {**planned.identity, "outputs": names}
+    summary = Summary(folder, doubt=planned.limits.doubt if planned.limits.low else None)
+    if resume and _is_complete(folder, identity, names):
+        found = _manifest(folder)
+        summary.nuclei, summary.is_new = found["nuclei"], False
+        return summary
+    (folder / MANIFEST).unlink(missing_ok=True)
+    store = Store(folder / FOLDER, planned.identity, resume)
+    if threads is not None and planned.settings.threads is None:
+        planned = replace(planned, settings=replace(planned.settings, threads=threads))
+    run = _Run(planned, store, outputs, executor, summary, progress)
+    run.go(folder)
+    _write_manifest(planned, folder, identity, run)
+    if not summary.failures:
+        store.clear()
+    summary.seconds["wall"] = time.perf_counter() - begin
+    return summary
+
+
+class _Run:
+    """One pass over a slide: regions as they come, rows of them in order."""
+
+    def __init__(
+        self,
+        planned: Plan,
+        store: Store,
+        outputs: Sequence[Output],
+        executor: Executor,
+        summary: Summary,
+        progress: Progress,
+    ) -> None:
+        self._planned, self._store, self._outputs = planned, store, outputs
+        self._executor, self._summary, self._progress = executor, summary, progress
+        self.states: dict[int, tuple[str, str]] = {}
+        self.notes: dict[int, list[str]] = {}
+        info = planned.info
+        size = info.label_height, info.label_width
+        self._emitter = Emitter(info, outputs)
+        self.joiner = Joiner(
+            size,
+            planned.bands[0][0].width if len(planned.bands[0]) > 1 else max(size),
+            Model.load(Path(planned.settings.model)),
+            1,
+        )
+
+    def go(self, folder: Path) -> None:
+        info = self._planned.info
+        if self._planned.area.mask is not None:
+            mask = self._planned.area.mask
+            images.write_png(folder / "tissue.png", mask.view(np.uint8) * 255)
+            images.write(folder / "tissue.geojson", tissue.geojson(mask, (info.height, info.width)))
+        try:
+            for output in self._outputs:
+                output.begin(info, folder)
+            bands = iter(self._planned.bands)
+            band = next(bands, None)
+            for _ in self._computed():
+                while band and all(region.index in self.states for region in band):
+                    self._take(band)
+                    band = next(bands, None)
+            self._emitter.finish()
+            self._timed("writing", self._finish)
+        except BaseException:
+            for output in self._outputs:
+                with contextlib.suppress(Exception):
+                    output.discard()  # type: ignore[attr-defined]
+            raise
+        self._summary.nuclei = self._emitter.count
+
+    def _finish(self) -> None:
+        for output in self._outputs:
+            output.finish()
+
+    def _computed(self) -> Iterator[None]:
+        """Compute what is missing; return whenever more is known of some region."""
+        area, regions = self._planned.area, [one for band in self._planned.bands for one in band]
+        missing = []
+        for region in regions:
+            if area.part(region) is None:
+                self.states[region.index] = SKIPPED, NO_TISSUE
+            elif self._store.has(region.index):
+                self.states[region.index] = DONE, ""
+            else:
+                missing.append(region)
+        total = sum(state != (SKIPPED, NO_TISSUE) for state in self.states.values()) + len(missing)
+        self._progress(total - len(missing), total)
+        yield
+        tasks = ((region, part) for region in missing if (part := area.part(region)))
+        for done, (region, found) in enumerate(self._executor.run(self._planned.settings, tasks)):
+            self._note(region, found)
+            self._progress(total - len(missing) + done + 1, total)
+            yield
+
+    def _note(self, region: Region, found: Found) -> None:
+        seconds = self._summary.seconds
+        for stage, took in found.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + took
+        if found.failure:
+            self.states[region.index] = FAILED, found.failure
+            line = f"region {region.index} at {region.column}, {region.row}: {found.failure}"
+            self._summary.failures.append(line)
+            return
+        self._timed("writing", lambda: self._store.write(region.index, found))
+        self._summary.pixels += region.height * region.width
+        self.states[region.index] = DONE, ""
+
+    def _take(self, band: list[Region]) -> None:
+        """Join a row of regions to those above, and hand on what is complete."""
+        found = {
+            region.index: self._store.read(region.index)
+            for region in band
+            if self.states[region.index][0] == DONE
+        }
+        self.notes |= {index: one.notes for index, one in found.items() if one.notes}
+        pairs = [
+            (region, found[region.index].open_pixels if region.index in found else None)
+            for region in band
+        ]
+        joined, row = self._timed("decoding", lambda: self.joiner.add(pairs))
+        for region in band:
+            one = found.get(region.index)
+            if one is not None and one.blurs is not None:
+                self._emitter.note_blurs(region, one.blurs)
+        own = [one.nuclei for one in found.values() if one.nuclei is not None]
+        self._timed("writing", lambda: self._emitter.add([*own, *joined], row))
+
+    def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        begin = time.perf_counter()
+        result = work()
+        seconds = self._summary.seconds
+        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - begin
+        return result
+
+
+def _write_manifest(planned: Plan, folder: Path, identity: dict[str, Any], run: _Run) -> None:
+    info = planned.info
+    down, across = info.height / info.label_height, info.width / info.label_width
+    regions = []
+    for region in (one for band in planned.bands for one in band):
+        state, why = run.states[region.index]
+        place = {
+            "index": region.index,
+            "x": round(region.column * across),
+            "y": round(region.row * down),
+            "width": round(region.width * across),
+            "height": round(region.height * down),
+            "state": state,
+        }
+        if why:
+            place["why"] = why
+        if region.index in run.notes:
+            place["notes"] = run.notes[region.index]
+        regions.append(place)
+    counts = {
+        state: sum(one["state"] == state for one in regions) for state in (DONE, SKIPPED, FAILED)
+    }
+    content = {
+        "complete": not counts[FAILED],
+        "nuclei": run._emitter.count,
+        "tissue_mm2": round(planned.tissue_um2 / 1e6, 6),
+        "regions": {"planned": len(regions), **counts},
+        "largest_joined_pixels": run.joiner.largest,
+        "run": identity,
+        "each": regions,
+    }
+    images.write(folder / MANIFEST, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_complete(folder: Path, identity: dict[str, Any], names: Sequence[str]) -> bool:
+    found = _manifest(folder)
+    same = found.get("run") == json.loads(json.dumps(identity)) and found.get("complete")
+    return bool(same) and all((folder / name).exists() for name in names)
+
+
+def segment_slide(
+    path: str | Path,
+    output: str | Path,
+    *,
+    formats: str = FORMATS,
+    measurements: str = "few",
+    compression: str = "none",
+    resume: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Summary:
+    """Find the nuclei of a whole slide and write them to files.
+
+    Parameters
+    ----------
+    path : str or Path
+        See `nucleiseg.slides.open`.
+    output : str or Path
+        The files are written to a folder below it that is named after the slide.
+    formats : str
+        Names of `nucleiseg.slides.outputs.OUTPUTS`, separated by commas.
+    measurements : {"few", "all", "none"}
+        Of each nucleus, in GeoJSON.
+    compression : {"none", "gz", "zip"}
+        Of GeoJSON.
+    resume : bool
+        Go on with what an earlier run with the same settings left.
+    workers : int, optional
+        Processes on this machine, through dask.distributed.
+    scheduler : str, optional
+        Address of a dask cluster, whose workers see the slide under the same path.
+    progress : callable, optional
+        Is given how many regions are done and how many there are.
+    **options
+        Fields of `nucleiseg.slides.plan.Options`: ``model``, ``device`` and ``threads`` as
+        `nucleiseg.Segmenter` takes them; ``mpp``, micrometres a pixel of level 0 instead of what
+        the file says; ``channel``, from 0; ``tissue``, "auto", "none", or the path of a picture or
+        of GeoJSON; ``region``, (x, y, width, height) in level 0; ``memory`` in bytes, which
+        decides how large regions are, or ``side``, their side.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such slide.
+    ValueError
+        The slide cannot be used, or an argument is none of those above.
+    ModuleNotFoundError
+        A package that a format or a cluster needs is not installed.
+    OSError
+        A file cannot be written.
+    """
+    path = Path(path)
+    made_outputs(formats, measurements, compression)
+    planned = plan(path, Options(**options))
+    made = made_outputs(formats, measurements, compression, planned)
+    with executors.chosen(workers, scheduler) as (executor, threads):
+        folder = folder_of(path, Path(output))
+        shown = progress or (lambda done, total: None)
+        return segment_planned(planned, folder, made, executor, resume, threads, shown)
+
+
+def folder_of(path: Path, output: Path) -> Path:
+    """Return the folder for the files of a slide."""
+    return output / path.stem
+
+
+def made_outputs(
+    formats: str, measurements: str, compression: str = "none", planned: Plan | None = None
+) -> list[Output]:
+    """Make the outputs of formats that are named in a text.
+
+    Parameters
+    ----------
+    formats : str
+        Names of `nucleiseg.slides.outputs.OUTPUTS`, separated by commas.
+    measurements, compression : str
+        Of GeoJSON.
+    planned : Plan or None
+        Of the slide that is drawn in maps. Without it the arguments are checked.
+
+    Raises
+    ------
+    ValueError
+        A format or an option is unknown.
+    ModuleNotFoundError
+        A format needs a package that is not installed.
+    """
+    options: dict[str, Any] = {"measurements": measurements, "compression": compression}
+    if planned is not None:
+        options["picture"] = planned.picture
+        options["good_diameters"] = Model.load(Path(planned.settings.model)).good_diameters
+    return make(map(str.strip, formats.split(",")), **options)

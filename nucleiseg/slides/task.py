@@ -1,0 +1,208 @@
+"""One region of a slide, from the file to its nuclei: what a thread or a worker runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg._native import cpu
+from nucleiseg.limits import Limits
+from nucleiseg.model import Model
+from nucleiseg.slides import focus, readers, scaled
+from nucleiseg.slides.area import Part
+from nucleiseg.slides.columns import Columns
+from nucleiseg.slides.decode import OpenPixels, decode
+from nucleiseg.slides.grid import Region
+from nucleiseg.slides.network import Network
+from nucleiseg.slides.slide import Slide
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the tasks of a slide share.
+
+    Attributes
+    ----------
+    path : str
+        Of the slide, as every worker sees it.
+    channel : int or None
+    size : Size
+    limits : Limits
+    model, device : str
+        The model's file, and where it runs.
+    checksum : str
+        SHA-256 of the model.
+    threads : int or None
+    tile : int
+    """
+
+    path: str
+    channel: int | None
+    size: scaled.Size
+    limits: Limits
+    model: str
+    checksum: str
+    device: str
+    threads: int | None
+    tile: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a region.
+
+    Attributes
+    ----------
+    nuclei : Columns or None
+        Of closed objects; None where the region failed.
+    open_pixels : OpenPixels or None
+    blurs : ndarray or None
+        Of the region's cells; see `nucleiseg.slides.focus`.
+    failure : str
+        Why the region failed; empty where it did not.
+    notes : list of str
+        What was done for lack of memory.
+    seconds : dict of str to float
+        For reading, network and decoding.
+    """
+
+    nuclei: Columns | None = None
+    open_pixels: OpenPixels | None = None
+    blurs: NDArray[np.float32] | None = None
+    failure: str = ""
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+_loading = threading.Lock()
+
+
+@lru_cache(2)
+def _slide(path: str, channel: int | None) -> Slide:
+    return readers.open(path, channel=channel)
+
+
+@lru_cache(1)
+def _network(model: str, checksum: str, device: str, threads: int | None, tile: int) -> Network:
+    network = Network(Path(model), device, threads, tile)
+    if network.model.checksum != checksum:
+        raise ValueError(f"model: {model} is another file here than where the run was begun")
+    return network
+
+
+def network_of(settings: Settings) -> Network:
+    """Return the network, loaded once in a process."""
+    with _loading:
+        return _network(
+            settings.model, settings.checksum, settings.device, settings.threads, settings.tile
+        )
+
+
+def forget() -> None:
+    """Close what this process keeps open between tasks."""
+    with _loading:
+        _slide.cache_clear()
+        _network.cache_clear()
+
+
+def compute(settings: Settings, region: Region, part: Part) -> Found:
+    """Return what came of a region; what is damaged fails it, and nothing else.
+
+    Parameters
+    ----------
+    settings : Settings
+    region : Region
+    part : Part
+        Which of its pixels are looked at.
+    """
+    network = network_of(settings)
+    clock = _Clock()
+    try:
+        with _loading:
+            slide = _slide(settings.path, settings.channel)
+        inside = part.pixels()
+        top, left, bottom, right = seen = _seen(inside, region, network.model, settings.size.shape)
+        values = scaled.read(
+            slide, settings.size, top, left, bottom - top, right - left, network.threads
+        )
+        clock.note("reading")
+        pixels, maps, notes = _maps(settings, network, values, seen, region)
+        clock.note("network")
+        if not inside.all():
+            maps[~inside] = 0
+        is_nucleus = maps[..., 0] >= network.model.nucleus_threshold
+        blurs = focus.blurs(pixels, is_nucleus, inside)
+        nuclei, open_pixels = decode(
+            maps, pixels, region, settings.size.shape, network.model, network.threads
+        )
+        clock.note("decoding")
+        return Found(nuclei, open_pixels, blurs, "", notes, clock.seconds)
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        return Found(failure=words, seconds=clock.seconds)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def note(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+
+def _seen(
+    inside: NDArray[np.bool_], region: Region, model: Model, shape: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return what the network sees: what is looked at and a halo, in whole strides."""
+    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    begins = region.row + int(rows[0]), region.column + int(columns[0])
+    ends = region.row + int(rows[-1]) + 1, region.column + int(columns[-1]) + 1
+    first = [max(0, (one - model.halo) // model.stride * model.stride) for one in begins]
+    last = [
+        min(length, -(-(one + model.halo) // model.stride) * model.stride)
+        for one, length in zip(ends, shape, strict=True)
+    ]
+    return first[0], first[1], last[0], last[1]
+
+
+def _maps(
+    settings: Settings,
+    network: Network,
+    values: NDArray[Any],
+    seen: tuple[int, int, int, int],
+    region: Region,
+) -> tuple[NDArray[Any], NDArray[np.uint8], list[str]]:
+    """Return the intensities and the maps of a region, and notes."""
+    shape = (region.height, region.width)
+    pixels = np.zeros((*shape, *values.shape[2:]), values.dtype)
+    maps = np.zeros((*shape, 2), np.uint8)
+    limits, notes = settings.limits, list[str]()
+    rows = slice(max(seen[0], region.row), min(seen[2], region.bottom))
+    columns = slice(max(seen[1], region.column), min(seen[3], region.right))
+    here = _moved(rows, columns, region.row, region.column)
+    there = _moved(rows, columns, seen[0], seen[1])
+    pixels[here] = values[there]
+    if not limits.is_blank:
+        picture = cpu.normalize(
+            values, limits.low, limits.high, limits.ceiling, threads=network.threads
+        )
+        whole, notes = network.maps(picture)
+        maps[here] = whole[there]
+    return pixels, maps, notes
+
+
+def _moved(rows: slice, columns: slice, row: int, column: int) -> tuple[slice, slice]:
+    return (
+        slice(rows.start - row, rows.stop - row),
+        slice(columns.start - column, columns.stop - column),
+    )

@@ -1,0 +1,220 @@
+"""Tiled TIFF tile by tile through tifffile: OME-TIFF, generic pyramids and Aperio's SVS.
+
+OpenSlide reads SVS, too, and gives the same pixels in four times as long.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from nucleiseg.readers import jpeg, ome, tiff_metadata, tiff_streams, tiff_structure
+from nucleiseg.readers.stack import UnacceptedError, damage
+from nucleiseg.readers.tiff import SIGNATURES
+from nucleiseg.readers.units import MICROMETRES, pixel_size
+from nucleiseg.slides.slide import Slide
+
+_LARGEST_TILE = 1 << 26
+"""Bytes of a tile or strip: a file of one strip is no pyramid."""
+
+_UNITS = {2: MICROMETRES["inch"], 3: MICROMETRES["cm"]}
+"""Of a TIFF's resolution tags."""
+
+_JPEG = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.ALT_JPEG)
+_JPEG_END = b"\xff\xd9"
+
+_SAME_RATIO = 0.02
+"""Of width and height, by which levels may differ: sides are rounded."""
+
+_LEAST_RESOLUTION = 1000
+"""Pixels a centimetre: programs write that of a printer or a screen, which has fewer."""
+
+
+class UntiledError(UnacceptedError):
+    """The file has no tiles, so that no rectangle of it can be read by itself."""
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as TIFF does."""
+    with path.open("rb") as file:
+        return file.read(4) in SIGNATURES
+
+
+class TiffSlide(Slide):
+    """A tiled TIFF file, of one page or a pyramid.
+
+    Parameters
+    ----------
+    path : Path
+    channel : int or None
+        Of a file whose channels are pages of their own.
+
+    Raises
+    ------
+    UnacceptedError
+        It is truncated or damaged, or its tiles are larger than a region.
+    """
+
+    def __init__(self, path: Path, channel: int | None) -> None:
+        self.path = path
+        with path.open("rb") as stream, damage():
+            directories = tiff_structure.check(stream, os.fstat(stream.fileno()).st_size)
+            self._file = tifffile.TiffFile(path, _multifile=False)
+        self._size = path.stat().st_size
+        try:
+            with damage():
+                self._pages = _aperio(self._file) if self._file.is_svs else []
+                if not self._pages:
+                    series = self._file.series[0]
+                    number = _channel(series, channel)
+                    self._pages = [_page(level.pages[number]) for level in series.levels]
+            self.levels = [(page.imagelength, page.imagewidth) for page in self._pages]
+            self.format = (
+                "OME-TIFF" if self._file.is_ome else "SVS" if self._file.is_svs else "tiled TIFF"
+            )
+            self.mpp = self._pixel_size(directories)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _pixel_size(self, directories: tiff_structure.Directories) -> float | None:
+        page = self._pages[0]
+        if self._file.is_ome:
+            description = self._file.pages.first.description
+            found = ome.read(description, self.path.name, self.levels[0], directories)
+            return found.mpp if found else None
+        known = tiff_metadata.mpp(self._file, page)
+        return known if known else _from_resolution(page)
+
+    def read(self, level: int, row: int, column: int, height: int, width: int) -> NDArray[Any]:
+        """Read a rectangle."""
+        page = self._pages[level]
+        tall = page.tilelength if page.is_tiled else page.rowsperstrip
+        wide = page.tilewidth if page.is_tiled else page.imagewidth
+        across = -(-page.imagewidth // wide)
+        samples = () if page.samplesperpixel == 1 else (page.samplesperpixel,)
+        pixels = np.empty((height, width, *samples), page.dtype)
+        for down in range(row // tall, -(-(row + height) // tall)):
+            for right in range(column // wide, -(-(column + width) // wide)):
+                tile = self._tile(page, down, right, across)
+                top, left = down * tall - row, right * wide - column
+                rows = slice(max(0, top), min(height, top + len(tile)))
+                columns = slice(max(0, left), min(width, left + tile.shape[1]))
+                pixels[rows, columns] = tile[
+                    rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+                ]
+        return pixels[..., :3] if pixels.ndim == 3 else pixels
+
+    def _tile(self, page: tifffile.TiffPage, row: int, column: int, across: int) -> NDArray[Any]:
+        index = row * across + column
+        offset, count = page.dataoffsets[index], page.databytecounts[index]
+        if count == 0:  # which TIFF's writers leave out: nothing was scanned there
+            return _glass(page)
+        place = f"{self.path}: tile {index:,} (row {row}, column {column} of tiles)"
+        if offset + count > self._size:
+            raise ValueError(f"{place} is missing: the file is truncated")
+        data = os.pread(self._file.filehandle.fileno(), count, offset)
+        try:
+            with damage():
+                decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
+                if decoded is None:
+                    raise UnacceptedError("is empty")
+                if page.compression in _JPEG:
+                    _check_jpeg(page, index, data, decoded[0])
+        except UnacceptedError as error:
+            raise ValueError(f"{place} {error}") from None
+        tile: NDArray[Any] = decoded[0, : shape[1], : shape[2]]
+        return tile[..., 0] if page.samplesperpixel == 1 else tile
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _check_jpeg(page: tifffile.TiffPage, index: int, data: bytes, pixels: NDArray[Any]) -> None:
+    """Refuse JPEG data that end too early, which the decoder fills in."""
+    begin, _ = tiff_streams.jpeg_scan(data)
+
+    def again(other: bytes) -> NDArray[Any]:
+        decoded, *_ = page.decode(other, index, jpegtables=page.jpegtables)
+        found: NDArray[Any] = np.asarray(decoded)[0]
+        return found
+
+    if data.find(_JPEG_END, begin) < 0 or not jpeg.is_complete(data, begin, pixels, again):
+        raise UnacceptedError("is truncated or damaged: data of its pixels are missing")
+
+
+def _channel(series: tifffile.TiffPageSeries, channel: int | None) -> int:
+    """Return which page of a level holds the channel."""
+    axes, shape = series.axes, series.shape
+    if axes in ("YX", "YXS"):
+        if channel is not None:
+            raise UnacceptedError("has one image; accepted is no channel")
+        return 0
+    others = math.prod(size for axis, size in zip(axes, shape, strict=True) if axis not in "CYX")
+    if others != 1 or "C" not in axes:
+        raise UnacceptedError(f"has the axes {axes} {shape}; accepted are channels, rows, columns")
+    count = shape[axes.index("C")]
+    if channel is None and count > 1:
+        raise UnacceptedError(f"has {count} channels; choose the one with the nuclei: --channel N")
+    if not 0 <= (channel or 0) < count:
+        raise UnacceptedError(f"has {count} channels, from 0; got {channel}")
+    return channel or 0
+
+
+def _aperio(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """Return the levels of an SVS file: pages in tiles, beside pictures of label and slide."""
+    first = file.pages.first
+    tiled = [page for page in map(_page, file.pages) if page.is_tiled]
+    ratio = first.imagewidth / first.imagelength
+    return [
+        page
+        for page in tiled
+        if abs(page.imagewidth / page.imagelength / ratio - 1) < _SAME_RATIO
+        and page.description.startswith("Aperio")
+    ]
+
+
+def _glass(page: tifffile.TiffPage) -> NDArray[Any]:
+    sides = (
+        (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    )
+    samples = () if page.samplesperpixel == 1 else (page.samplesperpixel,)
+    dtype = np.dtype(page.dtype)
+    white = np.iinfo(dtype).max if samples and dtype.kind == "u" else 0
+    return np.full((*sides, *samples), white, dtype)
+
+
+def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffPage:
+    if page is None:
+        raise UnacceptedError("is truncated: a page of its pyramid is missing")
+    page = page.aspage()
+    if min(page.imagelength, page.imagewidth) < 1:
+        raise UnacceptedError("is damaged: it has a level without pixels")
+    if page.planarconfig != 1 and page.samplesperpixel > 1:
+        raise UnacceptedError("keeps its colours apart; store them pixel by pixel")
+    if page.dtype is None or page.dtype.str[1:] not in ("u1", "u2", "f4"):
+        raise UnacceptedError(f"has {page.dtype} values; accepted are uint8, uint16 and float32")
+    if page.samplesperpixel not in (1, 3, 4):
+        raise UnacceptedError(f"has {page.samplesperpixel} samples a pixel; accepted are 1, 3, 4")
+    if math.prod(page.chunks) * page.dtype.itemsize > _LARGEST_TILE:
+        raise UntiledError("keeps its pixels in one strip; store it in tiles")
+    return page
+
+
+def _from_resolution(page: tifffile.TiffPage) -> float | None:
+    """Return micrometres a pixel by the resolution tags, where they are a microscope's."""
+    names = ("XResolution", "YResolution", "ResolutionUnit")
+    values = [tag.value for name in names if (tag := page.tags.get(name)) is not None]
+    if len(values) < len(names) or int(values[2]) not in _UNITS:
+        return None
+    unit = _UNITS[int(values[2])]
+    lengths = [unit * units / pixels if pixels else 0.0 for pixels, units in values[:2]]
+    found = pixel_size(*lengths)
+    return found if found and found < MICROMETRES["cm"] / _LEAST_RESOLUTION else None

@@ -1,0 +1,93 @@
+"""OME-Zarr pyramids, chunk by chunk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.readers import zarr_folder
+from nucleiseg.readers.stack import UnacceptedError, damage
+from nucleiseg.slides.slide import Slide
+
+_ONE_PLANE = "TZQ"
+
+
+class ZarrSlide(Slide):
+    """An OME-Zarr image of one plane.
+
+    Parameters
+    ----------
+    path : Path
+    channel : int or None
+
+    Raises
+    ------
+    UnacceptedError
+        Its metadata are damaged, it has several planes, or channels of which none was chosen.
+    """
+
+    def __init__(self, path: Path, channel: int | None) -> None:
+        self.path, self.format = path, "OME-Zarr"
+        with damage():
+            attributes = zarr_folder._attributes(path)
+            images = attributes.get("multiscales")
+            if not images:
+                raise UnacceptedError("is a Zarr folder without an OME-Zarr pyramid")
+            axes = images[0].get("axes", ["t", "c", "z", "y", "x"])
+            axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+            datasets = images[0]["datasets"]
+            self._arrays = [zarr_folder._array(_inside(path, one["path"])) for one in datasets]
+            self._letters = zarr_folder._axes([axis["name"] for axis in axes])
+            self._channels = _chosen(self._letters, self._arrays[0].shape, channel)
+            rows, columns = self._letters.index("Y"), self._letters.index("X")
+            self.levels = [(one.shape[rows], one.shape[columns]) for one in self._arrays]
+            if min(map(min, self.levels)) < 1:
+                raise UnacceptedError("is damaged: it has a level without pixels")
+            self.mpp = zarr_folder._mpp(axes, images[0], datasets[0])
+
+    def read(self, level: int, row: int, column: int, height: int, width: int) -> NDArray[Any]:
+        """Read a rectangle."""
+        places: dict[str, Any] = {
+            "Y": slice(row, row + height),
+            "X": slice(column, column + width),
+            "C": self._channels,
+        }
+        index = tuple(places.get(letter, 0) for letter in self._letters)
+        try:
+            with damage():
+                values = np.asarray(self._arrays[level][index])
+        except UnacceptedError as error:
+            raise ValueError(f"{self.path}: level {level} {error}") from None
+        if values.ndim == 3:
+            values = np.moveaxis(
+                values, self._letters.replace("T", "").replace("Z", "").index("C"), 2
+            )
+        return np.ascontiguousarray(values)
+
+    def close(self) -> None:
+        """Keep nothing open."""
+
+
+def _inside(path: Path, name: str) -> Path:
+    folder = (path / name).resolve()
+    if not folder.is_relative_to(path.resolve()):
+        raise UnacceptedError(f"names an array outside of its folder: {name!r}")
+    return folder
+
+
+def _chosen(letters: str, shape: tuple[int, ...], channel: int | None) -> int | slice:
+    """Return the channels to read: one, or the three of uint8 RGB."""
+    several = [size for letter, size in zip(letters, shape, strict=True) if letter in _ONE_PLANE]
+    if any(size != 1 for size in several):
+        raise UnacceptedError(f"has the shape {shape} ({letters}); accepted is one plane")
+    count = shape[letters.index("C")] if "C" in letters else 1
+    if channel is None and count in (3, 4):
+        return slice(0, 3)
+    if channel is None and count > 1:
+        raise UnacceptedError(f"has {count} channels; choose the one with the nuclei: --channel N")
+    if not 0 <= (channel or 0) < count:
+        raise UnacceptedError(f"has {count} channels, from 0; got {channel}")
+    return channel or 0

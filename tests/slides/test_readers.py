@@ -1,0 +1,239 @@
+"""Slides of every kind give their pixels exactly, and broken ones one clear line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import aperio
+import cv2
+import numpy as np
+import pytest
+import tifffile
+import typer
+import zarr
+from typer.testing import CliRunner
+
+from nucleiseg import slides
+from nucleiseg.slides import openslide_reader
+from nucleiseg.slides.command import slide as slide_command
+
+
+@pytest.fixture(scope="module")
+def pixels(tiles: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.concatenate(tiles[i : i + 2], 1) for i in (0, 2)])[:1000, :900]
+
+
+def check(
+    path: Path, expected: np.ndarray, mpp: float | None, levels: int = 1, **channel: int
+) -> None:
+    """Read rectangles of every level and compare them with the pixels."""
+    with slides.open(path, **channel) as slide:
+        assert len(slide.levels) == levels
+        assert slide.mpp == (pytest.approx(mpp, rel=1e-3) if mpp else None)
+        for level, (height, width) in enumerate(slide.levels):
+            whole = expected[:: 2**level, :: 2**level]
+            assert (height, width) == whole.shape[:2]
+            np.testing.assert_array_equal(slide.read(level, 0, 0, height, width), whole)
+            part = slide.read(level, height // 3, 17, height // 2, width - 40)
+            np.testing.assert_array_equal(
+                part, whole[height // 3 : height // 3 + height // 2, 17 : width - 23]
+            )
+
+
+def write_pyramid(path: Path, pixels: np.ndarray, **options: object) -> None:
+    with tifffile.TiffWriter(path) as file:
+        file.write(pixels, subifds=2, tile=(256, 256), **options)
+        for level in (1, 2):
+            options.pop("metadata", None)
+            step = 2**level
+            small = pixels[..., ::step, ::step] if pixels.shape[0] < 9 else pixels[::step, ::step]
+            file.write(small, subfiletype=1, tile=(256, 256), **options)
+
+
+def test_ome_tiff(pixels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "slide.ome.tif"
+    size = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    write_pyramid(
+        path, pixels, photometric="rgb", metadata={"axes": "YXS", **size}, compression="deflate"
+    )
+    check(path, pixels, 0.25, levels=3)
+
+
+def test_a_channel_of_fluorescence_in_ome_tiff(pixels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "slide.ome.tif"
+    planes = np.ascontiguousarray(np.moveaxis(pixels[..., :2], 2, 0)).astype(np.uint16) * 200
+    size = {
+        "PhysicalSizeX": 325,
+        "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 325,
+        "PhysicalSizeYUnit": "nm",
+    }
+    write_pyramid(path, planes, photometric="minisblack", metadata={"axes": "CYX", **size})
+    check(path, planes[1], 0.325, levels=3, channel=1)
+    with pytest.raises(
+        ValueError, match="has 2 channels; choose the one with the nuclei: --channel N"
+    ):
+        slides.open(path)
+    with pytest.raises(ValueError, match="has 2 channels, from 0; got 2"):
+        slides.open(path, channel=2)
+
+
+@pytest.mark.parametrize("compression", ["jpeg2000", "lzw", "webp"])
+def test_generic_tiled_tiff(pixels: np.ndarray, compression: str, tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    options = {"compressionargs": {"level": 100, "lossless": True}} if compression == "webp" else {}
+    tifffile.imwrite(
+        path,
+        pixels,
+        tile=(256, 256),
+        photometric="rgb",
+        compression=compression,
+        resolution=(20_000, 20_000),
+        resolutionunit="CENTIMETER",
+        metadata=None,
+        **options,
+    )
+    check(path, pixels, 0.5)
+
+
+def test_a_resolution_for_printers_is_no_pixel_size(pixels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(
+        path,
+        pixels,
+        tile=(256, 256),
+        photometric="rgb",
+        resolution=(300, 300),
+        resolutionunit="INCH",
+    )
+    check(path, pixels, None)
+
+
+def test_ome_zarr(pixels: np.ndarray, tmp_path: Path) -> None:
+    root = zarr.open_group(tmp_path / "slide.zarr", mode="w", zarr_format=2)
+    axes = [{"name": "c", "type": "channel"}]
+    axes += [{"name": one, "type": "space", "unit": "micrometer"} for one in "yx"]
+    datasets = []
+    for level in range(3):
+        small = np.moveaxis(pixels[:: 2**level, :: 2**level], 2, 0)
+        root.create_array(str(level), data=np.ascontiguousarray(small), chunks=(1, 256, 256))
+        scale = {"type": "scale", "scale": [1, 0.25 * 2**level, 0.25 * 2**level]}
+        datasets.append({"path": str(level), "coordinateTransformations": [scale]})
+    root.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    check(tmp_path / "slide.zarr", pixels, 0.25, levels=3)
+    check(tmp_path / "slide.zarr", pixels[..., 1], 0.25, levels=3, channel=1)
+
+
+def test_aperio_and_a_plain_image(svs: Path, pixels: np.ndarray, tmp_path: Path) -> None:
+    with slides.open(svs) as slide:
+        assert slide.format == "SVS"
+        assert slide.levels == [(2700, 3300), (169, 207)]
+        assert slide.mpp == 0.25
+        by_openslide = openslide_reader.OpenSlideSlide(svs, "aperio")
+        for level, (height, width) in enumerate(slide.levels):
+            here = (level, height // 5, width // 7, height // 3, width // 2)
+            np.testing.assert_array_equal(slide.read(*here), by_openslide.read(*here))
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), pixels[..., ::-1])
+    check(path, pixels, None)
+    large = np.concatenate([pixels] * 27)  # in one strip of more bytes than a tile may have
+    tifffile.imwrite(path, large, photometric="rgb", rowsperstrip=len(large), metadata=None)
+    check(path, large, None)
+
+
+def test_dicom(tiles: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="pydicom is not installed")
+    import dicom
+
+    pixels = np.concatenate([np.concatenate(tiles[i : i + 2], 1) for i in (0, 2)])
+    dicom.write(tmp_path / "slide.dcm", pixels, 0.25)
+    rows = []
+    for row in range(2):
+        each = [aperio.decoded(aperio.encoded(tiles[2 * row + column])) for column in range(2)]
+        rows.append(np.concatenate(each, 1))
+    check(tmp_path / "slide.dcm", np.concatenate(rows), 0.25)
+
+
+def test_the_content_tells_the_format_and_not_the_suffix(svs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "slide.png"
+    path.write_bytes(svs.read_bytes())
+    with slides.open(path) as slide:
+        assert slide.format == "SVS"
+
+
+def test_a_tile_whose_data_end_too_early_is_damaged(svs: Path, tmp_path: Path) -> None:
+    path = tmp_path / svs.name
+    path.write_bytes(svs.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        sizes = page.databytecounts
+        index = int(np.argmax(sizes))
+        offset, size = page.dataoffsets[index], sizes[index]
+    with path.open("r+b") as stream:
+        stream.seek(offset + size // 2)
+        stream.write(b"\xff\xd9" + bytes(size - size // 2 - 4) + b"\xff\xd9")
+    row, column = (512 * place for place in divmod(index, -(-3300 // 512)))
+    with slides.open(path) as slide, pytest.raises(ValueError, match="data of its pixels are miss"):
+        slide.read(0, row, column, 64, 64)
+
+
+def rewritten(svs: Path, path: Path, old: bytes, new: bytes) -> Path:
+    content = svs.read_bytes()
+    assert content.count(old)
+    path.write_bytes(content.replace(old, new))
+    return path
+
+
+def truncated(svs: Path, path: Path) -> Path:
+    path.write_bytes(svs.read_bytes()[:-5000])
+    return path
+
+
+def without_pixel_size(svs: Path, path: Path) -> Path:
+    return rewritten(svs, path, b"|MPP = 0.25", b"|XPP = 0.25")
+
+
+def text(svs: Path, path: Path) -> Path:
+    path.write_text("no slide")
+    return path
+
+
+def zero_size_level(svs: Path, path: Path) -> Path:
+    path.write_bytes(svs.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages[1].tags["ImageWidth"]
+    with path.open("r+b") as stream:
+        stream.seek(tag.valueoffset)
+        stream.write(bytes(2))
+    return path
+
+
+def empty(svs: Path, path: Path) -> Path:
+    path.write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (truncated, "is truncated"),
+        (without_pixel_size, "does not say its pixel size; give it .* --mpp"),
+        (text, "accepted are"),
+        (empty, "is empty"),
+        (zero_size_level, "damaged|without pixels|empty"),
+        (lambda svs, path: path, "no such file"),
+    ],
+)
+def test_a_broken_slide_is_one_clear_line(
+    broken: object, words: str, svs: Path, tmp_path: Path
+) -> None:
+    path = broken(svs, tmp_path / "slide.svs")
+    app = typer.Typer()
+    app.command()(slide_command)
+    result = CliRunner().invoke(app, [str(path), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert re.search(words, line), line
+    assert str(path) in line
