@@ -1,6 +1,7 @@
 # make demo    segment the example images
 # make test    run the tests
 # make lint    check style and types
+# make docs    build the documentation as a site, build/site/index.html
 # make oldest  run the tests of reading and segmenting on the oldest dependencies allowed
 # make race    run the kernels, the CUDA ones compiled for the CPU, under the race detector
 # make address the same under the address and undefined-behaviour sanitizers
@@ -18,7 +19,7 @@
 # pythons="3.11 3.13" says which Pythons wheels are for, headers=DIR where headers of others are.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint oldest fuzz race address plain arm library wheels spills format clean
+.PHONY: demo test lint docs oldest fuzz race address plain arm library wheels spills format clean
 
 venv := .venv
 bin := $(venv)/bin
@@ -38,6 +39,10 @@ lint: $(venv)/.development
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 	@$(bin)/clang-format --dry-run --Werror $(cxx_sources)
+
+docs: $(venv)/.development
+	@NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build --strict --quiet
+	@echo "The site is build/site/index.html."
 
 files := 20000
 fuzz: $(venv)/.development
@@ -104,5 +109,5 @@ $(venv)/.package: $(build_inputs) | $(bin)/python
 $(venv)/.development: $(build_inputs) | $(bin)/python
 	@echo "Building nucleiseg and installing it into $(venv), with what tests and checks need."
 	@$(pip) install --config-settings cmake.define.NUCLEISEG_WERROR=ON \
-	  --config-settings cmake.define.NUCLEISEG_EMULATION=ON --editable '.[lint,test,train]'
+	  --config-settings cmake.define.NUCLEISEG_EMULATION=ON --editable '.[docs,lint,test,train]'
 	@touch $@ $(venv)/.package

@@ -1,6 +1,7 @@
-"""Draw the pictures at the top of the README: ``python docs/draw_pictures.py``.
+"""Draw the pictures of the README: ``python docs/draw_pictures.py``.
 
-Each row shows an image beside its nuclei, outlined and filled by what `nucleiseg.segment` returns.
+At the top an image above its nuclei, outlined and filled by what `nucleiseg.segment` returns; then
+what the README's first block of Python writes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nucleiseg
+from nucleiseg import data
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ("fluorescence_crowded.png", "hematoxylin_eosin.png", "purple_on_white.png")
@@ -24,7 +26,7 @@ GAP = 12
 
 
 def main() -> None:
-    """Write ``docs/pictures/first.jpg``."""
+    """Write ``docs/pictures/first.jpg`` and ``example_overlay.png``."""
     segmenter = nucleiseg.Segmenter("nuclei")
     columns = [_column(segmenter, ROOT / "tests/data/images" / name) for name in IMAGES]
     gap = np.full((columns[0].shape[0], GAP, 3), 255, np.uint8)
@@ -32,6 +34,8 @@ def main() -> None:
     target = ROOT / "docs/pictures/first.jpg"
     cv2.imwrite(str(target), row[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     print(f"{target.relative_to(ROOT)}: {row.shape[1]} x {row.shape[0]}")
+    result = nucleiseg.Segmenter().analyze(data.example("fluorescence"))
+    result.save(target.parent / "example", "overlay")
 
 
 def _column(segmenter: nucleiseg.Segmenter, path: Path) -> NDArray[np.uint8]:

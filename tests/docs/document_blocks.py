@@ -1,0 +1,87 @@
+"""The commands and blocks of Python in the documents.
+
+A comment before a block, ``<!-- not run: needs QuPath -->``, says why it is not run here.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+NOT_RUN = {
+    r"make demo|make test|make docs|make wheels": "builds the package",
+    r"(sudo |\S*pip |export |python3? -m venv|\. |NUCLEISEG_CUDA=\S+ pip )": "installs packages",
+    r"(cmake|build/)": "builds the C++ library: tests/native/test_package.py",
+    r"python -m (training|benchmarks)\b": "trains or measures for minutes or hours",
+    r"nucleiseg slide\b|dask |sbatch|srun": "needs a slide or a cluster: tests/slides",
+    r"nucleiseg build\b": "needs a GPU or TensorRT for RTX: tests/engines",
+    r"nucleiseg doctor --gpu|tools/gpu_check": "needs a GPU: tests/gpu",
+    r"nucleiseg benchmark": "measures for a minute: tests/end_to_end",
+}
+"""Commands that are not run wherever they stand, and why."""
+
+SLIDES = re.compile(r"import slides$", re.M)
+"""Blocks of Python that need a slide, and often a cluster."""
+
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
+)
+_REASON = re.compile(r"<!-- not run: (?P<reason>[^\n]+) -->\n+ *\Z")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Code of a page that is run as one: a block of Python, or one command."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    reason: str | None
+
+    def __str__(self) -> str:
+        first = self.text.splitlines()[0]
+        return f"{self.page.relative_to(ROOT)}:{self.line}: {first[:60]}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield what can be run of a page, in its order."""
+    content = page.read_text()
+    for fence in _FENCE.finditer(content):
+        line = content[: fence.start()].count("\n") + 2
+        language, text = fence["language"], textwrap.dedent(fence["text"])
+        before = _REASON.search(content[: fence.start()])
+        reason = before["reason"] if before else None
+        if language == "python":
+            reason = reason or ("needs a slide: tests/slides" if SLIDES.search(text) else None)
+            yield Block(page, line, language, text, reason)
+        elif language == "bash":
+            for offset, command in commands(text):
+                yield Block(page, line + offset, language, command, reason or _why_not(command))
+
+
+def commands(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the commands of a block with the line that each begins in, without comments."""
+    command, begin = "", 0
+    for number, line in enumerate(text.splitlines()):
+        code = re.sub(r"(^|\s)#.*", "", line).rstrip()
+        if not command:
+            begin = number
+        command += code.removesuffix("\\")
+        if not code.endswith("\\") and command.strip():
+            yield begin, " ".join(command.split())
+            command = ""
+
+
+def _why_not(command: str) -> str | None:
+    for pattern, reason in NOT_RUN.items():
+        if re.match(pattern, command):
+            return reason
+    return None
