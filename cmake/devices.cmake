@@ -55,4 +55,6 @@ if(NUCLEISEG_EMULATION)
   add_bindings(bindings_emulated emulation_options)
   set_property(SOURCE csrc/module.cpp APPEND PROPERTY COMPILE_DEFINITIONS NUCLEISEG_WITH_EMULATION)
   target_sources(_native PRIVATE $<TARGET_OBJECTS:device_emulated> tests/cpp/emulation/bindings.cpp)
+  set_property(SOURCE tests/cpp/emulation/bindings.cpp APPEND PROPERTY INCLUDE_DIRECTORIES
+                                                                  ${PROJECT_SOURCE_DIR}/tests/cpp)
 endif()
