@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from benchmarks.share import picture
 
+from benchmarks.steps.common import picture
 from nucleiseg import Segmenter
 
 

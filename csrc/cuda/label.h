@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "cuda/check.h"
-#include "nucleiseg/image.h"
 #include "kernels/label.h"
+#include "nucleiseg/image.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 
