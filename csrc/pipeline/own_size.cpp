@@ -53,8 +53,10 @@ OwnSize::OwnSize(const Outputs& outputs, const Size& image, const Size& seen,
 uint8_t* OwnSize::next_rows(int64_t rows) {
   const int64_t kept = std::min(end_ - first_, 2 * kReach);
   const int64_t row = map_bytes(seen_.width);
-  std::memmove(buffer_.data(), buffer_.data() + (end_ - first_ - kept) * row,
-               static_cast<size_t>(kept * row));
+  if (kept > 0) {  // an empty buffer has no address
+    std::memmove(buffer_.data(), buffer_.data() + (end_ - first_ - kept) * row,
+                 static_cast<size_t>(kept * row));
+  }
   first_ = end_ - kept;
   end_ += rows;
   buffer_.resize(static_cast<size_t>((kept + rows) * row));
