@@ -52,7 +52,7 @@ oldest_tests := images tiff tiff_limits segmenter bombs outputs
 oldest: $(venv)/.development
 	@$(bin)/python -m venv build/oldest
 	@build/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
-	  $$($(bin)/python tools/oldest.py) pytest scikit-image
+	  $$($(bin)/python tools/oldest.py) pytest scikit-image roifile pyarrow
 	@PYTHONPATH=. build/oldest/bin/python -m pytest -q -p no:cacheprovider \
 	  $(oldest_tests:%=tests/cpu/test_%.py)
 
