@@ -243,7 +243,7 @@ def _style(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.fl
 def _restyled(
     image: NDArray[np.uint8], style: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Give the crop another slide's colours: Reinhard et al. 2001, doi:10.1109/38.946629."""
+    """Return the crop in another slide's colours: Reinhard et al. 2001, doi:10.1109/38.946629."""
     lab = _lab(image)
     mean, deviation = _style(lab)
     share = rng.uniform(0.3, 1.0)
@@ -362,7 +362,7 @@ def _relight(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 
 def _shading(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Give a smooth field of illumination, at most 0.4 to 1.4."""
+    """Return a smooth field of illumination, at most 0.4 to 1.4."""
     coarse = rng.uniform(rng.uniform(0.4, 1.0), 1.4, (3, 3)).astype(np.float32)
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
 

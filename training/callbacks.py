@@ -185,7 +185,7 @@ class Stop(keras.callbacks.Callback):
             tqdm.write(f"interrupted and saved at step {(epoch + 1) * self.keep.length}")
 
     def is_due(self) -> bool:
-        """Say whether there is nothing more to do, and print why."""
+        """Return whether there is nothing more to do, and print why."""
         if 0 < self.patience <= self.keep.stale():
             tqdm.write(f"stopped: no better AP@0.5 in the last {self.patience} validations")
             return True

@@ -128,7 +128,7 @@ def _check_pair(model: Model, path: Path) -> None:
 def _float_labeller_or_reason(
     model: Model, path: Path | None, scale: float | str | None
 ) -> tuple[Labeller | None, list[str]]:
-    """Give the float32 network, or say why it is left out; weights asked for must be there."""
+    """Return the float32 network, or print why it is left out; weights asked for must be there."""
     if isinstance(scale, float) and scale != OWN_SIZE:
         return None, [f"float32 is left out. {OWN_SIZE_ONLY}"]
     try:

@@ -116,7 +116,7 @@ def named_group(name: str) -> str | None:
 def look_alike_groups(
     names: list[str], pictures: list[NDArray[np.generic]], modalities: list[str]
 ) -> list[str]:
-    """Give each image the name of its group: its stratum and a number.
+    """Return the name of each image's group: its stratum and a number.
 
     Names that carry a group (`NAMED_GROUPS`) are grouped by it; the others by average linkage of
     intensity, colour and texture features within one modality of one data set, or of one kind of

@@ -186,7 +186,7 @@ def score(truth: NDArray[np.int32], labels: NDArray[np.int32]) -> Score:
 
 
 def bootstrap(scores: list[Score], resamples: int = RESAMPLES, seed: int = 0) -> Intervals:
-    """Give the 95 % intervals of mean Dice, AP@0.5 and mean AP by drawing images anew.
+    """Return the 95 % intervals of mean Dice, AP@0.5 and mean AP by drawing images anew.
 
     The percentile bootstrap (Efron 1979, doi:10.1214/aos/1176344552). It takes the images for
     independent of each other; crops of one slide are not, so for those the interval is too narrow.
@@ -240,7 +240,7 @@ def _without_gaps(labels: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _mask_agreement(overlaps: _Overlaps) -> tuple[float, float]:
-    """Give Dice and IoU of the two masks."""
+    """Return Dice and IoU of the two masks."""
     both = overlaps.both.sum()
     areas = overlaps.true_areas.sum() + overlaps.areas.sum()
     if areas == 0:
@@ -249,7 +249,7 @@ def _mask_agreement(overlaps: _Overlaps) -> tuple[float, float]:
 
 
 def _matched_ious(overlaps: _Overlaps) -> NDArray[np.float64]:
-    """Give the IoU of each pair that is matched at 0.5.
+    """Return the IoU of each pair that is matched at 0.5.
 
     Pairs above 0.5 exclude each other. At exactly 0.5 a nucleus may be cut into two equal halves,
     which touch nothing else; either half is as good a match, so the first one is taken and the
@@ -263,7 +263,7 @@ def _matched_ious(overlaps: _Overlaps) -> NDArray[np.float64]:
 
 
 def _aggregated_jaccard(overlaps: _Overlaps) -> float:
-    """Give the AJI of one image; see `Score`. The first found nucleus wins a tie."""
+    """Return the AJI of one image; see `Score`. The first found nucleus wins a tie."""
     order = np.lexsort((-overlaps.ious, overlaps.true))
     _, first = np.unique(overlaps.true[order], return_index=True)
     best = order[first]

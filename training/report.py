@@ -76,7 +76,7 @@ class Group:
         return metrics.total([scores[index] for index in self.members])
 
     def intervals(self, scores: Sequence[Score]) -> Intervals | None:
-        """Give the 95 % intervals over the members; a single image says nothing of its spread."""
+        """Return the 95 % intervals over the members; a single image says nothing of its spread."""
         if len(self.members) == 1:
             return None
         return metrics.bootstrap([scores[index] for index in self.members])

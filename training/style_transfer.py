@@ -176,7 +176,7 @@ def _single(options: argparse.Namespace, settings: run.Settings) -> None:
 
 
 def _origin(options: argparse.Namespace) -> dict[str, str]:
-    """Say which network compares."""
+    """Return the name of the network that compares."""
     used = options.weights or weights.shipped(ACCURATE.name)
     return {"features": options.features, "weights_file": _checksum(used.read_bytes())}
 

@@ -52,7 +52,7 @@ def make_targets(labels: NDArray[np.int32]) -> Targets:
 
 
 def centre_distance(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Give each nucleus pixel's distance to the edge over the nucleus's largest distance.
+    """Return each nucleus pixel's distance to the edge over the nucleus's largest distance.
 
     Distances are Euclidean, from the pixel's centre to the nucleus's outline, half a pixel before
     the nearest pixel outside.

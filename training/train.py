@@ -293,7 +293,7 @@ def _fit(
 
 
 def inputs(crops: Iterable[batches.Batch], clean: bool) -> Iterator[tuple[Any, Any]]:
-    """Give batches the form that `SideBySide` takes: with clean crops if it has a teacher."""
+    """Return batches in the form that `SideBySide` takes: with clean crops if it has a teacher."""
     for image, maps, unchanged in crops:
         yield ((image, unchanged) if clean else image), maps
 

@@ -22,7 +22,7 @@ def shipped(name: str) -> Path:
 
 
 def pack(model: keras.Model) -> bytes:
-    """Give the model's weights as a compressed NPZ, rounded to float16."""
+    """Return the model's weights as a compressed NPZ, rounded to float16."""
     buffer = io.BytesIO()
     largest = np.finfo(np.float16).max  # variances of channels that hardly count may be larger
     arrays = {
@@ -57,7 +57,7 @@ def load(path: Path, size: int | None = None) -> keras.Model:
 
 
 def fill(model: keras.Model, path: Path) -> None:
-    """Give a network the weights of `pack` or of a Keras ``.weights.h5`` file."""
+    """Fill a network with the weights of `pack` or of a Keras ``.weights.h5`` file."""
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             for weight in model.weights:

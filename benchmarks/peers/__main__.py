@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 def describe(
     race: rounds.Race, sizes: tuple[int, ...], threads: int, is_quick: bool
 ) -> dict[str, Any]:
-    """Give all that is known of a run, as the JSON file holds it."""
+    """Return all that is known of a run, as the JSON file holds it."""
     return {
         "schema": 1,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -18,7 +18,7 @@ class PeerError(Exception):
 
 
 def python(name: str | None, home: Path) -> Path:
-    """Give the Python of an environment, which is built where it is missing or out of date.
+    """Return the Python of an environment, which is built where it is missing or out of date.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def python(name: str | None, home: Path) -> Path:
 
 
 def variables(name: str | None, threads: int) -> dict[str, str]:
-    """Give the environment variables of a tool's process: its threads, no GPU, its packages."""
+    """Return the environment variables of a tool's process: its threads, no GPU, its packages."""
     values = {
         **os.environ,
         "CUDA_VISIBLE_DEVICES": "",

@@ -15,7 +15,7 @@ WEIGHTS = ROOT / "training" / "weights" / f"{DEFAULT}.npz"
 
 
 def graph(home: Path) -> Path:
-    """Give the ONNX file in float32, which is written where it is missing.
+    """Return the ONNX file in float32, which is written where it is missing.
 
     It is written by another process, for TensorFlow's memory and threads end with that.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """Give the processor, its cores in use, its instructions for integers, and the memory."""
+    """Return the processor, its cores in use, its instructions for integers, and the memory."""
     text = _read("/proc/cpuinfo")
     flags = _entry(text, "flags").split()
     memory = _entry(_read("/proc/meminfo"), "MemTotal").split()
@@ -47,7 +47,7 @@ def _read(path: str) -> str:
 
 
 def _entry(text: str, name: str) -> str:
-    """Give the first value of a name in ``name : value`` lines; empty where there is none."""
+    """Return the first value of a name in ``name : value`` lines; empty where there is none."""
     for line in text.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:

@@ -75,7 +75,7 @@ def _by_size(
     guess: Callable[[Row, Row], str],
     is_ours: bool = True,
 ) -> str:
-    """Give a table of one cell for each tool, output and size."""
+    """Return a table of one cell for each tool, output and size."""
     sizes = document["settings"]["sizes"]
     lines = [
         ["", "gives", "weights", *(f"{size} x {size}" for size in sizes)],
@@ -140,7 +140,7 @@ def _table(lines: Iterable[Iterable[str]]) -> str:
 
 
 def _digits(value: float) -> str:
-    """Give three digits, without an exponent."""
+    """Return three digits, without an exponent."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.{2 if value < 1 else 1}f}" if value >= 0.1 else f"{value:.2g}"

@@ -22,7 +22,7 @@ class Pictures:
         self.segmenter = Segmenter(device="cpu", threads=threads)
 
     def files(self, size: int) -> dict[str, str]:
-        """Give the names of a square picture's two files: ``image`` and ``labels``."""
+        """Return the names of a square picture's two files: ``image`` and ``labels``."""
         names = {kind: self.folder / f"{kind}_{size}.npy" for kind in ("image", "labels")}
         if not names["image"].is_file():
             image = picture(size)

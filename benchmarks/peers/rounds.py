@@ -39,7 +39,7 @@ class Pace:
     seconds: float = 0.4
 
     def rounds_for(self, seconds: float) -> int:
-        """Give the number of rounds for a picture that takes so long."""
+        """Return the number of rounds for a picture that takes so long."""
         return next(count for limit, count in self.rounds if seconds <= limit)
 
 

@@ -85,7 +85,7 @@ ENVIRONMENTS = {
 
 
 def chosen(names: list[str]) -> list[Peer]:
-    """Give the rows of these names, in the order of the table; all for none. Ours is always there.
+    """Return the rows of these names in the order of the table, all for none; ours is always there.
 
     Raises
     ------

@@ -64,7 +64,7 @@ class Worker:
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Give the versions of those that are installed; some go by several names."""
+    """Return the versions of those that are installed; some go by several names."""
     found = {}
     for package in packages:
         try:
@@ -88,7 +88,7 @@ def _answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _peak_memory() -> int | None:
-    """Give the most megabytes that this process has had resident, where the system says it."""
+    """Return the most megabytes that this process has had resident, where the system says it."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]

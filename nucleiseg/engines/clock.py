@@ -31,7 +31,7 @@ class Clock:
         self._memory: Any = None
 
     def memory(self, size: int) -> Any:
-        """Give a Buffer of so many bytes, the last one where it is large enough."""
+        """Return a Buffer of so many bytes, the last one where it is large enough."""
         if self._memory is None or self._memory.nbytes < size:
             self._memory = None
             self._memory = self.kernels.Buffer([size])

@@ -53,7 +53,7 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """Say what runs the network."""
+        """Return the name of what runs the network."""
         return f"its own int8 kernels ({self.network.level})"
 
     def enqueue(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> None:

@@ -22,7 +22,7 @@ _LARGEST_WHOLE = 2**53
 
 
 def accepted(array: Image) -> Image:
-    """Give the same values as uint8, uint16, int16, float32 or float64.
+    """Return the same values as uint8, uint16, int16, float32 or float64.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class Stack:
     mpp: float | None = None
 
     def size(self, axis: str) -> int:
-        """Give the length of an axis, 1 where there is none of that letter."""
+        """Return the length of an axis, 1 where there is none of that letter."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
 
@@ -111,7 +111,7 @@ def axes_of_array(shape: Sequence[int]) -> str:
 
 
 def truncated(size: int, needed: int) -> UnacceptedError:
-    """Say that a file ends too early."""
+    """Raise the error of a file that ends too early."""
     return UnacceptedError(f"is truncated: {size:,} bytes of at least {needed:,}")
 
 

@@ -30,7 +30,7 @@ _SQUARE = 0.01
 
 
 def pixel_size(x: float, y: float) -> float | None:
-    """Give the side of a square pixel, None where the sides differ or are no lengths."""
+    """Return the side of a square pixel, None where the sides differ or are no lengths."""
     if not (0 < x < math.inf and 0 < y < math.inf) or abs(x - y) > _SQUARE * max(x, y):
         return None
     return math.sqrt(x * y)

@@ -105,5 +105,5 @@ class Output(Protocol):
         ...
 
     def finish(self) -> None:
-        """Give the files their names, after the last nuclei and labels."""
+        """Name the files, after the last nuclei and labels."""
         ...

@@ -16,7 +16,7 @@ OUTPUTS = ("mask", "labels")
 
 
 def differences(folder: Path, device: Segmenter, cpu: Segmenter) -> Iterator[tuple[Path, str]]:
-    """Give each image, and which outputs differ: "" where none does."""
+    """Return each image, and which outputs differ: "" where none does."""
     for path in walk.find([str(folder)]).images:
         image = images.read(path)
         pairs = zip(both(device, image), both(cpu, image), strict=True)

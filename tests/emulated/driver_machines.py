@@ -55,7 +55,7 @@ class DeferredEngine:
 
 
 def own_backend(name: str, level: str = "") -> CudaBackend:
-    """Give a device with the package's own engine."""
+    """Return a device with the package's own engine."""
     model, kernels = Model.load(), getattr(native, name)
     return CudaBackend(model, kernels, cuda.Engine(model, kernels, level), 2)
 
@@ -68,7 +68,7 @@ def emulated_backend(
 
 
 def unfit(library: str) -> str:
-    """Say why one of TensorRT's libraries cannot build for the GPU, or nothing where it can."""
+    """Return why one of TensorRT's libraries cannot build for the GPU, or nothing where it can."""
     if importlib.util.find_spec(library) is None:
         return f"{library} is not installed"
     found = native.cuda.devices()[0]["compute_capability"]
@@ -113,7 +113,7 @@ class Machine:
 
 
 def missing(name: str) -> str:
-    """Say why there is no such device, or nothing where there is one."""
+    """Return why there is no such device, or nothing where there is one."""
     if not hasattr(native, name):
         how = {"cuda": "NUCLEISEG_CUDA=on", "emulated": "NUCLEISEG_EMULATION=ON"}[name]
         return f"this build has no _native.{name}: build with {how}"

@@ -129,7 +129,7 @@ def files(tmp_path):
 
 
 def state(process):
-    """Give the letter of Linux for what a process does."""
+    """Return the letter of Linux for what a process does."""
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 

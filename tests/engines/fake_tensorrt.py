@@ -69,7 +69,7 @@ class Context:
 
 
 def memory(address, shape):
-    """Give memory of the emulated device, which is the host's."""
+    """Return memory of the emulated device, which is the host's."""
 
     class View:
         __array_interface__ = {  # noqa: RUF012

@@ -54,7 +54,7 @@ def built(recipe):
 
 
 def layers(log):
-    """Give each layer's name, kind, and the types of what it reads, keeps and gives."""
+    """Return each layer's name, kind, and the types of what it reads, keeps and gives."""
     text = next(line for line in log if line.startswith("Layers:"))
     found = {}
     for line in text.splitlines():

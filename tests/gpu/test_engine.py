@@ -22,7 +22,7 @@ LIBRARIES = ("tensorrt", "tensorrt_rtx")
 
 
 def missing() -> str:
-    """Say why the engine cannot run here, or nothing where it can."""
+    """Return why the engine cannot run here, or nothing where it can."""
     if not hasattr(native, "cuda"):
         return "this build has no _native.cuda: build with NUCLEISEG_CUDA=on"
     if native.cuda.device_count() == 0:

@@ -10,7 +10,7 @@ import nucleiseg._native as native
 
 
 def missing(name: str) -> str:
-    """Say why there is no such device, or nothing where there is one."""
+    """Return why there is no such device, or nothing where there is one."""
     module = getattr(native, name, None)
     if module is None:
         how = {"cuda": "NUCLEISEG_CUDA=on", "emulated": "NUCLEISEG_EMULATION=ON"}[name]

@@ -14,7 +14,7 @@ SANE = re.compile(r"^\d+ rounds, 0 failures$", re.MULTILINE)
 
 
 def environment() -> dict[str, str]:
-    """Give that of this process, with the programs that pip installed, for a `make` of its own."""
+    """Return the environment, with the programs that pip installed, for a `make` of its own."""
     found = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     found.pop("MFLAGS", None)
     found["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), found["PATH"]])

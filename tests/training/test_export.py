@@ -40,7 +40,7 @@ def network(trained, tiles):
 
 
 def in_onnxruntime(content: bytes, tiles: np.ndarray) -> np.ndarray:
-    """Give the cells as the engines give them: (N, h / 2, w / 2, 8), 0..255."""
+    """Return the cells as the engines give them: (N, h / 2, w / 2, 8), 0..255."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

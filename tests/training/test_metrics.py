@@ -45,7 +45,7 @@ def eroded(labels, rng):
 
 
 def merged(labels, rng):
-    """Give a third of the nuclei the number of the nucleus nearest to them."""
+    """Merge a third of the nuclei: they get the number of the nucleus nearest to them."""
     result = labels.copy()
     centres = np.array(ndimage.center_of_mass(labels > 0, labels, ids(labels)))
     for index in rng.choice(len(centres), len(centres) // 3, replace=False):

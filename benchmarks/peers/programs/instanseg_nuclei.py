@@ -80,7 +80,7 @@ class Program:
 
 
 def _nearness() -> ProbabilityNet:
-    """Give its pixel classifier weights that say yes where a pixel points to within 4 pixels.
+    """Set weights of its pixel classifier that say yes where a pixel points to within 4 pixels.
 
     Random ones would say yes or no to whole windows, and the steps after that see no nuclei.
     """
@@ -113,7 +113,7 @@ def _maps(labels: np.ndarray) -> np.ndarray:
 
 
 def _depth(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Give the distance to the edge over that nucleus's largest: 0 to 1."""
+    """Return the distance to the edge over that nucleus's largest: 0 to 1."""
     distance = ndimage.distance_transform_edt(labels > 0)
     largest = np.concatenate([[1.0], ndimage.maximum(distance, labels, numbers)])
     return distance / np.maximum(largest, 1)[labels]
