@@ -599,10 +599,10 @@ def test_a_table_wider_than_the_screen_says_that_it_scrolls(opened):
     hint = page.locator("#hint")
     assert not hint.is_visible()
     page.set_viewport_size({"width": 390, "height": 800})
-    page.wait_for_function("!document.getElementById('hint').hidden")
+    hint.wait_for(state="visible")
     assert hint.text_content() == "The table goes on to the right: scroll it sideways."
     page.evaluate("document.querySelector('.wide').scrollLeft = 1e6")
-    page.wait_for_function("document.getElementById('hint').hidden")
+    hint.wait_for(state="hidden")
 
 
 def test_every_column_has_a_meaning(opened):
