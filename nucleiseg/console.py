@@ -35,7 +35,7 @@ def cannot_start(prefix: str = "") -> Iterator[None]:
     try:
         yield
     except (ImportError, OSError, ValueError, RuntimeError) as error:
-        say(f"{prefix}{_reason(error)}")
+        say(f"{prefix}{reason(error)}")
         raise typer.Exit(CANNOT_START) from None
 
 
@@ -44,7 +44,8 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return what an exception says, without the number of an operating system's error."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -148,18 +148,6 @@ def size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
     return max(1, round(shape[0] / scale)), max(1, round(shape[1] / scale))
 
 
-def restored(array: NDArray[Any], shape: tuple[int, int], smooth: bool) -> NDArray[Any]:
-    """Bring maps (smoothly) or labels (by nearest neighbours) back to the image's own size."""
-    if array.shape[:2] == shape:
-        return array
-    import cv2
-
-    method = cv2.INTER_NEAREST_EXACT
-    if smooth:
-        method = cv2.INTER_AREA if array.shape[0] > shape[0] else cv2.INTER_LINEAR
-    return np.ascontiguousarray(cv2.resize(array, shape[::-1], interpolation=method))
-
-
 def nearest(length: int, seen: int) -> NDArray[np.int64]:
     """Return which of an axis's ``seen`` pixels holds the centre of each of ``length`` pixels."""
     centres: NDArray[np.int64] = (2 * np.arange(length, dtype=np.int64) + 1) * seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, reason, say
 from nucleiseg.model import DEFAULT, shipped
 from nucleiseg.names import printable
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from nucleiseg.slides.executors import Executor
     from nucleiseg.slides.nuclei import Output
     from nucleiseg.slides.run import Summary
-
-FAILED, CANNOT_START, INTERRUPTED = 1, 2, 130
 
 
 def slide(
@@ -127,7 +125,7 @@ def slide(
     from nucleiseg.slides.plan import Options, plan, side_of
 
     images.hush()
-    with _cannot_start():
+    with cannot_start():
         names = [path.stem for path in paths]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -139,7 +137,7 @@ def slide(
         run.made_outputs(save, measurements, compression)
         where = executors.chosen(workers, scheduler)
     failed = 0
-    with _cannot_start(), where as (executor, own_threads):
+    with cannot_start(), where as (executor, own_threads):
         for path in paths:
             try:
                 planned = plan(path, options)
@@ -149,10 +147,10 @@ def slide(
                 made = run.made_outputs(save, measurements, compression, planned)
                 failed += not _segmented(path, output, planned, made, executor, own_threads, resume)
             except (ValueError, OSError, RuntimeError) as error:
-                _say(_reason(error))
+                say(reason(error))
                 failed += 1
             except KeyboardInterrupt:
-                _say("interrupted; the same command with --resume goes on from here")
+                say("interrupted; the same command with --resume goes on from here")
                 raise typer.Exit(INTERRUPTED) from None
     if failed:
         raise typer.Exit(FAILED)
@@ -181,9 +179,9 @@ def _segmented(
             progress,
         )
     for line in summary.failures:
-        _say(f"{path}: {line}")
+        say(f"{path}: {line}")
     if summary.doubt:
-        _say(f"{path}: doubtful intensities: {summary.doubt}")
+        say(f"{path}: doubtful intensities: {summary.doubt}")
     print(printable(f"{path}: {_told(summary)}"))
     return not summary.failures
 
@@ -230,22 +228,3 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     ) as shown:
         task = shown.add_task("", total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _cannot_start() -> Iterator[None]:
-    try:
-        yield
-    except (ImportError, OSError, ValueError, RuntimeError) as error:
-        _say(_reason(error))
-        raise typer.Exit(CANNOT_START) from None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
-
-
-def _say(message: str) -> None:
-    print(f"nucleiseg: {printable(message)}", file=sys.stderr)
