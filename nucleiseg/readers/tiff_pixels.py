@@ -14,7 +14,6 @@ from enum import IntEnum
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 import tifffile
 
@@ -38,6 +37,9 @@ DECODED = (
 open decodes, old JPEG with its several readings, and fax, in which damage goes unnoticed."""
 
 _PREDICTORS = (1, 2, 3, 34892, 34893, 34894, 34895)
+
+_CHROMA_IN_RGB = np.array([(0, -5636, 29049), (22987, -11698, 0)], np.int32)
+"""What Cb and Cr add to red, green and blue, in units of 2**-14: the factors that OpenCV has."""
 
 
 def check(page: tifffile.TiffPage) -> None:
@@ -251,7 +253,9 @@ def _rgb(part: Image, data: bytes) -> Image:
     """Return the colours of a tile of Aperio's method 33003, which holds Y, Cb, Cr."""
     if tiff_streams.is_rgb(data):
         return part
-    return cv2.cvtColor(np.ascontiguousarray(part[0][..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB)[None]
+    chroma = part[..., 1:].astype(np.int32) - 128
+    colours: Image = part[..., :1] + (chroma @ _CHROMA_IN_RGB + 2**13 >> 14)
+    return colours.clip(0, 255).astype(np.uint8)
 
 
 def finished(page: tiff_structure.Page, keyframe: tifffile.TiffPage, image: Image) -> Image:
