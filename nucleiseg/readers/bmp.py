@@ -12,13 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.readers.stack import (
-    Image,
-    UnacceptedError,
-    check_promise,
-    check_size,
-    truncated,
-)
+from nucleiseg.readers.stack import Image, UnacceptedError, check_promise, check_size, truncated
 
 SIGNATURE = b"BM"
 
@@ -29,7 +23,7 @@ _MASKED_HEADER = 52
 _PALETTES = (1, 2, 4, 8)
 _PIXELS_A_BYTE = 8
 _COPIES = 8
-"""Bytes a pixel in memory at once: as numbers of 32 bits, and as bytes of red to alpha."""
+"""Bytes a pixel in memory at once, at most: as numbers of 32 bits, and as red to alpha."""
 _NO_COMPRESSION, _MASKS = 0, 3
 _USUAL_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 
@@ -152,7 +146,8 @@ def _masked(rows: NDArray[np.uint8], width: int, bits: int, masks: list[int]) ->
     values = rows.view(f"<u{bits // 8}")[:, :width]
     image = np.empty((*values.shape, len(masks)), np.uint8)
     for channel, mask in enumerate(masks):
-        shift = mask.bit_length() - 8
         part = values & values.dtype.type(mask)
-        image[..., channel] = part >> shift if shift >= 0 else part << -shift
+        part >>= max(0, mask.bit_length() - 8)
+        part <<= max(0, 8 - mask.bit_length())
+        image[..., channel] = part
     return image
