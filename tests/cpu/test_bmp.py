@@ -64,7 +64,7 @@ def test_palettes_become_colours_or_grey_values(tmp_path, bits, is_grey, header)
     data = bmp(
         np.packbits(single.reshape(HEIGHT, -1), axis=1), bits, header, palette=stored.tobytes()
     )
-    known = is_grey and bits != 2 or (bits, header) not in OPENCV_LACKS
+    known = (is_grey and bits != 2) or (bits, header) not in OPENCV_LACKS
     assert_read(tmp_path, data, np.squeeze(colours[indices]), known)
 
 
