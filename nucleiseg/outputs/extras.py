@@ -10,7 +10,9 @@ _INSTALL = {
     "pyarrow": "pip install 'nucleiseg[parquet]'",
     "jinja2": "pip install 'nucleiseg[report]'",
     "pandas": "pip install pandas",
-    "zarr": "pip install 'nucleiseg[slide]'",
+    "anndata": "pip install 'nucleiseg[anndata]'",
+    "spatialdata": "pip install 'nucleiseg[spatialdata]'",
+    "zarr": "pip install 'nucleiseg[zarr]'",
     "highdicom": "pip install 'nucleiseg[dicom]'",
 }
 """What installs each package."""

@@ -44,7 +44,7 @@ def test_labels_are_a_16_bit_png(tmp_path, result):
 
 @pytest.mark.parametrize(
     ("nuclei", "name", "dtype"),
-    [(65_535, "a_labels.png", np.uint16), (65_536, "a_labels.tif", np.uint32)],
+    [(65_535, "a_labels.png", np.uint16), (65_536, "a_labels.ome.tif", np.uint32)],
 )
 def test_labels_beyond_16_bits_become_a_32_bit_tiff(tmp_path, nuclei, name, dtype):
     labels = np.arange(264 * 256, dtype=np.int32).reshape(264, 256)
