@@ -36,7 +36,8 @@ def write(result: Segmented, file: BinaryIO) -> None:
         known = {"diameter": diameter, "est_diam": diameter}
     fields = {
         "masks": masks,
-        "outlines": masks * overlays.outline(result.labels),
+        # An outline runs along the edge of the image too.
+        "outlines": masks * overlays.outline(np.pad(result.labels, 1))[1:-1, 1:-1],
         "filename": printable(result.name),
         "img": overlays.rgb(result.image),
         "chan_choose": _GREY,

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import cv2
+import geopandas
 import numpy as np
 import pandas
 import pytest
@@ -352,6 +353,65 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch,
     with pytest.raises(OSError, match="a_"):
         saved(tmp_path, name, result)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_geopandas_reads_outlines_and_measurements(tmp_path, result):
+    path = saved(tmp_path, "geoparquet", result)
+    assert path == tmp_path / "a_outlines.parquet"
+    found = geopandas.read_parquet(path)
+    assert found.crs is None
+    assert list(found) == [*result.table, "geometry"]  # it has read the boxes as such
+    for name, values in result.table.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert found.geometry.is_valid.all()
+    polygons = zip(found["label"], found.geometry, strict=True)
+    np.testing.assert_array_equal(rasterised(polygons, result.labels.shape), result.labels)
+
+
+def test_geopandas_reads_a_part_of_an_image(tmp_path):
+    result = truth("hematoxylin_eosin.png")
+    path = saved(tmp_path, "geoparquet", result)
+    box = (50, 60, 120, 110)
+    some = geopandas.read_parquet(path, bbox=box)
+    whole = geopandas.read_parquet(path)
+    expected = whole[whole.geometry.apply(lambda one: shapely.box(*box).intersects(one.envelope))]
+    assert 0 < len(some) < len(whole)
+    assert list(some["label"]) == list(expected["label"])
+
+
+def test_cellpose_opens_the_masks_to_correct_them(tmp_path, result):
+    result.name = result.name or "a.png"
+    path = saved(tmp_path, "cellpose", result)
+    assert path == tmp_path / "a_seg.npy"
+    # What its window does with the fields, in versions 2 to 4.
+    fields = np.load(path, allow_pickle=True).item()
+    masks, outlines = fields["masks"], fields["outlines"]
+    assert masks.dtype == outlines.dtype == np.uint16
+    np.testing.assert_array_equal(masks, result.labels)
+    inside = outlines == 0
+    np.testing.assert_array_equal(outlines[~inside], masks[~inside])
+    np.testing.assert_array_equal(np.unique(outlines[~inside]), np.unique(masks[masks > 0]))
+    assert fields["filename"] == result.name
+    assert fields["img"].shape == (*masks.shape, 3)
+    assert fields["chan_choose"] == [0, 0]
+    assert len(fields["ismanual"]) == len(result)
+    assert not fields["ismanual"].any()
+    assert fields["manual_changes"] == []
+    for name in ("diameter", "est_diam"):
+        assert (name in fields) == bool(len(result))
+        assert fields.get(name, 1) > 0
+
+
+def test_the_same_result_gives_the_same_bytes(tmp_path):
+    for name, each in FORMATS.items():
+        once, again = (
+            each.save(tmp_path / folder / "a", truth("fluorescence_small.png", mpp=0.5))
+            for folder in ("once", "again")
+            if not (tmp_path / folder).mkdir(exist_ok=True)
+        )
+        for path in (once, *once.rglob("*")):
+            other = again / path.relative_to(once)
+            assert path.is_dir() or path.read_bytes() == other.read_bytes(), name
 
 
 NEEDED = [(name, each.needs) for name, each in FORMATS.items() if each.needs]
