@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,15 @@ def write(result: Segmented, folder: Path) -> None:
     ------
     ModuleNotFoundError
         The package spatialdata is not installed.
+    ValueError
+        The folder has a name that is not UTF-8, which the library cannot write to.
     """
+    try:
+        os.fsencode(folder).decode()
+    except UnicodeDecodeError:
+        raise ValueError(
+            "spatialdata: got a folder with a name that is not UTF-8; accepted is UTF-8"
+        ) from None
     library = extras.load(NEEDS)
     settings = extras.load("anndata").settings
     if getattr(settings, "auto_shard_zarr_v3", False) is None:
@@ -33,7 +42,13 @@ def write(result: Segmented, folder: Path) -> None:
     elements = {}
     if len(result):
         elements = {"shapes": {SHAPES: _shapes(result)}, "tables": {TABLE: _table(result)}}
-    library.SpatialData(**elements).write(folder)
+    try:
+        library.SpatialData(**elements).write(folder)
+    except OSError as error:
+        if not error.errno:
+            raise
+        # Arrow and Zarr have words of their own for a full disk.
+        raise OSError(error.errno, os.strerror(error.errno)) from None
 
 
 def _shapes(result: Segmented) -> Any:
