@@ -402,6 +402,16 @@ def test_cellpose_opens_the_masks_to_correct_them(tmp_path, result):
         assert fields.get(name, 1) > 0
 
 
+def test_an_image_without_nuclei_is_saved_too(tmp_path):
+    image = truth("fluorescence_small.png").image
+    empty = np.zeros(image.shape, np.int32)
+    for each in FORMATS.values():
+        path = each.save(tmp_path / "a", Result(image, empty > 0, empty))
+        assert path.stat().st_size
+        if path.suffix in (".png", ".tif"):
+            assert images.read(path).shape[:2] == image.shape
+
+
 def test_the_same_result_gives_the_same_bytes(tmp_path):
     for name, each in FORMATS.items():
         once, again = (

@@ -56,16 +56,6 @@ def test_labels_beyond_16_bits_become_a_32_bit_tiff(tmp_path, nuclei, name, dtyp
     np.testing.assert_array_equal(saved, labels)
 
 
-def test_an_image_without_nuclei_is_saved_too(tmp_path):
-    image = truth("fluorescence_small.png").image
-    empty = np.zeros(image.shape, np.int32)
-    for each in FORMATS.values():
-        path = each.save(tmp_path / "a", Result(image, empty > 0, empty))
-        assert path.stat().st_size
-        if path.suffix in (".png", ".tif"):
-            assert images.read(path).shape[:2] == image.shape
-
-
 def test_an_overlay_changes_nothing_of_a_colour_image_but_the_outlines(tmp_path):
     result = truth("hematoxylin_eosin.png")
     saved = images.read(FORMATS["overlay"].save(tmp_path / "a", result))

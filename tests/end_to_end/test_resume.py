@@ -368,7 +368,7 @@ def test_planes_that_are_done_are_not_read_again(tmp_path):
 @pytest.mark.parametrize("place", ["in", "in/results"])
 def test_outputs_among_the_images_are_not_taken_for_images(tmp_path, place):
     plate(tmp_path / "in", 6)
-    options = (tmp_path / "in", "--z", "all", "--save", "mask,labels,zarr")
+    options = (tmp_path / "in", "--z", "all", "--save", "mask,labels,tiff")
     assert segment(*options, "-o", tmp_path / "elsewhere").stdout.startswith("7 images, ")
     # Four planes of three files each may be unfinished: eight files are of planes that are done.
     kill_after(20, tmp_path / place, *options)
