@@ -58,9 +58,12 @@ def segment(
             metavar="FORMATS",
             help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
             "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
-            "overlay (RGB PNG with outlines), tiff (labels with the pixel size), "
+            "overlay (RGB PNG with outlines), tiff (labels as OME-TIFF, with the pixel size), "
             "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
-            "csv and parquet (measurements of each nucleus).",
+            "csv and parquet (measurements of each nucleus), geoparquet (outlines and "
+            "measurements), zarr (image and labels as OME-Zarr), anndata (.h5ad for scverse), "
+            "spatialdata (shapes and table), cellpose (_seg.npy to correct). csv, parquet and coco "
+            "are also written for all images together.",
         ),
     ] = "mask,labels",
     scale: Annotated[
@@ -162,6 +165,9 @@ def segment(
         size = _size(segmenter.model, scale, mpp, diameter)
         journal = Journal(output, batch.settings(segmenter, size, selection))
         report = _report(segmenter, journal, overwrite) if with_report else None
+        for each in formats:
+            if each.combined:
+                batch.check_free(output / each.combined.name, journal, overwrite)
     describe = (report.describe, report.restore) if report else ()
     plan = batch.Plan(formats, size, selection, journal, resume, overwrite, *describe)
     begin = time.perf_counter()
@@ -170,6 +176,7 @@ def segment(
     failures = _reasons(todo, {each.image: each.failure for each in outcomes})
     doubts = _reasons(todo, {each.image: each.doubt for each in outcomes})
     lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
+    lines += _combine(formats, todo, outcomes, journal)
     if report:
         for name, reason in failures.items():
             report.fail(name, reason)
@@ -247,14 +254,26 @@ def _watched(
     return outcomes
 
 
+def _combine(
+    formats: Sequence[Format], jobs: Sequence[Job], outcomes: Sequence[Outcome], journal: Journal
+) -> list[str]:
+    """Write the files for all images together; return what went wrong, if anything, in a line."""
+    from nucleiseg import batch
+
+    try:
+        batch.combine(formats, jobs, outcomes, journal)
+    except OSError as error:
+        return [printable(f"{journal.output}: {error.strerror or error}")]
+    return []
+
+
 def _report(segmenter: Segmenter, journal: Journal, overwrite: bool) -> Report:
     """Return an empty report, whose page must not replace a file that no run made."""
-    from nucleiseg.batch import unknown
+    from nucleiseg.batch import check_free
     from nucleiseg.report import Report
 
     path = journal.output / "report.html"
-    if path.is_file() and path not in journal and not overwrite:
-        raise ValueError(unknown(path))
+    check_free(path, journal, overwrite)
     return Report(segmenter.model, path)
 
 

@@ -15,7 +15,9 @@ _INSTALL = {
     "jinja2": "pip install 'nucleiseg[report]'",
     "cv2": "pip install opencv-python-headless",
     "pandas": "pip install pandas",
-    "zarr": "pip install 'nucleiseg[slide]'",
+    "anndata": "pip install 'nucleiseg[anndata]'",
+    "spatialdata": "pip install 'nucleiseg[spatialdata]'",
+    "zarr": "pip install 'nucleiseg[zarr]'",
     "highdicom": "pip install 'nucleiseg[dicom]'",
 }
 """What installs each package."""

@@ -111,9 +111,14 @@ def test_formats_hold_what_the_library_gives(segmenter, tmp_path):
     done = segment(COLOUR, "-o", tmp_path / "out", "--save", ",".join(FORMATS), "--mpp", "0.5")
     assert (done.returncode, done.stderr) == (0, "")
     written = segmenter.analyze(COLOUR, mpp=0.5).save(tmp_path / "library" / COLOUR.stem, FORMATS)
-    assert files_below(tmp_path / "out") == sorted(path.name for path in written)
-    for path in written:
-        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    library = written[0].parent
+    files = [path for path in library.rglob("*") if path.is_file()]
+    names = [path.relative_to(library).as_posix() for path in files]
+    # These are a run's, with its single image.
+    together = {each.combined.name for each in FORMATS.values() if each.combined}
+    assert files_below(tmp_path / "out") == sorted([*names, *together])
+    for name, path in zip(names, files, strict=True):
+        assert (tmp_path / "out" / name).read_bytes() == path.read_bytes()
 
 
 def test_a_format_whose_package_is_missing_cannot_start(tmp_path):
