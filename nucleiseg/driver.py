@@ -82,14 +82,15 @@ class Driver:
         outputs: tuple[Output, ...],
         wanted: float | None,
         to_host: bool,
-        decoding: Decoding,
+        decoding: Decoding | None = None,
     ) -> Found:
         """Return the outputs of an image, at a scale that is found unless one is wanted.
 
-        The scale does not depend on the decoding.
+        The decoding is the model's unless one is given; the scale does not depend on it.
         """
-        self._check_place(to_host, decoding)
-        decoder, needed = self._decoder(decoding), decoding.needed(outputs)
+        self._pipeline.check_place(to_host)
+        decoder = self._decoder(decoding, to_host) if decoding else self._pipeline
+        needed = decoding.needed(outputs) if decoding else outputs
         image = self._pipeline.image(image)
         if isinstance(image, np.ndarray):
             merged.check(image)
@@ -99,19 +100,20 @@ class Driver:
             found = decoder.decode(maps, needed, scale, image.shape[:2], to_host)
         else:
             found, limits = decoder.run(image, needed, scale, limits, to_host)
-        return Found(decoding.select(outputs, needed, found), scale, limits)
+        if decoding:
+            found = decoding.select(outputs, needed, found)
+        return Found(found, scale, limits)
 
-    def _check_place(self, to_host: bool, decoding: Decoding) -> None:
-        """Raise ValueError if outputs cannot be left where they are wanted."""
-        self._pipeline.check_place(to_host)
+    def _decoder(self, decoding: Decoding, to_host: bool) -> Pipeline:
+        """Return the pipeline that decodes in a given way; all of them share the device.
+
+        ValueError if outputs cannot be left on the device.
+        """
         if decoding.is_selective and not to_host:
             raise ValueError(
                 "to_host: got False, but nuclei are selected on the host; accepted is True, or "
                 "leave out min_area, min_diameter, max_diameter and exclude_border"
             )
-
-    def _decoder(self, decoding: Decoding) -> Pipeline:
-        """Return the pipeline that decodes in a given way, which shares the device."""
         model = decoding.model(self.model)
         rule = model.label_rule()
         if rule == self.model.label_rule():
