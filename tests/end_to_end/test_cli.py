@@ -222,7 +222,7 @@ def test_what_cannot_start_is_one_sentence_and_writes_nothing(tmp_path, argument
 
 
 @pytest.mark.parametrize(
-    "arguments", [["segment"], ["segment", GREY], ["segment", GREY, "--device", "tpu"], ["sgment"]]
+    "arguments", [["segment"], ["segment", GREY, "--device", "tpu"], ["sgment"]]
 )
 def test_wrong_usage_has_exit_code_2(arguments):
     done = run(*arguments)
