@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nucleiseg import merged
 from nucleiseg.limits import Limits
 from nucleiseg.model import DEFAULT, Model
+from nucleiseg.parameters import Decoding
 from nucleiseg.slides import area as areas
 from nucleiseg.slides import limits as slide_limits
 from nucleiseg.slides import readers, scaled, tissue
@@ -53,6 +54,17 @@ class Options:
     region: tuple[int, int, int, int] | None = None
     memory: float = MEMORY
     side: int | None = None
+    nucleus_threshold: float | None = None
+    separation: float | None = None
+    min_area: float | None = None
+    min_diameter: float | None = None
+    max_diameter: float | None = None
+    exclude_border: bool = False
+
+    @property
+    def decoding(self) -> Decoding:
+        """What counts as a nucleus, checked; ValueError."""
+        return Decoding(**{each.name: getattr(self, each.name) for each in fields(Decoding)})
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ def plan(path: Path, options: Options) -> Plan:
         The slide cannot be used, or an option does not fit it.
     """
     model = options.model if isinstance(options.model, Model) else Model.load(options.model)
-    side = side_of(options, model)
+    side, decoding = side_of(options, model), options.decoding
     with readers.open(path, channel=options.channel) as slide:
         size = scaled.choose(slide, options.mpp, model)
         picture, unread = tissue.picture(slide, size.mpp)
@@ -111,12 +123,12 @@ def plan(path: Path, options: Options) -> Plan:
             found = slide_limits.find(slide, size.level, mask, model, options.threads or 1)
         return Plan(
             info=_info(path, slide, size, model, options, found),
-            settings=_settings(path, options, size, found, model, side),
+            settings=_settings(path, options, size, found, model, side, decoding),
             area=area,
             bands=grid,
             limits=found,
             picture=picture,
-            identity=_identity(path, options, size, found, model, side, mask),
+            identity=_identity(path, options, size, found, model, side, mask) | decoding.given,
         )
 
 
@@ -179,6 +191,7 @@ def _info(
             "channel": options.channel,
             "level": size.level,
             "limits": list(limits),
+            **options.decoding.given,
         },
         label_height=size.shape[0],
         label_width=size.shape[1],
@@ -187,7 +200,13 @@ def _info(
 
 
 def _settings(
-    path: Path, options: Options, size: scaled.Size, limits: Limits, model: Model, side: int
+    path: Path,
+    options: Options,
+    size: scaled.Size,
+    limits: Limits,
+    model: Model,
+    side: int,
+    decoding: Decoding,
 ) -> Settings:
     return Settings(
         path=str(path.absolute()),
@@ -198,6 +217,7 @@ def _settings(
         checksum=model.checksum,
         device=options.device,
         threads=options.threads,
+        decoding=decoding,
         tile=-(-side // model.stride) * model.stride + 2 * model.halo + model.stride,
     )
 

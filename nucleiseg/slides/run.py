@@ -139,11 +139,12 @@ class _Run:
         self.notes: dict[int, list[str]] = {}
         info = planned.info
         size = info.label_height, info.label_width
-        self._emitter = Emitter(info, outputs)
+        decoding = planned.settings.decoding
+        self._emitter = Emitter(info, outputs, decoding, planned.area.rectangle)
         self.joiner = Joiner(
             size,
             planned.bands[0][0].width if len(planned.bands[0]) > 1 else max(size),
-            Model.load(Path(planned.settings.model)),
+            decoding.model(Model.load(Path(planned.settings.model))),
             1,
         )
 
@@ -324,7 +325,10 @@ def segment_slide(
         `nucleiseg.Segmenter` takes them; ``mpp``, micrometres a pixel of level 0 instead of what
         the file says; ``channel``, from 0; ``tissue``, "auto", "none", or the path of a picture or
         of GeoJSON; ``region``, (x, y, width, height) in level 0; ``memory`` in bytes, which
-        decides how large regions are, or ``side``, their side.
+        decides how large regions are, or ``side``, their side; and ``nucleus_threshold``,
+        ``separation``, ``min_area``, ``min_diameter``, ``max_diameter`` and ``exclude_border`` as
+        `nucleiseg.Segmenter.segment` takes them, in pixels of level 0, where the border is that of
+        the slide or of the region.
 
     Returns
     -------

@@ -70,6 +70,56 @@ def test_labels_are_those_of_segment_where_nothing_is_resized(tiles: Any, tmp_pa
     np.testing.assert_array_equal(labels_of(folder), expected)
 
 
+def test_parameters_are_those_of_segment(tiles: Any, tmp_path: Path) -> None:
+    picture = np.concatenate([np.concatenate(tiles[i : i + 3], 1) for i in (0, 3, 6)])
+    images.write_png(tmp_path / "picture.png", picture)
+    parameters = {
+        "nucleus_threshold": 0.4,
+        "separation": 0.02,
+        "min_area": 200,
+        "max_diameter": 32.0,
+        "exclude_border": True,
+    }
+    expected = Segmenter(device="cpu").segment(picture, "labels", scale=1.0, **parameters)
+    options = {"side": 1024, "tissue": "none", "mpp": 0.3}
+    folder = run(tmp_path / "picture.png", tmp_path, **options, **parameters)
+    np.testing.assert_array_equal(labels_of(folder), expected)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert {name: manifest["run"][name] for name in parameters} == parameters
+    # They belong to what a run was made with.
+    again = segment_slide(
+        tmp_path / "picture.png", tmp_path, formats=FORMATS, device="cpu", resume=True, **options
+    )
+    assert again.is_new
+    assert again.nuclei > expected.max()
+
+
+def test_the_border_of_a_rectangle_is_a_border(tiles: Any, tmp_path: Path) -> None:
+    picture = np.concatenate([np.concatenate(tiles[i : i + 3], 1) for i in (0, 3, 6)])
+    images.write_png(tmp_path / "picture.png", picture)
+    options = {"side": 1024, "tissue": "none", "mpp": 0.3, "region": (200, 100, 900, 700)}
+    found = {
+        exclude: labels_of(
+            run(
+                tmp_path / "picture.png", tmp_path / str(exclude), exclude_border=exclude, **options
+            )
+        )[100:800, 200:1100]
+        for exclude in (False, True)
+    }
+    edges = [[0, -1], np.s_[:]], [np.s_[:], [0, -1]]
+    cut = np.unique(np.concatenate([found[False][tuple(edge)].ravel() for edge in edges]))
+    kept = ~np.isin(found[False], cut)
+    assert 0 < found[True].max() < found[False].max()
+    np.testing.assert_array_equal(found[True] > 0, kept)
+
+
+def test_a_bad_parameter_is_named(tmp_path: Path) -> None:
+    images.write_png(tmp_path / "picture.png", np.zeros((64, 64), np.uint8))
+    with pytest.raises(ValueError, match="separation: got 20; accepted are numbers from 0 to 1"):
+        run(tmp_path / "picture.png", tmp_path, separation=20, mpp=0.3)
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
 @pytest.mark.parametrize("side", [2048, 4096])
 def test_regions_do_not_show_in_the_files(
     svs: Path, unbroken: Path, side: int, tmp_path: Path
