@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from nucleiseg.readers import jpeg, ome, tiff_metadata, tiff_streams, tiff_structure
+from nucleiseg.readers import ome, tiff_metadata, tiff_pixels, tiff_structure
 from nucleiseg.readers.stack import UnacceptedError, damage
 from nucleiseg.readers.tiff import SIGNATURES
 from nucleiseg.readers.units import MICROMETRES, pixel_size
@@ -25,9 +25,6 @@ _LARGEST_TILE = 1 << 26
 
 _UNITS = {2: MICROMETRES["inch"], 3: MICROMETRES["cm"]}
 """Of a TIFF's resolution tags."""
-
-_JPEG = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.ALT_JPEG)
-_JPEG_END = b"\xff\xd9"
 
 _SAME_RATIO = 0.02
 """Of width and height, by which levels may differ: sides are rounded."""
@@ -122,32 +119,14 @@ class TiffSlide(Slide):
         data = os.pread(self._file.filehandle.fileno(), count, offset)
         try:
             with damage():
-                decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
-                if decoded is None:
-                    raise UnacceptedError("is empty")
-                if page.compression in _JPEG:
-                    _check_jpeg(page, index, data, decoded[0])
+                tile = tiff_pixels.segment(page, data, index, page.jpegtables)[0]
         except UnacceptedError as error:
             raise ValueError(f"{place} {error}") from None
-        tile: NDArray[Any] = decoded[0, : shape[1], : shape[2]]
-        return tile[..., 0] if page.samplesperpixel == 1 else tile
+        return tiff_pixels.finished(page, page, tile[..., 0] if tile.shape[2] == 1 else tile)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _check_jpeg(page: tifffile.TiffPage, index: int, data: bytes, pixels: NDArray[Any]) -> None:
-    """Refuse JPEG data that end too early, which the decoder fills in."""
-    begin, _ = tiff_streams.jpeg_scan(data)
-
-    def again(other: bytes) -> NDArray[Any]:
-        decoded, *_ = page.decode(other, index, jpegtables=page.jpegtables)
-        found: NDArray[Any] = np.asarray(decoded)[0]
-        return found
-
-    if data.find(_JPEG_END, begin) < 0 or not jpeg.is_complete(data, begin, pixels, again):
-        raise UnacceptedError("is truncated or damaged: data of its pixels are missing")
 
 
 def _channel(series: tifffile.TiffPageSeries, channel: int | None) -> int:
@@ -203,6 +182,9 @@ def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffP
         raise UnacceptedError(f"has {page.dtype} values; accepted are uint8, uint16 and float32")
     if page.samplesperpixel not in (1, 3, 4):
         raise UnacceptedError(f"has {page.samplesperpixel} samples a pixel; accepted are 1, 3, 4")
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        raise UntiledError("has a palette; store its colours")
+    tiff_pixels.check_kind(page)
     if math.prod(page.chunks) * page.dtype.itemsize > _LARGEST_TILE:
         raise UntiledError("keeps its pixels in one strip; store it in tiles")
     return page

@@ -17,8 +17,9 @@ import zarr
 
 from nucleiseg import Segmenter, images, resizing, slides
 from nucleiseg._native import cpu
+from nucleiseg.slides.manifest import MANIFEST
 from nucleiseg.slides.outputs import OUTPUTS
-from nucleiseg.slides.run import MANIFEST, segment_slide
+from nucleiseg.slides.run import segment_slide
 from nucleiseg.slides.store import FOLDER
 
 REAL = Path(__file__).parents[3] / "shared/data/slides/CMU-1-Small-Region.svs"
