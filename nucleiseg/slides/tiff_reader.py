@@ -23,6 +23,9 @@ from nucleiseg.slides.slide import Slide
 _LARGEST_TILE = 1 << 26
 """Bytes of a tile or strip: a file of one strip is no pyramid."""
 
+_MOST_STORED, _SPARE = 2, 1 << 16
+"""What does not compress, and how many bytes a small tile's own header may take."""
+
 _UNITS = {2: MICROMETRES["inch"], 3: MICROMETRES["cm"]}
 """Of a TIFF's resolution tags."""
 
@@ -110,10 +113,14 @@ class TiffSlide(Slide):
 
     def _tile(self, page: tifffile.TiffPage, row: int, column: int, across: int) -> NDArray[Any]:
         index = row * across + column
+        place = f"{self.path}: tile {index:,} (row {row}, column {column} of tiles)"
+        if index >= min(len(page.dataoffsets), len(page.databytecounts)):
+            raise ValueError(f"{place} is missing: the file is damaged")
         offset, count = page.dataoffsets[index], page.databytecounts[index]
         if count == 0:  # which TIFF's writers leave out: nothing was scanned there
             return _glass(page)
-        place = f"{self.path}: tile {index:,} (row {row}, column {column} of tiles)"
+        if count > _MOST_STORED * _tile_bytes(page) + _SPARE:
+            raise ValueError(f"{place} is damaged: it has {count:,} bytes, more than its pixels")
         if offset + count > self._size:
             raise ValueError(f"{place} is missing: the file is truncated")
         data = os.pread(self._file.filehandle.fileno(), count, offset)
@@ -185,9 +192,15 @@ def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffP
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         raise UntiledError("has a palette; store its colours")
     tiff_pixels.check_kind(page)
-    if math.prod(page.chunks) * page.dtype.itemsize > _LARGEST_TILE:
+    if _tile_bytes(page) > _LARGEST_TILE:
         raise UntiledError("keeps its pixels in one strip; store it in tiles")
     return page
+
+
+def _tile_bytes(page: tifffile.TiffPage) -> int:
+    """Return the bytes of a tile or strip in memory."""
+    size = np.dtype(page.dtype).itemsize
+    return int(math.prod(page.chunks)) * size
 
 
 def _from_resolution(page: tifffile.TiffPage) -> float | None:

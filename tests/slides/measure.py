@@ -1,6 +1,6 @@
 """Time, memory and count of synthetic slides of several sizes, as a table.
 
-    python tests/slides/measure.py --images FOLDER [--gigapixels 0.1 1 2.4] [--save zarr,geojson,csv]
+    python tests/slides/measure.py --images FOLDER [--gigapixels 0.1 1 2.4] [--save FORMATS]
 
 FOLDER holds H&E pictures, PNG. A row tells the wall time and how often it holds the time that the
 slower of reading and the network takes with the machine to itself, what the time of all threads was

@@ -9,6 +9,7 @@ import aperio
 import cv2
 import numpy as np
 import pytest
+import scanners
 import tifffile
 import typer
 import zarr
@@ -153,6 +154,68 @@ def test_dicom(tiles: np.ndarray, tmp_path: Path) -> None:
         each = [aperio.decoded(aperio.encoded(tiles[2 * row + column])) for column in range(2)]
         rows.append(np.concatenate(each, 1))
     check(tmp_path / "slide.dcm", np.concatenate(rows), 0.25)
+    with slides.open(tmp_path / "slide.dcm") as slide:
+        assert slide.files == [tmp_path / "slide.dcm"]
+
+
+@pytest.fixture(scope="module")
+def whole_tiles(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of 2 x 2 tiles, and what they are once each tile was JPEG."""
+    found = [tiles, np.stack([aperio.decoded(aperio.encoded(one)) for one in tiles[:4]])]
+    first, second = (
+        np.concatenate([np.concatenate(one[i : i + 2], 1) for i in (0, 2)]) for one in found
+    )
+    return first, second
+
+
+def check_openslide(path: Path, vendor: str, expected: np.ndarray) -> list[Path]:
+    """Compare level 0 with the pixels; return the files that the slide consists of."""
+    height, width = expected.shape[:2]
+    with slides.open(path) as slide:
+        assert slide.format == f"{vendor} slide"
+        assert slide.levels[0] == (height, width)
+        assert slide.mpp == 0.25
+        np.testing.assert_array_equal(slide.read(0, 0, 0, height, width), expected)
+        part = slide.read(0, 300, 17, 500, 700)
+        np.testing.assert_array_equal(part, expected[300:800, 17:717])
+        for level, (rows, columns) in enumerate(slide.levels[1:], 1):
+            small = slide.read(level, 0, 0, rows, columns)
+            part = slide.read(level, rows // 3, 5, rows // 2, columns // 2)
+            there = small[rows // 3 : rows // 3 + rows // 2, 5 : 5 + columns // 2]
+            np.testing.assert_array_equal(part, there)
+        return slide.files
+
+
+@pytest.mark.parametrize(("suffix", "vendor"), [("ndpi", "hamamatsu"), ("bif", "ventana")])
+def test_slides_of_scanners_in_one_file(
+    whole_tiles: tuple[np.ndarray, np.ndarray], suffix: str, vendor: str, tmp_path: Path
+) -> None:
+    pixels, expected = whole_tiles
+    if suffix == "ndpi":  # which is one JPEG
+        expected = aperio.decoded(aperio.encoded(pixels))
+    path = tmp_path / f"slide.{suffix}"
+    getattr(scanners, f"write_{suffix}")(path, pixels, 0.25)
+    assert check_openslide(path, vendor, expected) == [path]
+
+
+def test_what_leica_did_not_scan_is_white(
+    whole_tiles: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    pixels, scanned = whole_tiles
+    path = tmp_path / "slide.scn"
+    scanners.write_scn(path, pixels, 0.25, left=30, top=200)
+    expected = np.full((2048, 2048, 3), 255, np.uint8)
+    expected[200:1224, 30:1054] = scanned
+    assert check_openslide(path, "leica", expected) == [path]
+
+
+def test_mrxs_is_a_file_and_a_folder(
+    whole_tiles: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    pixels, expected = whole_tiles
+    path = tmp_path / "slide.mrxs"
+    scanners.write_mrxs(path, pixels, 0.25)
+    assert check_openslide(path, "mirax", expected) == [path, tmp_path / "slide"]
 
 
 def test_the_content_tells_the_format_and_not_the_suffix(svs: Path, tmp_path: Path) -> None:
