@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +141,32 @@ def check_folder(folder: Path, identity: dict[str, Any], tissue: str) -> None:
         raise FileExistsError(
             f"{there[0]}: is there and no run made it; accepted is a folder without it"
         )
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold the folder for a run, and remove what one that was killed left half written.
+
+    Raises
+    ------
+    ValueError
+        Another run is at work there. Where the file system has no locks, that is not noticed.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder}: another run is at work there; accepted is another folder, or this one "
+                "once that run has ended"
+            ) from None
+        except (ImportError, OSError):
+            pass
+        for path in folder.glob(".*.part"):
+            if re.fullmatch(images.PART, path.name):
+                path.unlink(missing_ok=True)
+        yield

@@ -91,7 +91,7 @@ def segment_planned(
     Raises
     ------
     ValueError
-        The earlier run had other settings.
+        The earlier run had other settings, or another one is at work in the folder.
     OSError
         A file cannot be written; FileExistsError where it is one that no run made.
     """
@@ -105,27 +105,29 @@ def segment_planned(
         "arithmetic": executor.arithmetic(planned.settings),
     }
     identity = {**regions_of, "outputs": manifest.described(outputs)}
-    manifest.check_folder(folder, identity, str(planned.info.settings["tissue"]))
     summary = Summary(folder, doubt=planned.limits.doubt if planned.limits.low else None)
-    before = manifest.completed(folder, identity) if resume else None
-    if before is not None:
-        summary.nuclei, summary.is_new = before, False
-        return summary
-    store = Store(folder / FOLDER, regions_of, resume)
-    (folder / MANIFEST).unlink(missing_ok=True)
-    run = _Run(planned, store, outputs, executor, summary, progress)
-    run.go(folder)
-    manifest.write(
-        planned,
-        folder,
-        identity,
-        states=run.states,
-        notes=run.notes,
-        nuclei=summary.nuclei,
-        largest=run.joiner.largest,
-    )
-    if not summary.failures:
-        store.clear()
+    with manifest.claimed(folder):
+        manifest.check_folder(folder, identity, str(planned.info.settings["tissue"]))
+        before = manifest.completed(folder, identity) if resume else None
+        if before is not None:
+            summary.nuclei, summary.is_new = before, False
+            Store.remove(folder / FOLDER)  # which a run that was killed at its end left
+            return summary
+        store = Store(folder / FOLDER, regions_of, resume)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        run = _Run(planned, store, outputs, executor, summary, progress)
+        run.go(folder)
+        manifest.write(
+            planned,
+            folder,
+            identity,
+            states=run.states,
+            notes=run.notes,
+            nuclei=summary.nuclei,
+            largest=run.joiner.largest,
+        )
+        if not summary.failures:
+            store.clear()
     summary.seconds["wall"] = time.perf_counter() - begin
     return summary
 

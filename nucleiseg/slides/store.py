@@ -106,7 +106,12 @@ class Store:
 
     def clear(self) -> None:
         """Delete the folder, once the run is complete."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.remove(self.folder)
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Delete the folder of a complete run, if it is there."""
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"region-{index:06}.bin"

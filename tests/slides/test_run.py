@@ -229,6 +229,29 @@ def test_what_a_result_depends_on_is_in_the_manifest(small: dict[str, Any], what
     assert segment_slide(**small, resume=True).is_new
 
 
+def test_what_a_kill_left_at_the_end_is_removed(small: dict[str, Any]) -> None:
+    folder = segment_slide(**small).folder
+    expected = digests(folder)
+    (folder / FOLDER).mkdir()
+    (folder / FOLDER / "region-000001.bin").touch()
+    (folder / f".{'0' * 32}.part").touch()
+    assert not segment_slide(**small, resume=True).is_new
+    assert digests(folder) == expected
+
+
+def test_a_second_run_at_the_same_time_is_refused(small: dict[str, Any]) -> None:
+    refused: list[str] = []
+
+    def again(done: int, total: int) -> None:
+        with pytest.raises(ValueError, match="another run is at work there") as error:
+            segment_slide(**small, resume=True)
+        refused.append(str(error.value))
+
+    assert segment_slide(**small, progress=again).nuclei
+    assert refused
+    assert not segment_slide(**small, resume=True).is_new
+
+
 def test_files_that_no_run_made_are_not_replaced(small: dict[str, Any]) -> None:
     folder = small["output"] / "synthetic"
     folder.mkdir(parents=True)
