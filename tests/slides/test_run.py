@@ -216,7 +216,8 @@ def test_what_decides_a_result_is_compared(small: dict[str, Any], change: Any) -
     options = small | (changes if isinstance(changes, dict) else {})
     assert segment_slide(**options, resume=True).is_new
     expected = digests(segment_slide(**options | {"output": small["output"] / "anew"}).folder)
-    assert digests(small["output"] / "synthetic") == expected
+    # Files of other formats, which the first run made, stay beside them.
+    assert digests(small["output"] / "synthetic").items() >= expected.items()
 
 
 @pytest.mark.parametrize("what", ["decoders", "arithmetic", "version", "description", "source"])
