@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from training.topology import IMAGE, NETWORKS, Link, Node
-from training.unet import spread
+from training.unet import build, spread
 
 LEVELS = 127.0
 """Largest integer; with -128 left out, a weight and its negative have the same rounding."""
@@ -181,6 +181,35 @@ def folded(trained: keras.Model) -> dict[str, tuple[NDArray[np.float32], NDArray
         else:
             found[name] = (kernel, values[f"{layer}/bias"])
     return found
+
+
+def as_float(network: IntegerNetwork) -> keras.Model:
+    """Return the float32 network of the weights that an integer network learned, unrounded.
+
+    `folded` gives them back from it: kernels are as they are, biases are in the batch
+    normalisations, which otherwise let everything pass.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+
+    Returns
+    -------
+    keras.Model
+        As `unet.build` makes it. Activations are neither rounded nor limited.
+    """
+    trained = build(network.topology)
+    values = {"gamma": 1.0, "moving_mean": 0.0, "moving_variance": 1 - BATCH_NORM_EPSILON}
+    for weight in trained.weights:
+        layer, what = weight.path.rsplit("/", 1)
+        learned = network.convolutions[layer.removesuffix("_conv").removesuffix("_norm")]
+        if what == "kernel":
+            weight.assign(learned.kernel)
+        elif what in ("bias", "beta"):
+            weight.assign(learned.bias)
+        else:
+            weight.assign(np.full(weight.shape, values[what], np.float32))
+    return trained
 
 
 def calibrate(network: IntegerNetwork, crops: NDArray[np.uint8]) -> None:

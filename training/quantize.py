@@ -2,8 +2,10 @@
 
 ``python -m training.quantize --weights RUN/nuclei.npz --data DIR ... --output FILE.onnx``
 
-The network goes on learning for a while with rounded weights and activations. The float weights go
-beside the file as ``FILE.npz``; those of the shipped model belong in ``training/weights``.
+The network goes on learning for a while with rounded weights and activations. The weights that it
+ends with, before they are rounded, go beside the file as ``FILE.npz``: the float twin, which
+`training.evaluate` scores beside the int8 file. Those of the shipped models belong in
+``training/weights``.
 """
 
 from __future__ import annotations
@@ -66,8 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
         training, _, shares = train.load(options.data, options.opinions)
     except ValueError as error:
         parser.error(f"argument {train.with_option(error)}")
-    trained = weights.load(options.weights)
-    network = IntegerNetwork(trained)
+    network = IntegerNetwork(weights.load(options.weights))
     if options.start is None:
         integers.calibrate(network, calibration_crops(training))
     else:
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         "licence": options.licence,
         "data": options.source or sorted({sample.dataset for sample in training}),
     }
-    packed = weights.pack(trained)
+    packed = weights.pack(integers.as_float(network))
     save(export.to_onnx(network), packed, network.topology, options.output, about)
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
 
@@ -142,7 +143,7 @@ def save(
     path: Path,
     about: dict[str, Any],
 ) -> None:
-    """Write the ONNX file, and beside it its JSON and the float weights."""
+    """Write the ONNX file, and beside it its JSON and the float twin's weights."""
     content = proto.SerializeToString()
     description = {
         "name": path.stem,
