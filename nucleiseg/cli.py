@@ -18,6 +18,7 @@ from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
 from nucleiseg.model import DEFAULT
 from nucleiseg.segment_command import segment
 from nucleiseg.slides.command import slide
+from nucleiseg.train_command import train
 
 app = typer.Typer(
     help="Find cell nuclei in microscope images.",
@@ -145,6 +146,7 @@ def doctor(
 
 app.command()(benchmark)
 app.command()(slide)
+app.command()(train)
 
 
 def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:

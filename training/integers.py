@@ -17,8 +17,8 @@ from keras import ops
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from training.topology import IMAGE, NETWORKS, Link, Node
-from training.unet import build, spread
+from .topology import IMAGE, NETWORKS, Link, Node
+from .unet import build, spread
 
 LEVELS = 127.0
 """Largest integer; with -128 left out, a weight and its negative have the same rounding."""
@@ -119,6 +119,26 @@ class IntegerNetwork(keras.Model):
             maker: float(ops.exp(self.log_ranges[name])) / LEVELS
             for maker, name in self.ranges.items()
         }
+
+
+def from_file(proto: onnx.ModelProto) -> IntegerNetwork:
+    """Return the network of a file that `training.export` wrote, as it can go on learning.
+
+    Raises
+    ------
+    ValueError
+        It is of none of `topology.NETWORKS`.
+    """
+    sizes = {one.name: one.dims[0] for one in proto.graph.initializer}
+    found = {name: size for name, size in sizes.items() if name.endswith("_kernel")}
+    for topology in NETWORKS.values():
+        nodes = [node for node in topology.nodes() if node.kind not in ("pool", "join")]
+        widths = {f"{x.name}_kernel": x.width * (4 if x.kind == "grow" else 1) for x in nodes}
+        if found == widths:
+            network = IntegerNetwork(build(topology))
+            restore(network, proto)
+            return network
+    raise ValueError(f"model: accepted is a file of the networks {', '.join(NETWORKS)}")
 
 
 def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:

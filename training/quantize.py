@@ -24,14 +24,15 @@ from numpy.typing import NDArray
 
 from nucleiseg import images
 from nucleiseg.model import PERCENTILES
-from training import batches, export, integers, sampling, train, weights
-from training.augment import LIGHT
-from training.callbacks import Bar
-from training.distillation import SideBySide
-from training.integers import IntegerNetwork
-from training.predict import DECODING, SCALING
-from training.samples import Sample
-from training.topology import STRIDE, Topology
+
+from . import batches, export, integers, sampling, train, weights
+from .augment import LIGHT
+from .callbacks import Bar
+from .distillation import SideBySide
+from .integers import IntegerNetwork
+from .predict import DECODING, SCALING
+from .samples import Sample
+from .topology import STRIDE, Topology
 
 CALIBRATION_CROPS = 64
 CALIBRATION_SIZE = 256
@@ -106,11 +107,8 @@ def learn(
         return
     source = batches.Source(samples, chances, options.batch, options.seed, LIGHT)
     teacher = options.teacher and weights.load(options.teacher)
-    model = SideBySide([network], teacher, EMPHASIS)
     rate = keras.optimizers.schedules.CosineDecay(options.rate, options.steps)
-    # At the end of `fit` the averages take the weights' place.
-    optimizer = keras.optimizers.Adam(rate, clipnorm=5.0, use_ema=True, ema_momentum=MOMENTUM)
-    model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    model = learner(network, rate, teacher)
     with closing(source.endless()) as crops:
         model.fit(
             train.inputs(crops, clean=teacher is not None),
@@ -119,6 +117,19 @@ def learn(
             shuffle=False,
             verbose=0,
         )
+
+
+def learner(
+    network: IntegerNetwork,
+    rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    teacher: keras.Model | None = None,
+) -> SideBySide:
+    """Return the network with its losses and optimiser, for `fit`."""
+    model = SideBySide([network], teacher, EMPHASIS)
+    # At the end of `fit` the averages take the weights' place.
+    optimizer = keras.optimizers.Adam(rate, clipnorm=5.0, use_ema=True, ema_momentum=MOMENTUM)
+    model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    return model
 
 
 def calibration_crops(samples: list[Sample], seed: int = 0) -> NDArray[np.uint8]:
@@ -143,7 +154,17 @@ def save(
     path: Path,
     about: dict[str, Any],
 ) -> None:
-    """Write the ONNX file, and beside it its JSON and the float twin's weights."""
+    """Write the ONNX file, and beside it its JSON and the float twin's weights.
+
+    Parameters
+    ----------
+    proto : ModelProto
+    packed_weights : bytes
+    topology : Topology
+    path : Path
+    about : dict
+        Entries of the JSON: version, licence and data; what else it names replaces the usual.
+    """
     content = proto.SerializeToString()
     description = {
         "name": path.stem,
@@ -160,7 +181,7 @@ def save(
         },
         "output": {"layout": "(N, h / 2, w / 2, 8) uint8", "maps": ["nucleus", "distance"]},
         "decoding": DECODING,
-    }
+    } | about
     path.parent.mkdir(parents=True, exist_ok=True)
     images.write(path, content)
     images.write(path.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())

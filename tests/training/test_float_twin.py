@@ -48,7 +48,7 @@ def maps_of_int8(path):
     return numpy(unet.spread(cells.astype(np.float32)))
 
 
-def test_the_float_twin_sees_what_the_int8_file_sees(START, int8):
+def test_the_float_twin_sees_what_the_int8_file_sees(int8):
     rounded = maps_of_int8(int8)
     begun, twin = (
         np.abs(maps_of(path) - rounded).mean() for path in (START, int8.with_suffix(".npz"))
@@ -64,7 +64,7 @@ def test_the_float_twin_is_named_by_its_checksum(int8):
     assert description["float_weights_sha256"] == sha256(twin).hexdigest()
 
 
-def test_the_float_twin_rounds_to_the_weights_of_the_int8_file(START, int8):
+def test_the_float_twin_rounds_to_the_weights_of_the_int8_file(int8):
     network = integers.IntegerNetwork(weights.load(int8.with_suffix(".npz")))
     other = integers.IntegerNetwork(weights.load(START))
     integers.restore(other, onnx.load(int8))
