@@ -64,6 +64,9 @@ def train(
     try:
         with cannot_start():
             _check(output, minutes, steps, overwrite)
+            for option, folder in (("--data", data), ("--validation", validation)):
+                if folder is not None and not folder.is_dir():
+                    raise ValueError(f"{option}: no such folder: {folder}")
             found = _finetune().finetune(
                 data,
                 output,

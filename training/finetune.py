@@ -36,7 +36,7 @@ HELD_OUT = 0.2
 """Share of the images that nothing is learned from."""
 
 CHECKS = 5
-"""How often the held-out images are scored; the best of these is kept. More would choose by luck."""
+"""How often the held-out images are scored; the best is kept, and more would choose by luck."""
 
 LENGTH = 10
 """Steps between two changes of the learning rate."""
@@ -146,8 +146,6 @@ def annotated(
 
 
 def _read(folder: Path) -> list[Sample]:
-    if not folder.is_dir():
-        raise ValueError(f"data: no such folder: {folder}")
     samples = data.load([folder])
     empty = [sample.name.partition("/")[2] for sample in samples if not sample.labels.any()]
     if empty:
@@ -224,15 +222,18 @@ class Check(keras.callbacks.Callback):
         ended = self.model.stop_training or epoch + 1 == self.params["epochs"]
         if not ended and self._share(epoch + 1) * CHECKS < len(self.rows):
             return
-        step = (epoch + 1) * self.params["steps"]
         self.averages.set_model(self.model)
         self.averages.on_test_begin()
-        path = self.candidate(step)
-        proto, twin = export.to_onnx(self.network), integers.as_float(self.network)
-        packed = float_weights.pack(twin)
-        quantize.save(proto, packed, self.network.topology, path, self.about)
+        self.keep((epoch + 1) * self.params["steps"], (first, second))
         self.averages.on_test_end()
-        self.score(Model.load(path), step, (first, second))
+
+    def keep(self, step: int, losses: tuple[float, float]) -> None:
+        """Write the network as it is now, and score it."""
+        path = self.candidate(step)
+        packed = float_weights.pack(integers.as_float(self.network))
+        proto = export.to_onnx(self.network)
+        quantize.save(proto, packed, self.network.topology, path, self.about)
+        self.score(Model.load(path), step, losses)
 
     def candidate(self, step: int) -> Path:
         """Return where the model of a step is."""
