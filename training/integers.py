@@ -129,8 +129,8 @@ def from_file(proto: onnx.ModelProto) -> IntegerNetwork:
     ValueError
         It is of none of `topology.NETWORKS`.
     """
-    sizes = {one.name: one.dims[0] for one in proto.graph.initializer}
-    found = {name: size for name, size in sizes.items() if name.endswith("_kernel")}
+    kernels = [one for one in proto.graph.initializer if one.name.endswith("_kernel")]
+    found = {one.name: one.dims[0] for one in kernels}
     for topology in NETWORKS.values():
         nodes = [node for node in topology.nodes() if node.kind not in ("pool", "join")]
         widths = {f"{x.name}_kernel": x.width * (4 if x.kind == "grow" else 1) for x in nodes}

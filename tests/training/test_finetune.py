@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from small_networks import NETWORKS
 from typer.testing import CliRunner
@@ -125,8 +126,6 @@ def test_a_model_that_is_worse_is_not_written_unless_asked(tmp_path, monkeypatch
 
 def test_a_shipped_file_goes_on_as_the_same_network():
     """Weights and ranges of the file come back from the network that is to learn on."""
-    import onnx
-
     proto = onnx.load(Model.load("nuclei-fast").path)
     network = integers.from_file(proto)
     assert network.topology.name == "nuclei-fast"
@@ -140,8 +139,6 @@ def test_a_shipped_file_goes_on_as_the_same_network():
 
 
 def test_a_file_of_another_network_is_refused(start):
-    import onnx
-
     with pytest.raises(ValueError, match="model: accepted is a file of the networks nuclei"):
         integers.from_file(onnx.ModelProto())
 
