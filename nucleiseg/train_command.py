@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -76,6 +77,7 @@ def train(
                 steps=steps,
                 seed=seed,
                 even_if_worse=even_if_worse,
+                report=partial(print, flush=True),
             )
     except KeyboardInterrupt:
         say("interrupted; no model is written")

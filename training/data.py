@@ -1,7 +1,8 @@
 """Annotated images from a folder, whichever of these layouts it has.
 
 ===================  ======================================================
-``images``+``labels``  one label image a picture, same stem; 0 is background
+``images``+``labels``  one label image a picture, same stem; 0 is background. A stem in the
+                       second folder may also end in ``_labels`` or ``_masks``
 ``<id>/images``+``masks``  Kaggle's stage1_train: one binary mask a nucleus
 ``raw``+``gt``         one binary mask a picture; its components are nuclei
 ``images``+``masks``   one label image or binary mask a picture, same stem
@@ -200,7 +201,8 @@ def _beside(folder: Path) -> Iterator[Pair]:
 def _by_stem(
     folder: Path, image_dir: str, label_dir: str, read: Callable[[Path], NDArray[np.int32]]
 ) -> Iterator[Pair]:
-    label_files = {path.stem: path for path in _image_files(folder / label_dir)}
+    files = _image_files(folder / label_dir)
+    label_files = {_annotates(path) or path.stem: path for path in files}
     for path in _image_files(folder / image_dir):
         if path.stem not in label_files:
             raise ValueError(f"data: {path} has no file of the same stem in {folder / label_dir}")

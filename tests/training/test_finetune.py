@@ -165,6 +165,15 @@ def test_a_black_and_white_mask_counts_its_parts(tmp_path):
     assert sample.labels.max() == 2
 
 
+def test_labels_of_the_segment_command_are_found_in_their_folder(tmp_path):
+    stem = STEMS[0]
+    for part, name in (("images", f"{stem}.png"), ("labels", f"{stem}_labels.png")):
+        (tmp_path / part).mkdir()
+        images.write_png(tmp_path / part / name, images.read(DATA / part / f"{stem}.png"))
+    (sample,) = data.load([tmp_path])
+    assert sample.labels.max() == images.read(DATA / "labels" / f"{stem}.png").max()
+
+
 def without(name):
     return lambda folder: (folder / name).unlink()
 
