@@ -43,7 +43,7 @@ unfit := $(subst $(empty) ,$(empty),SpellCheck,SentenceCapitalization,UseTitleCa
   EllipsisLength,UseEllipsisCharacter,Dashes,NumericRangeEnDash,SplitWords,CompoundNouns,MergeWords,\
   ExpandDirectory,ExpandStandardInputAndOutput,ExpandControl,ExpandMinimum,MissingPreposition,\
   CapitalizePersonalPronouns,PronounVerbAgreement,PronounInflectionBe,HelloGreeting,Overall,MassNouns,\
-  FillerWords,CondenseAllThe,DiscourseMarkers,AnA,MissingTo,ItsContraction,TheirToTheyre,CommaFixes,\
+  FillerWords,CondenseAllThe,DiscourseMarkers,AnA,MissingTo,ItsContraction,TheirToTheyre,CommaFixes,RepeatedWords,\
   ToTwoToo,Everyone,QuantifierNumeralConflict,PronounKnew,BuiltIn,TheyToThem,ThereToTheir)
 lint: $(venv)/.development
 	@$(bin)/ruff check .
