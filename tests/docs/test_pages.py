@@ -55,4 +55,5 @@ def test_commands_have_options_that_exist(page: Path) -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text()))
-    assert listed == {page.name for page in PAGES[1:]}
+    notebooks = {f"notebooks/{path.stem}.md" for path in (ROOT / "docs").glob("notebooks/*.ipynb")}
+    assert listed == {page.name for page in PAGES[1:]} | notebooks
