@@ -12,6 +12,8 @@ from mkdocs.structure.files import File, Files
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _STYLE = re.compile(r"<style.*?</style>\n?", re.S)
+_LOOK = re.compile(r' (border|class|style)="[^"]*"')
+"""Of tables, in the way of the site's own."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -46,7 +48,8 @@ def _output(output: Any) -> str:
         return f"```text\n{_ANSI.sub('', output.text).rstrip()}\n```"
     data = output.data
     if "text/html" in data:
-        return f"<div>\n{_STYLE.sub('', data['text/html'])}\n</div>"
+        html = _STYLE.sub("", data["text/html"])
+        return f"<div>\n{_LOOK.sub('', html) if '<table' in html else html}\n</div>"
     if "image/png" in data:
         return f'<img alt="" src="data:image/png;base64,{data["image/png"].strip()}">'
     return f"```text\n{data['text/plain']}\n```"
