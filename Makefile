@@ -46,7 +46,7 @@ unfit := $(subst $(empty) ,$(empty),AnA,BuiltIn,Bypass,CapitalizePersonalPronoun
   Overall,OxfordComma,PhrasalVerbAsCompoundNoun,PronounInflectionBe,PronounKnew,\
   PronounVerbAgreement,QuantifierNumeralConflict,RepeatedWords,SentenceCapitalization,\
   SpellCheck,SplitWords,ThatThan,TheirToTheyre,ThereIsAgreement,ThereToTheir,TheyToThem,\
-  ToTwoToo,UnclosedQuotes,UseEllipsisCharacter,UseTitleCase)
+  ToTwoToo,UnclosedQuotes,UseEllipsisCharacter,UseTitleCase,YourPredicateAdjective)
 lint: $(venv)/.development
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
