@@ -10,7 +10,6 @@ import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _STYLE = re.compile(r"<style.*?</style>\n?", re.S)
 _LOOK = re.compile(r' (border|class|style)="[^"]*"')
 """Of tables, in the way of the site's own."""
@@ -45,7 +44,7 @@ def page(path: Path) -> str:
 
 def _output(output: Any) -> str:
     if output.output_type == "stream":
-        return f"```text\n{_ANSI.sub('', output.text).rstrip()}\n```"
+        return f"```text\n{output.text.rstrip()}\n```"
     data = output.data
     if "text/html" in data:
         html = _STYLE.sub("", data["text/html"])

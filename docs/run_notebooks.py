@@ -17,9 +17,10 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     """Run a notebook from first cell to last in a folder; return it with its outputs."""
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
     # The command that a notebook calls is the one that is installed with this Python.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path_of_programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources)
+    client.execute(env={**os.environ, "PATH": path_of_programs})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ from run to run
     return notebook
