@@ -315,14 +315,14 @@ class Segmenter(Driver):
         Parameters
         ----------
         images : iterable
-            Whatever `segment` takes. One on a GPU must not change before its result is yielded.
+            Whatever `segment` takes. One on a GPU must not change before its result is there.
         output, scale, mpp, diameter, to_host
             As `segment` takes them, for every image.
 
         Yields
         ------
         ndarray or Buffer
-            As `segment` returns it. An image that fails raises its error here, in its turn.
+            As `segment` gives it. An image that fails raises its error here, in its turn.
         """
         _check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)

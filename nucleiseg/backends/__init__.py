@@ -100,7 +100,7 @@ class Backend(Protocol):
     largest_batch: int | None
 
     def pipeline(self, tile: int, batch: int) -> Pipeline:
-        """Return a pipeline that runs ``batch`` tiles of this size at once."""
+        """Return a pipeline with tiles of this size, so many at once."""
         ...
 
 

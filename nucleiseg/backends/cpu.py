@@ -46,7 +46,7 @@ class CpuBackend:
         self._device = cpu.Device(self.engine.network, threads)
 
     def pipeline(self, tile: int, batch: int) -> CpuPipeline:
-        """Return a pipeline that runs ``batch`` tiles of this size at once."""
+        """Return a pipeline with tiles of this size, so many at once."""
         return CpuPipeline(self._device, self._model, tile, batch)
 
 
@@ -75,7 +75,7 @@ class CpuPipeline:
 
     @property
     def whole(self) -> int:
-        """The most pixels of a magnified image whose maps are made in one piece."""
+        """Pixels of the maps of a magnified image that are made in one piece."""
         return self._native.whole
 
     @whole.setter

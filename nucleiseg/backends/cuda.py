@@ -42,16 +42,16 @@ class Engine(Protocol):
 
     @property
     def largest_tile(self) -> int:
-        """The largest side of a tile, in pixels, that needs no new build."""
+        """Pixels a side that it takes without being built again."""
         ...
 
     @property
     def largest_batch(self) -> int:
-        """The largest number of tiles at once that needs no new build."""
+        """Tiles at once, likewise."""
         ...
 
     def enqueue(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> None:
-        """Enqueue the network on a stream, with memory of its own for each stream.
+        """Put the network into a stream, of whose calls it keeps what they need apart.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class Engine(Protocol):
             It may be captured into a graph, after one call with the same shapes that was not. Then
             this stream's later calls have those shapes, too. It is idle when it goes.
         memory : callable
-            Returns a Buffer of so many bytes for what comes between the layers. Calls whose streams
+            Gives a Buffer of so many bytes for what comes between the layers. Calls whose streams
             wait for each other may be given the same.
         """
         ...

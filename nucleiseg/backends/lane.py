@@ -176,7 +176,7 @@ class Lane:
         )
 
     def infer(self, tiles: Any) -> Any:
-        """Run the network; return its blocks, (N, h / 2, w / 2, 8) uint8."""
+        """Run the network: cells, (N, h / 2, w / 2, 8) uint8."""
         count, height, width, _ = tiles.shape
         self._tile_shapes.add(tiles.shape)
         cells = self.empty("cells", (count, height // 2, width // 2, 8), np.uint8)
@@ -278,7 +278,7 @@ class Lane:
         return tuple(self._kept(array, result) for array, result in pairs)
 
     def _taken_home(self, result: Any, name: str) -> NDArray[Any]:
-        """Return a result, copied to page-locked memory of its own while there is some."""
+        """Return a result in page-locked memory of its own, while there is some."""
         if not isinstance(result, np.ndarray) and self._memory.seen_from_host(result) is None:
             dense, viewed = arrays.span(result)
             memory = self._device.host_pool.take(dense.shape, dense.dtype)
@@ -313,7 +313,7 @@ class Lane:
         self._limits = Limits(*self._kernels.check_limits(limits, values))
 
     def _on(self, stream: Any) -> Any:
-        """Make a stream wait for all work that was enqueued so far."""
+        """Let a stream go on after all work so far."""
         if stream is not self._last:
             self._event.record(self._last)
             stream.wait(self._event)

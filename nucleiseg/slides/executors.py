@@ -26,7 +26,7 @@ TRIES = 5
 
 
 class Executor(Protocol):
-    """Computes regions; no more are in progress than its workers need."""
+    """Computes regions; no more are under way than its workers need."""
 
     def run(
         self, settings: task.Settings, tasks: Iterable[Task]
