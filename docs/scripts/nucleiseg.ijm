@@ -24,7 +24,7 @@ if (startsWith(unit, "micron") || unit == "um" || unit == fromCharCode(181) + "m
 if (!File.exists(folder)) File.makeDirectory(folder);
 folder = folder + File.separator;
 file = folder + "image.tif";
-results = newArray(folder + "image_rois.zip", folder + "image_labels.tif", folder + "image_nuclei.csv");
+results = newArray(folder + "image_rois.zip", folder + "image_labels.png", folder + "image_nuclei.csv");
 for (i = 0; i < results.length; i++) {
     if (File.exists(results[i])) deleted = File.delete(results[i]);
 }
@@ -32,10 +32,10 @@ run("Duplicate...", "title=image.tif");
 saveAs("Tiff", file);
 close();
 
-exec(program, "segment", file, "--output", folder, "--save", "rois,tiff,csv", "--model", model, size, value);
+exec(program, "segment", file, "--output", folder, "--save", "rois,labels,csv", "--model", model, size, value);
 if (!File.exists(results[0])) {
     exit("nucleiseg wrote no outlines. In a terminal it says why:\n" + program + " segment " + file + " --output "
-        + folder + " --save rois,tiff,csv --model " + model + " " + size + " " + value);
+        + folder + " --save rois,labels,csv --model " + model + " " + size + " " + value);
 }
 
 selectImage(image);
