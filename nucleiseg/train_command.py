@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from nucleiseg.benchmark import ModelOption
+from nucleiseg.command_options import ModelOption
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
 from nucleiseg.model import DEFAULT
 
