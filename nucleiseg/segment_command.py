@@ -45,8 +45,9 @@ def segment(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy), Zarr folders, "
-            "folders or quoted patterns. Results of earlier runs are left out.",
+            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy; ND2, CZI, LIF and "
+            "DICOM with extras), Zarr folders, folders or quoted patterns. Results of earlier runs "
+            "are left out.",
         ),
     ],
     output: Annotated[
@@ -107,6 +108,14 @@ def segment(
             "C channel, Y row, X column, S colour. For example ZCYX.",
         ),
     ] = None,
+    series: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|INDEX|all",
+            help="Image of a file that holds several, such as a plate's field, a position or a "
+            "scene; numbers count from 0.",
+        ),
+    ] = "all",
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
     threads: Annotated[
         int | None,
@@ -157,7 +166,7 @@ def segment(
     formats, todo = _found(paths, output, save)
     with cannot_start():
         batch.check_at_once(at_once)
-        selection = images.selection(channel, z, frame, axes)
+        selection = images.selection(channel, z, frame, axes, series)
         segmenter = Segmenter(model, device=device.value, threads=threads)
         size = _size(segmenter.model, scale, mpp, diameter)
         journal = Journal(output, batch.settings(segmenter, size, selection))

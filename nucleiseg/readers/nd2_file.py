@@ -1,0 +1,204 @@
+"""Nikon's ND2, through the package nd2: frames are read one by one, positions are images.
+
+The package maps files into memory, fills missing frames with zeros, and inflates what is
+compressed whatever it yields. It is given a stream of its own kind instead of a file, which is not
+mapped, refuses to end early, and counts what compressed data yield before they are inflated.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from nucleiseg.readers.stack import (
+    Image,
+    Stack,
+    UnacceptedError,
+    by_plane,
+    check_bytes,
+    damage,
+    missing,
+    truncated,
+    unique_names,
+)
+from nucleiseg.readers.units import pixel_size
+
+SIGNATURES = (b"\xda\xce\xbe\x0a",)
+
+_MOST_METADATA = 2**26
+"""Bytes that a chunk beside the pixels may hold, and yield."""
+
+_TIME_STAMP = 8
+"""Bytes of a frame before its pixels."""
+
+_ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+"""How compressed data begin (RFC 1950), of the levels that are written."""
+
+_DEFLATE_RATIO = 1032
+_DEEPEST = 4
+"""Times that compressed metadata may lie in compressed metadata."""
+
+_LETTERS = {"U": "Q"}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[list[Stack]]:
+    """Open an ND2 file of version 2 or later: axes TZCYX, or S where its pixels are RGB.
+
+    Raises
+    ------
+    UnacceptedError
+        The file is truncated, damaged or too large, compressed with loss, or the package nd2 is
+        missing.
+    """
+    try:
+        import nd2
+    except ImportError:
+        raise missing("ND2", "nd2", "nd2") from None
+    with path.open("rb") as stream:
+        source = _Source(stream)
+        with damage():
+            file = nd2.ND2File(source)
+        with file:
+            with damage():
+                stacks = _stacks(file, source)
+            yield stacks
+
+
+class _Source:
+    """A file as the package nd2 reads it; see the module."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.size = stream.seek(0, 2)
+        self.check: Callable[[bytes], None] = _check_metadata
+        self.reads = 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        place = self._stream.tell()
+        if size > self.size - place:
+            raise truncated(self.size, place + size)
+        data = self._stream.read(size)
+        self.reads += 1
+        self.check(data)
+        return data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _check_metadata(data: bytes) -> None:
+    if len(data) > _MOST_METADATA:
+        raise UnacceptedError(
+            f"has {len(data):,} bytes of metadata in a piece; accepted are {_MOST_METADATA:,}"
+        )
+    _check_inflated(data, _MOST_METADATA, _DEEPEST)
+
+
+def _check_inflated(data: bytes, most: int, depth: int) -> int:
+    """Refuse metadata in which compressed data, wherever they begin, yield more than accepted."""
+    for found in _ZLIB.finditer(data):
+        inflated = _inflated(data[found.start() :], most)
+        most -= len(inflated)
+        if inflated:
+            if most < 0 or not depth:
+                raise UnacceptedError("is damaged: its metadata yield more than they should")
+            most = _check_inflated(inflated, most, depth - 1)
+    return most
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    """Return what compressed data yield, up to a byte more than accepted; nothing if damaged."""
+    try:
+        return zlib.decompressobj().decompress(data, max(1, most + 1))
+    except zlib.error:
+        return b""
+
+
+def _stacks(file: Any, source: _Source) -> list[Stack]:
+    if file.attributes.compressionType == "lossy":
+        raise UnacceptedError("is compressed with loss; accepted are zlib and uncompressed")
+    frames = _Frames(file, source)
+    loops = {axis: length for axis, length in file.sizes.items() if axis not in "CYXS"}
+    axes = [axis for axis in loops if axis != "P"]
+    lengths = [loops[axis] for axis in axes]
+    shape = (*lengths, *frames.shape)
+    letters = "".join(_LETTERS.get(axis, axis) for axis in axes) + "CYXS"[: len(frames.shape)]
+    metadata = file.metadata.channels or []
+    channels = tuple(each.channel.name or "" for each in metadata)
+    mpp = _mpp(metadata[0].volume) if metadata else None
+
+    def stack(position: int, name: str) -> Stack:
+        def read(place: tuple[int, ...]) -> Image:
+            at = {**dict(zip(axes, place, strict=True)), "P": position}
+            return frames.read([at[axis] for axis in loops], list(loops.values()))
+
+        load = by_plane(shape, len(lengths), frames.dtype.itemsize, read)
+        return Stack(letters, shape, frames.dtype, load, channels, mpp, name)
+
+    return [stack(*each) for each in enumerate(_positions(file, loops.get("P")))]
+
+
+class _Frames:
+    """The frames of a file: (C, H, W), or (C, H, W, 3) in RGB order."""
+
+    def __init__(self, file: Any, source: _Source) -> None:
+        attributes = file.attributes
+        self._file, self._source = file, source
+        self._compressed = attributes.compressionType == "lossless"
+        channels, components = attributes.channelCount or 1, file.components_per_channel
+        sides = (attributes.heightPx, attributes.widthPx)
+        self._stored = (channels, *sides, components)
+        self.shape = (channels, *sides, 3) if components == 3 else (channels * components, *sides)
+        self.dtype = np.dtype(file.dtype)
+        self._bytes = math.prod(self.shape) * self.dtype.itemsize
+        check_bytes(self._bytes)
+
+    def read(self, place: list[int], lengths: list[int]) -> Image:
+        """Read a frame by its place in the loops of the experiment."""
+        with damage():
+            number = int(np.ravel_multi_index(place, lengths)) if lengths else 0
+            before = self._source.reads
+            self._source.check = self._check if self._compressed else _accept
+            frame = self._file.read_frame(number).reshape(self._stored)
+            if self._source.reads == before:
+                raise UnacceptedError(f"is truncated: its frame {number} is missing")
+            return np.moveaxis(frame, 3, 1).reshape(self.shape) if len(self.shape) == 3 else frame
+
+    def _check(self, data: bytes) -> None:
+        """Refuse a compressed frame that yields more than its pixels."""
+        rows = self._file.attributes.widthBytes * self._stored[1]
+        most = max(self._bytes, rows)
+        data = data[_TIME_STAMP:]
+        if len(data) * _DEFLATE_RATIO > most and len(_inflated(data, most)) > most:
+            raise UnacceptedError(f"is damaged: a frame yields more than its {most:,} bytes")
+
+
+def _accept(data: bytes) -> None:
+    """Take what is not compressed."""
+
+
+def _positions(file: Any, count: int | None) -> list[str]:
+    """Return the names of the positions of the stage, one without a name where there is one."""
+    if count is None:
+        return [""]
+    loop = next(one for one in file.experiment if one.type == "XYPosLoop")
+    points = loop.parameters.points
+    return unique_names(point.name or f"p{number:03}" for number, point in enumerate(points))
+
+
+def _mpp(volume: Any) -> float | None:
+    calibrated = all(volume.axesCalibrated[:2])
+    return pixel_size(*volume.axesCalibration[:2]) if calibrated else None
