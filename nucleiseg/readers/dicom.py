@@ -110,13 +110,13 @@ def _stack(dataset: Any, syntax: str) -> Stack:
 
 
 def _raw(dataset: Any, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Image:
-    from pydicom.pixels import pixel_array
+    import pydicom
 
     size = math.prod(shape) * dtype.itemsize
     if len(dataset.PixelData) < (number + 1) * size:
         raise UnacceptedError(f"is truncated: its frame {number} is missing")
     # The only values that are converted are those of YBR_FULL.
-    return np.asarray(pixel_array(dataset, index=number))
+    return np.asarray(pydicom.pixel_array(dataset, index=number))
 
 
 def _encoded(dataset: Any, number: int, count: int) -> bytes:
@@ -142,11 +142,12 @@ def _jpeg2000(data: bytes, kind: str) -> Image:
 def _inverted(image: Image, bits: int) -> Image:
     """Turn values round, so that zero is black."""
     if image.dtype.kind == "i":
-        return ~image
+        return np.invert(image)
     largest = 2**bits - 1
     if image.max() > largest:
         raise UnacceptedError(f"is damaged: it has values beyond its {bits} bits")
-    return image.dtype.type(largest) - image
+    turned: Image = image.dtype.type(largest) - image
+    return turned
 
 
 def _mpp(dataset: Any) -> float | None:

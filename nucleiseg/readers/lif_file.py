@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,13 @@ def _stacks(file: Any, size: int) -> list[Stack]:
     images = [image for image in file.images if not image.is_flim]
     if not images:
         raise UnacceptedError("is empty: it names no images")
-    found = [
-        (f"{image.path}_m{tile:03}" if len(tiles) > 1 else image.path, image, tile)
-        for image in images
-        for tiles in [range(image.sizes.get(_MOSAIC, 1))]
-        for tile in tiles
-    ]
-    names = unique_names(name for name, _, _ in found) if len(found) > 1 else [""]
-    return [_stack(*one, name, size) for (_, *one), name in zip(found, names, strict=True)]
+    tiles = [(image, tile) for image in images for tile in range(image.sizes.get(_MOSAIC, 1))]
+    names = unique_names(starmap(_name, tiles)) if len(tiles) > 1 else [""]
+    return [_stack(*each, name, size) for each, name in zip(tiles, names, strict=True)]
+
+
+def _name(image: Any, tile: int) -> str:
+    return f"{image.path}_m{tile:03}" if image.sizes.get(_MOSAIC, 1) > 1 else str(image.path)
 
 
 def _stack(image: Any, tile: int, name: str, size: int) -> Stack:

@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,9 +42,9 @@ _TIME_STAMP = 8
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 """How compressed data begin (RFC 1950), of the levels that are written."""
 
-_DEFLATE_RATIO = 1032
-_DEEPEST = 4
-"""Times that compressed metadata may lie in compressed metadata."""
+_PIECE = 2**12
+_MOST_FED = 64
+"""Times that the bytes of a chunk may be fed to zlib, where much looks like compressed data."""
 
 _LETTERS = {"U": "Q"}
 
@@ -83,14 +84,15 @@ class _Source:
         self.check: Callable[[bytes], None] = _check_metadata
         self.reads = 0
 
-    def seek(self, offset: int, whence: int = 0) -> int:
+    def seek(self, offset: int, whence: int = 0, /) -> int:
         return self._stream.seek(offset, whence)
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         place = self._stream.tell()
-        if size > self.size - place:
-            raise truncated(self.size, place + size)
-        data = self._stream.read(size)
+        wanted = self.size - place if size is None or size < 0 else size
+        data = self._stream.read(wanted) if wanted <= self.size - place else b""
+        if len(data) < wanted:
+            raise truncated(self.size, place + wanted)
         self.reads += 1
         self.check(data)
         return data
@@ -104,27 +106,38 @@ def _check_metadata(data: bytes) -> None:
         raise UnacceptedError(
             f"has {len(data):,} bytes of metadata in a piece; accepted are {_MOST_METADATA:,}"
         )
-    _check_inflated(data, _MOST_METADATA, _DEEPEST)
+    _Inflating(_MOST_METADATA, _MOST_FED * len(data)).check(data)
 
 
-def _check_inflated(data: bytes, most: int, depth: int) -> int:
-    """Refuse metadata in which compressed data, wherever they begin, yield more than accepted."""
-    for found in _ZLIB.finditer(data):
-        inflated = _inflated(data[found.start() :], most)
-        most -= len(inflated)
-        if inflated:
-            if most < 0 or not depth:
-                raise UnacceptedError("is damaged: its metadata yield more than they should")
-            most = _check_inflated(inflated, most, depth - 1)
-    return most
+@dataclass
+class _Inflating:
+    """What is left of the bytes that compressed data may yield, and of those tried for it."""
 
+    left: int
+    to_feed: int
 
-def _inflated(data: bytes, most: int) -> bytes:
-    """Return what compressed data yield, up to a byte more than accepted; nothing if damaged."""
-    try:
-        return zlib.decompressobj().decompress(data, max(1, most + 1))
-    except zlib.error:
-        return b""
+    def check(self, data: bytes) -> None:
+        """Refuse data in which compressed ones, wherever they are, yield more than accepted."""
+        view = memoryview(data)
+        for found in _ZLIB.finditer(data):
+            self.check(self.inflated(view[found.start() :]))
+
+    def inflated(self, data: memoryview) -> bytes:
+        """Return what compressed data yield, up to where they are damaged."""
+        stream, parts = zlib.decompressobj(), []
+        for begin in range(0, len(data), _PIECE):
+            piece = data[begin : begin + _PIECE]
+            self.to_feed -= len(piece)
+            try:
+                parts.append(stream.decompress(piece, self.left + 1))
+            except zlib.error:
+                break
+            self.left -= len(parts[-1])
+            if self.left < 0 or self.to_feed < 0:
+                raise UnacceptedError("is damaged: its compressed data yield more than they should")
+            if stream.eof:
+                break
+        return b"".join(parts)
 
 
 def _stacks(file: Any, source: _Source) -> list[Stack]:
@@ -172,18 +185,16 @@ class _Frames:
             number = int(np.ravel_multi_index(place, lengths)) if lengths else 0
             before = self._source.reads
             self._source.check = self._check if self._compressed else _accept
-            frame = self._file.read_frame(number).reshape(self._stored)
+            frame: Image = self._file.read_frame(number).reshape(self._stored)
             if self._source.reads == before:
                 raise UnacceptedError(f"is truncated: its frame {number} is missing")
             return np.moveaxis(frame, 3, 1).reshape(self.shape) if len(self.shape) == 3 else frame
 
     def _check(self, data: bytes) -> None:
-        """Refuse a compressed frame that yields more than its pixels."""
-        rows = self._file.attributes.widthBytes * self._stored[1]
-        most = max(self._bytes, rows)
-        data = data[_TIME_STAMP:]
-        if len(data) * _DEFLATE_RATIO > most and len(_inflated(data, most)) > most:
-            raise UnacceptedError(f"is damaged: a frame yields more than its {most:,} bytes")
+        """Refuse a compressed frame that yields more than its rows."""
+        rows = self._stored[1] * int(self._file.attributes.widthBytes or 0)
+        frame = memoryview(data)[_TIME_STAMP:]
+        _Inflating(max(self._bytes, rows), len(data)).inflated(frame)
 
 
 def _accept(data: bytes) -> None:
