@@ -117,10 +117,10 @@ def test_a_frame_that_is_missing_in_nd2_is_no_black_picture(tmp_path, nd2_frames
 
 def test_metadata_of_nd2_that_yield_more_than_they_should_are_refused(tmp_path):
     def bomb(data):
-        return nd2_writer.compressed(data + bytes(2**27))
+        return nd2_writer.compressed(data + bytes(2**26 + 2**20))
 
     def bomb_within(data):
-        return nd2_writer.compressed(data + nd2_writer.compressed(bytes(2**27)))
+        return nd2_writer.compressed(data + nd2_writer.compressed(bytes(2**26 + 2**20)))
 
     for packed in (bomb, bomb_within):
         nd2_writer.write(tmp_path / "a.nd2", ramp(1, 8, 10, 1), {}, packed=packed)
