@@ -13,10 +13,12 @@ from typing import Annotated
 import typer
 
 from nucleiseg import interrupts
-from nucleiseg.benchmark import ModelOption, benchmark
+from nucleiseg.benchmark import benchmark
+from nucleiseg.command_options import Grouped, ModelOption
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
 from nucleiseg.model import DEFAULT
-from nucleiseg.segment_command import segment
+from nucleiseg.segment_command import EXAMPLES, segment
+from nucleiseg.slides.command import EXAMPLES as SLIDE_EXAMPLES
 from nucleiseg.slides.command import slide
 
 app = typer.Typer(
@@ -57,7 +59,7 @@ def _options(
     pass
 
 
-app.command()(segment)
+app.command(cls=Grouped, epilog=EXAMPLES)(segment)
 
 
 @app.command()
@@ -144,7 +146,7 @@ def doctor(
 
 
 app.command()(benchmark)
-app.command()(slide)
+app.command(cls=Grouped, epilog=SLIDE_EXAMPLES)(slide)
 
 
 def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:

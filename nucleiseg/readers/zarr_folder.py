@@ -64,7 +64,7 @@ def opened(path: Path) -> Iterator[Iterable[Stack]]:
         or pickled, or the package zarr is missing.
     """
     with damage():
-        attributes = _attributes(path)
+        attributes = read_attributes(path)
         if "plate" in attributes or "well" in attributes:
             fields = list(itertools.islice(_fields(path, attributes), _MOST_FIELDS + 1))
             if len(fields) > _MOST_FIELDS:
@@ -92,7 +92,7 @@ def _fields(path: Path, attributes: dict[str, Any]) -> Iterator[str]:
         yield from found
         return
     for well in found:
-        inside = {"well": _attributes(_inside(path, well))["well"]}
+        inside = {"well": read_attributes(_inside(path, well))["well"]}
         yield from (f"{well}/{field}" for field in _fields(path, inside))
 
 
@@ -105,14 +105,12 @@ def _stacks(path: Path, fields: Sequence[str]) -> Iterator[Stack]:
     for name, field in zip(names, fields, strict=True):
         with damage():
             folder = _inside(path, field)
-            yield replace(_image(folder, _attributes(folder)), name=name)
+            yield replace(_image(folder, read_attributes(folder)), name=name)
 
 
 def _inside(path: Path, name: str) -> Path:
-    """Return a folder that a file names, which must lie below the one it is in."""
-    folder = (path / name).resolve()
-    if not folder.is_relative_to(path.resolve()):
-        raise UnacceptedError(f"names an array outside of its folder: {name!r}")
+    """Return a folder that a plate or well names, which must be there."""
+    folder = array_folder(path, name)
     if not folder.is_dir():
         raise UnacceptedError(f"is truncated: it names {name!r}, which is not there")
     return folder
@@ -120,30 +118,31 @@ def _inside(path: Path, name: str) -> Path:
 
 def _plain(path: Path, attributes: dict[str, Any]) -> Stack:
     names = attributes.get("_ARRAY_DIMENSIONS") or _json(path / "zarr.json").get("dimension_names")
-    axes = _axes(names) if names and all(names) else ""
+    axes = letters(names) if names and all(names) else ""
     return _stack(path, axes)
 
 
 def _ome(path: Path, image: dict[str, Any], attributes: dict[str, Any]) -> Stack:
     level = image["datasets"][0]
-    folder = _inside(path, level["path"])
-    axes = image.get("axes", ["t", "c", "z", "y", "x"])  # fixed before version 0.3
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+    axes = axes_of(image)
     names = tuple(
         str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
     )
-    return _stack(folder, _axes([axis["name"] for axis in axes]), names, _mpp(axes, image, level))
+    return _stack(
+        array_folder(path, level["path"]),
+        letters([axis["name"] for axis in axes]),
+        names,
+        mpp_of(axes, image, level),
+    )
 
 
 def _stack(
     folder: Path, axes: str, channels: tuple[str, ...] = (), mpp: float | None = None
 ) -> Stack:
-    array = _array(folder)
+    array = open_array(folder)
     axes = axes or axes_of_array(array.shape)
     if len(axes) != len(array.shape):
         raise UnacceptedError(f"is damaged: it names {len(axes)} axes for {len(array.shape)}")
-    check_bytes(math.prod(array.chunks) * array.dtype.itemsize)
-
     files = functools.cache(functools.partial(_files, folder))
 
     def load(index: Index) -> Image:
@@ -176,14 +175,29 @@ def _files(folder: Path, most: int) -> int:
     return sum(1 for _ in itertools.islice(names, most))
 
 
-def _axes(names: Sequence[str]) -> str:
+def array_folder(path: Path, name: str) -> Path:
+    """Return an array's folder below its image's; UnacceptedError for one that leads out of it."""
+    folder = (path / name).resolve()
+    if not folder.is_relative_to(path.resolve()):
+        raise UnacceptedError(f"names an array outside of its folder: {name!r}")
+    return folder
+
+
+def axes_of(image: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the axes of one of OME-Zarr's multiscales, each with its name."""
+    axes = image.get("axes", ["t", "c", "z", "y", "x"])  # fixed before version 0.3
+    return [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+
+
+def letters(names: Sequence[str]) -> str:
+    """Return the letters of a stack's axes, "Q" for those that are unknown."""
     return "".join(_LETTERS.get(str(name).lower(), "Q") for name in names)
 
 
-def _mpp(
+def mpp_of(
     axes: Sequence[dict[str, Any]], image: dict[str, Any], level: dict[str, Any]
 ) -> float | None:
-    """Multiply the unit of Y and X with the scales of the level and of the whole image."""
+    """Return micrometres a pixel: the unit of Y and X, times the scales of level and image."""
     lengths = []
     for letter in "yx":
         place = [axis["name"] for axis in axes].index(letter)
@@ -195,7 +209,8 @@ def _mpp(
     return pixel_size(*lengths)
 
 
-def _attributes(path: Path) -> dict[str, Any]:
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a group or an array, of either format and of OME-Zarr."""
     new = _json(path / "zarr.json").get("attributes", {})
     return {**_json(path / ".zattrs"), **new, **new.get("ome", {})}
 
@@ -207,7 +222,15 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _array(folder: Path) -> Any:
+def open_array(folder: Path) -> Any:
+    """Open an array, of which each chunk is checked before it is decompressed.
+
+    Raises
+    ------
+    UnacceptedError
+        It is a group, its chunks are too large or pickled, or the package zarr is missing or too
+        old.
+    """
     metadata = [_json(folder / name) for name in _ARRAYS]
     if not any(metadata) or any(one.get("node_type") == "group" for one in metadata):
         inside = sorted(child.name for child in folder.glob("*") if is_zarr(child))
@@ -229,6 +252,7 @@ def _array(folder: Path) -> Any:
     plain = zarr.open_array(str(folder), mode="r")
     # More than the memory of the machine may be in a chunk of some megabytes.
     chunk_bytes = math.prod(plain.chunks) * plain.dtype.itemsize
+    check_bytes(chunk_bytes)
     shards = getattr(plain, "shards", None)
     inner = math.prod(map(floordiv, shards, plain.chunks)) if shards else 0
     bound = zarr_bounds.Bound.of({**metadata[0], **metadata[1]}, chunk_bytes, inner)
