@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,6 +19,7 @@ from nucleiseg.readers.stack import (
     check_size,
     damage,
     missing,
+    truncated,
     unique_names,
 )
 from nucleiseg.readers.units import pixel_size
@@ -35,6 +37,10 @@ _TYPES: dict[str, tuple[str, int]] = {
 """The dtype of a type of pixels, and how many colours it has."""
 
 _COMPRESSIONS = ("UnCompressed", "JpgXr", "Zstd0", "Zstd1")
+_SEGMENT = 32
+"""Bytes of the header of a segment."""
+
+_MOST_DIMENSIONS = 40
 _KNOWN, _AXES = "TZC", "TZCRIHVB"
 
 Place = tuple[tuple[int, ...], int]
@@ -58,7 +64,8 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         from pylibCZIrw import czi
     except ImportError:
         raise missing("CZI", "pylibCZIrw", "czi") from None
-    path.open("rb").close()  # raises what the package has no errors of its own for
+    with path.open("rb") as stream, damage():
+        _check_segments(stream)
     with damage():
         context = czi.open_czi(str(path))
         file = context.__enter__()
@@ -68,6 +75,38 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         yield stacks
     finally:
         context.__exit__(None, None, None)
+
+
+def _check_segments(stream: BinaryIO) -> None:
+    """Refuse sizes behind the end of the file, for which libCZI takes memory without a check.
+
+    Segments begin with 16 bytes of a name and two sizes (ZEISS, "CZI file format"); the file's names
+    the directory of tiles and the metadata, and an entry of the directory the segment of its tile.
+    """
+    size = stream.seek(0, 2)
+
+    def unpacked(form: str, place: int) -> tuple[Any, ...]:
+        needed = struct.calcsize(form)
+        if not 0 <= place <= size - needed:
+            raise truncated(size, place + needed)
+        stream.seek(place)
+        return struct.unpack(form, stream.read(needed))
+
+    def check(place: int, *sizes: int) -> None:
+        if min(sizes) < 0 or place + sum(sizes) > size:
+            raise truncated(size, place + sum(sizes))
+
+    directory, metadata = unpacked("<QQ", _SEGMENT + 52)
+    check(metadata, *unpacked("<ii", metadata + _SEGMENT))
+    (count,) = unpacked("<i", directory + _SEGMENT)
+    entry = directory + _SEGMENT + 128
+    check(entry, 32 * count)
+    for _ in range(count):
+        kind, place, dimensions = unpacked("<2s4xQ14xi", entry)
+        if kind != b"DV" or not 0 <= dimensions <= _MOST_DIMENSIONS:
+            raise UnacceptedError("is damaged: an entry of its directory is none of a tile")
+        check(place, *unpacked("<iiq", place + _SEGMENT))
+        entry += 32 + 20 * dimensions
 
 
 def _stacks(file: Any) -> list[Stack]:

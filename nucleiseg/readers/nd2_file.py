@@ -85,7 +85,10 @@ class _Source:
         self.reads = 0
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._stream.seek(offset, whence)
+        begin = {0: 0, 1: self._stream.tell(), 2: self.size}[whence]
+        if not 0 <= begin + offset <= self.size:
+            raise truncated(self.size, begin + offset)
+        return self._stream.seek(begin + offset)
 
     def read(self, size: int | None = -1, /) -> bytes:
         place = self._stream.tell()

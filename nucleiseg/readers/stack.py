@@ -192,5 +192,5 @@ def damage() -> Iterator[None]:
             raise
         raise UnacceptedError(f"is truncated or damaged: {error}") from None
     except Exception as error:
-        reason = str(error) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UnacceptedError(f"is truncated or damaged: {reason}") from None

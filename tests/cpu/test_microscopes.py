@@ -176,6 +176,15 @@ def test_czi_in_colours_is_rgb(tmp_path):
     np.testing.assert_array_equal(found, pixels[0, 1, 0, ..., ::-1])
 
 
+@needs_czi
+def test_a_tile_of_a_czi_that_promises_more_than_the_file_holds_is_refused(tmp_path):
+    czi_file(tmp_path / "a.czi", scenes=1)
+    content = bytearray((tmp_path / "a.czi").read_bytes())
+    content[content.index(b"ZISRAWSUBBLOCK") + 47] = 36  # the highest byte of its size
+    (tmp_path / "a.czi").write_bytes(content)
+    refused(tmp_path / "a.czi", "is truncated: [0-9,]+ bytes of at least", channel=0, z=0)
+
+
 # LIF
 
 
