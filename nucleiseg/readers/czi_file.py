@@ -80,8 +80,8 @@ def opened(path: Path) -> Iterator[list[Stack]]:
 def _check_segments(stream: BinaryIO) -> None:
     """Refuse sizes behind the end of the file, for which libCZI takes memory without a check.
 
-    Segments begin with 16 bytes of a name and two sizes (ZEISS, "CZI file format"); the file's names
-    the directory of tiles and the metadata, and an entry of the directory the segment of its tile.
+    A segment begins with a name of 16 bytes and two sizes (ZEISS, "CZI file format"). The first one
+    names the directory and the metadata, and an entry of the directory the segment of its tile.
     """
     size = stream.seek(0, 2)
 
