@@ -51,7 +51,7 @@ class Outcome:
     full : bool
         Whether there was no room left for its files.
     doubt : str
-        Why its intensities may have been misread, empty where there is no reason.
+        Why it is worth a second look, empty where there is no reason.
     stems : list of Path
         Of the outputs of its planes; none if it failed.
     """
@@ -87,9 +87,8 @@ class Plan:
     ----------
     formats : sequence of Format
         What to save of each plane.
-    size : mapping
-        ``scale``, ``mpp`` or ``diameter`` of all images, as `Segmenter.segment` takes them, or
-        `FROM_FILE` as ``mpp``.
+    options : mapping
+        What `Segmenter.analyze` is given by name for every image, or `FROM_FILE` as ``mpp``.
     selection : Selection
         What to take of stacks and channels. Each plane has outputs of its own, with its suffix
         behind the stem.
@@ -105,16 +104,20 @@ class Plan:
     restore : callable, optional
         Called with the same name, what `describe` returned in an earlier run, and the files;
         ValueError has the image done again.
+    second_look : callable, optional
+        Called with a saved result; returns why it is worth a second look, or an empty text. Without
+        it, that is the doubt of its intensities.
     """
 
     formats: Sequence[Format]
-    size: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     selection: images.Selection = field(default_factory=images.Selection)
     journal: Journal | None = None
     resume: bool = False
     overwrite: bool = False
     describe: Callable[[str, Result, Sequence[Path]], Mapping[str, Any]] | None = None
     restore: Callable[[str, Any, Sequence[Path]], None] | None = None
+    second_look: Callable[[Result], str] | None = None
 
 
 def run(
@@ -149,9 +152,9 @@ def check_at_once(number: int) -> None:
 
 
 def settings(
-    segmenter: Segmenter, size: Mapping[str, Any], selection: images.Selection
+    segmenter: Segmenter, options: Mapping[str, Any], selection: images.Selection
 ) -> dict[str, Any]:
-    """Return all that outputs depend on beside the image, for the journal."""
+    """Return the settings that outputs depend on besides the image, for the journal."""
     from nucleiseg import __version__
 
     return {
@@ -159,7 +162,7 @@ def settings(
         "model": segmenter.model.identity,
         "description": journal.digest(segmenter.model.metadata),
         "arithmetic": segmenter.arithmetic,
-        **{name: value for name, value in size.items() if value is not None},
+        **{name: value for name, value in options.items() if value is not None},
         "channel": selection.channel,
         "axes": selection.axes,
         "decoders": versions(),
@@ -179,7 +182,7 @@ class _Image:
         self._lock = Lock()
 
     def source(self) -> str:
-        """Return the checksum of the file, from before any of its pixels are read."""
+        """Return the checksum of the file, computed before any of its pixels are read."""
         with self._lock:
             if self._source is None:
                 self._source = journal.checksum(self.job.image)
@@ -272,18 +275,18 @@ class _Run:
         if done:
             return Outcome(job.image, done.nuclei, doubt=done.doubt, stems=[stem])
         self._check_free(beside(stem, each.ending) for each in plan.formats)
-        size = _size(plan.size, plane)
+        options = _options(plan.options, plane)
         with_maps = bool(plan.describe) or any(each.maps for each in plan.formats)
-        result = self.segmenter.analyze(plane.load(), **size, maps=with_maps)
+        result = self.segmenter.analyze(plane.load(), **options, maps=with_maps)
         result.mpp = result.mpp or plane.mpp
         result.name, result.plane, result.threads = job.image.name, plane.suffix, self.threads
-        self._save(stem, result, source, name)
+        doubt = self._save(stem, result, source, name)
         return Outcome(
             job.image,
             len(result),
             result.mask.size,
             before=False,
-            doubt=result.doubt,
+            doubt=doubt,
             stems=[stem],
         )
 
@@ -300,8 +303,14 @@ class _Run:
                 return None
         return done
 
-    def _save(self, stem: Path, result: Result, source: str, name: str) -> None:
-        """Write all files of a plane, and record first their names and last that they are there."""
+    def _save(self, stem: Path, result: Result, source: str, name: str) -> str:
+        """Write all files of a plane, and record first their names and last that they are there.
+
+        Returns
+        -------
+        str
+            Why the result is worth a second look.
+        """
         plan = self.plan
         paths = list(dict.fromkeys(each.path(stem, result) for each in plan.formats))
         self._check_free(paths)
@@ -311,8 +320,10 @@ class _Run:
         for each in plan.formats:
             each.save(stem, result)
         entry = plan.describe(name, result, paths) if plan.describe else None
+        doubt = plan.second_look(result) if plan.second_look else result.doubt
         if plan.journal:
-            plan.journal.finish(stem, source, paths, len(result), result.doubt, entry)
+            plan.journal.finish(stem, source, paths, len(result), doubt, entry)
+        return doubt
 
     def _check_free(self, paths: Iterable[Path]) -> None:
         """Refuse to replace files of which the journal does not know."""
@@ -376,12 +387,12 @@ def unknown(path: Path) -> str:
     return f"{printable(str(path))} is there and no run made it; --overwrite replaces it"
 
 
-def _size(size: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:
-    if size.get("mpp") != FROM_FILE:
-        return size
+def _options(options: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:
+    if options.get("mpp") != FROM_FILE:
+        return options
     if plane.mpp is None:
         raise ValueError("does not say its pixel size; give it with --mpp UM, or leave it out")
-    return {**size, "mpp": plane.mpp}
+    return {**options, "mpp": plane.mpp}
 
 
 def _failed(job: Job, error: Exception, where: str = "") -> Outcome:

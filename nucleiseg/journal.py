@@ -61,7 +61,7 @@ class Done:
         By name; all lie beside the plane's stem.
     nuclei : int
     doubt : str
-        Why the image's intensities may have been misread; empty where there is no reason.
+        Why the plane is worth a second look; empty where there is no reason.
     entry : tuple of int, optional
         Where the journal holds what the report keeps: offset and bytes.
     """
@@ -228,7 +228,7 @@ class Journal:
             That were made, all beside the stem.
         nuclei : int
         doubt : str
-            Why its intensities may have been misread.
+            Why the plane is worth a second look.
         entry : mapping or None
             What the report keeps.
         """

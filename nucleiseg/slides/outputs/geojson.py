@@ -62,6 +62,7 @@ class GeoJson(GroupedOutput):
         self.measurements = measurements
         self.compression = compression
         self.name = f"nuclei.geojson{SUFFIXES[compression]}"
+        self.options = {"measurements": measurements}
 
     def _open(self, path: Path) -> None:
         self._stack = contextlib.ExitStack()
