@@ -11,6 +11,7 @@ import io
 import logging
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -234,5 +235,7 @@ def write_png(path: Path, image: Image) -> None:
 
 
 def hush() -> None:
-    """Keep tifffile from writing to stderr in this process: `read` raises what it reports."""
+    """Keep libraries from writing to stderr in this process: what matters is raised."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    # SpatialData silences these itself, but not where several threads write.
+    warnings.filterwarnings("ignore", module=r"zarr\.")
