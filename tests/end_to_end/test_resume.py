@@ -255,7 +255,7 @@ def test_without_the_journal_nothing_is_replaced(done):
     [
         (("--save", "mask,csv,labels"), 0),
         (("--save", "mask,csv", "--scale", 1), 0),
-        (("--save", "mask,csv", "--mpp", 0.5), 0),
+        (("--save", "mask,csv", "--mpp", 0.64), 0),
         (("--save", "mask,csv", "--report"), 0),
         (("--save", "mask,csv", "--threads", 1, "--jobs", 1), 3),
     ],
