@@ -1,6 +1,6 @@
 # make demo    segment the example images
 # make test    run the tests
-# make lint    check style and types
+# make lint    check style, types and prose
 # make docs    build the documentation as a site, build/site/index.html
 # make oldest  run the tests of reading and segmenting on the oldest dependencies allowed
 # make race    run the kernels, the CUDA ones compiled for the CPU, under the race detector
@@ -10,6 +10,7 @@
 # make arm     the CPU's kernels compiled for 64-bit Arm, under qemu-user; needs a cross-compiler
 # make library  build the C++ library and install it in build/library/installed
 # make wheels  build wheels with zig for every Python from 3.10 to 3.14 that is here, x86-64 and Arm
+# make bioimageio  package the models for bioimage.io in build/bioimageio, and validate that
 # make spills  say what each CUDA kernel needs on each GPU; needs nvcc
 # make format  put the sources into that style
 # make clean   remove what was made here
@@ -19,7 +20,7 @@
 # pythons="3.11 3.13" says which Pythons wheels are for, headers=DIR where headers of others are.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint docs oldest fuzz race address plain arm library wheels spills format clean
+.PHONY: demo test lint docs oldest fuzz race address plain arm library wheels bioimageio spills format clean
 
 venv := .venv
 bin := $(venv)/bin
@@ -34,11 +35,26 @@ demo: $(venv)/.package
 test: $(venv)/.development
 	@$(bin)/python -m pytest -ra
 
+prose := $(wildcard *.md docs/*.md training/README.md benchmarks/README.md) \
+  $(shell find nucleiseg training -name '*.py')
+empty :=
+# Rules of Harper that misread tables, code or the words of this field; codespell checks the spelling.
+unfit := $(subst $(empty) ,$(empty),AnA,BuiltIn,Bypass,CapitalizePersonalPronouns,CommaFixes,CompoundNouns,CondenseAllThe,\
+  Dashes,DiscourseMarkers,DisjointPrefixes,EllipsisLength,Everyone,ExpandControl,\
+  ExpandDirectory,ExpandMemoryShorthands,ExpandMinimum,ExpandStandardInputAndOutput,\
+  ExpandTimeShorthands,FillerWords,HelloGreeting,ItsContraction,LongSentences,MassNouns,\
+  MergeWords,MissingPreposition,MissingTo,NumericRangeEnDash,OrthographicConsistency,\
+  Overall,OxfordComma,PhrasalVerbAsCompoundNoun,PronounInflectionBe,PronounKnew,\
+  PronounVerbAgreement,QuantifierNumeralConflict,RepeatedWords,SentenceCapitalization,\
+  SpellCheck,SplitWords,ThatThan,TheirToTheyre,ThereIsAgreement,ThereToTheir,TheyToThem,\
+  ToTwoToo,UnclosedQuotes,UseEllipsisCharacter,UseTitleCase,YourPredicateAdjective)
 lint: $(venv)/.development
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 	@$(bin)/clang-format --dry-run --Werror $(cxx_sources)
+	@$(bin)/codespell $(prose)
+	@$(bin)/harper --no-color lint --quiet --format compact --dialect gb --ignore $(unfit) $(prose)
 
 docs: $(venv)/.development
 	@NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build --strict --quiet
@@ -48,11 +64,11 @@ files := 20000
 fuzz: $(venv)/.development
 	@$(bin)/python tests/fuzz/run.py --files $(files) $(if $(seed),--seed $(seed))
 
-oldest_tests := images tiff tiff_limits segmenter bombs outputs
+oldest_tests := images pictures bmp tiff tiff_limits segmenter bombs outputs
 oldest: $(venv)/.development
 	@$(bin)/python -m venv build/oldest
 	@build/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
-	  $$($(bin)/python tools/oldest.py) pytest scikit-image roifile pyarrow
+	  $$($(bin)/python tools/oldest.py) pytest opencv-python-headless scikit-image roifile pyarrow
 	@PYTHONPATH=. build/oldest/bin/python -m pytest -q -p no:cacheprovider \
 	  $(oldest_tests:%=tests/cpu/test_%.py)
 
@@ -83,6 +99,9 @@ build/wheels/env/.tools: tools/wheels.txt | $(bin)/python
 	@$(bin)/python -m venv build/wheels/env
 	@build/wheels/env/bin/python -m pip --quiet --disable-pip-version-check install -r $<
 	@touch $@
+
+bioimageio: $(venv)/.development
+	@$(bin)/python tools/model_zoo.py
 
 spills:
 	@python3 tools/cuda_report.py

@@ -13,8 +13,9 @@ from typing import Any
 
 from nucleiseg import images, journal, pool, walk
 from nucleiseg.journal import Done, Journal
-from nucleiseg.names import printable
+from nucleiseg.names import natural, printable
 from nucleiseg.outputs import Format, beside
+from nucleiseg.outputs.combined import parts
 from nucleiseg.readers import versions
 from nucleiseg.result import Result
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
@@ -51,6 +52,8 @@ class Outcome:
         Whether there was no room left for its files.
     doubt : str
         Why it is worth a second look, empty where there is no reason.
+    stems : list of Path
+        Of the outputs of its planes; none if it failed.
     """
 
     image: Path
@@ -60,6 +63,7 @@ class Outcome:
     failure: str = ""
     full: bool = False
     doubt: str = ""
+    stems: list[Path] = field(default_factory=list)
 
     def add(self, plane: Outcome) -> None:
         """Add a plane; the first failure and the first doubt are the image's."""
@@ -69,8 +73,10 @@ class Outcome:
         self.failure = self.failure or plane.failure
         self.full |= plane.full
         self.doubt = self.doubt or plane.doubt
+        self.stems += plane.stems
         if self.failure:
             self.nuclei = self.pixels = 0
+            self.stems = []
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ def check_at_once(number: int) -> None:
 def settings(
     segmenter: Segmenter, options: Mapping[str, Any], selection: images.Selection
 ) -> dict[str, Any]:
-    """Return all that outputs depend on beside the image, for the journal."""
+    """Return the settings that outputs depend on besides the image, for the journal."""
     from nucleiseg import __version__
 
     return {
@@ -176,7 +182,7 @@ class _Image:
         self._lock = Lock()
 
     def source(self) -> str:
-        """Return the checksum of the file, from before any of its pixels are read."""
+        """Return the checksum of the file, computed before any of its pixels are read."""
         with self._lock:
             if self._source is None:
                 self._source = journal.checksum(self.job.image)
@@ -267,7 +273,7 @@ class _Run:
         name = f"{job.image}{plane.suffix}"
         done = self._done_before(stem, source, name)
         if done:
-            return Outcome(job.image, nuclei=done.nuclei, doubt=done.doubt)
+            return Outcome(job.image, done.nuclei, doubt=done.doubt, stems=[stem])
         self._check_free(beside(stem, each.ending) for each in plan.formats)
         options = _options(plan.options, plane)
         with_maps = bool(plan.describe) or any(each.maps for each in plan.formats)
@@ -275,7 +281,14 @@ class _Run:
         result.mpp = result.mpp or plane.mpp
         result.name, result.plane, result.threads = job.image.name, plane.suffix, self.threads
         doubt = self._save(stem, result, source, name)
-        return Outcome(job.image, len(result), result.mask.size, before=False, doubt=doubt)
+        return Outcome(
+            job.image,
+            len(result),
+            result.mask.size,
+            before=False,
+            doubt=doubt,
+            stems=[stem],
+        )
 
     def _done_before(self, stem: Path, source: str, name: str) -> Done | None:
         plan = self.plan
@@ -338,6 +351,35 @@ class _Run:
 def _made(done: Done, stem: Path, each: Format) -> Path:
     """Return the file of a format that was made."""
     return next(beside(stem, end) for end in each.endings if stem.name + end in done.files)
+
+
+def combine(
+    formats: Iterable[Format],
+    jobs: Sequence[Job],
+    outcomes: Iterable[Outcome],
+    journal: Journal,
+) -> None:
+    """Write the files that formats have for all images of a run, in the order of the jobs.
+
+    Raises
+    ------
+    OSError
+        One cannot be written, or the file of an image cannot be read.
+    """
+    done = {outcome.image: outcome.stems for outcome in outcomes}
+    stems = [stem for job in jobs for stem in sorted(done.get(job.image, []), key=natural)]
+    for each in formats:
+        if each.combined and stems:
+            path = journal.output / each.combined.name
+            journal.begin(path.with_suffix(""), [path.name])
+            with images.writing(path) as file:
+                each.combined.write(parts(stems, each.ending, journal.output), file)
+
+
+def check_free(path: Path, journal: Journal, overwrite: bool) -> None:
+    """Raise ValueError if a file of the whole run would replace one that no run made."""
+    if os.path.lexists(path) and path not in journal and not overwrite:
+        raise ValueError(unknown(path))
 
 
 def unknown(path: Path) -> str:

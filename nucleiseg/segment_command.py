@@ -56,8 +56,9 @@ def segment(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy), Zarr folders, "
-            "folders or quoted patterns. Results of earlier runs are left out.",
+            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy; ND2, CZI, LIF and "
+            "DICOM with extras), Zarr folders, folders or quoted patterns. Results of earlier runs "
+            "are left out.",
             show_default=False,
         ),
     ] = None,
@@ -103,6 +104,15 @@ def segment(
             rich_help_panel=shared.INPUT,
         ),
     ] = None,
+    series: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|INDEX|all",
+            help="Image of a file that holds several, such as a plate's field, a position or a "
+            "scene; numbers count from 0.",
+            rich_help_panel=shared.INPUT,
+        ),
+    ] = "all",
     scale: Annotated[
         str,
         typer.Option(
@@ -150,9 +160,12 @@ def segment(
             metavar="FORMATS",
             help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
             "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
-            "overlay (RGB PNG with outlines), tiff (labels with the pixel size), "
+            "overlay (RGB PNG with outlines), tiff (labels as OME-TIFF, with the pixel size), "
             "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
-            "csv and parquet (measurements of each nucleus).",
+            "csv and parquet (measurements of each nucleus), geoparquet (outlines and "
+            "measurements), zarr (image and labels as OME-Zarr), anndata (.h5ad for scverse), "
+            "spatialdata (shapes and table), cellpose (_seg.npy to correct). csv, parquet and coco "
+            "are also written for all images together.",
             rich_help_panel=shared.OUTPUT,
         ),
     ] = "mask,labels",
@@ -209,7 +222,7 @@ def segment(
 ) -> None:
     """Find the nuclei of images and save them as files.
 
-    The results are named after the images, and lie in the same sub-folders below DIR; those of
+    The results are named after the images, and lie in the same subfolders below DIR; those of
     several planes of a file end in _z003, _t001 or both.
     Mpixel/s is the pixels of the images over the wall time from the first read to the last write.
     DIR/.nucleiseg records what was done; --resume reads it.
@@ -233,11 +246,14 @@ def segment(
     formats, todo, notes = _found(_inputs(paths, example), output, save)
     with cannot_start():
         batch.check_at_once(at_once)
-        selection = images.selection(channel, z, frame, axes)
+        selection = images.selection(channel, z, frame, axes, series)
         segmenter = Segmenter(model, device=device.value, threads=threads)
         options = _size(segmenter.model, scale, mpp, diameter) | parameters
         journal = Journal(output, batch.settings(segmenter, options, selection))
         report = _report(segmenter, journal, overwrite) if with_report else None
+        for each in formats:
+            if each.combined:
+                batch.check_free(output / each.combined.name, journal, overwrite)
     plan = batch.Plan(
         formats,
         options,
@@ -258,6 +274,7 @@ def segment(
     failures = _reasons(todo, {each.image: each.failure for each in outcomes})
     doubts = _reasons(todo, {each.image: each.doubt for each in outcomes})
     lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
+    lines += _combine(formats, todo, outcomes, journal)
     if report:
         for name, reason in failures.items():
             report.fail(name, reason)
@@ -361,14 +378,26 @@ def _watched(
     return outcomes
 
 
+def _combine(
+    formats: Sequence[Format], jobs: Sequence[Job], outcomes: Sequence[Outcome], journal: Journal
+) -> list[str]:
+    """Write the files for all images together; return what went wrong, if anything, in a line."""
+    from nucleiseg import batch
+
+    try:
+        batch.combine(formats, jobs, outcomes, journal)
+    except OSError as error:
+        return [printable(f"{journal.output}: {error.strerror or error}")]
+    return []
+
+
 def _report(segmenter: Segmenter, journal: Journal, overwrite: bool) -> Report:
     """Return an empty report, whose page must not replace a file that no run made."""
-    from nucleiseg.batch import unknown
+    from nucleiseg.batch import check_free
     from nucleiseg.report import Report
 
     path = journal.output / "report.html"
-    if path.is_file() and path not in journal and not overwrite:
-        raise ValueError(unknown(path))
+    check_free(path, journal, overwrite)
     return Report(segmenter.model, path)
 
 

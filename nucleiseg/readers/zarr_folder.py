@@ -1,4 +1,4 @@
-"""Zarr folders: a single array, or an image of OME-Zarr, of which the finest level is taken."""
+"""Zarr folders: an array, or OME-Zarr's images and plates, of which the finest level is taken."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import floordiv
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from nucleiseg.readers.stack import (
     axes_of_array,
     check_bytes,
     damage,
+    missing,
+    unique_names,
 )
 from nucleiseg.readers.units import MICROMETRES, pixel_size
 
@@ -32,6 +35,8 @@ _MARKS = (*_ARRAYS, ".zgroup")
 _FEW_CHUNKS = 4096
 """Chunks of a plane that are always accepted: each takes about 0.1 ms even if it is not there."""
 _CHUNKS_A_FILE = 256
+_MOST_FIELDS = 2**17
+"""Of a plate: 85 of each well of the largest, which have 1,536."""
 _CODECS = ("compressor", "filters", "codecs")
 _LETTERS = {"t": "T", "time": "T", "z": "Z", "c": "C", "channel": "C", "y": "Y", "x": "X"}
 
@@ -42,8 +47,11 @@ def is_zarr(folder: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Stack]:
+def opened(path: Path) -> Iterator[Iterable[Stack]]:
     """Open a Zarr array (format 2 or 3), or an OME-Zarr image (0.1 to 0.5); chunks are read singly.
+
+    The images of a plate are its fields, named after well and field, as in ``B03_0``; those of a
+    well are its fields. Each is opened when its turn comes.
 
     Axes come from OME-Zarr's metadata, an array's dimension names, or are those of a plain array:
     (H, W), (H, W, 3 or 4), else they have to be told. Chunks that are not there are the array's
@@ -56,40 +64,85 @@ def opened(path: Path) -> Iterator[Stack]:
         or pickled, or the package zarr is missing.
     """
     with damage():
-        attributes = _attributes(path)
-        images = attributes.get("multiscales")
-        stack = _ome(path, images[0], attributes) if images else _plain(path, attributes)
-    yield stack
+        attributes = read_attributes(path)
+        if "plate" in attributes or "well" in attributes:
+            fields = list(itertools.islice(_fields(path, attributes), _MOST_FIELDS + 1))
+            if len(fields) > _MOST_FIELDS:
+                raise UnacceptedError(f"names more fields than the {_MOST_FIELDS:,} accepted")
+        else:
+            fields = []
+            stack = _image(path, attributes)
+    yield _stacks(path, fields) if fields else [stack]
+
+
+def _image(path: Path, attributes: dict[str, Any]) -> Stack:
+    images = attributes.get("multiscales")
+    return _ome(path, images[0], attributes) if images else _plain(path, attributes)
+
+
+def _fields(path: Path, attributes: dict[str, Any]) -> Iterator[str]:
+    """Yield the folders of a plate's or well's fields, relative to its own."""
+    if "well" in attributes:
+        found = [str(image["path"]) for image in attributes["well"]["images"]]
+    else:
+        found = [str(well["path"]) for well in attributes["plate"]["wells"]]
+    if not found:
+        raise UnacceptedError("is empty: its plate or well names no images")
+    if "well" in attributes:
+        yield from found
+        return
+    for well in found:
+        inside = {"well": read_attributes(_inside(path, well))["well"]}
+        yield from (f"{well}/{field}" for field in _fields(path, inside))
+
+
+def _stacks(path: Path, fields: Sequence[str]) -> Iterator[Stack]:
+    # "B/03/0" is B03_0.
+    names = unique_names(
+        "_".join(("".join(parts[:-1]), parts[-1])).strip("_")
+        for parts in (field.split("/") for field in fields)
+    )
+    for name, field in zip(names, fields, strict=True):
+        with damage():
+            folder = _inside(path, field)
+            yield replace(_image(folder, read_attributes(folder)), name=name)
+
+
+def _inside(path: Path, name: str) -> Path:
+    """Return a folder that a plate or well names, which must be there."""
+    folder = array_folder(path, name)
+    if not folder.is_dir():
+        raise UnacceptedError(f"is truncated: it names {name!r}, which is not there")
+    return folder
 
 
 def _plain(path: Path, attributes: dict[str, Any]) -> Stack:
     names = attributes.get("_ARRAY_DIMENSIONS") or _json(path / "zarr.json").get("dimension_names")
-    axes = _axes(names) if names and all(names) else ""
+    axes = letters(names) if names and all(names) else ""
     return _stack(path, axes)
 
 
 def _ome(path: Path, image: dict[str, Any], attributes: dict[str, Any]) -> Stack:
     level = image["datasets"][0]
-    folder = (path / level["path"]).resolve()
-    if not folder.is_relative_to(path.resolve()):
-        raise UnacceptedError(f"names an array outside of its folder: {level['path']!r}")
-    axes = image.get("axes", ["t", "c", "z", "y", "x"])  # fixed before version 0.3
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+    axes = axes_of(image)
     names = tuple(
         str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
     )
-    return _stack(folder, _axes([axis["name"] for axis in axes]), names, _mpp(axes, image, level))
+    return _stack(
+        array_folder(path, level["path"]),
+        letters([axis["name"] for axis in axes]),
+        names,
+        mpp_of(axes, image, level),
+    )
 
 
 def _stack(
     folder: Path, axes: str, channels: tuple[str, ...] = (), mpp: float | None = None
 ) -> Stack:
-    array = _array(folder)
+    array = open_array(folder)
     axes = axes or axes_of_array(array.shape)
     if len(axes) != len(array.shape):
         raise UnacceptedError(f"is damaged: it names {len(axes)} axes for {len(array.shape)}")
-    check_bytes(math.prod(array.chunks) * array.dtype.itemsize)
-
     files = functools.cache(functools.partial(_files, folder))
 
     def load(index: Index) -> Image:
@@ -122,14 +175,29 @@ def _files(folder: Path, most: int) -> int:
     return sum(1 for _ in itertools.islice(names, most))
 
 
-def _axes(names: Sequence[str]) -> str:
+def array_folder(path: Path, name: str) -> Path:
+    """Return an array's folder below its image's; UnacceptedError for one that leads out of it."""
+    folder = (path / name).resolve()
+    if not folder.is_relative_to(path.resolve()):
+        raise UnacceptedError(f"names an array outside of its folder: {name!r}")
+    return folder
+
+
+def axes_of(image: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the axes of one of OME-Zarr's multiscales, each with its name."""
+    axes = image.get("axes", ["t", "c", "z", "y", "x"])  # fixed before version 0.3
+    return [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+
+
+def letters(names: Sequence[str]) -> str:
+    """Return the letters of a stack's axes, "Q" for those that are unknown."""
     return "".join(_LETTERS.get(str(name).lower(), "Q") for name in names)
 
 
-def _mpp(
+def mpp_of(
     axes: Sequence[dict[str, Any]], image: dict[str, Any], level: dict[str, Any]
 ) -> float | None:
-    """Multiply the unit of Y and X with the scales of the level and of the whole image."""
+    """Return micrometres a pixel: the unit of Y and X, times the scales of level and image."""
     lengths = []
     for letter in "yx":
         place = [axis["name"] for axis in axes].index(letter)
@@ -141,7 +209,8 @@ def _mpp(
     return pixel_size(*lengths)
 
 
-def _attributes(path: Path) -> dict[str, Any]:
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a group or an array, of either format and of OME-Zarr."""
     new = _json(path / "zarr.json").get("attributes", {})
     return {**_json(path / ".zattrs"), **new, **new.get("ome", {})}
 
@@ -153,7 +222,15 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _array(folder: Path) -> Any:
+def open_array(folder: Path) -> Any:
+    """Open an array, of which each chunk is checked before it is decompressed.
+
+    Raises
+    ------
+    UnacceptedError
+        It is a group, its chunks are too large or pickled, or the package zarr is missing or too
+        old.
+    """
     metadata = [_json(folder / name) for name in _ARRAYS]
     if not any(metadata) or any(one.get("node_type") == "group" for one in metadata):
         inside = sorted(child.name for child in folder.glob("*") if is_zarr(child))
@@ -167,9 +244,7 @@ def _array(folder: Path) -> Any:
     try:
         import zarr
     except ImportError:
-        raise UnacceptedError(
-            "is Zarr, which needs the package zarr: pip install 'nucleiseg[zarr]'"
-        ) from None
+        raise missing("Zarr", "zarr", "zarr") from None
     if metadata[1] and zarr.__version__.startswith("2."):
         raise UnacceptedError(
             "is of Zarr format 3, which needs version 3 of the package zarr, and that Python 3.11"
@@ -177,6 +252,7 @@ def _array(folder: Path) -> Any:
     plain = zarr.open_array(str(folder), mode="r")
     # More than the memory of the machine may be in a chunk of some megabytes.
     chunk_bytes = math.prod(plain.chunks) * plain.dtype.itemsize
+    check_bytes(chunk_bytes)
     shards = getattr(plain, "shards", None)
     inner = math.prod(map(floordiv, shards, plain.chunks)) if shards else 0
     bound = zarr_bounds.Bound.of({**metadata[0], **metadata[1]}, chunk_bytes, inner)

@@ -165,11 +165,12 @@ def slide(
     """
     from nucleiseg import images
     from nucleiseg.model import Model
-    from nucleiseg.slides import executors, run
-    from nucleiseg.slides.plan import Options, plan, side_of
 
     images.hush()
     with cannot_start():
+        from nucleiseg.slides import executors, run
+        from nucleiseg.slides.plan import Options, plan, side_of
+
         speak(verbose, quiet)
         names = [path.stem for path in paths]
         twice = {name for name in names if names.count(name) > 1}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import merged
+from nucleiseg import journal, merged
 from nucleiseg.limits import Limits
 from nucleiseg.model import DEFAULT, Model
 from nucleiseg.parameters import Decoding
@@ -80,8 +80,10 @@ class Plan:
     limits : Limits
     picture : ndarray
         In which tissue was looked for.
+    files : list of Path
+        That the slide consists of.
     identity : dict
-        All that the results depend on.
+        All that the results depend on beside those files.
     """
 
     info: SlideInfo
@@ -90,6 +92,7 @@ class Plan:
     bands: list[list[Region]]
     limits: Limits
     picture: NDArray[Any]
+    files: list[Path]
     identity: dict[str, Any]
 
     @property
@@ -128,6 +131,7 @@ def plan(path: Path, options: Options) -> Plan:
             bands=grid,
             limits=found,
             picture=picture,
+            files=slide.files,
             identity=_identity(path, options, size, found, model, side, mask) | decoding.given,
         )
 
@@ -235,9 +239,10 @@ def _identity(
 
     return {
         "slide": path.name,
-        "source": _source(path),
         "version": __version__,
+        "decoders": readers.versions(),
         "model": model.identity,
+        "description": journal.digest(model.metadata),
         "size": json.loads(json.dumps(asdict(size))),
         "limits": [repr(one) for one in limits],
         "tissue": "all" if mask is None else _digest(mask),
@@ -245,14 +250,6 @@ def _identity(
         "channel": options.channel,
         "side": side,
     }
-
-
-def _source(path: Path) -> dict[str, int]:
-    """Return size and time of a file, or of all files of a folder."""
-    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
-    found = [one.stat() for one in files]
-    newest = max((each.st_mtime_ns for each in found), default=0)
-    return {"bytes": sum(each.st_size for each in found), "modified_ns": newest}
 
 
 def _digest(mask: NDArray[np.bool_]) -> str:

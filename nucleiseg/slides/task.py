@@ -108,6 +108,11 @@ def network_of(settings: Settings) -> Network:
         )
 
 
+def arithmetic(settings: Settings) -> str:
+    """Return what decides the bits of the network's answer here."""
+    return network_of(settings).arithmetic
+
+
 def forget() -> None:
     """Close what this process keeps open between tasks."""
     with _loading:
