@@ -154,7 +154,7 @@ def check_at_once(number: int) -> None:
 def settings(
     segmenter: Segmenter, options: Mapping[str, Any], selection: images.Selection
 ) -> dict[str, Any]:
-    """Return all that outputs depend on beside the image, for the journal."""
+    """Return the settings that outputs depend on besides the image, for the journal."""
     from nucleiseg import __version__
 
     return {
@@ -182,7 +182,7 @@ class _Image:
         self._lock = Lock()
 
     def source(self) -> str:
-        """Return the checksum of the file, from before any of its pixels are read."""
+        """Return the checksum of the file, computed before any of its pixels are read."""
         with self._lock:
             if self._source is None:
                 self._source = journal.checksum(self.job.image)

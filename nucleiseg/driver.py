@@ -39,7 +39,7 @@ class Found(NamedTuple):
     outputs : tuple of array
         Those that were asked for.
     scale : float
-        How far the network saw the image shrunk.
+        By how much the image was shrunk for the network.
     limits : Limits
         The intensities that became 0 and 255.
     """

@@ -219,7 +219,7 @@ def _named_at_the_end(path: Path) -> Iterator[Path]:
 
 
 def png(image: Image) -> bytes:
-    """Return a (H, W) grey or (H, W, 3) RGB image of uint8 or uint16 as the bytes of a PNG."""
+    """Return an (H, W) grey or (H, W, 3) RGB image of uint8 or uint16 as the bytes of a PNG."""
     if image.ndim == 2:
         return cpu.png(image)
     codecs.check("PNG in colour")

@@ -105,7 +105,7 @@ class Result:
 
     @property
     def doubt(self) -> str:
-        """Why the intensities may have been misread, for people; empty where there is no reason."""
+        """Why the intensities may have been misread, in a sentence; empty if they were not."""
         return (self.limits.doubt if self.limits else None) or ""
 
     @cached_property

@@ -222,7 +222,7 @@ def segment(
 ) -> None:
     """Find the nuclei of images and save them as files.
 
-    The results are named after the images, and lie in the same sub-folders below DIR; those of
+    The results are named after the images, and lie in the same subfolders below DIR; those of
     several planes of a file end in _z003, _t001 or both.
     Mpixel/s is the pixels of the images over the wall time from the first read to the last write.
     DIR/.nucleiseg records what was done; --resume reads it.

@@ -95,7 +95,7 @@ def find(paths: Iterable[str | Path]) -> Found:
     ----------
     paths
         Files, folders and patterns such as ``"plates/**/*.tif"``. A folder means the images in it
-        and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``).
+        and in its subfolders, without hidden ones, in natural order (``a2`` before ``a10``).
         Links to folders are followed, but no folder is searched twice. A Zarr folder is one image.
         A part of a pattern that exists exactly as it is written is taken literally. A file given by
         name is taken whatever its suffix. Results of earlier runs are left out even if they are

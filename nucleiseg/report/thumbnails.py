@@ -39,7 +39,7 @@ def thumbnails(image: NDArray[Any], labels: NDArray[np.int32]) -> tuple[tuple[in
     picture : str
         As a data URI.
     outlines : str
-        The same, of twice the size, transparent elsewhere.
+        A data URI of twice the size, transparent but for the outlines.
     """
     picture, _ = overlays.shrunk(image, labels, SIDE)
     height, width = picture.shape[:2]
