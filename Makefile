@@ -63,11 +63,11 @@ files := 20000
 fuzz: $(venv)/.development
 	@$(bin)/python tests/fuzz/run.py --files $(files) $(if $(seed),--seed $(seed))
 
-oldest_tests := images tiff tiff_limits segmenter bombs outputs
+oldest_tests := images pictures bmp tiff tiff_limits segmenter bombs outputs
 oldest: $(venv)/.development
 	@$(bin)/python -m venv build/oldest
 	@build/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
-	  $$($(bin)/python tools/oldest.py) pytest scikit-image roifile pyarrow
+	  $$($(bin)/python tools/oldest.py) pytest opencv-python-headless scikit-image roifile pyarrow
 	@PYTHONPATH=. build/oldest/bin/python -m pytest -q -p no:cacheprovider \
 	  $(oldest_tests:%=tests/cpu/test_%.py)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "native")]
 from test_device_network import ACCURATE, FAST, Unet  # noqa: E402
 
 import nucleiseg._native as native  # noqa: E402
-from nucleiseg import Model, Segmenter, data  # noqa: E402
+from nucleiseg import Model, Segmenter, data, images  # noqa: E402
 from nucleiseg.backends.cuda import CudaBackend  # noqa: E402
 from nucleiseg.engines import cuda  # noqa: E402
 from nucleiseg.engines.clock import Clock  # noqa: E402
@@ -96,7 +95,7 @@ class Check:
             engine = cuda.Engine(self.model, self.kernels, level)
             device = Segmenter(device=CudaBackend(self.model, self.kernels, engine, THREADS))
             for path in sorted(EXAMPLES.iterdir()):
-                image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                image = images.read(path)
                 found, expected = device.analyze(image), cpu.analyze(image)
                 for what in ("mask", "labels"):
                     pair = getattr(found, what), getattr(expected, what)

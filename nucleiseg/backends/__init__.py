@@ -99,8 +99,11 @@ class Backend(Protocol):
     largest_tile: int | None
     largest_batch: int | None
 
-    def pipeline(self, tile: int, batch: int) -> Pipeline:
-        """Return a pipeline with tiles of this size, so many at once."""
+    def pipeline(self, tile: int, batch: int, model: Model | None = None) -> Pipeline:
+        """Return a pipeline with tiles of this size, so many at once.
+
+        ``model`` is the backend's own with another decoding; itself when left out.
+        """
         ...
 
 

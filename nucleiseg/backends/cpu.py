@@ -45,9 +45,9 @@ class CpuBackend:
         self._model = model
         self._device = cpu.Device(self.engine.network, threads)
 
-    def pipeline(self, tile: int, batch: int) -> CpuPipeline:
+    def pipeline(self, tile: int, batch: int, model: Model | None = None) -> CpuPipeline:
         """Return a pipeline with tiles of this size, so many at once."""
-        return CpuPipeline(self._device, self._model, tile, batch)
+        return CpuPipeline(self._device, model or self._model, tile, batch)
 
 
 class CpuPipeline:

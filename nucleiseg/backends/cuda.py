@@ -105,9 +105,9 @@ class CudaBackend:
         shared = ", memory shared with the host" if self.gpu.integrated else ""
         return f"tiles up to {self.tile} pixels, {self.batch} at once{shared}"
 
-    def pipeline(self, tile: int, batch: int) -> StepwisePipeline:
+    def pipeline(self, tile: int, batch: int, model: Model | None = None) -> StepwisePipeline:
         """Return a pipeline with tiles of this size, so many at once."""
-        return StepwisePipeline(self, self.model, tile, batch)
+        return StepwisePipeline(self, model or self.model, tile, batch)
 
     @contextmanager
     def session(self, to_host: bool) -> Iterator[Lane]:

@@ -193,24 +193,19 @@ class Lane:
         """Spread each tile's cells over pixels and write its core into ``out``."""
         self._kernels.assemble(cells, origins, cores, out, stream=self._on(self._work))
 
-    def mask(self, maps: Any, out: Any) -> None:
+    def mask(self, maps: Any, threshold: int, out: Any) -> None:
         """Threshold the nucleus map into ``out``."""
         maps = self._there(maps, "restored")
-        threshold = self._device.model.nucleus_threshold
         self._kernels.mask(maps, threshold, stream=self._on(self._work), out=out)
 
-    def label(
-        self,
-        maps: Any,
-        scale: float = 1.0,
-    ) -> Any:
-        """Return the labels of maps; ``scale`` is that of the maps."""
+    def label(self, maps: Any, rule: tuple[int, int, int, int, int]) -> Any:
+        """Return the labels of maps; ``rule`` is that of `nucleiseg.Model.label_rule`."""
         maps = self._there(maps, "restored")
         height, width = maps.shape[:2]
         workspace = self._kernels.label_workspace(height, width)
         labels, _ = self._kernels.label(
             maps,
-            *self._device.model.label_rule(scale),
+            *rule,
             stream=self._on(self._work),
             workspace=self.empty("workspace", (workspace,), np.uint8),
             out=self.empty("labels", (height, width), np.int32),

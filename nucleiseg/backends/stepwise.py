@@ -144,7 +144,7 @@ class StepwisePipeline:
 
     def _key(self, *what: str) -> tuple[Any, ...]:
         """Name work that is the same for all images of one shape."""
-        return (*what, self._tile, self._batch)
+        return (*what, self._tile, self._batch, self._model.label_rule())
 
     def _limits_and_maps(self, lane: Lane, image: Array) -> tuple[Any, Array]:
         limits = lane.limits(image)
@@ -217,9 +217,9 @@ class StepwisePipeline:
         if output == "maps":
             return maps
         if output == "labels":
-            return lane.label(maps, scale)
+            return lane.label(maps, self._model.label_rule(scale))
         mask = lane.empty("mask", maps.shape[:2], np.bool_)
-        lane.mask(maps, mask)
+        lane.mask(maps, self._model.nucleus_threshold, mask)
         return mask
 
     def _maps_at(self, lane: Lane, limits: Any, image: NDArray[Any], scale: float) -> Array:
@@ -248,7 +248,7 @@ class StepwisePipeline:
             top, bottom = band.kept
             maps = lane.empty("band", (bottom - top, shape[1], 2), np.uint8)
             self._fill(lane, limits, image, band, maps)
-            lane.mask(maps, mask[top:bottom])
+            lane.mask(maps, self._model.nucleus_threshold, mask[top:bottom])
         return mask
 
     def _plan(self, image: Array | Resized, rows: int | None = None) -> list[cpu.Band]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.outputs import overlays
+from nucleiseg.outputs.extras import cv2
 
 SIDE = 512
 """Longest side of a picture in pixels. Outlines have twice as many, for thin lines."""

@@ -13,12 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from nucleiseg import images
-from training import data
-from training.samples import Sample
-from training.style import run
-from training.style.features import Features
-from training.style.labels import agreement
-from training.style.read import Picture, as_rgb, check, is_grey, read
+
+from .. import data
+from ..samples import Sample
+from . import run
+from .features import Features
+from .labels import agreement
+from .read import Picture, as_rgb, check, is_grey, read
 
 LEAST_DICE = 0.8
 """Of the nuclei before and after; where it is lower, the labels are no longer true."""
@@ -61,7 +62,8 @@ def paired(
     pairs: list[tuple[Sample, Path | None]] = []
     for sample in data.load_split([folder])[0]:
         content = as_rgb(sample.picture)
-        matching = [path for path, grey in kinds.items() if grey == is_grey(content)]
+        grey_content = is_grey(content)
+        matching = [path for path, grey in kinds.items() if grey == grey_content]
         if not matching:
             pairs.append((sample, None))
             continue
