@@ -56,8 +56,9 @@ def segment(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy), Zarr folders, "
-            "folders or quoted patterns. Results of earlier runs are left out.",
+            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy; ND2, CZI, LIF and "
+            "DICOM with extras), Zarr folders, folders or quoted patterns. Results of earlier runs "
+            "are left out.",
             show_default=False,
         ),
     ] = None,
@@ -103,6 +104,15 @@ def segment(
             rich_help_panel=shared.INPUT,
         ),
     ] = None,
+    series: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|INDEX|all",
+            help="Image of a file that holds several, such as a plate's field, a position or a "
+            "scene; numbers count from 0.",
+            rich_help_panel=shared.INPUT,
+        ),
+    ] = "all",
     scale: Annotated[
         str,
         typer.Option(
@@ -236,7 +246,7 @@ def segment(
     formats, todo, notes = _found(_inputs(paths, example), output, save)
     with cannot_start():
         batch.check_at_once(at_once)
-        selection = images.selection(channel, z, frame, axes)
+        selection = images.selection(channel, z, frame, axes, series)
         segmenter = Segmenter(model, device=device.value, threads=threads)
         options = _size(segmenter.model, scale, mpp, diameter) | parameters
         journal = Journal(output, batch.settings(segmenter, options, selection))
