@@ -47,7 +47,8 @@ unfit := $(subst $(empty) ,$(empty),AnA,BuiltIn,Bypass,CapitalizePersonalPronoun
   Overall,OxfordComma,PhrasalVerbAsCompoundNoun,PronounInflectionBe,PronounKnew,\
   PronounVerbAgreement,QuantifierNumeralConflict,QuiteQuiet,RepeatedWords,SentenceCapitalization,Spaces,\
   SpellCheck,SplitWords,ThatThan,TheirToTheyre,ThereIsAgreement,ThereToTheir,TheyToThem,\
-  ToTwoToo,UnclosedQuotes,UseEllipsisCharacter,UseTitleCase,YourPredicateAdjective)
+  ToTwoToo,UnclosedQuotes,UseEllipsisCharacter,UseTitleCase,WrongNegative,\
+  YourPredicateAdjective)
 lint: $(venv)/.development
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
