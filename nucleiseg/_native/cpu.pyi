@@ -215,16 +215,19 @@ class Pipeline:
         outputs: Sequence[str],
         scale: float = 1.0,
         limits: _Limits | None = None,
+        to_host: bool = True,
     ) -> tuple[tuple[NDArray[Any], ...], _Limits]: ...
     def maps(
         self, image: NDArray[Any], scale: float = 1.0, limits: _Limits | None = None
     ) -> tuple[NDArray[np.uint8], _Limits]: ...
+    def limits(self, image: NDArray[Any]) -> _Limits: ...
     def decode(
         self,
         maps: NDArray[np.uint8],
         outputs: Sequence[str],
         scale: float = 1.0,
         shape: Sequence[int] | None = None,
+        to_host: bool = True,
     ) -> tuple[NDArray[Any], ...]: ...
 
 def measure(

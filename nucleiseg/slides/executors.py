@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import ModuleType
 from typing import Any, Protocol
 
-from nucleiseg.backends import available_threads
+from nucleiseg.device import available_threads
 from nucleiseg.slides import task
 from nucleiseg.slides.area import Part
 from nucleiseg.slides.grid import Region

@@ -4,10 +4,10 @@ Work of the emulated device is done when something waits for it, so what is test
 tested for its waits.
 """
 
+import dataclasses
 import gc
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from driver_machines import (
     emulated_backend,
     missing,
     own_backend,
+    watched_backend,
 )
 
 import nucleiseg._native as native
@@ -164,7 +165,7 @@ class TestAnswers:
 
     def test_images_too_large_to_be_looked_at_as_a_whole(self, machine, monkeypatch):
         monkeypatch.setattr("nucleiseg.driver.WHOLE", 20_000)
-        small = replace(autoscale.SETTINGS, window=64)
+        small = dataclasses.replace(autoscale.SETTINGS, window=64)
         monkeypatch.setattr("nucleiseg.autoscale.SETTINGS", small)
         image = example("fluorescence_wide")[:180, :260]
         large = np.kron(image[:80, :100], np.ones((3, 3), np.uint8))
@@ -245,14 +246,27 @@ class TestRepetition:
                 found = machine.segmenter.segment(picture, "labels", scale=1)
                 np.testing.assert_array_equal(found, machine.expected(picture, scale=1))
 
-    def test_graphs_are_used(self, machine, monkeypatch):
-        segmenter, image = machine.new(), example()[:100, :100]
-        for _ in range(3):
-            segmenter.segment(image, scale=1)
-        monkeypatch.setattr(segmenter._backend.engine, "enqueue", None)
-        found = segmenter.segment(image[::-1].copy(), scale=1)
-        expected = machine.expected(image[::-1].copy(), "mask", scale=1)
-        np.testing.assert_array_equal(found, expected)
+    def test_graphs_are_used(self, machine):
+        """The engine is called for the first image, for the second, and for the capture."""
+        backend = watched_backend(machine.name)
+        segmenter, image = Segmenter(device=backend), example()[:100, :100]
+        for turn in range(5):
+            found = segmenter.segment(np.roll(image, turn), scale=1)
+            expected = machine.expected(np.roll(image, turn), "mask", scale=1)
+            np.testing.assert_array_equal(found, expected)
+            assert len(backend.engine.calls) == (1, 3, 3, 3, 3)[turn]
+
+    @pytest.mark.parametrize("scale", [2, 0.7])
+    def test_limits_that_are_given_and_found_in_turn(self, machine, scale):
+        """A graph of maps reads the limits of its image, wherever they come from."""
+        image = example()[:120, :110]
+        pipeline, expected = machine.segmenter._pipeline, machine.reference._pipeline
+        given = expected.limits(image)._replace(high=250.0)
+        for limits in (None, given, None, given, given, None):
+            maps, found = pipeline.maps(image, scale, limits)
+            answer, wanted = expected.maps(image, scale, limits)
+            assert found == wanted
+            np.testing.assert_array_equal(pipeline.host(maps), answer)
 
     def test_a_bad_image_spoils_nothing(self, machine):
         good = example()[:110, :120].astype(np.float32)
@@ -266,43 +280,81 @@ class TestRepetition:
 
     @emulated_only
     @pytest.mark.parametrize("output", OUTPUTS)
-    def test_a_graph_that_cannot_be_captured_costs_a_line(self, monkeypatch, caplog, output):
+    def test_a_graph_that_cannot_be_captured_costs_a_line(self, caplog, output):
         """What allocates fails in a capture, as an engine may that worked before."""
         segmenter = Segmenter(device=emulated_backend())
-        engine, image = segmenter._backend.engine, example()[:80, :90]
-        enqueue = engine.enqueue
-
-        def allocating(*arguments: object) -> None:
-            native.emulated.Buffer([16])
-            enqueue(*arguments)
-
-        monkeypatch.setattr(engine, "enqueue", allocating)
+        image = example()[:80, :90]
+        segmenter._backend.engine.before = lambda: native.emulated.Buffer([16])
         expected = Segmenter(device="cpu").segment(image, output, scale=1)
         for _ in range(5):
             found = segmenter.segment(image, output, scale=1)
             np.testing.assert_array_equal(found, expected)
         (record,) = caplog.records
-        assert record.getMessage().startswith("images of (80, 90) run without a graph: CUDA: ")
+        words = "images of 80 x 90 pixels run without a graph: CUDA: "
+        assert record.getMessage().startswith(words)
+
+    @emulated_only
+    @pytest.mark.parametrize(
+        "error", [RuntimeError("TensorRT: no"), ValueError("bad"), KeyError(7)]
+    )
+    @pytest.mark.parametrize("number", [1, 2, 3])
+    def test_an_engine_that_fails_is_heard_and_spoils_nothing(self, number, error):
+        """At the first image, step by step in a stream of its own, and in the capture."""
+        segmenter = Segmenter(device=emulated_backend())
+        engine, image = segmenter._backend.engine, example()[:80, :90]
+        expected, raised = Segmenter(device="cpu").segment(image, scale=1), 0
+
+        def fail() -> None:
+            if len(engine.calls) == number:
+                raise error
+
+        engine.before = fail
+        for _ in range(5):
+            try:
+                found = segmenter.segment(image, scale=1)
+            except type(error) as caught:
+                assert str(error) == str(caught)
+                raised += 1
+            else:
+                np.testing.assert_array_equal(found, expected)
+        # What a capture does not survive, the steps before it do.
+        assert raised == (number < 3 or not isinstance(error, RuntimeError))
 
     @emulated_only
     def test_a_graphs_stream_sees_one_shape(self, rng):
         """An engine's state goes with a stream, and a graph relies on that state."""
         segmenter = Segmenter(device=emulated_backend())
         pieces = Segmenter(device=segmenter._backend, tile=SMALLEST_TILE, batch=2)
-        for size in (40, 80, 120):
-            for _ in range(3):
-                for scale in (1, 1.5, "auto"):
+        engine = segmenter._backend.engine
+        for size in (40, 120):
+            for _ in range(4):
+                for scale in (1, 1.5):
                     image = example()[:size, :size].copy()
                     segmenter.segment(image, "labels", scale=scale)
-                # Three tiles: two, and one.
-                pieces.segment(noise(rng, 40, SMALLEST_TILE + 48), "labels", scale=1)
-        (lane,) = segmenter._backend._idle
-        seen = segmenter._backend.engine.streams
-        replays = lane._replays._found.values()
-        recorded = [len(seen.get(r.stream, ())) for r in replays if r.graph is not None]
-        assert recorded.count(1) >= 2
-        assert max(recorded) == 1
-        assert [len(seen[r.stream]) for r in replays if r.has_no_graph] == [2]
+        for _ in range(4):  # three tiles: two, and one
+            pieces.segment(noise(rng, 40, SMALLEST_TILE + 48), "labels", scale=1)
+        shapes: dict[int, set[tuple[int, int, int]]] = {}
+        for stream, shape in engine.calls:
+            shapes.setdefault(stream, set()).add(shape)
+        # That of work step by step, one for each of four graphs, and that of tiles of two shapes.
+        assert sorted(map(len, shapes.values()))[:4] == [1] * 4
+        assert len(shapes) == 6
+        engine.calls.clear()
+        for scale in (1, 1.5):
+            segmenter.segment(example()[:120, :120].copy(), "labels", scale=scale)
+        assert not engine.calls
+
+    @emulated_only
+    def test_streams_are_used_again_when_graphs_go(self, rng):
+        """So that an engine has state for few streams, however many shapes there are."""
+        segmenter = Segmenter(device=emulated_backend())
+        for side in range(40, 80, 2):
+            for _ in range(3):
+                picture = noise(rng, side, side)
+                found = segmenter.segment(picture, "labels", scale=1)
+        expected = Segmenter(device="cpu").segment(picture, "labels", scale=1)
+        np.testing.assert_array_equal(found, expected)
+        assert len({stream for stream, _ in segmenter._backend.engine.calls}) <= 8
 
 
 class TestResultsOnTheHost:
@@ -316,13 +368,15 @@ class TestResultsOnTheHost:
             np.testing.assert_array_equal(found, machine.expected(image, output, scale=1)[3:])
 
     @emulated_only
-    def test_who_keeps_many_gets_memory_that_is_not_page_locked(self, monkeypatch):
-        monkeypatch.setattr("nucleiseg.backends.cuda.PAGE_LOCKED", 3 * 80 * 90)
-        segmenter, image = Segmenter(device=emulated_backend()), example()[:80, :90]
+    def test_who_keeps_many_gets_memory_that_is_not_page_locked(self):
+        backend, image = emulated_backend(), example()[:80, :90]
+        few = 3 * 80 * 90
+        device = native.emulated.Device(backend.engine.enqueue, 2, print, page_locked=few)
+        segmenter = Segmenter(device=dataclasses.replace(backend, native=device))
         expected = segmenter.segment(image, "mask", scale=1)
         before = native.emulated.usage()["pinned_bytes"]
         kept = [segmenter.segment(image, "mask", scale=1) for _ in range(9)]
-        assert native.emulated.usage()["pinned_bytes"] - before <= 3 * 80 * 90 + image.nbytes
+        assert native.emulated.usage()["pinned_bytes"] - before <= few + image.nbytes
         for found in kept:
             np.testing.assert_array_equal(found, expected)
 
@@ -386,29 +440,20 @@ class TestManyImages:
     @emulated_only
     def test_the_streams_of_a_lane_share_what_is_between_the_layers(self, rng):
         """Each graph has a stream of its own, and only one of them is at work."""
-        backend = own_backend("emulated")
-        segmenter, taken = Segmenter(device=backend), set()
-        give = backend.engine.network.run
-
-        class Watched:
-            workspace = staticmethod(backend.engine.network.workspace)
-
-            def run(self, tiles: object, **options: object) -> None:
-                taken.add(options["workspace"].ptr)
-                give(tiles, **options)
-
-        backend.engine.network = Watched()
+        backend = watched_backend("emulated")
+        segmenter = Segmenter(device=backend)
         shapes = ((90, 70), (40, 50, 3), (60, 33))
-        expected = {shape: noise(rng, *shape) for shape in shapes}
-        for _ in range(4):
-            for picture in expected.values():
+        pictures = {shape: noise(rng, *shape) for shape in shapes}
+        for turn in range(4):
+            for picture in pictures.values():
                 found = segmenter.segment(picture, "labels", scale=1)
                 answer = Segmenter(device="cpu").segment(picture, "labels", scale=1)
                 np.testing.assert_array_equal(found, answer)
-        (lane,) = backend._idle
-        replays = list(lane._replays._found.values())
-        assert sum(replay.graph is not None for replay in replays) == 3
-        assert len(taken) == 1
+            if turn == 2:
+                called = len(backend.engine.calls)
+        assert len(backend.engine.calls) == called  # graphs
+        assert len({stream for stream, _, _ in backend.engine.calls}) == 4
+        assert len({memory for _, _, memory in backend.engine.calls}) == 1
 
     @emulated_only
     def test_everything_is_given_back(self, rng):
@@ -450,30 +495,16 @@ class TestSharedMemory:
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other)
 
-    def test_no_image_and_no_mask_is_copied_between_host_and_device(self, monkeypatch):
+    @pytest.mark.parametrize(("output", "copies"), [("mask", 0), ("labels", 1), ("maps", 1)])
+    def test_what_both_use_once_is_not_copied(self, output, copies):
+        """What kernels read again and again is, as a Jetson's GPU does not cache shared memory."""
         segmenter, cpu = Segmenter(device=emulated_backend()), Segmenter(device="cpu")
         image = example()[:100, :110]
-        expected = cpu.segment(image, "mask", scale=1)
-        monkeypatch.setattr(native.emulated, "copy", None)
-        for _ in range(4):
-            np.testing.assert_array_equal(segmenter.segment(image, "mask", scale=1), expected)
-
-    @pytest.mark.parametrize("output", ["labels", "maps"])
-    def test_what_kernels_read_again_and_again_is_copied_once(self, monkeypatch, output):
-        """It lies in the device's own memory, as a Jetson's GPU does not cache what is shared."""
-        segmenter, cpu = Segmenter(device=emulated_backend()), Segmenter(device="cpu")
-        image, copied, copy = example()[:100, :110], [], native.emulated.copy
         expected = cpu.segment(image, output, scale=1)
-
-        def counted(to: object, source: object, **options: object) -> object:
-            copied.append(type(to).__name__)
-            return copy(to, source, **options)
-
-        monkeypatch.setattr(native.emulated, "copy", counted)
         for _ in range(4):
-            copied.clear()
+            before = native.emulated.copies()
             np.testing.assert_array_equal(segmenter.segment(image, output, scale=1), expected)
-            assert copied == ["PinnedBuffer"]
+            assert native.emulated.copies() - before == copies
 
     def test_arrays_on_the_device(self, rng):
         device, cpu = Machine("emulated"), Segmenter(device="cpu")
