@@ -1,5 +1,7 @@
 #include "bindings/results.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 
 namespace nucleiseg::bindings {
