@@ -61,7 +61,8 @@ def paired(
     pairs: list[tuple[Sample, Path | None]] = []
     for sample in data.load_split([folder])[0]:
         content = as_rgb(sample.picture)
-        matching = [path for path, grey in kinds.items() if grey == is_grey(content)]
+        grey_content = is_grey(content)
+        matching = [path for path, grey in kinds.items() if grey == grey_content]
         if not matching:
             pairs.append((sample, None))
             continue
