@@ -139,7 +139,10 @@ class Pipeline:
 
     def image(self, value: Any) -> Array:
         """Return an image that a caller gave, checked; TypeError or ValueError."""
-        return self._taken(value, "image")
+        if not isinstance(value, np.ndarray):
+            return self._taken(value, "image")
+        _native.cpu.check_image(value)
+        return value
 
     def host(self, array: Array) -> NDArray[Any]:
         """Return an array on the host."""
