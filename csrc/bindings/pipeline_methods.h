@@ -36,8 +36,8 @@ struct PipelineMethods {
                                         const std::array<double, 2>& percentiles,
                                         const FiveNumbers& rule) {
     return std::make_unique<Pipeline>(
-        device, settings_argument(Arrays::stride(*device), stride, halo, tile, batch, percentiles,
-                                  rule));
+        device,
+        settings_argument(Arrays::stride(*device), stride, halo, tile, batch, percentiles, rule));
   }
 
   static py::tuple run(Pipeline& self, const py::object& image, const py::object& outputs,

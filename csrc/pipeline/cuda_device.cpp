@@ -79,7 +79,8 @@ CudaDevice::CudaDevice(Engine engine, int threads, size_t page_locked,
 void CudaDevice::enter() const {
   if (cpu::process_number() != process_) {
     throw std::runtime_error(
-        "device: a Segmenter on a GPU cannot be used after a fork; make it in the child process, or "
+        "device: a Segmenter on a GPU cannot be used after a fork; make it in the child process, "
+        "or "
         "start that by 'spawn'");
   }
   set_device(index_);
@@ -241,8 +242,8 @@ Outputs CudaSteps::places(const Outputs& outputs, const Size& size) {
   const int64_t pixels = size.pixels();
   if (outputs.mask) found.mask = block(kMask, pixels);
   if (outputs.labels) {
-    found.labels = reinterpret_cast<int32_t*>(
-        block(kLabels, pixels * static_cast<int64_t>(sizeof(int32_t))));
+    found.labels =
+        reinterpret_cast<int32_t*>(block(kLabels, pixels * static_cast<int64_t>(sizeof(int32_t))));
   }
   if (outputs.maps) found.maps = memory(Block::kMaps, pixels * kernels::kMapChannels);
   return found;
@@ -285,7 +286,8 @@ void CudaSteps::bring(const uint8_t* maps, uint8_t* rows, int64_t bytes) {
 
 uint8_t* CudaSteps::as_output(const ImageView& maps, uint8_t*) {
   const int64_t pixel = kernels::kMapChannels;
-  const bool is_dense = maps.channel_stride == 1 && (maps.width == 1 || maps.column_stride == pixel) &&
+  const bool is_dense = maps.channel_stride == 1 &&
+                        (maps.width == 1 || maps.column_stride == pixel) &&
                         (maps.height == 1 || maps.row_stride == pixel * maps.width);
   const ImageView found =
       is_dense ? maps : lane_->upload(static_cast<int>(Block::kMaps), on_host(maps), threads());

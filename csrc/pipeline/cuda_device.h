@@ -29,8 +29,8 @@ using pipeline::Settings;
 using pipeline::Size;
 using pipeline::Task;
 
-// Images on the device at once: while one is in the network, the next is uploaded and the one before
-// is downloaded. Further calls wait.
+// Images on the device at once: while one is in the network, the next is uploaded and the one
+// before is downloaded. Further calls wait.
 constexpr int kLanes = 3;
 
 // What a network is given: (count, height, width, 3) bytes, and where its cells go.
@@ -42,12 +42,13 @@ struct Tiles {
   uint8_t* cells;
 };
 
-// Returns memory of so many bytes for what comes between the layers. Streams of which one is at work
-// at a time are given the same.
+// Returns memory of so many bytes for what comes between the layers. Streams of which one is at
+// work at a time are given the same.
 using Allocate = std::function<void*(size_t)>;
 
-// Puts the network into a stream, without waiting. The stream may be captured into a graph after one
-// call with the same shape that was not; its later calls have that shape until the graph is gone.
+// Puts the network into a stream, without waiting. The stream may be captured into a graph after
+// one call with the same shape that was not; its later calls have that shape until the graph is
+// gone.
 using Engine = std::function<void(const Tiles&, cudaStream_t, const Allocate&)>;
 
 class CudaSteps;
@@ -69,8 +70,8 @@ class CudaDevice {
   const Stream& intake() const { return intake_; }
   const std::function<void(const std::string&)>& warn() const { return warn_; }
 
-  // Makes this the calling thread's device. Throws std::runtime_error in a child process, where CUDA
-  // cannot be used and locks might never be released.
+  // Makes this the calling thread's device. Throws std::runtime_error in a child process, where
+  // CUDA cannot be used and locks might never be released.
   void enter() const;
   // Waits for a lane, and takes it.
   std::unique_ptr<Lane> take();
@@ -172,9 +173,9 @@ class CudaSteps {
   const ImageView given_;
   std::unique_ptr<Lane> lane_;
   const bool is_on_device_;
-  std::optional<ImageView> image_;       // on the device
+  std::optional<ImageView> image_;  // on the device
   std::optional<ImageView> host_image_;
-  Outputs host_outputs_;                 // where they are not the outputs themselves
+  Outputs host_outputs_;  // where they are not the outputs themselves
   bool finds_limits_ = false;
   bool are_known_ = false;
   cpu::Limits limits_{};

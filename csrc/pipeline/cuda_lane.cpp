@@ -10,7 +10,7 @@
 namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {
 
-constexpr size_t kMostGraphs = 6;   // of a lane; an image needs two, so this is three shapes
+constexpr size_t kMostGraphs = 6;    // of a lane; an image needs two, so this is three shapes
 constexpr int64_t kPiece = 1 << 19;  // bytes: above it a thread is worth waking
 
 // Are a row's pixels side by side, or do they leave out no more than the fourth channel?
@@ -23,7 +23,8 @@ bool has_dense_rows(const ImageView& image) {
 
 // Of the bytes from the first value of a view with dense rows to its last.
 size_t span_bytes(const ImageView& image) {
-  const int64_t last = (image.height - 1) * image.row_stride + (image.width - 1) * image.column_stride;
+  const int64_t last =
+      (image.height - 1) * image.row_stride + (image.width - 1) * image.column_stride;
   return static_cast<size_t>(last + pipeline::value_bytes(image.type) * image.channels);
 }
 
@@ -63,8 +64,8 @@ std::string in_one_line(const std::string& text) {
 
 std::byte* Lane::device(int name, size_t bytes) {
   // What the host reads once and kernels write once is in memory that both use where they share it.
-  // On Tegra the GPU does not cache such memory: maps and labels, which kernels read and write again
-  // and again, are copied once instead.
+  // On Tegra the GPU does not cache such memory: maps and labels, which kernels read and write
+  // again and again, are copied once instead.
   if (integrated_ && (name == kMask || name == kLimits)) return pinned_area(name, bytes).device;
   Area& block = device_[name];
   if (block.bytes < bytes || !block.owner) {
@@ -252,8 +253,8 @@ void Lane::record(Replay& replay, const std::function<Outputs(const ImageView&)>
     replay.stream->abandon_capture();
     replay.has_no_graph = true;
     warn("images of " + std::to_string(replay.image.height) + " x " +
-         std::to_string(replay.image.width) + " pixels run without a graph: " +
-         in_one_line(error.what()));
+         std::to_string(replay.image.width) +
+         " pixels run without a graph: " + in_one_line(error.what()));
   } catch (...) {
     replay.stream->abandon_capture();
     throw;

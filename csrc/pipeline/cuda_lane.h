@@ -1,8 +1,8 @@
 // What one image at a time needs on a GPU: streams, memory that is used again, and recorded graphs.
 //
-// Kernels and the network are given to one stream and copies to another, so that those of this image
-// overlap the other lanes'. Each stream waits for the last one that was given work, so that all work
-// of a lane is done in its order.
+// Kernels and the network are given to one stream and copies to another, so that those of this
+// image overlap the other lanes'. Each stream waits for the last one that was given work, so that
+// all work of a lane is done in its order.
 #pragma once
 
 #include <cstddef>
@@ -81,7 +81,8 @@ class Lane {
   }
 
   // Does the work on an image on the device. From the third time on a graph does it, that is
-  // launched at once. A capture that fails is reported to `warn`; images of that key then have none.
+  // launched at once. A capture that fails is reported to `warn`; images of that key then have
+  // none.
   Outputs repeat(const Key& key, const ImageView& image,
                  const std::function<Outputs(const ImageView&)>& work,
                  const std::function<void(const std::string&)>& warn);
@@ -102,7 +103,7 @@ class Lane {
     std::shared_ptr<void> image_owner;
     ImageView image{};  // where the work finds its input
     Graph graph;
-    Outputs places;                          // which each launch writes again
+    Outputs places;                           // which each launch writes again
     std::vector<std::shared_ptr<void>> kept;  // memory that the graph uses
   };
 

@@ -1,9 +1,9 @@
 // From an image and its limits to maps, row of tiles by row of tiles, on any device.
 //
-// `Steps` is what a device does for one image: CpuSteps (csrc/pipeline/cpu_device.h) is the plainest,
-// and csrc/pipeline/cuda_device.h has those of a GPU. A `Source` is the image as the network sees it,
-// at its own size or resized: part() returns a rectangle of it in the device's memory, good until the
-// next call.
+// `Steps` is what a device does for one image: CpuSteps (csrc/pipeline/cpu_device.h) is the
+// plainest, and csrc/pipeline/cuda_device.h has those of a GPU. A `Source` is the image as the
+// network sees it, at its own size or resized: part() returns a rectangle of it in the device's
+// memory, good until the next call.
 #pragma once
 
 #include <algorithm>
@@ -69,8 +69,8 @@ class PlainSource {
   const ImageView image_;
 };
 
-// An image on the host that the network sees at another size. The host resizes, for every device: its
-// rules are part of the answer.
+// An image on the host that the network sees at another size. The host resizes, for every device:
+// its rules are part of the answer.
 template <class Steps>
 class ResizedSource {
  public:

@@ -221,8 +221,8 @@ template <class Device>
 Outputs Pipeline<Device>::enlarge_and_decode(Steps& steps, const ImageView& maps, const Size& image,
                                              double scale, const Outputs& outputs) const {
   const int64_t bytes = image.pixels() * kernels::kMapChannels;
-  uint8_t* whole = !Steps::kIsGpu && outputs.maps ? outputs.maps
-                                                  : steps.staging(Block::kMaps, bytes);
+  uint8_t* whole =
+      !Steps::kIsGpu && outputs.maps ? outputs.maps : steps.staging(Block::kMaps, bytes);
   {
     [[maybe_unused]] const auto timer = steps.time_decoding();
     cpu::enlarge_maps(maps, image.height, image.width, whole, steps.threads());

@@ -28,7 +28,8 @@ page_locked : int
     Bytes of results on the host that may be page-locked: those are not copied once more.
 )";
 
-constexpr const char* kTake = R"(An array of any library on this device as a Buffer, once it is written.
+constexpr const char* kTake =
+    R"(An array of any library on this device as a Buffer, once it is written.
 
 Parameters
 ----------
@@ -151,9 +152,8 @@ struct AnyArrays {
   static int64_t stride(const CudaDevice&) { return 1; }
 
   static Argument image(const CudaDevice& device, const py::object& value) {
-    return argument(device, value, "image", [](const py::array& array) {
-      return image_view(array, "image");
-    });
+    return argument(device, value, "image",
+                    [](const py::array& array) { return image_view(array, "image"); });
   }
 
   static Argument maps(const CudaDevice& device, const py::object& value) {
@@ -216,7 +216,8 @@ void register_pipeline(py::module_& module) {
            py::arg("page_locked") = kPageLocked)
       .def_property_readonly("threads", &CudaDevice::threads)
       .def("take", take, py::arg("array"), py::arg("name"), kTake)
-      .def("host", host, py::arg("buffer").none(false), "Copy a Buffer, which is complete, to NumPy.");
+      .def("host", host, py::arg("buffer").none(false),
+           "Copy a Buffer, which is complete, to NumPy.");
   PipelineMethods<CudaDevice, AnyArrays>::add(module);
   module.attr("LANES") = device::kLanes;
 }
