@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter, backends, device, tensorrt, tensorrt_cache
+from nucleiseg import Model, Segmenter, backends, device, images, tensorrt, tensorrt_cache
 from nucleiseg.backends import Backend
 from nucleiseg.engines import cuda
 from nucleiseg.engines import native as integers
 
+OUTPUTS = ("mask", "labels", "maps")
+DATA = Path(__file__).parents[1] / "data" / "images"
 MEMORY = 4 << 30
 """Bytes that the emulated device says it has, unless a test says otherwise."""
 
@@ -180,3 +183,23 @@ def both(segmenter: Segmenter, image: Any, **size: Any) -> tuple[np.ndarray, np.
     """Return the mask and the labels of an image, from one call."""
     found = segmenter.analyze(image, maps=False, **size)
     return found.mask, found.labels
+
+
+def example(name: str = "fluorescence_small") -> np.ndarray:
+    return images.read(DATA / f"{name}.png")
+
+
+def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Blobs: noise that was shrunk, so that there is something to find."""
+    small = rng.integers(0, 256, (shape[0] // 16 + 1, shape[1] // 16 + 1, *shape[2:]), np.uint8)
+    return np.kron(small, np.ones((16, 16, *[1] * len(shape[2:])), np.uint8))[
+        : shape[0], : shape[1]
+    ].copy()
+
+
+def check(machine: Machine, image: np.ndarray, given: object = None, **options: object) -> None:
+    """Compare all outputs; ``given`` is another form of the image, if not the image itself."""
+    for output in OUTPUTS:
+        expected = machine.expected(image, output, **options)
+        found = machine.segmenter.segment(image if given is None else given, output, **options)
+        np.testing.assert_array_equal(found, expected, strict=True, err_msg=output)
