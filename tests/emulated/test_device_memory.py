@@ -221,3 +221,26 @@ class TestArraysOnTheDevice:
                 with pytest.raises(expected.type) as found:
                     machine.segmenter.decode(given)
                 assert str(found.value) == str(expected.value)
+
+
+class TestSizes:
+    @emulated_only
+    def test_free_memory_decides_how_large_tiles_are(self):
+        sides = []
+        for memory in (1 << 28, 1 << 30, 1 << 36):
+            native.emulated.set_device_properties(memory=memory, integrated=False)
+            segmenter = Segmenter(device=emulated_backend())
+            sides.append(segmenter.tile)
+            stride = segmenter.model.stride
+            assert segmenter.tile % stride == 0
+        native.emulated.set_device_properties(memory=MEMORY, integrated=False)
+        assert sides == sorted(set(sides))
+        assert sides[-1] == 3072
+        assert segmenter.batch == 4
+
+    @emulated_only
+    def test_what_the_engine_cannot_take_is_refused(self):
+        with pytest.raises(ValueError, match="tile: got 4096; accepted is 1 to 3072, which the en"):
+            Segmenter(device=emulated_backend(), tile=4096)
+        with pytest.raises(ValueError, match="batch: got 5; accepted is 1 to 4, which the engine"):
+            Segmenter(device=emulated_backend(), batch=5)
