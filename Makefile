@@ -1,6 +1,6 @@
 # make demo    segment the example images
 # make test    run the tests
-# make lint    check style and types
+# make lint    check style, types and prose
 # make docs    build the documentation as a site, build/site/index.html
 # make oldest  run the tests of reading and segmenting on the oldest dependencies allowed
 # make race    run the kernels, the CUDA ones compiled for the CPU, under the race detector
@@ -34,11 +34,26 @@ demo: $(venv)/.package
 test: $(venv)/.development
 	@$(bin)/python -m pytest -ra
 
+prose := $(wildcard *.md docs/*.md training/README.md benchmarks/README.md) \
+  $(shell find nucleiseg training -name '*.py')
+empty :=
+# Rules of Harper that misread tables, code or the words of this field; codespell checks the spelling.
+unfit := $(subst $(empty) ,$(empty),AnA,BuiltIn,Bypass,CapitalizePersonalPronouns,CommaFixes,CompoundNouns,CondenseAllThe,\
+  Dashes,DiscourseMarkers,DisjointPrefixes,EllipsisLength,Everyone,ExpandControl,\
+  ExpandDirectory,ExpandMemoryShorthands,ExpandMinimum,ExpandStandardInputAndOutput,\
+  ExpandTimeShorthands,FillerWords,HelloGreeting,ItsContraction,LongSentences,MassNouns,\
+  MergeWords,MissingPreposition,MissingTo,NumericRangeEnDash,OrthographicConsistency,\
+  Overall,OxfordComma,PhrasalVerbAsCompoundNoun,PronounInflectionBe,PronounKnew,\
+  PronounVerbAgreement,QuantifierNumeralConflict,RepeatedWords,SentenceCapitalization,\
+  SpellCheck,SplitWords,ThatThan,TheirToTheyre,ThereIsAgreement,ThereToTheir,TheyToThem,\
+  ToTwoToo,UnclosedQuotes,UseEllipsisCharacter,UseTitleCase,YourPredicateAdjective)
 lint: $(venv)/.development
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 	@$(bin)/clang-format --dry-run --Werror $(cxx_sources)
+	@$(bin)/codespell $(prose)
+	@$(bin)/harper --no-color lint --quiet --format compact --dialect gb --ignore $(unfit) $(prose)
 
 docs: $(venv)/.development
 	@NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build --strict --quiet
@@ -48,11 +63,11 @@ files := 20000
 fuzz: $(venv)/.development
 	@$(bin)/python tests/fuzz/run.py --files $(files) $(if $(seed),--seed $(seed))
 
-oldest_tests := images tiff tiff_limits segmenter bombs outputs
+oldest_tests := images pictures bmp tiff tiff_limits segmenter bombs outputs
 oldest: $(venv)/.development
 	@$(bin)/python -m venv build/oldest
 	@build/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
-	  $$($(bin)/python tools/oldest.py) pytest scikit-image roifile pyarrow
+	  $$($(bin)/python tools/oldest.py) pytest opencv-python-headless scikit-image roifile pyarrow
 	@PYTHONPATH=. build/oldest/bin/python -m pytest -q -p no:cacheprovider \
 	  $(oldest_tests:%=tests/cpu/test_%.py)
 

@@ -7,8 +7,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from nucleiseg.default import segment
 from nucleiseg.model import Model, ModelError
-from nucleiseg.segmenter import Segmenter, segment
+from nucleiseg.segmenter import Segmenter
 
 try:
     __version__ = version("nucleiseg")

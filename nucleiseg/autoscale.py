@@ -394,12 +394,12 @@ def windows_of_image(image: NDArray[Any], scale: float) -> list[NDArray[Any]]:
     scale : float
         Of the probe. Each window is `Settings.window` of the network's pixels a side.
     """
-    import cv2
-
     step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / SETTINGS.thumbnail)))
     grey = image[::step, ::step].astype(np.float32)
     grey = grey[..., :3].mean(-1) if grey.ndim == 3 else grey
-    detail = np.abs(cv2.Laplacian(grey, cv2.CV_32F))
+    around = np.pad(grey, 1, mode="reflect")
+    beside = around[:-2, 1:-1] + around[1:-1, :-2] - 4 * grey + around[1:-1, 2:] + around[2:, 1:-1]
+    detail = np.abs(beside)
     levels = np.clip(detail * (255 / max(float(detail.max()), 1e-9)), 0, 255).astype(np.uint8)
     return [
         image[rows.start * step : rows.stop * step, columns.start * step : columns.stop * step]

@@ -13,8 +13,9 @@ from typing import Any
 
 from nucleiseg import images, journal, pool, walk
 from nucleiseg.journal import Done, Journal
-from nucleiseg.names import printable
+from nucleiseg.names import natural, printable
 from nucleiseg.outputs import Format, beside
+from nucleiseg.outputs.combined import parts
 from nucleiseg.readers import versions
 from nucleiseg.result import Result
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
@@ -50,7 +51,9 @@ class Outcome:
     full : bool
         Whether there was no room left for its files.
     doubt : str
-        Why its intensities may have been misread, empty where there is no reason.
+        Why it is worth a second look, empty where there is no reason.
+    stems : list of Path
+        Of the outputs of its planes; none if it failed.
     """
 
     image: Path
@@ -60,6 +63,7 @@ class Outcome:
     failure: str = ""
     full: bool = False
     doubt: str = ""
+    stems: list[Path] = field(default_factory=list)
 
     def add(self, plane: Outcome) -> None:
         """Add a plane; the first failure and the first doubt are the image's."""
@@ -69,8 +73,10 @@ class Outcome:
         self.failure = self.failure or plane.failure
         self.full |= plane.full
         self.doubt = self.doubt or plane.doubt
+        self.stems += plane.stems
         if self.failure:
             self.nuclei = self.pixels = 0
+            self.stems = []
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,8 @@ class Plan:
     ----------
     formats : sequence of Format
         What to save of each plane.
-    size : mapping
-        ``scale``, ``mpp`` or ``diameter`` of all images, as `Segmenter.segment` takes them, or
-        `FROM_FILE` as ``mpp``.
+    options : mapping
+        What `Segmenter.analyze` is given by name for every image, or `FROM_FILE` as ``mpp``.
     selection : Selection
         What to take of stacks and channels. Each plane has outputs of its own, with its suffix
         behind the stem.
@@ -99,16 +104,20 @@ class Plan:
     restore : callable, optional
         Called with the same name, what `describe` returned in an earlier run, and the files;
         ValueError has the image done again.
+    second_look : callable, optional
+        Called with a saved result; returns why it is worth a second look, or an empty text. Without
+        it, that is the doubt of its intensities.
     """
 
     formats: Sequence[Format]
-    size: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     selection: images.Selection = field(default_factory=images.Selection)
     journal: Journal | None = None
     resume: bool = False
     overwrite: bool = False
     describe: Callable[[str, Result, Sequence[Path]], Mapping[str, Any]] | None = None
     restore: Callable[[str, Any, Sequence[Path]], None] | None = None
+    second_look: Callable[[Result], str] | None = None
 
 
 def run(
@@ -143,9 +152,9 @@ def check_at_once(number: int) -> None:
 
 
 def settings(
-    segmenter: Segmenter, size: Mapping[str, Any], selection: images.Selection
+    segmenter: Segmenter, options: Mapping[str, Any], selection: images.Selection
 ) -> dict[str, Any]:
-    """Return all that outputs depend on beside the image, for the journal."""
+    """Return the settings that outputs depend on besides the image, for the journal."""
     from nucleiseg import __version__
 
     return {
@@ -153,7 +162,7 @@ def settings(
         "model": segmenter.model.identity,
         "description": journal.digest(segmenter.model.metadata),
         "arithmetic": segmenter.arithmetic,
-        **{name: value for name, value in size.items() if value is not None},
+        **{name: value for name, value in options.items() if value is not None},
         "channel": selection.channel,
         "axes": selection.axes,
         "decoders": versions(),
@@ -173,7 +182,7 @@ class _Image:
         self._lock = Lock()
 
     def source(self) -> str:
-        """Return the checksum of the file, from before any of its pixels are read."""
+        """Return the checksum of the file, computed before any of its pixels are read."""
         with self._lock:
             if self._source is None:
                 self._source = journal.checksum(self.job.image)
@@ -264,15 +273,22 @@ class _Run:
         name = f"{job.image}{plane.suffix}"
         done = self._done_before(stem, source, name)
         if done:
-            return Outcome(job.image, nuclei=done.nuclei, doubt=done.doubt)
+            return Outcome(job.image, done.nuclei, doubt=done.doubt, stems=[stem])
         self._check_free(beside(stem, each.ending) for each in plan.formats)
-        size = _size(plan.size, plane)
+        options = _options(plan.options, plane)
         with_maps = bool(plan.describe) or any(each.maps for each in plan.formats)
-        result = self.segmenter.analyze(plane.load(), **size, maps=with_maps)
+        result = self.segmenter.analyze(plane.load(), **options, maps=with_maps)
         result.mpp = result.mpp or plane.mpp
         result.name, result.plane, result.threads = job.image.name, plane.suffix, self.threads
-        self._save(stem, result, source, name)
-        return Outcome(job.image, len(result), result.mask.size, before=False, doubt=result.doubt)
+        doubt = self._save(stem, result, source, name)
+        return Outcome(
+            job.image,
+            len(result),
+            result.mask.size,
+            before=False,
+            doubt=doubt,
+            stems=[stem],
+        )
 
     def _done_before(self, stem: Path, source: str, name: str) -> Done | None:
         plan = self.plan
@@ -287,8 +303,14 @@ class _Run:
                 return None
         return done
 
-    def _save(self, stem: Path, result: Result, source: str, name: str) -> None:
-        """Write all files of a plane, and record first their names and last that they are there."""
+    def _save(self, stem: Path, result: Result, source: str, name: str) -> str:
+        """Write all files of a plane, and record first their names and last that they are there.
+
+        Returns
+        -------
+        str
+            Why the result is worth a second look.
+        """
         plan = self.plan
         paths = list(dict.fromkeys(each.path(stem, result) for each in plan.formats))
         self._check_free(paths)
@@ -298,8 +320,10 @@ class _Run:
         for each in plan.formats:
             each.save(stem, result)
         entry = plan.describe(name, result, paths) if plan.describe else None
+        doubt = plan.second_look(result) if plan.second_look else result.doubt
         if plan.journal:
-            plan.journal.finish(stem, source, paths, len(result), result.doubt, entry)
+            plan.journal.finish(stem, source, paths, len(result), doubt, entry)
+        return doubt
 
     def _check_free(self, paths: Iterable[Path]) -> None:
         """Refuse to replace files of which the journal does not know."""
@@ -329,17 +353,46 @@ def _made(done: Done, stem: Path, each: Format) -> Path:
     return next(beside(stem, end) for end in each.endings if stem.name + end in done.files)
 
 
+def combine(
+    formats: Iterable[Format],
+    jobs: Sequence[Job],
+    outcomes: Iterable[Outcome],
+    journal: Journal,
+) -> None:
+    """Write the files that formats have for all images of a run, in the order of the jobs.
+
+    Raises
+    ------
+    OSError
+        One cannot be written, or the file of an image cannot be read.
+    """
+    done = {outcome.image: outcome.stems for outcome in outcomes}
+    stems = [stem for job in jobs for stem in sorted(done.get(job.image, []), key=natural)]
+    for each in formats:
+        if each.combined and stems:
+            path = journal.output / each.combined.name
+            journal.begin(path.with_suffix(""), [path.name])
+            with images.writing(path) as file:
+                each.combined.write(parts(stems, each.ending, journal.output), file)
+
+
+def check_free(path: Path, journal: Journal, overwrite: bool) -> None:
+    """Raise ValueError if a file of the whole run would replace one that no run made."""
+    if os.path.lexists(path) and path not in journal and not overwrite:
+        raise ValueError(unknown(path))
+
+
 def unknown(path: Path) -> str:
     """Return why a file is not replaced."""
     return f"{printable(str(path))} is there and no run made it; --overwrite replaces it"
 
 
-def _size(size: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:
-    if size.get("mpp") != FROM_FILE:
-        return size
+def _options(options: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:
+    if options.get("mpp") != FROM_FILE:
+        return options
     if plane.mpp is None:
         raise ValueError("does not say its pixel size; give it with --mpp UM, or leave it out")
-    return {**size, "mpp": plane.mpp}
+    return {**options, "mpp": plane.mpp}
 
 
 def _failed(job: Job, error: Exception, where: str = "") -> Outcome:

@@ -60,7 +60,8 @@ from numpy.typing import NDArray
 
 from nucleiseg import data, resizing
 from nucleiseg._native import cpu
-from nucleiseg.model import DEFAULT, shipped
+from nucleiseg.command_options import ModelOption
+from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 from nucleiseg.resizing import Scale
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
@@ -87,14 +88,6 @@ CANNOT_START, INTERRUPTED = 2, 130
 Images = Sequence[NDArray[Any]]
 Call = Callable[[], object]
 Row = dict[str, Any]
-
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|PATH",
-        help=f"Shipped model ({', '.join(shipped())}), or the path of an .onnx file.",
-    ),
-]
 
 
 def benchmark(

@@ -13,11 +13,14 @@ from typing import Annotated
 import typer
 
 from nucleiseg import interrupts
-from nucleiseg.benchmark import ModelOption, benchmark
+from nucleiseg.benchmark import benchmark
+from nucleiseg.command_options import Grouped, ModelOption
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
 from nucleiseg.model import DEFAULT
-from nucleiseg.segment_command import segment
+from nucleiseg.segment_command import EXAMPLES, segment
+from nucleiseg.slides.command import EXAMPLES as SLIDE_EXAMPLES
 from nucleiseg.slides.command import slide
+from nucleiseg.train_command import train
 
 app = typer.Typer(
     help="Find cell nuclei in microscope images.",
@@ -57,7 +60,7 @@ def _options(
     pass
 
 
-app.command()(segment)
+app.command(cls=Grouped, epilog=EXAMPLES)(segment)
 
 
 @app.command()
@@ -144,7 +147,8 @@ def doctor(
 
 
 app.command()(benchmark)
-app.command()(slide)
+app.command(cls=Grouped, epilog=SLIDE_EXAMPLES)(slide)
+app.command()(train)
 
 
 def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,11 +60,31 @@ class _Rate(ProgressColumn):
         return Text("" if rate is None else f"{rate:.3g} images/s")
 
 
+def speak(verbose: bool, quiet: bool) -> None:
+    """Let the package's logger write to stderr what a user wants to hear.
+
+    Raises
+    ------
+    ValueError
+        Both were asked for.
+    """
+    if verbose and quiet:
+        raise ValueError("--verbose and --quiet: got both; accepted is one of them")
+    logger = logging.getLogger("nucleiseg")
+    if verbose:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("nucleiseg: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    if quiet:
+        logger.setLevel(logging.ERROR)
+
+
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[], None]]:
+def progress(total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Show a bar, a count, the rate and the time left on stderr while the block runs.
 
-    Nothing is shown where stderr is no terminal.
+    Nothing is shown where stderr is no terminal, or quiet is wanted.
 
     Yields
     ------
@@ -73,7 +94,7 @@ def progress(total: int) -> Iterator[Callable[[], None]]:
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
     ) as shown:
         task = shown.add_task("", total=total)
         yield lambda: shown.advance(task)

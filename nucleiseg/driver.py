@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nucleiseg import autoscale, memory, merged, resizing
 from nucleiseg.autoscale import Probe
-from nucleiseg.backends import Array, Backend
+from nucleiseg.backends import Array, Backend, Pipeline
 from nucleiseg.limits import Limits
 from nucleiseg.model import Model
+from nucleiseg.parameters import Decoding
 
 Output = Literal["mask", "labels", "maps"]
 
@@ -19,6 +23,9 @@ OUTPUTS: tuple[Output, ...] = ("mask", "labels", "maps")
 WHOLE = 3072 * 3072
 """Pixels up to which an image is probed as a whole: where nothing needs resizing, the maps of that
 probe are the answer. Of larger images a few windows are probed, under 5 % of the area."""
+
+DECODERS = 8
+"""Pipelines that are kept, one for each way of decoding that callers asked for."""
 
 MOST_SIDE, MOST_PIXELS = 1 << 20, 1 << 31
 """What resizing takes at most, and labels, of an image or of what the network sees of it."""
@@ -32,7 +39,7 @@ class Found(NamedTuple):
     outputs : tuple of array
         Those that were asked for.
     scale : float
-        How far the network saw the image shrunk.
+        By how much the image was shrunk for the network.
     limits : Limits
         The intensities that became 0 and 255.
     """
@@ -61,6 +68,8 @@ class Driver:
         self.batch = batch
         self._backend = backend
         self._pipeline = backend.pipeline(tile, batch)
+        self._decoders: dict[tuple[int, ...], Pipeline] = {}
+        self._decoders_lock = threading.Lock()
 
     @property
     def threads(self) -> int:
@@ -68,20 +77,55 @@ class Driver:
         return self._backend.threads
 
     def _run(
-        self, image: Any, outputs: tuple[Output, ...], wanted: float | None, to_host: bool
+        self,
+        image: Any,
+        outputs: tuple[Output, ...],
+        wanted: float | None,
+        to_host: bool,
+        decoding: Decoding | None = None,
     ) -> Found:
-        """Return the outputs of an image, at a scale that is found unless one is wanted."""
+        """Return the outputs of an image, at a scale that is found unless one is wanted.
+
+        The decoding is the model's unless one is given; the scale does not depend on it.
+        """
         self._pipeline.check_place(to_host)
+        decoder = self._decoder(decoding, to_host) if decoding else self._pipeline
+        needed = decoding.needed(outputs) if decoding else outputs
         image = self._pipeline.image(image)
         if isinstance(image, np.ndarray):
             merged.check(image)
         scale, limits, maps = (wanted, None, None) if wanted else self._find_scale(image)
-        _check_size(image, outputs, scale)
+        _check_size(image, needed, scale)
         if limits is not None and maps is not None:
-            found = self._pipeline.decode(maps, outputs, scale, image.shape[:2], to_host)
-            return Found(found, scale, limits)
-        found, limits = self._pipeline.run(image, outputs, scale, limits, to_host)
+            found = decoder.decode(maps, needed, scale, image.shape[:2], to_host)
+        else:
+            found, limits = decoder.run(image, needed, scale, limits, to_host)
+        if decoding:
+            found = decoding.select(outputs, needed, found)
         return Found(found, scale, limits)
+
+    def _decoder(self, decoding: Decoding, to_host: bool) -> Pipeline:
+        """Return the pipeline that decodes in a given way; all of them share the device.
+
+        ValueError if outputs cannot be left on the device.
+        """
+        if decoding.is_selective and not to_host:
+            raise ValueError(
+                "to_host: got False, but nuclei are selected on the host; accepted is True, or "
+                "leave out min_area, min_diameter, max_diameter and exclude_border"
+            )
+        model = decoding.model(self.model)
+        rule = model.label_rule()
+        if rule == self.model.label_rule():
+            return self._pipeline
+        with self._decoders_lock:
+            if rule not in self._decoders:
+                while len(self._decoders) >= DECODERS:
+                    del self._decoders[next(iter(self._decoders))]
+                made = self._backend.pipeline(self.tile, self.batch, model)
+                made.whole = self._pipeline.whole
+                self._decoders[rule] = made
+            return self._decoders[rule]
 
     def _find_scale(self, image: Array) -> tuple[float, Limits, Array | None]:
         """Find the scale; with the maps of the whole image at that scale if they were probed."""
@@ -112,7 +156,7 @@ class Driver:
         return autoscale.decode(map(self._pipeline.host, maps), self.model, self.threads)
 
 
-def _check_size(image: Array, outputs: tuple[Output, ...], scale: float) -> None:
+def _check_size(image: Array, outputs: Sequence[str], scale: float) -> None:
     """Refuse what the kernels cannot count or the host's memory cannot hold.
 
     A GPU refuses by itself what does not fit into its own.
@@ -131,3 +175,18 @@ def _check_size(image: Array, outputs: tuple[Output, ...], scale: float) -> None
         )
     if scale != 1 or isinstance(image, np.ndarray):
         memory.check(image.shape, outputs, scale)
+
+
+def read(image: Any) -> Any:
+    """Return an image that a caller gave, read if it is the path of a file."""
+    if isinstance(image, str | Path):
+        from nucleiseg import images
+
+        return next(images.open(image)).array
+    return image
+
+
+def check_output(output: str, accepted: tuple[str, ...]) -> None:
+    """Raise ValueError for the name of an output that there is not."""
+    if output not in accepted:
+        raise ValueError(f"output: got {output!r}; accepted are {', '.join(map(repr, accepted))}")

@@ -8,7 +8,7 @@ separated by tabs, written in one call before and after the files of each plane 
 | ``settings`` | none | all that decides a result beside the image |
 | ``begun`` | stem | the names of the files that will be made |
 | ``entry`` | stem | what the report keeps of the plane |
-| ``done`` | stem | SHA-256 of settings and source, size and SHA-256 of each file, counts |
+| ``done`` | stem | SHA-256 of settings and source, size and SHA-256 of each output, counts |
 
 So files count as outputs from the moment they are begun, even if the run is killed, and ``done``
 never promises what is not there. Whoever can write to the folder can write to its journal: a line
@@ -33,7 +33,7 @@ from typing import Any
 import filelock
 
 from nucleiseg import images
-from nucleiseg.outputs import Format
+from nucleiseg.outputs import Format, folders
 
 FOLDER = ".nucleiseg"
 """Below the folder for outputs."""
@@ -46,7 +46,7 @@ _RUN = ".run"
 _BLOCK = 2**20
 
 Sums = tuple[int, str]
-"""Size and SHA-256 of a file."""
+"""Size and SHA-256 of a file, or of all that is in a folder."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Done:
         By name; all lie beside the plane's stem.
     nuclei : int
     doubt : str
-        Why the image's intensities may have been misread; empty where there is no reason.
+        Why the plane is worth a second look; empty where there is no reason.
     entry : tuple of int, optional
         Where the journal holds what the report keeps: offset and bytes.
     """
@@ -228,7 +228,7 @@ class Journal:
             That were made, all beside the stem.
         nuclei : int
         doubt : str
-            Why its intensities may have been misread.
+            Why the plane is worth a second look.
         entry : mapping or None
             What the report keeps.
         """
@@ -306,11 +306,11 @@ class Journal:
                     self._known.take(line[:-1], self._read_to - 1)
 
     def _sweep(self) -> None:
-        """Remove temporary files where files were made."""
+        """Remove temporary files and folders where files were made."""
         for folder in {(self.output / name).parent for name in self._known.made} | {self.output}:
             for path in folder.glob(".*.part"):
                 if re.fullmatch(images.PART, path.name):
-                    path.unlink(missing_ok=True)
+                    folders.remove(path)
 
 
 class Made:
@@ -338,18 +338,22 @@ class Made:
 def checksum(image: Path) -> str:
     """Return the SHA-256 of an image file, or of all files of a Zarr folder; "" if that fails."""
     try:
-        files = [image]
-        if image.is_dir():
-            files = sorted(path for path in image.rglob("*") if path.is_file())
-        found = [[path.relative_to(image).as_posix(), *_summed(path)] for path in files]
+        return digest(_contents(image))
     except OSError:
         return ""
-    return digest(found)
 
 
 def digest(value: object) -> str:
     """Return the SHA-256 of what JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _contents(path: Path) -> list[tuple[str, int, str]]:
+    """Return name, size and SHA-256 of a file, which is called ``.``, or of each in a folder."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+    return [(each.relative_to(path).as_posix(), *_summed(each)) for each in files]
 
 
 def _summed(path: Path) -> Sums:
@@ -364,6 +368,9 @@ def _summed(path: Path) -> Sums:
 
 def _sums(path: Path) -> Sums | None:
     try:
+        if path.is_dir():
+            contents = _contents(path)
+            return sum(size for _, size, _ in contents), digest(contents)
         return _summed(path)
     except OSError:
         return None

@@ -49,7 +49,7 @@ def check(shape: Sequence[int], outputs: Sequence[str], scale: float) -> None:
 
 
 def needed(shape: Sequence[int], outputs: Sequence[str], scale: float) -> int:
-    """Return the bytes that an image's outputs take at most, beside the image and the network."""
+    """Return the most bytes that an image's outputs take, without the image and the network."""
     each = float(sum(OUTPUT_BYTES[output] for output in outputs))
     if "labels" in outputs:
         each += LABEL_BYTES if scale >= 1 else BAND_LABEL_BYTES

@@ -170,7 +170,7 @@ class Model:
             self.nucleus_threshold,
             self.marker_threshold,
             self.prominence,
-            max(1, round(self.min_area * scale**2)),
+            max(min(1, self.min_area), round(self.min_area * scale**2)),
             self.min_peak,
         )
 

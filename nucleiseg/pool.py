@@ -1,4 +1,4 @@
-"""One pool of threads for work on many images, of which few are in memory at once."""
+"""A thread pool for work on many images, few of which are in memory at once."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from nucleiseg import images, outputs
 from nucleiseg.limits import Limits
 from nucleiseg.outputs import overlays
 from nucleiseg.outputs.outlines import Outlines
+from nucleiseg.outputs.smooth import smoothed
 from nucleiseg.outputs.table import Table
 
 RING = 5
@@ -55,6 +56,8 @@ class Result:
         Which plane of the file it is, such as ``"_z003"``; empty where the file holds one.
     ring : int
         Pixels around a nucleus within which the background is measured.
+    smooth : bool
+        Whether the outlines are smoothed.
     threads : int
         Processor threads for measuring.
 
@@ -74,6 +77,7 @@ class Result:
     name: str = ""
     plane: str = ""
     ring: int = RING
+    smooth: bool = False
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -101,7 +105,7 @@ class Result:
 
     @property
     def doubt(self) -> str:
-        """Why the intensities may have been misread, for people; empty where there is no reason."""
+        """Why the intensities may have been misread, in a sentence; empty if they were not."""
         return (self.limits.doubt if self.limits else None) or ""
 
     @cached_property
@@ -115,7 +119,8 @@ class Result:
     @cached_property
     def outlines(self) -> Outlines:
         """The polygons of each nucleus; computed when first asked for."""
-        return Outlines.of(self.labels, self.threads)
+        found = Outlines.of(self.labels, self.threads)
+        return smoothed(found, self.labels.shape) if self.smooth else found
 
     def __repr__(self) -> str:
         """Return the number of nuclei and their median diameter."""

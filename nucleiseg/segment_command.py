@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nucleiseg.benchmark import ModelOption
-from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, counted, say
+from nucleiseg import command_options as shared
+from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, counted, say, speak
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
     from nucleiseg.report import Report
+    from nucleiseg.result import Result
     from nucleiseg.segmenter import Segmenter
+
+NUCLEUS = "nucleus", "nuclei"
+
+EXAMPLES = shared.examples(
+    "nucleiseg segment --example --save overlay,csv",
+    "nucleiseg segment images/ 'more/*.tif' -o out --save mask,labels,overlay",
+    "nucleiseg segment tissue/ -o out --model nuclei --mpp 0.25 --save geojson,csv --smooth",
+    "nucleiseg segment plate/ -o out --separation 0.03 --min-diameter 8 --exclude-border",
+    "nucleiseg segment plate/ -o out --report --resume",
+)
 
 GO_ON = "the same command with --resume goes on from here"
 
@@ -42,62 +53,46 @@ class Device(str, Enum):
 
 def segment(
     paths: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="PATH",
             help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy), Zarr folders, "
             "folders or quoted patterns. Results of earlier runs are left out.",
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")
-    ],
-    save: Annotated[
-        str,
-        typer.Option(
-            metavar="FORMATS",
-            help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
-            "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
-            "overlay (RGB PNG with outlines), tiff (labels with the pixel size), "
-            "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
-            "csv and parquet (measurements of each nucleus).",
-        ),
-    ] = "mask,labels",
-    scale: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|NUMBER",
-            help="How many times larger the nuclei are, in pixels, than the model was trained for; "
-            "auto estimates it for each image.",
-        ),
-    ] = "auto",
-    mpp: Annotated[
-        str | None,
-        typer.Option(
-            metavar="UM|file",
-            help="Micrometres a pixel, instead of --scale; file takes it from each file.",
+            show_default=False,
         ),
     ] = None,
-    diameter: Annotated[
-        float | None,
+    example: Annotated[
+        bool,
         typer.Option(
-            metavar="PIXELS", help="Usual diameter of a nucleus in pixels, instead of --scale."
+            "--example",
+            help="Segment the two images that come with the package.",
+            rich_help_panel=shared.INPUT,
         ),
-    ] = None,
+    ] = False,
     channel: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|INDEX",
             help="Channel with the nuclei, where there are several; numbers count from 0.",
+            rich_help_panel=shared.INPUT,
         ),
     ] = None,
     z: Annotated[
         str | None,
-        typer.Option("--z", metavar="INDEX|all", help="Plane of volumes, from 0, or all of them."),
+        typer.Option(
+            "--z",
+            metavar="INDEX|all",
+            help="Plane of volumes, from 0, or all of them.",
+            rich_help_panel=shared.INPUT,
+        ),
     ] = None,
     frame: Annotated[
         str | None,
-        typer.Option(metavar="INDEX|all", help="Frame of time series, from 0, or all."),
+        typer.Option(
+            metavar="INDEX|all",
+            help="Frame of time series, from 0, or all.",
+            rich_help_panel=shared.INPUT,
+        ),
     ] = None,
     axes: Annotated[
         str | None,
@@ -105,18 +100,87 @@ def segment(
             metavar="LETTERS",
             help="Meaning of each axis of the files, where they do not give it: T frame, Z plane, "
             "C channel, Y row, X column, S colour. For example ZCYX.",
+            rich_help_panel=shared.INPUT,
         ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
-    threads: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Processor threads to use.", show_default="all"),
+    scale: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|NUMBER",
+            help="How many times larger the nuclei are, in pixels, than the model was trained for; "
+            "auto estimates it for each image.",
+            rich_help_panel=shared.SIZE,
+        ),
+    ] = "auto",
+    mpp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UM|file",
+            help="Micrometres a pixel, instead of --scale; file takes it from each file.",
+            rich_help_panel=shared.SIZE,
+        ),
     ] = None,
-    model: ModelOption = DEFAULT,
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Usual diameter of a nucleus in pixels, instead of --scale.",
+            rich_help_panel=shared.SIZE,
+        ),
+    ] = None,
+    nucleus_threshold: shared.NucleusThreshold = None,
+    separation: shared.Separation = None,
+    min_area: shared.MinArea = None,
+    min_diameter: shared.MinDiameter = None,
+    max_diameter: shared.MaxDiameter = None,
+    exclude_border: shared.ExcludeBorder = False,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the results.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = shared.FOLDER,
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMATS",
+            help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
+            "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
+            "overlay (RGB PNG with outlines), tiff (labels as OME-TIFF, with the pixel size), "
+            "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
+            "csv and parquet (measurements of each nucleus), geoparquet (outlines and "
+            "measurements), zarr (image and labels as OME-Zarr), anndata (.h5ad for scverse), "
+            "spatialdata (shapes and table), cellpose (_seg.npy to correct). csv, parquet and coco "
+            "are also written for all images together.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = "mask,labels",
+    smooth: Annotated[
+        bool,
+        typer.Option(
+            "--smooth",
+            help="Smooth the outlines of geojson, rois and coco, which then has polygons.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = False,
     with_report: Annotated[
         bool,
         typer.Option(
-            "--report", help="Write DIR/report.html, a page about the run (needs jinja2)."
+            "--report",
+            help="Write DIR/report.html, a page about the run (needs jinja2).",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite/--no-overwrite",
+            help="Replace files in DIR that no run of nucleiseg made.",
+            rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
     resume: Annotated[
@@ -125,12 +189,14 @@ def segment(
             "--resume",
             help="Continue a run that was stopped: leave out images whose results, made with the "
             "same settings, are still there byte for byte.",
+            rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace files in DIR that no run of nucleiseg made."),
-    ] = False,
+    model: shared.ModelOption = DEFAULT,
+    device: Annotated[
+        Device, typer.Option(help="Where to run.", rich_help_panel=shared.RUN)
+    ] = Device.auto,
+    threads: shared.Threads = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -138,12 +204,15 @@ def segment(
             help="Images to work on at once: one in the network, the others being read or "
             "written. More take more memory.",
             show_default="4",
+            rich_help_panel=shared.RUN,
         ),
     ] = None,
+    verbose: shared.Verbose = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Find the nuclei of images and save them as files.
 
-    The results are named after the images, and lie in the same sub-folders below DIR; those of
+    The results are named after the images, and lie in the same subfolders below DIR; those of
     several planes of a file end in _z003, _t001 or both.
     Mpixel/s is the pixels of the images over the wall time from the first read to the last write.
     DIR/.nucleiseg records what was done; --resume reads it.
@@ -153,33 +222,60 @@ def segment(
     from nucleiseg.segmenter import IN_FLIGHT
 
     images.hush()
+    with cannot_start():
+        speak(verbose, quiet)
+        parameters = shared.given(
+            nucleus_threshold=nucleus_threshold,
+            separation=separation,
+            min_area=min_area,
+            min_diameter=min_diameter,
+            max_diameter=max_diameter,
+            exclude_border=exclude_border,
+        ) | ({"smooth": True} if smooth else {})
     at_once = IN_FLIGHT if jobs is None else jobs
-    formats, todo = _found(paths, output, save)
+    formats, todo, notes = _found(_inputs(paths, example), output, save)
     with cannot_start():
         batch.check_at_once(at_once)
         selection = images.selection(channel, z, frame, axes)
         segmenter = Segmenter(model, device=device.value, threads=threads)
-        size = _size(segmenter.model, scale, mpp, diameter)
-        journal = Journal(output, batch.settings(segmenter, size, selection))
+        options = _size(segmenter.model, scale, mpp, diameter) | parameters
+        journal = Journal(output, batch.settings(segmenter, options, selection))
         report = _report(segmenter, journal, overwrite) if with_report else None
-    describe = (report.describe, report.restore) if report else ()
-    plan = batch.Plan(formats, size, selection, journal, resume, overwrite, *describe)
+        for each in formats:
+            if each.combined:
+                batch.check_free(output / each.combined.name, journal, overwrite)
+    plan = batch.Plan(
+        formats,
+        options,
+        selection,
+        journal,
+        resume,
+        overwrite,
+        describe=report.describe if report else None,
+        restore=report.restore if report else None,
+        second_look=_flagged(segmenter),
+    )
+    for note in [] if quiet else notes:
+        say(note)
     begin = time.perf_counter()
-    outcomes = _watched(batch.run(segmenter, todo, plan, at_once), len(todo), journal)
+    running = batch.run(segmenter, todo, plan, at_once)
+    outcomes = _watched(running, len(todo), journal, verbose, quiet)
     seconds = time.perf_counter() - begin
     failures = _reasons(todo, {each.image: each.failure for each in outcomes})
     doubts = _reasons(todo, {each.image: each.doubt for each in outcomes})
     lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
+    lines += _combine(formats, todo, outcomes, journal)
     if report:
         for name, reason in failures.items():
             report.fail(name, reason)
         doubts = report.flagged()
-        lines += _write(report, journal, segmenter, formats, size)
-    if doubts:
+        lines += _write(report, journal, segmenter, formats, options)
+    if doubts and not quiet:
         say(_worth_a_look(doubts, report))
     for line in lines:
         print(line, file=sys.stderr)
-    print(printable(_summary(outcomes, seconds, f"{_listed(formats)} in {output}")))
+    if not quiet:
+        print(printable(_summary(outcomes, seconds, f"{_listed(formats)} in {output}")))
     if len(outcomes) < len(todo):
         left = counted(len(todo) - len(outcomes), "image")
         say(f"the disk is full, {left} not begun; {GO_ON}")
@@ -187,8 +283,29 @@ def segment(
         raise typer.Exit(FAILED)
 
 
-def _found(paths: list[str], output: Path, save: str) -> tuple[list[Format], list[Job]]:
-    """Return the formats and the jobs, once all that can be wrong with them is checked."""
+def _inputs(paths: list[str] | None, example: bool) -> list[str]:
+    """Return the paths of what to segment."""
+    from nucleiseg import data
+
+    if bool(paths) == example:
+        got = "both" if example else "neither"
+        raise typer.BadParameter(
+            f"got {got}; accepted is one of them", param_hint="PATH, --example"
+        )
+    return paths or [str(data.path(name)) for name in data.EXAMPLES]
+
+
+def _flagged(segmenter: Segmenter) -> Callable[[Result], str]:
+    """Return a function that says why a result is worth a second look."""
+    from nucleiseg.report.flags import reasons
+
+    return lambda result: reasons(result, segmenter.model)
+
+
+def _found(
+    paths: list[str], output: Path, save: str
+) -> tuple[list[Format], list[Job], Sequence[str]]:
+    """Return formats, jobs and what to tell, once all that can be wrong with them is checked."""
     from nucleiseg import outputs, walk
     from nucleiseg.batch import Job
 
@@ -199,22 +316,19 @@ def _found(paths: list[str], output: Path, save: str) -> tuple[list[Format], lis
     with cannot_start("--output: "):
         stems = outputs.stems(found.images, output, formats)
         outputs.prepare(output)
-    for note in found.notes:
-        say(note)
-    return formats, [Job(image, stem) for image, stem in zip(found.images, stems, strict=True)]
+    jobs = [Job(image, stem) for image, stem in zip(found.images, stems, strict=True)]
+    return formats, jobs, found.notes
 
 
-def _size(
-    model: Model, scale: str, mpp: str | None, diameter: float | None
-) -> dict[str, str | float | None]:
+def _size(model: Model, scale: str, mpp: str | None, diameter: float | None) -> dict[str, Any]:
     """Return the size of nuclei that was asked for, checked."""
     from nucleiseg import resizing
     from nucleiseg.batch import FROM_FILE
 
-    size = {"scale": _number(scale), "mpp": _number(mpp), "diameter": diameter}
+    size: dict[str, Any] = {"scale": _number(scale), "mpp": _number(mpp), "diameter": diameter}
     # Any size will do to find out that more than one of them was given.
     known = {**size, "mpp": model.mpp} if mpp == FROM_FILE else size
-    resizing.requested(**known, model=model)  # type: ignore[arg-type]
+    resizing.requested(**known, model=model)
     return size
 
 
@@ -226,7 +340,11 @@ def _number(text: str | None) -> str | float | None:
 
 
 def _watched(
-    running: Generator[Outcome, None, None], total: int, journal: Journal
+    running: Generator[Outcome, None, None],
+    total: int,
+    journal: Journal,
+    verbose: bool,
+    quiet: bool,
 ) -> list[Outcome]:
     """Return the outcomes of a run, whose progress is shown meanwhile."""
     from nucleiseg import console
@@ -237,24 +355,39 @@ def _watched(
             with cannot_start():
                 stack.enter_context(journal.claimed())
             stack.enter_context(closing(running))
-            advance = stack.enter_context(console.progress(total))
+            advance = stack.enter_context(console.progress(total, quiet))
             for outcome in running:
                 outcomes.append(outcome)
                 advance()
+                if verbose and not outcome.failure:
+                    before = " (done before)" if outcome.before else ""
+                    say(f"{outcome.image}: {counted(outcome.nuclei, *NUCLEUS)}{before}")
     except KeyboardInterrupt:
         say(f"interrupted after {len(outcomes):,} of {counted(total, 'image')}; {GO_ON}")
         raise typer.Exit(INTERRUPTED) from None
     return outcomes
 
 
+def _combine(
+    formats: Sequence[Format], jobs: Sequence[Job], outcomes: Sequence[Outcome], journal: Journal
+) -> list[str]:
+    """Write the files for all images together; return what went wrong, if anything, in a line."""
+    from nucleiseg import batch
+
+    try:
+        batch.combine(formats, jobs, outcomes, journal)
+    except OSError as error:
+        return [printable(f"{journal.output}: {error.strerror or error}")]
+    return []
+
+
 def _report(segmenter: Segmenter, journal: Journal, overwrite: bool) -> Report:
     """Return an empty report, whose page must not replace a file that no run made."""
-    from nucleiseg.batch import unknown
+    from nucleiseg.batch import check_free
     from nucleiseg.report import Report
 
     path = journal.output / "report.html"
-    if path.is_file() and path not in journal and not overwrite:
-        raise ValueError(unknown(path))
+    check_free(path, journal, overwrite)
     return Report(segmenter.model, path)
 
 
@@ -263,11 +396,11 @@ def _write(
     journal: Journal,
     segmenter: Segmenter,
     formats: Sequence[Format],
-    size: dict[str, str | float | None],
+    options: Mapping[str, Any],
 ) -> list[str]:
     """Write the report; return what went wrong, if anything, in a line."""
-    given = {name: str(value) for name, value in size.items() if value is not None}
-    if len(given) > 1:
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    if "mpp" in given or "diameter" in given:
         del given["scale"]  # "auto", which the other stands instead of
     settings = {
         **given,
@@ -308,7 +441,7 @@ def _summary(outcomes: Sequence[Outcome], seconds: float, saved: str) -> str:
     notes = [f"{before:,} done before"] if before else []
     notes += [f"{len(outcomes) - len(done):,} failed"] if len(done) < len(outcomes) else []
     images = counted(len(done), "image") + (f" ({', '.join(notes)})" if notes else "")
-    return f"{images}, {counted(nuclei, 'nucleus', 'nuclei')}{speed}, {saved}"
+    return f"{images}, {counted(nuclei, *NUCLEUS)}{speed}, {saved}"
 
 
 def _listed(formats: Sequence[Format]) -> str:

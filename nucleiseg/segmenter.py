@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -12,13 +11,15 @@ from numpy.typing import NDArray
 
 from nucleiseg import backends, pool, resizing
 from nucleiseg.backends import Array, Backend
-from nucleiseg.driver import OUTPUTS, Driver, Output
+from nucleiseg.driver import OUTPUTS, Driver, Output, check_output, read
 from nucleiseg.model import DEFAULT, Model, ModelError
-from nucleiseg.resizing import Scale, Size
+from nucleiseg.parameters import Decoding
+from nucleiseg.resizing import Scale
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from nucleiseg.parameters import Options, Parameters
     from nucleiseg.result import Result
 
 Image = Any
@@ -125,19 +126,29 @@ class Segmenter(Driver):
         output: Literal["mask"] = ...,
         *,
         to_host: _Home = ...,
-        **size: Unpack[Size],
+        **options: Unpack[Options],
     ) -> Mask: ...
     @overload
     def segment(
-        self, image: Image, output: Literal["labels"], *, to_host: _Home = ..., **size: Unpack[Size]
+        self,
+        image: Image,
+        output: Literal["labels"],
+        *,
+        to_host: _Home = ...,
+        **options: Unpack[Options],
     ) -> Labels: ...
     @overload
     def segment(
-        self, image: Image, output: Literal["maps"], *, to_host: _Home = ..., **size: Unpack[Size]
+        self,
+        image: Image,
+        output: Literal["maps"],
+        *,
+        to_host: _Home = ...,
+        **options: Unpack[Options],
     ) -> Maps: ...
     @overload
     def segment(
-        self, image: Image, output: Output = ..., *, to_host: bool = ..., **size: Unpack[Size]
+        self, image: Image, output: Output = ..., *, to_host: bool = ..., **options: Unpack[Options]
     ) -> Array: ...
     def segment(
         self,
@@ -148,6 +159,7 @@ class Segmenter(Driver):
         mpp: float | None = None,
         diameter: float | None = None,
         to_host: bool = True,
+        **parameters: Unpack[Parameters],
     ) -> Array:
         """Return a mask, labels or maps of one image.
 
@@ -169,7 +181,18 @@ class Segmenter(Driver):
             Usual diameter of a nucleus in pixels, instead of ``scale``.
         to_host : bool
             False leaves the result on the GPU, complete, as an array with ``__dlpack__`` and
-            ``__cuda_array_interface__``.
+            ``__cuda_array_interface__``. Not together with a choice of nuclei (below).
+        **parameters
+            What counts as a nucleus, where the model's own decoding does not fit; the scale that
+            "auto" finds does not depend on them.
+            ``nucleus_threshold``: probability, 0 to 1, from which a pixel is nucleus; lower gives
+            larger nuclei, and paler ones.
+            ``separation``: how far, 0 to 1, the map of distances must fall between two maxima for
+            them to be two nuclei; lower splits more, higher merges more.
+            ``min_area``: fewest pixels (of the image) of a nucleus, instead of the model's, which
+            are those of its own scale.
+            ``min_diameter``, ``max_diameter``: pixels of the image; of the circle of the same area.
+            ``exclude_border=True``: without the nuclei that touch the image's border.
 
         Returns
         -------
@@ -179,7 +202,9 @@ class Segmenter(Driver):
             threshold.
             "labels": (H, W) int32, 0 background, 1..n in raster order of first pixels. A label is
             one 8-connected piece within the mask. Pieces of the mask that are too small or too
-            faint to be counted have no label: ``labels > 0`` is the mask without them.
+            faint to be counted have no label: ``labels > 0`` is the mask without them. As soon as
+            nuclei are chosen by ``min_area``, a diameter or the border, the ids of those that are
+            left are 1..n again, and the mask is ``labels > 0``.
             "maps": (H, W, 2) uint8, nucleus probability and centre distance, 0..255 for 0..1.
 
         Raises
@@ -188,16 +213,17 @@ class Segmenter(Driver):
             The array's dtype is not one of those above, or it is on a GPU and this runs on the CPU.
         ValueError
             Empty, of another shape, with NaN or infinity, or a file that is no whole image; or a
-            scale, mpp or diameter out of range, or more than one of them; or ``to_host=False`` on
-            the CPU.
+            scale, mpp or diameter out of range, or more than one of them; or one of the parameters
+            out of range; or ``to_host=False`` on the CPU or with a choice of nuclei.
         FileNotFoundError
             There is no such file.
         MemoryError
             The outputs of so large an image do not fit into the memory that is free.
         """
-        _check_output(output, OUTPUTS)
+        check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
-        return self._run(_read(image), (output,), wanted, to_host).outputs[0]
+        decoding = Decoding(**parameters) if parameters else None
+        return self._run(read(image), (output,), wanted, to_host, decoding).outputs[0]
 
     def analyze(
         self,
@@ -208,6 +234,8 @@ class Segmenter(Driver):
         diameter: float | None = None,
         ring: int = 5,
         maps: bool = True,
+        smooth: bool = False,
+        **parameters: Unpack[Parameters],
     ) -> Result:
         """Return all that is found in one image: see `nucleiseg.result.Result`.
 
@@ -223,6 +251,11 @@ class Segmenter(Driver):
         maps : bool
             False leaves out ``result.maps`` and the column of probabilities, which take time and
             memory on the way from a GPU and where the image is resized.
+        smooth : bool
+            Smooth ``result.outlines``, and so GeoJSON, ImageJ's ROIs and COCO's polygons; the mask,
+            the labels and the table stay as they are.
+        **parameters
+            As `segment` takes them.
 
         Raises
         ------
@@ -239,7 +272,8 @@ class Segmenter(Driver):
         if isinstance(image, str | Path):
             name, plane = Path(image).name, next(images.open(image))
             image, mpp = plane.array, mpp or plane.mpp
-        found = self._run(image, OUTPUTS if maps else OUTPUTS[:2], wanted, to_host=True)
+        decoding = Decoding(**parameters) if parameters else None
+        found = self._run(image, OUTPUTS if maps else OUTPUTS[:2], wanted, True, decoding)
         mask, labels, kept = (*found.outputs, None)[: len(OUTPUTS)]
         return Result(
             image=self._pipeline.host(self._pipeline.image(image)),
@@ -251,12 +285,13 @@ class Segmenter(Driver):
             limits=found.limits,
             name=name,
             ring=int(ring),
+            smooth=bool(smooth),
             threads=self.threads,
         )
 
     def find_scale(self, image: Image) -> float:
         """Return the scale that ``scale="auto"`` takes for an image: 2 shrinks it to half."""
-        return self._find_scale(self._pipeline.image(_read(image)))[0]
+        return self._find_scale(self._pipeline.image(read(image)))[0]
 
     __call__ = segment
 
@@ -267,7 +302,7 @@ class Segmenter(Driver):
         output: Literal["mask"] = ...,
         *,
         to_host: _Home = ...,
-        **size: Unpack[Size],
+        **options: Unpack[Options],
     ) -> Iterator[Mask]: ...
     @overload
     def map(
@@ -276,7 +311,7 @@ class Segmenter(Driver):
         output: Literal["labels"],
         *,
         to_host: _Home = ...,
-        **size: Unpack[Size],
+        **options: Unpack[Options],
     ) -> Iterator[Labels]: ...
     @overload
     def map(
@@ -285,7 +320,7 @@ class Segmenter(Driver):
         output: Literal["maps"],
         *,
         to_host: _Home = ...,
-        **size: Unpack[Size],
+        **options: Unpack[Options],
     ) -> Iterator[Maps]: ...
     @overload
     def map(
@@ -294,7 +329,7 @@ class Segmenter(Driver):
         output: Output = ...,
         *,
         to_host: bool = ...,
-        **size: Unpack[Size],
+        **options: Unpack[Options],
     ) -> Iterator[Array]: ...
     def map(
         self,
@@ -305,6 +340,7 @@ class Segmenter(Driver):
         mpp: float | None = None,
         diameter: float | None = None,
         to_host: bool = True,
+        **parameters: Unpack[Parameters],
     ) -> Iterator[Array]:
         """Yield a mask, labels or maps of many images, in their order.
 
@@ -316,7 +352,7 @@ class Segmenter(Driver):
         ----------
         images : iterable
             Whatever `segment` takes. One on a GPU must not change before its result is there.
-        output, scale, mpp, diameter, to_host
+        output, scale, mpp, diameter, to_host, **parameters
             As `segment` takes them, for every image.
 
         Yields
@@ -324,10 +360,11 @@ class Segmenter(Driver):
         ndarray or Buffer
             As `segment` gives it. An image that fails raises its error here, in its turn.
         """
-        _check_output(output, OUTPUTS)
+        check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
+        decoding = Decoding(**parameters) if parameters else None
         return pool.each(
-            lambda image: self._run(_read(image), (output,), wanted, to_host).outputs[0],
+            lambda image: self._run(read(image), (output,), wanted, to_host, decoding).outputs[0],
             images,
             IN_FLIGHT,
         )
@@ -340,19 +377,40 @@ class Segmenter(Driver):
         *,
         scale: float = ...,
         to_host: _Home = ...,
+        **parameters: Unpack[Parameters],
     ) -> Mask: ...
     @overload
     def decode(
-        self, maps: Array, output: Literal["labels"], *, scale: float = ..., to_host: _Home = ...
+        self,
+        maps: Array,
+        output: Literal["labels"],
+        *,
+        scale: float = ...,
+        to_host: _Home = ...,
+        **parameters: Unpack[Parameters],
     ) -> Labels: ...
     @overload
     def decode(
-        self, maps: Array, output: Output = ..., *, scale: float = ..., to_host: bool = ...
+        self,
+        maps: Array,
+        output: Output = ...,
+        *,
+        scale: float = ...,
+        to_host: bool = ...,
+        **parameters: Unpack[Parameters],
     ) -> Array: ...
     def decode(
-        self, maps: Array, output: Output = "mask", *, scale: float = 1.0, to_host: bool = True
+        self,
+        maps: Array,
+        output: Output = "mask",
+        *,
+        scale: float = 1.0,
+        to_host: bool = True,
+        **parameters: Unpack[Parameters],
     ) -> Array:
         """Return the mask or labels of maps that `segment` returned, without the network.
+
+        So parameters can be tried quickly, one after the other.
 
         Parameters
         ----------
@@ -360,12 +418,17 @@ class Segmenter(Driver):
         output : {"mask", "labels"}
         scale : float
             That of the maps (see `find_scale`): above 1 the smallest nuclei that count are larger.
-        to_host : bool
-            As `segment` takes it, and returns the same.
+        to_host, **parameters
+            As `segment` takes them, and returns the same.
         """
-        _check_output(output, OUTPUTS[:2])
+        check_output(output, OUTPUTS[:2])
+        decoding = Decoding(**parameters) if parameters else None
         self._pipeline.check_place(to_host)
-        return self._pipeline.decode(maps, (output,), scale, None, to_host)[0]
+        if not decoding:
+            return self._pipeline.decode(maps, (output,), scale, None, to_host)[0]
+        needed = decoding.needed((output,))
+        found = self._decoder(decoding, to_host).decode(maps, needed, scale, None, to_host)
+        return decoding.select((output,), needed, found)[0]
 
 
 def _load(path: Path, checksum: str, settings: dict[str, Any]) -> Segmenter:
@@ -373,60 +436,6 @@ def _load(path: Path, checksum: str, settings: dict[str, Any]) -> Segmenter:
     if model.checksum != checksum:
         raise ModelError(f"model: {path} is not the file of the Segmenter that was pickled")
     return Segmenter(model, **settings)
-
-
-_default: Segmenter | None = None
-_default_lock = threading.Lock()
-
-
-@overload
-def segment(
-    image: Image, output: Literal["mask"] = ..., *, to_host: _Home = ..., **size: Unpack[Size]
-) -> Mask: ...
-@overload
-def segment(
-    image: Image, output: Literal["labels"], *, to_host: _Home = ..., **size: Unpack[Size]
-) -> Labels: ...
-@overload
-def segment(
-    image: Image, output: Literal["maps"], *, to_host: _Home = ..., **size: Unpack[Size]
-) -> Maps: ...
-@overload
-def segment(
-    image: Image, output: Output = ..., *, to_host: bool = ..., **size: Unpack[Size]
-) -> Array: ...
-def segment(
-    image: Image,
-    output: Output = "mask",
-    *,
-    scale: Scale = "auto",
-    mpp: float | None = None,
-    diameter: float | None = None,
-    to_host: bool = True,
-) -> Array:
-    """Return a mask, labels or maps of one image, from the default model.
-
-    The first call loads and compiles the model; later ones reuse it. See `Segmenter.segment` for
-    arguments, results and errors, and `Segmenter` for a choice of model, device and threads.
-    """
-    global _default
-    with _default_lock:
-        if _default is None:
-            _default = Segmenter()
-    return _default.segment(image, output, scale=scale, mpp=mpp, diameter=diameter, to_host=to_host)
-
-
-def _read(image: Image) -> Any:
-    if isinstance(image, str | Path):
-        from nucleiseg import images
-
-        return next(images.open(image)).array
-    return image
-
-
-def _check_output(output: str, accepted: tuple[str, ...]) -> None:
-    if output not in accepted:
-        raise ValueError(f"output: got {output!r}; accepted are {', '.join(map(repr, accepted))}")
 
 
 def _check_tile(tile: int, model: Model) -> None:

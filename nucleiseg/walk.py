@@ -95,7 +95,7 @@ def find(paths: Iterable[str | Path]) -> Found:
     ----------
     paths
         Files, folders and patterns such as ``"plates/**/*.tif"``. A folder means the images in it
-        and in its sub-folders, without hidden ones, in natural order (``a2`` before ``a10``).
+        and in its subfolders, without hidden ones, in natural order (``a2`` before ``a10``).
         Links to folders are followed, but no folder is searched twice. A Zarr folder is one image.
         A part of a pattern that exists exactly as it is written is taken literally. A file given by
         name is taken whatever its suffix. Results of earlier runs are left out even if they are
@@ -123,7 +123,7 @@ def find(paths: Iterable[str | Path]) -> Found:
         if not str(given):
             raise FileNotFoundError("'': no such file or folder")
         path = Path(given)
-        if os.path.lexists(path) and not _is_dir(path):
+        if os.path.lexists(path) and not (_is_dir(path) and not _is_zarr(path)):
             real = os.path.realpath(path)
             (results if _is_result(path, real, made) else found).setdefault(real, path)
             continue
@@ -190,8 +190,11 @@ class _Search:
 
     def _add_folder(self, top: Path, suffixes: Sequence[str]) -> None:
         for folder in _folders(top):
-            if folder.kind != "open":
-                self.images.setdefault(os.path.realpath(folder.path), folder.path)
+            real = os.path.realpath(folder.path)
+            if folder.kind == "zarr" and _is_result(folder.path, real, self.made):
+                self.results += 1
+            elif folder.kind != "open":
+                self.images.setdefault(real, folder.path)
             for name in folder.files:
                 self._add_file(folder.path / name, suffixes)
 
@@ -258,6 +261,13 @@ def _folders(top: Path) -> Iterator[_Folder]:
 def _is_dir(path: Path) -> bool:
     # Unlike Path.is_dir this does not raise where a folder above may not be looked into.
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def _is_zarr(folder: Path) -> bool:
+    try:
+        return is_zarr(folder)
+    except OSError:  # it may not be looked into; the search raises the error
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "native")]
 from test_device_network import ACCURATE, FAST, Unet  # noqa: E402
 
 import nucleiseg._native as native  # noqa: E402
-from nucleiseg import Model, Segmenter, backends, data  # noqa: E402
+from nucleiseg import Model, Segmenter, backends, data, images  # noqa: E402
 from nucleiseg.engines import cuda  # noqa: E402
 from nucleiseg.engines.clock import Clock  # noqa: E402
 from nucleiseg.engines.native import add_layers  # noqa: E402
@@ -96,7 +95,7 @@ class Check:
             backend = backends.on_gpu(self.model, self.kernels, engine, THREADS)
             device = Segmenter(device=backend)
             for path in sorted(EXAMPLES.iterdir()):
-                image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                image = images.read(path)
                 found, expected = device.analyze(image), cpu.analyze(image)
                 for what in ("mask", "labels"):
                     pair = getattr(found, what), getattr(expected, what)

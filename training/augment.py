@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training import scenes, stains
-from training.samples import Sample
+from . import scenes, stains
+from .samples import Sample
 
 DIAMETERS = (7.0, 60.0)
 """Median diameters, in pixels, that zoom may lead to: beyond, the package rescales the image."""

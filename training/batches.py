@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training import augment
-from training.augment import Material
-from training.samples import Sample
+from . import augment
+from .augment import Material
+from .samples import Sample
 
 AHEAD = 2
 """Batches made before they are needed, for each process; one of 8 crops takes 5 MB."""

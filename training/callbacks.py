@@ -15,10 +15,10 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from training import unet, weights
-from training.distillation import loss_names
-from training.samples import Sample
-from training.topology import NETWORKS
+from . import unet, weights
+from .distillation import loss_names
+from .samples import Sample
+from .topology import NETWORKS
 
 WARM_UP = 0.02
 """Share of a run in which the learning rate rises."""
@@ -125,13 +125,13 @@ class Keep(keras.callbacks.Callback):
             self.folder.joinpath(f"{network.name}.npz").write_bytes(weights.pack(network))
         _append(path, row)
         if self.validation:
-            from training import plots
+            from . import plots
 
             plots.curves(path, path.with_suffix(".png"))
         tqdm.write(json.dumps({"network": network.name, **row}))
 
     def _scores(self, network: keras.Model) -> dict[str, float]:
-        from training import predict
+        from . import predict
 
         # Half precision roughens the maps: AP@0.5 of the same weights was 0.42, in int8 0.53.
         precise = unet.build(NETWORKS[network.name])

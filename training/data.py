@@ -1,9 +1,12 @@
-"""Annotated images from a folder, whichever of three layouts it has.
+"""Annotated images from a folder, whichever of these layouts it has.
 
 ===================  ======================================================
-``images``+``labels``  one label image a picture, same stem; 0 is background
+``images``+``labels``  one label image a picture, same stem; 0 is background. A stem in the
+                       second folder may also end in ``_labels`` or ``_masks``
 ``<id>/images``+``masks``  Kaggle's stage1_train: one binary mask a nucleus
 ``raw``+``gt``         one binary mask a picture; its components are nuclei
+``images``+``masks``   one label image or binary mask a picture, same stem
+``a.png``, ``a_labels.png``  the same beside each picture; also ``a_masks.tif``
 ===================  ======================================================
 """
 
@@ -23,10 +26,14 @@ from scipy import ndimage
 
 from nucleiseg import images
 from nucleiseg.model import PERCENTILES
-from training import groups
-from training.samples import Sample
+
+from . import groups
+from .samples import Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+ENDINGS = ("_labels", "_masks")
+"""Of the names of label images beside their images, as this package and Cellpose write them."""
 
 
 class WeightedFolder(NamedTuple):
@@ -81,7 +88,7 @@ def load(folders: list[Path], threads: int = 2) -> list[Sample]:
     Parameters
     ----------
     folders : list of Path
-        Each has one of the three layouts that the module names.
+        Each has one of the layouts that the module names.
     threads : int
         Images decoded at once.
 
@@ -158,19 +165,44 @@ def find_pairs(folder: Path) -> Iterator[Pair]:
         yield from _by_stem(folder, "images", "labels", _read_label_image)
     elif (folder / "raw").is_dir() and (folder / "gt").is_dir():
         yield from _by_stem(folder, "raw", "gt", _read_binary_mask)
+    elif (folder / "images").is_dir() and (folder / "masks").is_dir():
+        yield from _by_stem(folder, "images", "masks", _read_labels_or_mask)
     elif any(folder.glob("*/masks")):
         yield from _kaggle(folder)
+    elif any(_annotates(path) for path in _image_files(folder)):
+        yield from _beside(folder)
     else:
         raise ValueError(
-            f"data: {folder} has none of the accepted layouts: images/ and labels/, raw/ and gt/, "
-            "or Kaggle's <id>/images and <id>/masks"
+            f"data: {folder} has none of the accepted layouts: images/ and labels/ or masks/, "
+            "raw/ and gt/, Kaggle's <id>/images and <id>/masks, or NAME.png with NAME_labels.png "
+            "or NAME_masks.png beside it"
         )
+
+
+def _annotates(path: Path) -> str:
+    """Return the stem of the image that a file annotates by its name, or nothing."""
+    return next((path.stem.removesuffix(end) for end in ENDINGS if path.stem.endswith(end)), "")
+
+
+def _beside(folder: Path) -> Iterator[Pair]:
+    files = _image_files(folder)
+    labels = {_annotates(path): path for path in files if _annotates(path)}
+    pictures = {path.stem: path for path in files if not _annotates(path)}
+    for stem, path in pictures.items():
+        if stem not in labels:
+            raise ValueError(f"data: {path} has no {stem}_labels.png or {stem}_masks.png beside it")
+    for stem, path in labels.items():
+        if stem not in pictures:
+            raise ValueError(f"data: {path} has no image {stem}.png beside it")
+        name = f"{dataset_name(folder)}/{stem}"
+        yield Pair(name, pictures[stem], lambda p=path: _read_labels_or_mask(p))
 
 
 def _by_stem(
     folder: Path, image_dir: str, label_dir: str, read: Callable[[Path], NDArray[np.int32]]
 ) -> Iterator[Pair]:
-    label_files = {path.stem: path for path in _image_files(folder / label_dir)}
+    files = _image_files(folder / label_dir)
+    label_files = {_annotates(path) or path.stem: path for path in files}
     for path in _image_files(folder / image_dir):
         if path.stem not in label_files:
             raise ValueError(f"data: {path} has no file of the same stem in {folder / label_dir}")
@@ -196,7 +228,20 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _read_label_image(path: Path) -> NDArray[np.int32]:
-    return _renumbered(images.read(path).astype(np.int32))
+    labels = images.read(path)
+    if labels.ndim != 2:
+        raise ValueError(
+            f"data: {path} is {labels.shape}; accepted is a label image (H, W), without colours"
+        )
+    return _renumbered(labels.astype(np.int32))
+
+
+def _read_labels_or_mask(path: Path) -> NDArray[np.int32]:
+    """Read a label image; in one of a single value each component is a nucleus."""
+    labels = images.read(path)
+    if labels.ndim == 2 and len(np.unique(labels[labels != 0])) == 1:
+        return _read_binary_mask(path)
+    return _read_label_image(path)
 
 
 def _read_binary_mask(path: Path) -> NDArray[np.int32]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from training import losses
+from . import losses
 
 SHARE = 0.5
 """Of the teacher in what a network learns; the rest is the annotation."""

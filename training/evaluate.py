@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from nucleiseg import Model, Segmenter, images, outputs, resizing
 from nucleiseg.model import DEFAULT
-from training import data, metrics, report, worst
-from training.samples import Sample
+
+from . import data, metrics, report, worst
+from .samples import Sample
 
 Labeller = Callable[[Sample], NDArray[np.int32]]
 
@@ -93,7 +94,7 @@ def float_labeller(model: Model, path: Path | None) -> Labeller:
     WeightsError
         The weights are not those of the int8 file, or do not fit the network.
     """
-    from training import predict, weights
+    from . import predict, weights
 
     if path is None:
         path = weights.shipped(model.name)

@@ -15,8 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from training.integers import IntegerNetwork, kernel_scale
-from training.topology import BLOCK, IMAGE, Node
+from .integers import IntegerNetwork, kernel_scale
+from .topology import BLOCK, IMAGE, Node
 
 numpy = keras.ops.convert_to_numpy
 

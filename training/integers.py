@@ -17,8 +17,8 @@ from keras import ops
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from training.topology import IMAGE, NETWORKS, Link, Node
-from training.unet import spread
+from .topology import IMAGE, NETWORKS, Link, Node
+from .unet import build, spread
 
 LEVELS = 127.0
 """Largest integer; with -128 left out, a weight and its negative have the same rounding."""
@@ -121,6 +121,26 @@ class IntegerNetwork(keras.Model):
         }
 
 
+def from_file(proto: onnx.ModelProto) -> IntegerNetwork:
+    """Return the network of a file that `training.export` wrote, as it can go on learning.
+
+    Raises
+    ------
+    ValueError
+        It is of none of `topology.NETWORKS`.
+    """
+    kernels = [one for one in proto.graph.initializer if one.name.endswith("_kernel")]
+    found = {one.name: one.dims[0] for one in kernels}
+    for topology in NETWORKS.values():
+        nodes = [node for node in topology.nodes() if node.kind not in ("pool", "join")]
+        widths = {f"{x.name}_kernel": x.width * (4 if x.kind == "grow" else 1) for x in nodes}
+        if found == widths:
+            network = IntegerNetwork(build(topology))
+            restore(network, proto)
+            return network
+    raise ValueError(f"model: accepted is a file of the networks {', '.join(NETWORKS)}")
+
+
 def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
     """Set a network to the weights and ranges of a file that `training.export` wrote.
 
@@ -181,6 +201,35 @@ def folded(trained: keras.Model) -> dict[str, tuple[NDArray[np.float32], NDArray
         else:
             found[name] = (kernel, values[f"{layer}/bias"])
     return found
+
+
+def as_float(network: IntegerNetwork) -> keras.Model:
+    """Return the float32 network of the weights that an integer network learned, unrounded.
+
+    `folded` gives them back from it: kernels are as they are, biases are in the batch
+    normalisations, which otherwise let everything pass.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+
+    Returns
+    -------
+    keras.Model
+        As `unet.build` makes it. Activations are neither rounded nor limited.
+    """
+    trained = build(network.topology)
+    values = {"gamma": 1.0, "moving_mean": 0.0, "moving_variance": 1 - BATCH_NORM_EPSILON}
+    for weight in trained.weights:
+        layer, what = weight.path.rsplit("/", 1)
+        learned = network.convolutions[layer.removesuffix("_conv").removesuffix("_norm")]
+        if what == "kernel":
+            weight.assign(learned.kernel)
+        elif what in ("bias", "beta"):
+            weight.assign(learned.bias)
+        else:
+            weight.assign(np.full(weight.shape, values[what], np.float32))
+    return trained
 
 
 def calibrate(network: IntegerNetwork, crops: NDArray[np.uint8]) -> None:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nucleiseg import Model, Segmenter
-from training import train
-from training.samples import Sample, pack_opinions
+
+from . import train
+from .samples import Sample, pack_opinions
 
 TURNS = ((0, False), (1, True))
 """Quarter turns, and whether the turned image is mirrored."""

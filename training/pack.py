@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from training import data, samples
+from . import data, samples
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training import groups
+from . import groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
-from training import groups, metrics
-from training.samples import Sample
-from training.topology import STRIDE
+
+from . import groups, metrics
+from .samples import Sample
+from .topology import STRIDE
 
 DECODING = {
     "nucleus_threshold": 160,

@@ -2,8 +2,10 @@
 
 ``python -m training.quantize --weights RUN/nuclei.npz --data DIR ... --output FILE.onnx``
 
-The network goes on learning for a while with rounded weights and activations. The float weights go
-beside the file as ``FILE.npz``; those of the shipped model belong in ``training/weights``.
+The network goes on learning for a while with rounded weights and activations. The weights that it
+ends with, before they are rounded, go beside the file as ``FILE.npz``: the float twin, which
+`training.evaluate` scores beside the int8 file. Those of the shipped models belong in
+``training/weights``.
 """
 
 from __future__ import annotations
@@ -22,14 +24,15 @@ from numpy.typing import NDArray
 
 from nucleiseg import images
 from nucleiseg.model import PERCENTILES
-from training import batches, export, integers, sampling, train, weights
-from training.augment import LIGHT
-from training.callbacks import Bar
-from training.distillation import SideBySide
-from training.integers import IntegerNetwork
-from training.predict import DECODING, SCALING
-from training.samples import Sample
-from training.topology import STRIDE, Topology
+
+from . import batches, export, integers, sampling, train, weights
+from .augment import LIGHT
+from .callbacks import Bar
+from .distillation import SideBySide
+from .integers import IntegerNetwork
+from .predict import DECODING, SCALING
+from .samples import Sample
+from .topology import STRIDE, Topology
 
 CALIBRATION_CROPS = 64
 CALIBRATION_SIZE = 256
@@ -66,8 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         training, _, shares = train.load(options.data, options.opinions)
     except ValueError as error:
         parser.error(f"argument {train.with_option(error)}")
-    trained = weights.load(options.weights)
-    network = IntegerNetwork(trained)
+    network = IntegerNetwork(weights.load(options.weights))
     if options.start is None:
         integers.calibrate(network, calibration_crops(training))
     else:
@@ -78,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
         "licence": options.licence,
         "data": options.source or sorted({sample.dataset for sample in training}),
     }
-    packed = weights.pack(trained)
+    packed = weights.pack(integers.as_float(network))
     save(export.to_onnx(network), packed, network.topology, options.output, about)
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
 
@@ -105,11 +107,8 @@ def learn(
         return
     source = batches.Source(samples, chances, options.batch, options.seed, LIGHT)
     teacher = options.teacher and weights.load(options.teacher)
-    model = SideBySide([network], teacher, EMPHASIS)
     rate = keras.optimizers.schedules.CosineDecay(options.rate, options.steps)
-    # At the end of `fit` the averages take the weights' place.
-    optimizer = keras.optimizers.Adam(rate, clipnorm=5.0, use_ema=True, ema_momentum=MOMENTUM)
-    model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    model = learner(network, rate, teacher)
     with closing(source.endless()) as crops:
         model.fit(
             train.inputs(crops, clean=teacher is not None),
@@ -118,6 +117,19 @@ def learn(
             shuffle=False,
             verbose=0,
         )
+
+
+def learner(
+    network: IntegerNetwork,
+    rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    teacher: keras.Model | None = None,
+) -> SideBySide:
+    """Return the network with its losses and optimiser, for `fit`."""
+    model = SideBySide([network], teacher, EMPHASIS)
+    # At the end of `fit` the averages take the weights' place.
+    optimizer = keras.optimizers.Adam(rate, clipnorm=5.0, use_ema=True, ema_momentum=MOMENTUM)
+    model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    return model
 
 
 def calibration_crops(samples: list[Sample], seed: int = 0) -> NDArray[np.uint8]:
@@ -142,7 +154,17 @@ def save(
     path: Path,
     about: dict[str, Any],
 ) -> None:
-    """Write the ONNX file, and beside it its JSON and the float weights."""
+    """Write the ONNX file, and beside it its JSON and the float twin's weights.
+
+    Parameters
+    ----------
+    proto : ModelProto
+    packed_weights : bytes
+    topology : Topology
+    path : Path
+    about : dict
+        Entries of the JSON: version, licence and data; what else it names replaces the usual.
+    """
     content = proto.SerializeToString()
     description = {
         "name": path.stem,
@@ -159,7 +181,7 @@ def save(
         },
         "output": {"layout": "(N, h / 2, w / 2, 8) uint8", "maps": ["nucleus", "distance"]},
         "decoding": DECODING,
-    }
+    } | about
     path.parent.mkdir(parents=True, exist_ok=True)
     images.write(path, content)
     images.write(path.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())

@@ -7,9 +7,9 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from training import groups, metrics
-from training.metrics import Intervals, Score
-from training.samples import Sample
+from . import groups, metrics
+from .metrics import Intervals, Score
+from .samples import Sample
 
 Rows = list[list[str]]
 

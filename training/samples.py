@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.targets import Targets, make_targets
+from .targets import Targets, make_targets
 
 QUALITY = 95
 """WebP quality of packed images: a third of the size of PNG, and finer than users' JPEG files."""

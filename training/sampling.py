@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from training import groups
-from training.samples import Sample
+from . import groups
+from .samples import Sample
 
 MODALITY_WEIGHTS = {
     "fluorescence": 0.44,

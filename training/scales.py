@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from nucleiseg import Segmenter
 from nucleiseg.model import DEFAULT
-from training import data, metrics
-from training.samples import Sample
+
+from . import data, metrics
+from .samples import Sample
 
 FACTORS = (1.0, 0.33, 0.5, 2.0, 3.0, 4.0)
 

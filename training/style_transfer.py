@@ -20,12 +20,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
-from training import weights
-from training.style import batch, features, run
-from training.style.labels import agreement
-from training.style.losses import Weights
-from training.style.read import Picture, check, read
-from training.topology import ACCURATE
+from . import weights
+from .style import batch, features, run
+from .style.labels import agreement
+from .style.losses import Weights
+from .style.read import Picture, check, read
+from .topology import ACCURATE
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -21,11 +21,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training import augment, batches, losses, sampling, unet, weights
-from training.callbacks import Bar, Keep, Pace, Stop, interruptible
-from training.distillation import SideBySide
-from training.samples import Sample, unpack, with_opinions
-from training.topology import FAST, NETWORKS
+from . import augment, batches, losses, sampling, unet, weights
+from .callbacks import Bar, Keep, Pace, Stop, interruptible
+from .distillation import SideBySide
+from .samples import Sample, unpack, with_opinions
+from .topology import FAST, NETWORKS
 
 MOMENTUM = 0.999
 """Averages the weights over about the last 1,000 steps, in short runs over a tenth of them."""
@@ -199,7 +199,7 @@ def _load(texts: list[str]) -> tuple[list[Sample], list[Sample], dict[str, float
         training, weights_by_name = unpack(Path(texts[0]))
         return training, [], weights_by_name
     # The package reads and stretches images; packed ones need it no more.
-    from training import data
+    from . import data
 
     folders = [data.parse_folder(text) for text in texts]
     training, validation = data.load_split([folder.path for folder in folders])

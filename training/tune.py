@@ -19,7 +19,8 @@ from tqdm import tqdm
 from nucleiseg import Segmenter
 from nucleiseg._native import cpu
 from nucleiseg.model import DEFAULT
-from training import data, metrics
+
+from . import data, metrics
 
 GRID = {
     "nucleus_threshold": (144, 156, 168),

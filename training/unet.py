@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from training.topology import BLOCK, FAST, IMAGE, Node, Topology
+from .topology import BLOCK, FAST, IMAGE, Node, Topology
 
 
 class SubPixels(layers.Layer):

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training import unet
-from training.topology import NETWORKS
+from . import unet
+from .topology import NETWORKS
 
 FOLDER = Path(__file__).parent / "weights"
 """The float weights that the shipped int8 models were made from."""

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
-from training.metrics import Score
-from training.samples import Sample
+
+from .metrics import Score
+from .samples import Sample
 
 COUNT = 10
 

@@ -248,7 +248,7 @@ class _Builder:
         return _Tensor(self.network.convolution(numbers, kernels, *rule), value, len(kernel))
 
     def _grown(self, spread: Node, value: float) -> _Tensor:
-        """Add a transposed convolution, which the file has as one of 1 x 1 before a spreading."""
+        """Add a transposed convolution: in the file a 1 x 1 convolution and a depth-to-space."""
         self._attribute(spread, "blocksize", GROWTH)
         self._attribute(spread, "mode", "DCR")
         node = self._made(spread.inputs[0], "Conv")

@@ -9,19 +9,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from nucleiseg import images
 from nucleiseg.outputs import (
+    anndatas,
+    cellpose,
     coco,
+    combined,
     csvs,
     extras,
+    folders,
     geojson,
+    geoparquet,
     labels,
     masks,
+    ome_zarr,
     overlays,
     parquets,
     rois,
+    spatial,
     tiffs,
 )
 from nucleiseg.outputs.segmented import Segmented
@@ -37,6 +44,22 @@ _DIGITS = 16
 
 
 @dataclass(frozen=True)
+class Combined:
+    """The file that a format has for all images of a run.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, in the folder for outputs.
+    write : callable
+        Writes the files of the images to an open one.
+    """
+
+    name: str
+    write: Callable[[combined.Parts, BinaryIO], None]
+
+
+@dataclass(frozen=True)
 class Format:
     """One format.
 
@@ -47,21 +70,27 @@ class Format:
     ending : str
         How its files' names end.
     write : callable
-        Writes a result to an open file.
+        Writes a result to an open file, or to the path of a new folder.
     maps : bool
         Whether it contains something of the network's maps, which the result must then have.
     needs : str
         The package without which it cannot be written, empty where there is none.
     beyond : Format, optional
         What takes its place for more nuclei than `labels.MOST`.
+    folder : bool
+        Whether it is a folder.
+    combined : Combined, optional
+        What a run has of it for all images.
     """
 
     plural: str
     ending: str
-    write: Callable[[Segmented, BinaryIO], None]
+    write: Callable[[Segmented, Any], None]
     maps: bool = False
     needs: str = ""
     beyond: Format | None = None
+    folder: bool = False
+    combined: Combined | None = None
 
     @property
     def endings(self) -> tuple[str, ...]:
@@ -69,29 +98,29 @@ class Format:
         return (self.ending, *(self.beyond.endings if self.beyond else ()))
 
     def path(self, stem: Path, result: Segmented) -> Path:
-        """Return the path of a result's file, which begins with ``stem``."""
+        """Return the path of a result's file or folder, which begins with ``stem``."""
         return beside(stem, self._fitting(result).ending)
 
     def save(self, stem: Path, result: Segmented) -> Path:
-        """Write a result's file, whole or not at all, and return its path.
+        """Write a result's file or folder, whole or not at all, and return its path.
 
         Raises
         ------
         ModuleNotFoundError
             The package that it needs is not installed.
         OSError
-            See `nucleiseg.images.write`.
+            See `nucleiseg.images.write` and `folders.making`.
         """
         path = self.path(stem, result)
-        with images.writing(path) as file:
-            self._fitting(result).write(result, file)
+        with folders.making(path) if self.folder else images.writing(path) as target:
+            self._fitting(result).write(result, target)
         return path
 
     def _fitting(self, result: Segmented) -> Format:
         return self.beyond if self.beyond and len(result) > labels.MOST else self
 
 
-_TIFF = Format("TIFF labels", tiffs.ENDING, tiffs.write)
+_TIFF = Format("OME-TIFF labels", tiffs.ENDING, tiffs.write)
 
 FORMATS = {
     "mask": Format("masks", masks.ENDING, masks.write),
@@ -100,11 +129,53 @@ FORMATS = {
     "tiff": _TIFF,
     "geojson": Format("GeoJSON outlines", geojson.ENDING, geojson.write, maps=True),
     "rois": Format("ImageJ ROIs", rois.ENDING, rois.write, needs=rois.NEEDS),
-    "coco": Format("COCO annotations", coco.ENDING, coco.write),
-    "csv": Format("CSV tables", csvs.ENDING, csvs.write, maps=True),
-    "parquet": Format(
-        "Parquet tables", parquets.ENDING, parquets.write, maps=True, needs=parquets.NEEDS
+    "coco": Format(
+        "COCO annotations",
+        coco.ENDING,
+        coco.write,
+        combined=Combined("coco.json", combined.write_coco),
     ),
+    "csv": Format(
+        "CSV tables",
+        csvs.ENDING,
+        csvs.write,
+        maps=True,
+        combined=Combined("table.csv", combined.write_csv),
+    ),
+    "parquet": Format(
+        "Parquet tables",
+        parquets.ENDING,
+        parquets.write,
+        maps=True,
+        needs=parquets.NEEDS,
+        combined=Combined("table.parquet", combined.write_parquet),
+    ),
+    "geoparquet": Format(
+        "GeoParquet outlines",
+        geoparquet.ENDING,
+        geoparquet.write,
+        maps=True,
+        needs=geoparquet.NEEDS,
+    ),
+    "zarr": Format(
+        "OME-Zarr images with labels",
+        ome_zarr.ENDING,
+        ome_zarr.write,
+        needs=ome_zarr.NEEDS,
+        folder=True,
+    ),
+    "anndata": Format(
+        "AnnData tables", anndatas.ENDING, anndatas.write, maps=True, needs=anndatas.NEEDS
+    ),
+    "spatialdata": Format(
+        "SpatialData shapes",
+        spatial.ENDING,
+        spatial.write,
+        maps=True,
+        needs=spatial.NEEDS,
+        folder=True,
+    ),
+    "cellpose": Format("Cellpose masks", cellpose.ENDING, cellpose.write),
 }
 
 

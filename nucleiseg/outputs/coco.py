@@ -1,10 +1,13 @@
-"""COCO's annotations: a box and a run-length mask for each nucleus, as pycocotools reads them."""
+"""COCO's annotations: a box and a run-length mask for each nucleus, as pycocotools reads them.
+
+Where outlines are smooth they take the mask's place, as COCO's polygons, which have no holes.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -39,7 +42,15 @@ def entries(result: Segmented) -> Iterator[dict[str, Any]]:
     top, left, bottom, right = (np.asarray(table[f"bbox-{side}"]) for side in range(4))
     boxes = np.stack([left, top, right - left, bottom - top], axis=1)
     columns = (table["label"].tolist(), table["area"].tolist(), boxes.tolist())
-    for label, area, box, counts in zip(*columns, rle.encode(result.labels), strict=True):
+    shapes: Iterable[Any]
+    if result.smooth:
+        shapes = (
+            [part[0][:, ::-1].ravel().tolist() for part in outline.parts]
+            for outline in result.outlines
+        )
+    else:
+        shapes = ({"size": size, "counts": counts} for counts in rle.encode(result.labels))
+    for label, area, box, shape in zip(*columns, shapes, strict=True):
         yield {
             "id": label,
             "image_id": 1,
@@ -47,5 +58,5 @@ def entries(result: Segmented) -> Iterator[dict[str, Any]]:
             "bbox": box,
             "area": area,
             "iscrowd": 0,
-            "segmentation": {"size": size, "counts": counts},
+            "segmentation": shape,
         }

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
 
-Ring = NDArray[np.int32]
+Ring = NDArray[np.int32] | NDArray[np.float64]
 """(P, 2) int32: corners of pixels, (row, column), the first not repeated at the end. Pixel (r, c)
-covers [r, r + 1] x [c, c + 1]."""
+covers [r, r + 1] x [c, c + 1]. Smoothed rings are float64, in the same frame."""
 
 Part = list[Ring]
 """A polygon: its exterior, and then its holes."""
@@ -36,7 +36,7 @@ class Outlines:
 
     Attributes
     ----------
-    points : ndarray, (P, 2) int32
+    points : ndarray, (P, 2) int32, or float64 where they are smoothed
         Corners of all rings, (row, column).
     rings : ndarray, (R + 1,) int64
         Ring i is ``points[rings[i] : rings[i + 1]]``.
@@ -46,7 +46,7 @@ class Outlines:
         True where a ring bounds a hole. On a screen exteriors run clockwise, holes the other way.
     """
 
-    points: NDArray[np.int32]
+    points: NDArray[np.int32] | NDArray[np.float64]
     rings: NDArray[np.int64]
     owners: NDArray[np.int32]
     holes: NDArray[np.bool_]

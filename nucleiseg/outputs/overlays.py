@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import images
+from nucleiseg import images, resizing
 from nucleiseg._native import cpu
 from nucleiseg.model import PERCENTILES
 from nucleiseg.outputs.segmented import Segmented
@@ -99,8 +98,6 @@ def shrunk(
     factor = min(1.0, side / max(height, width))
     if factor == 1:
         return rgb(image), labels
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    native = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
-    small = cv2.resize(native, size, interpolation=cv2.INTER_AREA)
-    few = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return rgb(small), np.asarray(few, np.int32)
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    rows, columns = (resizing.nearest(*lengths) for lengths in zip(size, labels.shape, strict=True))
+    return rgb(cpu.resize(image, *size)), labels[rows[:, None], columns]

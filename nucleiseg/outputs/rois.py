@@ -1,8 +1,8 @@
 """ImageJ's regions of interest: a zip file that its ROI Manager opens.
 
 A nucleus is one ROI, named by its label. One in a single piece is a polygon of whole numbers, as
-ImageJ's wand makes it. ImageJ keeps no holes, no second piece and no corner beyond 60,535 in such a
-polygon: those are composite ROIs, which lose nothing.
+ImageJ's wand makes it, or of fractions where outlines are smooth. ImageJ keeps no holes, no second
+piece and no corner beyond 60,535 in such a polygon: those are composite ROIs, which lose nothing.
 """
 
 from __future__ import annotations
@@ -40,14 +40,18 @@ def write(result: Segmented, file: BinaryIO) -> None:
 def _roi(roifile: Any, outline: Outline) -> Any:
     rings = [ring for part in outline.parts for ring in part]
     corners = np.concatenate(rings)
-    (top, left), (bottom, right) = corners.min(axis=0), corners.max(axis=0)
+    (top, left), (bottom, right) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
     roi = roifile.ImagejRoi(
         name=str(outline.label), top=int(top), left=int(left), bottom=int(bottom), right=int(right)
     )
     if len(rings) == 1 and corners.max() <= _LARGEST:
         roi.roitype = roifile.ROI_TYPE.TRACED
-        roi.integer_coordinates = rings[0][:, ::-1] - (left, top)
+        roi.integer_coordinates = (rings[0][:, ::-1] - (left, top)).astype(np.int32)
         roi.n_coordinates = len(rings[0])
+        if rings[0].dtype.kind == "f":
+            roi.roitype = roifile.ROI_TYPE.POLYGON
+            roi.options |= roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+            roi.subpixel_coordinates = rings[0][:, ::-1].astype("f4")
     else:
         roi.roitype = roifile.ROI_TYPE.RECT
         roi.multi_coordinates = np.array([word for ring in rings for word in _path(ring)], "f4")

@@ -20,6 +20,7 @@ class Segmented(Protocol):
     mpp: float | None
     name: str
     plane: str
+    smooth: bool
 
     @property
     def table(self) -> Table:

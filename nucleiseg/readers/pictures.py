@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from nucleiseg.readers import codecs, jpeg, png
+from nucleiseg.readers import bmp, codecs, jpeg, png
 from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import (
     Image,
@@ -29,9 +26,8 @@ from nucleiseg.readers.stack import (
 ACCEPTED = "accepted are PNG, JPEG, TIFF, BMP, WebP, NumPy .npy and Zarr"
 NO_IMAGE = f"is not an image of a known format; {ACCEPTED}"
 
-SIGNATURES = (png.SIGNATURE, b"\xff\xd8\xff", b"BM", b"RIFF")
+SIGNATURES = (png.SIGNATURE, b"\xff\xd8\xff", bmp.SIGNATURE, b"RIFF")
 
-_TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 # Marks that begin a JPEG frame, with its size (ITU-T T.81, table B.1).
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN = b"\xff\xda"
@@ -40,8 +36,6 @@ _JPEG_PIXELS_A_BYTE = 512
 """A block of 8 x 8 pixels takes one bit at least, of Huffman's code for its mean."""
 _JPEG_USUAL_SCANS = 10
 """Of a progressive file as libjpeg writes it; files of more scans take more bytes a pixel."""
-_BMP_PIXELS_A_BYTE = 128
-"""A run of 255 pixels takes two bytes."""
 _WEBP_PIXELS_A_BYTE = 4096
 """No bound of the format, in which an empty image of any size takes some 50 bytes: 2 to 4 times
 what images of one colour hold that libwebp compresses with loss."""
@@ -91,7 +85,6 @@ def _jpeg(data: bytes) -> Image:
     scans = 1 + data.count(_JPEG_SCAN, begin)
     check_promise(scans * pixels, len(data), _JPEG_PIXELS_A_BYTE * _JPEG_USUAL_SCANS)
     try:
-        # Unlike OpenCV's, this reader of JPEG writes no warnings to stderr.
         image: Image = imagecodecs.jpeg8_decode(data)
         whole = jpeg.is_complete(data, begin, image, imagecodecs.jpeg8_decode)
     except (imagecodecs.Jpeg8Error, ValueError) as error:
@@ -123,19 +116,10 @@ def _jpeg_scan(data: bytes) -> tuple[int, int]:
     raise UnacceptedError("is truncated: it ends within its header")
 
 
-def _bmp(data: bytes) -> Image:
-    if len(data) < 26:
-        raise truncated(len(data), 26)
-    old = data[14] == 12  # the header of OS/2 1.x
-    width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
-    check_size(abs(height), width)
-    check_promise(abs(height) * width, len(data), _BMP_PIXELS_A_BYTE)
-    return _opencv(data)
-
-
 def _webp(data: bytes) -> Image:
     if data[8:12] != b"WEBP":
         raise UnacceptedError(NO_IMAGE)
+    codecs.check("is a WebP file")
     needed = 8 + int.from_bytes(data[4:8], "little")
     if len(data) < needed:
         raise truncated(len(data), needed)
@@ -144,7 +128,16 @@ def _webp(data: bytes) -> Image:
     height, width = _webp_size(data)
     check_size(height, width)
     check_promise(height * width, len(data), _WEBP_PIXELS_A_BYTE)
-    return _opencv(data)
+    try:
+        image: Image = imagecodecs.webp_decode(data)
+    except (imagecodecs.WebpError, ValueError) as error:
+        raise UnacceptedError(f"is truncated or damaged: {error}") from None
+    if image.shape[:2] != (height, width):
+        raise UnacceptedError(
+            f"is damaged: it holds {image.shape[0]} x {image.shape[1]} pixels instead of "
+            f"{height} x {width}"
+        )
+    return image
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -160,16 +153,6 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return height & 0x3FFF, width & 0x3FFF
 
 
-def _opencv(data: bytes) -> Image:
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise UnacceptedError(f"cannot be read: {error.err}") from None
-    if image is None:
-        raise UnacceptedError(f"is truncated or damaged; {ACCEPTED}")
-    return image if image.ndim == 2 else cv2.cvtColor(image, _TO_RGB[image.shape[2]])
-
-
 _DECODERS: tuple[tuple[bytes, Callable[[bytes], Image]], ...] = tuple(
-    zip(SIGNATURES, (png.decode, _jpeg, _bmp, _webp), strict=True)
+    zip(SIGNATURES, (png.decode, _jpeg, bmp.decode, _webp), strict=True)
 )

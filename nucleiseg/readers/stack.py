@@ -102,7 +102,7 @@ def check_promise(pixels: int, size: int, most: int) -> None:
 
 
 def axes_of_array(shape: Sequence[int]) -> str:
-    """Name the axes of an array that says nothing of them, as `nucleiseg.segment` takes arrays."""
+    """Return the axes of an array without metadata, as `nucleiseg.segment` reads arrays."""
     if len(shape) < 2:
         raise UnacceptedError(f"has the shape {tuple(shape)}; accepted are two axes and more")
     if len(shape) == 3 and shape[-1] in (1, 3, 4):

@@ -84,7 +84,7 @@ def _stack(
 def _described(
     file: tifffile.TiffFile, stream: BinaryIO, directories: tiff_structure.Directories
 ) -> ome.Description | None:
-    """Return what OME-XML says; have tifffile arrange the pages by it only where it fits them."""
+    """Return what the OME-XML describes; tifffile arranges the pages by it only if it fits them."""
     if not file.is_ome:
         return None
     page = file.pages.first

@@ -30,7 +30,7 @@ def _aperio(page: tifffile.TiffPage) -> float | None:
 
 
 def _imagej(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
-    # ImageJ's resolution tags count pixels in one of the unit that its description names.
+    # ImageJ's resolution tags count pixels in the unit that its description names.
     unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
     lengths = []
     for name in ("XResolution", "YResolution"):

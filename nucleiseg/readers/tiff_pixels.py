@@ -14,7 +14,6 @@ from enum import IntEnum
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 import tifffile
 
@@ -39,6 +38,9 @@ open decodes, old JPEG with its several readings, and fax, in which damage goes 
 
 _PREDICTORS = (1, 2, 3, 34892, 34893, 34894, 34895)
 
+_CHROMA_IN_RGB = np.array([(0, -5636, 29049), (22987, -11698, 0)], np.int32)
+"""What Cb and Cr add to red, green and blue, in units of 2**-14: the factors that OpenCV has."""
+
 
 def check(page: tifffile.TiffPage) -> None:
     """Refuse a page that is not read, before memory is taken for it.
@@ -49,6 +51,17 @@ def check(page: tifffile.TiffPage) -> None:
         Its size, colours, compression or arrangement is none that is accepted.
     """
     check_size(page.imagelength, page.imagewidth)
+    check_kind(page)
+    check_bytes(page.nbytes)
+
+
+def check_kind(page: tifffile.TiffPage) -> None:
+    """Refuse a page whose strips or tiles are not read, whatever its size.
+
+    Raises
+    ------
+    UnacceptedError
+    """
     if page.planarconfig not in (1, 2):
         raise UnacceptedError(
             f"is damaged: its PlanarConfiguration is {page.planarconfig}; accepted are 1 and 2"
@@ -62,7 +75,6 @@ def check(page: tifffile.TiffPage) -> None:
         )
     _check_compression(page)
     _check_colours(page)
-    check_bytes(page.nbytes)
     if min(page.tilelength, page.tilewidth) < 1 if page.is_tiled else page.rowsperstrip < 1:
         raise UnacceptedError("is damaged: its strips or tiles are empty")
     if page.is_tiled:
@@ -180,7 +192,10 @@ class PageReader:
         if len(data) < count:
             raise truncated(place + len(data), place + count)
         try:
-            _decode(keyframe, data, number, page.jpegtables, pixels)
+            _, (sample, depth, row, column, _), _ = keyframe.decode(None, number)
+            part = segment(keyframe, data, number, page.jpegtables)
+            rows, columns = (slice(row, row + part.shape[1]), slice(column, column + part.shape[2]))
+            pixels[sample, depth : depth + 1, rows, columns] = part
         except MemoryError:
             raise
         except Exception as error:
@@ -206,16 +221,32 @@ def stored_dtype(page: tifffile.TiffPage) -> np.dtype[Any]:
     return dtype
 
 
-def _decode(
-    keyframe: tifffile.TiffPage, data: bytes, number: int, tables: bytes | None, pixels: Image
-) -> None:
-    _, (sample, depth, row, column, _), shape = keyframe.decode(None, number)
-    target = pixels[sample, depth : depth + 1, row : row + shape[1], column : column + shape[2]]
+def segment(keyframe: tifffile.TiffPage, data: bytes, number: int, tables: bytes | None) -> Image:
+    """Return the pixels of a strip or tile that lie on its page, (1, H, W, S).
+
+    Parameters
+    ----------
+    keyframe
+        That `check_kind` accepted.
+    data
+        Of the strip or tile, as stored.
+    number
+        Of the strip or tile.
+    tables
+        The page's JPEG tables.
+
+    Raises
+    ------
+    Exception
+        Of the library that decodes, or a `tiff_streams.StreamError`: the data are damaged.
+    """
+    _, (_, _, row, column, _), shape = keyframe.decode(None, number)
+    here = min(shape[1], keyframe.imagelength - row), min(shape[2], keyframe.imagewidth - column)
     method = _method(keyframe)
     promised = tiff_streams.size(method, data)
     # Tiles at the edge, and the last strip, may have the full size or that of what is left.
     rows = keyframe.tilelength if keyframe.is_tiled else keyframe.rowsperstrip
-    sizes = {target.shape[1:3], shape[1:3], (rows, shape[2])}
+    sizes = {here, shape[1:3], (rows, shape[2])}
     if promised and (promised[:2] not in sizes or promised[2] not in (0, shape[3])):
         raise tiff_streams.StreamError(
             f"it holds {promised[0]:,} x {promised[1]:,} pixels of {promised[2] or shape[3]} "
@@ -236,22 +267,24 @@ def _decode(
 
         if not jpeg.is_complete(data, tiff_streams.jpeg_scan(data)[0], decoded[0], again):
             raise tiff_streams.StreamError("data of its pixels are missing")
-    part = decoded[:, : target.shape[1], : target.shape[2]]
-    if part.shape != target.shape or part.dtype != target.dtype:
+    part: Image = decoded[:, : here[0], : here[1]]
+    if part.shape != (1, *here, shape[3]) or part.dtype != keyframe.dtype:
         raise tiff_streams.StreamError(
-            f"it holds {part.dtype} values {part.shape[1:]} instead of {target.dtype} "
-            f"{target.shape[1:]}"
+            f"it holds {part.dtype} values {part.shape[1:]} instead of {keyframe.dtype} "
+            f"{(*here, shape[3])}"
         )
     if method == "APERIO_JP2000_YCBC" and part.shape[3] == 3 and part.dtype == np.uint8:
         part = _rgb(part, data)
-    target[...] = part
+    return part
 
 
 def _rgb(part: Image, data: bytes) -> Image:
     """Return the colours of a tile of Aperio's method 33003, which holds Y, Cb, Cr."""
     if tiff_streams.is_rgb(data):
         return part
-    return cv2.cvtColor(np.ascontiguousarray(part[0][..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB)[None]
+    chroma = part[..., 1:].astype(np.int32) - 128
+    colours: Image = part[..., :1] + (chroma @ _CHROMA_IN_RGB + 2**13 >> 14)
+    return colours.clip(0, 255).astype(np.uint8)
 
 
 def finished(page: tiff_structure.Page, keyframe: tifffile.TiffPage, image: Image) -> Image:

@@ -56,7 +56,7 @@ def opened(path: Path) -> Iterator[Stack]:
         or pickled, or the package zarr is missing.
     """
     with damage():
-        attributes = _attributes(path)
+        attributes = read_attributes(path)
         images = attributes.get("multiscales")
         stack = _ome(path, images[0], attributes) if images else _plain(path, attributes)
     yield stack
@@ -64,32 +64,31 @@ def opened(path: Path) -> Iterator[Stack]:
 
 def _plain(path: Path, attributes: dict[str, Any]) -> Stack:
     names = attributes.get("_ARRAY_DIMENSIONS") or _json(path / "zarr.json").get("dimension_names")
-    axes = _axes(names) if names and all(names) else ""
+    axes = letters(names) if names and all(names) else ""
     return _stack(path, axes)
 
 
 def _ome(path: Path, image: dict[str, Any], attributes: dict[str, Any]) -> Stack:
     level = image["datasets"][0]
-    folder = (path / level["path"]).resolve()
-    if not folder.is_relative_to(path.resolve()):
-        raise UnacceptedError(f"names an array outside of its folder: {level['path']!r}")
-    axes = image.get("axes", ["t", "c", "z", "y", "x"])  # fixed before version 0.3
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+    axes = axes_of(image)
     names = tuple(
         str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
     )
-    return _stack(folder, _axes([axis["name"] for axis in axes]), names, _mpp(axes, image, level))
+    return _stack(
+        array_folder(path, level["path"]),
+        letters([axis["name"] for axis in axes]),
+        names,
+        mpp_of(axes, image, level),
+    )
 
 
 def _stack(
     folder: Path, axes: str, channels: tuple[str, ...] = (), mpp: float | None = None
 ) -> Stack:
-    array = _array(folder)
+    array = open_array(folder)
     axes = axes or axes_of_array(array.shape)
     if len(axes) != len(array.shape):
         raise UnacceptedError(f"is damaged: it names {len(axes)} axes for {len(array.shape)}")
-    check_bytes(math.prod(array.chunks) * array.dtype.itemsize)
-
     files = functools.cache(functools.partial(_files, folder))
 
     def load(index: Index) -> Image:
@@ -122,14 +121,29 @@ def _files(folder: Path, most: int) -> int:
     return sum(1 for _ in itertools.islice(names, most))
 
 
-def _axes(names: Sequence[str]) -> str:
+def array_folder(path: Path, name: str) -> Path:
+    """Return an array's folder below its image's; UnacceptedError for one that leads out of it."""
+    folder = (path / name).resolve()
+    if not folder.is_relative_to(path.resolve()):
+        raise UnacceptedError(f"names an array outside of its folder: {name!r}")
+    return folder
+
+
+def axes_of(image: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the axes of one of OME-Zarr's multiscales, each with its name."""
+    axes = image.get("axes", ["t", "c", "z", "y", "x"])  # fixed before version 0.3
+    return [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+
+
+def letters(names: Sequence[str]) -> str:
+    """Return the letters of a stack's axes, "Q" for those that are unknown."""
     return "".join(_LETTERS.get(str(name).lower(), "Q") for name in names)
 
 
-def _mpp(
+def mpp_of(
     axes: Sequence[dict[str, Any]], image: dict[str, Any], level: dict[str, Any]
 ) -> float | None:
-    """Multiply the unit of Y and X with the scales of the level and of the whole image."""
+    """Return micrometres a pixel: the unit of Y and X, times the scales of level and image."""
     lengths = []
     for letter in "yx":
         place = [axis["name"] for axis in axes].index(letter)
@@ -141,7 +155,8 @@ def _mpp(
     return pixel_size(*lengths)
 
 
-def _attributes(path: Path) -> dict[str, Any]:
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a group or an array, of either format and of OME-Zarr."""
     new = _json(path / "zarr.json").get("attributes", {})
     return {**_json(path / ".zattrs"), **new, **new.get("ome", {})}
 
@@ -153,7 +168,15 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _array(folder: Path) -> Any:
+def open_array(folder: Path) -> Any:
+    """Open an array, of which each chunk is checked before it is decompressed.
+
+    Raises
+    ------
+    UnacceptedError
+        It is a group, its chunks are too large or pickled, or the package zarr is missing or too
+        old.
+    """
     metadata = [_json(folder / name) for name in _ARRAYS]
     if not any(metadata) or any(one.get("node_type") == "group" for one in metadata):
         inside = sorted(child.name for child in folder.glob("*") if is_zarr(child))
@@ -177,6 +200,7 @@ def _array(folder: Path) -> Any:
     plain = zarr.open_array(str(folder), mode="r")
     # More than the memory of the machine may be in a chunk of some megabytes.
     chunk_bytes = math.prod(plain.chunks) * plain.dtype.itemsize
+    check_bytes(chunk_bytes)
     shards = getattr(plain, "shards", None)
     inner = math.prod(map(floordiv, shards, plain.chunks)) if shards else 0
     bound = zarr_bounds.Bound.of({**metadata[0], **metadata[1]}, chunk_bytes, inner)

@@ -14,6 +14,7 @@ import numpy as np
 from nucleiseg import autoscale
 from nucleiseg.model import Model
 from nucleiseg.report.measure import Nuclei
+from nucleiseg.result import Result
 
 MOST_CUT = 0.5
 """Share of nuclei at the border beyond which the sizes of the others are a biased sample."""
@@ -37,6 +38,9 @@ class Flag:
 
     name: str
     reason: str
+
+
+NO_NUCLEI = Flag("no nuclei", "No nuclei were found.")
 
 
 def usual_diameter(nuclei: Nuclei) -> float:
@@ -64,13 +68,27 @@ def flags(nuclei: Nuclei, blur: float | None, scale: float, model: Model) -> lis
     model : Model
     """
     if not nuclei.areas.size:
-        return [Flag("no nuclei", "No nuclei were found.")]
+        return [NO_NUCLEI]
     return [
         *_cut(nuclei),
         *_unsure(nuclei),
         *_out_of_range(nuclei, scale, model),
         *_blurred(nuclei, blur),
     ]
+
+
+def reasons(result: Result, model: Model) -> str:
+    """Return why a result is worth a second look, as far as that is known already.
+
+    Nothing is measured for it: the flags of a table that was not computed are left out, and blur.
+    """
+    found = []
+    if not len(result) and not result.doubt:
+        found = [NO_NUCLEI.name]
+    elif len(result) and "table" in vars(result):
+        known = flags(Nuclei.of(result.table), None, result.scale, model)
+        found = [flag.name for flag in known]
+    return ", ".join([*found, result.doubt] if result.doubt else found)
 
 
 def _cut(nuclei: Nuclei) -> Iterator[Flag]:

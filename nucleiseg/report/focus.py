@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.outputs import overlays
+from nucleiseg.outputs.extras import cv2
 
 FINE, COARSE = 1.0, 2.0
 """The two smoothings, in pixels: small against the smallest nuclei, above the grid of pixels."""

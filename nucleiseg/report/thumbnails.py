@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.outputs import overlays
+from nucleiseg.outputs.extras import cv2
 
 SIDE = 512
 """Longest side of a picture in pixels. Outlines have twice as many, for thin lines."""
@@ -39,7 +39,7 @@ def thumbnails(image: NDArray[Any], labels: NDArray[np.int32]) -> tuple[tuple[in
     picture : str
         As a data URI.
     outlines : str
-        The same, of twice the size, transparent elsewhere.
+        A data URI of twice the size, transparent but for the outlines.
     """
     picture, _ = overlays.shrunk(image, labels, SIDE)
     height, width = picture.shape[:2]

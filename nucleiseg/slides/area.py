@@ -29,7 +29,7 @@ class Part:
     corner : tuple of int
         The first row and column of the region that are looked at.
     rows, columns : ndarray, (h,) and (w,) int32
-        From there on, where in the mask their pixels are; empty without a mask.
+        For each row and column from ``corner`` on, that of the mask; empty without a mask.
     mask : ndarray, (., .) bool, or None
     size : tuple of int
         h and w.

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, reason, say
-from nucleiseg.model import DEFAULT, shipped
+from nucleiseg import command_options as shared
+from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, reason, say, speak
+from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 
 if TYPE_CHECKING:
     from nucleiseg.slides.executors import Executor
     from nucleiseg.slides.nuclei import Output
     from nucleiseg.slides.run import Summary
+
+
+EXAMPLES = shared.examples(
+    "nucleiseg slide slide.svs --model nuclei",
+    "nucleiseg slide *.svs -o out --save geojson,csv,report --resume",
+    "nucleiseg slide slide.svs -o out --region 20000,10000,8192,8192 --exclude-border",
+)
 
 
 def slide(
@@ -28,34 +36,12 @@ def slide(
             "TIFF, OME-Zarr folders, or images.",
         ),
     ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder for the results, one folder a slide."
-        ),
-    ],
-    save: Annotated[
-        str,
-        typer.Option(
-            metavar="FORMATS",
-            help="What to save, separated by commas: zarr (labels as an OME-Zarr pyramid), "
-            "geojson (outlines for QuPath), geoparquet, csv, parquet, dicom, density (a map), "
-            "report (a page).",
-        ),
-    ] = "zarr,geojson,csv",
-    measurements: Annotated[
-        str, typer.Option(metavar="few|all|none", help="Of each nucleus, in GeoJSON.")
-    ] = "few",
-    compression: Annotated[
-        str,
-        typer.Option(
-            metavar="none|gz|zip", help="Of GeoJSON. QuPath opens it as it is and in a zip file."
-        ),
-    ] = "none",
     mpp: Annotated[
         float | None,
         typer.Option(
-            metavar="UM", help="Micrometres a pixel of the finest level, instead of the file's."
+            metavar="UM",
+            help="Micrometres a pixel of the finest level, instead of the file's.",
+            rich_help_panel=shared.INPUT,
         ),
     ] = None,
     tissue: Annotated[
@@ -64,55 +50,113 @@ def slide(
             metavar="auto|none|FILE",
             help="Where to look: tissue that is found, everywhere, or what a picture of the slide "
             "(0 is no tissue) or GeoJSON with polygons says.",
+            rich_help_panel=shared.INPUT,
         ),
     ] = "auto",
     region: Annotated[
         str | None,
         typer.Option(
-            metavar="X,Y,W,H", help="A rectangle of the finest level, outside of which not to look."
+            metavar="X,Y,W,H",
+            help="A rectangle of the finest level, outside of which not to look.",
+            rich_help_panel=shared.INPUT,
         ),
     ] = None,
     channel: Annotated[
         int | None,
-        typer.Option(metavar="INDEX", help="Channel with the nuclei, where there are several."),
+        typer.Option(
+            metavar="INDEX",
+            help="Channel with the nuclei, where there are several.",
+            rich_help_panel=shared.INPUT,
+        ),
     ] = None,
-    memory: Annotated[
-        float, typer.Option(metavar="GB", help="Memory that the run may take.")
-    ] = 2.0,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Processes on this machine (package dask.distributed)."),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Of a dask cluster: docs/cluster.md."),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|gpu", help="Where to run.")
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Processor threads to use.", show_default="all"),
-    ] = None,
-    model: Annotated[
+    nucleus_threshold: shared.NucleusThreshold = None,
+    separation: shared.Separation = None,
+    min_area: shared.MinArea = None,
+    min_diameter: shared.MinDiameter = None,
+    max_diameter: shared.MaxDiameter = None,
+    exclude_border: shared.ExcludeBorder = False,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the results, one folder a slide.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = shared.FOLDER,
+    save: Annotated[
         str,
         typer.Option(
-            metavar="NAME|PATH",
-            help=f"Shipped model ({', '.join(shipped())}), or the path of an .onnx file.",
+            metavar="FORMATS",
+            help="What to save, separated by commas: zarr (labels as an OME-Zarr pyramid), "
+            "geojson (outlines for QuPath), geoparquet, csv, parquet, dicom, density (a map), "
+            "report (a page).",
+            rich_help_panel=shared.OUTPUT,
         ),
-    ] = DEFAULT,
+    ] = "zarr,geojson,csv",
+    measurements: Annotated[
+        str,
+        typer.Option(
+            metavar="few|all|none",
+            help="Of each nucleus, in GeoJSON.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = "few",
+    compression: Annotated[
+        str,
+        typer.Option(
+            metavar="none|gz|zip",
+            help="Of GeoJSON. QuPath opens it as it is and in a zip file.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = "none",
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on with a run of the same settings that was stopped or failed."
+            "--resume",
+            help="Go on with a run of the same settings that was stopped or failed.",
+            rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Say what would be done, and what it would take, and stop there."
+            "--dry-run",
+            help="Say what would be done, and what it would take, and stop there.",
+            rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
+    model: shared.ModelOption = DEFAULT,
+    device: Annotated[
+        str,
+        typer.Option(metavar="auto|cpu|cuda|gpu", help="Where to run.", rich_help_panel=shared.RUN),
+    ] = "auto",
+    threads: shared.Threads = None,
+    memory: Annotated[
+        float,
+        typer.Option(
+            metavar="GB", help="Memory that the run may take.", rich_help_panel=shared.RUN
+        ),
+    ] = 2.0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes on this machine (package dask.distributed).",
+            rich_help_panel=shared.RUN,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of a dask cluster: docs/cluster.md.",
+            rich_help_panel=shared.RUN,
+        ),
+    ] = None,
+    verbose: shared.Verbose = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Find the nuclei of whole slides and save them as files.
 
@@ -121,17 +165,34 @@ def slide(
     """
     from nucleiseg import images
     from nucleiseg.model import Model
-    from nucleiseg.slides import executors, run
-    from nucleiseg.slides.plan import Options, plan, side_of
 
     images.hush()
     with cannot_start():
+        from nucleiseg.slides import executors, run
+        from nucleiseg.slides.plan import Options, plan, side_of
+
+        speak(verbose, quiet)
         names = [path.stem for path in paths]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"SLIDE: got several of the name {min(twice)}; accepted is one each")
         options = Options(
-            model, device, threads, mpp, channel, tissue, _rectangle(region), memory * 1e9
+            model,
+            device,
+            threads,
+            mpp,
+            channel,
+            tissue,
+            _rectangle(region),
+            memory * 1e9,
+            **shared.given(
+                nucleus_threshold=nucleus_threshold,
+                separation=separation,
+                min_area=min_area,
+                min_diameter=min_diameter,
+                max_diameter=max_diameter,
+                exclude_border=exclude_border,
+            ),
         )
         side_of(options, Model.load(model))
         run.made_outputs(save, measurements, compression)
@@ -145,7 +206,9 @@ def slide(
                     _foresee(planned, save)
                     continue
                 made = run.made_outputs(save, measurements, compression, planned)
-                failed += not _segmented(path, output, planned, made, executor, own_threads, resume)
+                failed += not _segmented(
+                    path, output, planned, made, executor, own_threads, resume, quiet
+                )
             except (ValueError, OSError, RuntimeError) as error:
                 say(reason(error))
                 failed += 1
@@ -164,11 +227,12 @@ def _segmented(
     executor: Executor,
     threads: int | None,
     resume: bool,
+    quiet: bool,
 ) -> bool:
     """Segment one slide and say what came of it; return whether all of it was done."""
     from nucleiseg.slides import run
 
-    with _progress() as progress:
+    with _progress(quiet) as progress:
         summary = run.segment_planned(
             planned,
             run.folder_of(path, output),
@@ -180,9 +244,10 @@ def _segmented(
         )
     for line in summary.failures:
         say(f"{path}: {line}")
-    if summary.doubt:
+    if summary.doubt and not quiet:
         say(f"{path}: doubtful intensities: {summary.doubt}")
-    print(printable(f"{path}: {_told(summary)}"))
+    if not quiet:
+        print(printable(f"{path}: {_told(summary)}"))
     return not summary.failures
 
 
@@ -216,15 +281,15 @@ def _rectangle(text: str | None) -> tuple[int, int, int, int] | None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr, if that is a terminal, how many regions are done."""
+def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr, if that is a terminal and quiet is not wanted, how many regions are done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
     ) as shown:
         task = shown.add_task("", total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)

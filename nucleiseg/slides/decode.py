@@ -31,12 +31,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
 from nucleiseg.model import Model
+from nucleiseg.outputs.extras import cv2
 from nucleiseg.slides.columns import Columns, measured
 from nucleiseg.slides.grid import Region
 

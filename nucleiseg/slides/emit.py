@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.parameters import Decoding
 from nucleiseg.slides import focus
+from nucleiseg.slides.area import Rectangle
 from nucleiseg.slides.columns import Columns, joined
 from nucleiseg.slides.grid import BLOCK, Region
 from nucleiseg.slides.nuclei import Nuclei, Output, SlideInfo
@@ -29,6 +31,10 @@ class Emitter:
     ----------
     info : SlideInfo
     outputs : sequence of Output
+    decoding : Decoding
+        Which nuclei are kept. Each is judged as a whole, wherever regions cut it.
+    rectangle : Rectangle
+        Of the labels; nuclei that touch its border may be dropped.
 
     Attributes
     ----------
@@ -36,8 +42,11 @@ class Emitter:
         Nuclei that were numbered.
     """
 
-    def __init__(self, info: SlideInfo, outputs: Sequence[Output]) -> None:
+    def __init__(
+        self, info: SlideInfo, outputs: Sequence[Output], decoding: Decoding, rectangle: Rectangle
+    ) -> None:
         self._info, self._outputs = info, outputs
+        self._decoding, self._rectangle = decoding, rectangle
         self._size = info.label_height, info.label_width
         self._steps = info.height / info.label_height, info.width / info.label_width
         self._waiting: list[Columns] = []  # without an id
@@ -54,7 +63,8 @@ class Emitter:
 
     def add(self, parts: Sequence[Columns], row: int) -> None:
         """Take nuclei; those to come begin in a row from this one on."""
-        self._waiting += [part for part in parts if len(part)]
+        chosen = map(self._kept, parts) if self._decoding.is_selective else parts
+        self._waiting += [part for part in chosen if len(part)]
         if self._waiting:
             self._number(row)
         self._hand_on(CHUNK)
@@ -66,6 +76,22 @@ class Emitter:
     def finish(self) -> None:
         """Hand on what is left, once the last row was named."""
         self._hand_on(1)
+
+    def _kept(self, nuclei: Columns) -> Columns:
+        """Return those of some nuclei that are to be kept."""
+        if not len(nuclei):
+            return nuclei
+        down, across = self._steps
+        top, left, bottom, right = self._rectangle
+        rows, begins, ends = nuclei.runs.T
+        at_border = (rows == top) | (rows == bottom - 1) | (begins == left) | (ends == right)
+        starts = np.concatenate([[0], nuclei.run_ends[:-1]])
+        kept = self._decoding.kept(
+            nuclei.values["area"] * (down * across),
+            nuclei.values["diameter"] * (down * across) ** 0.5,
+            np.logical_or.reduceat(at_border, starts),
+        )
+        return nuclei.take(np.flatnonzero(kept))
 
     def _number(self, row: int) -> None:
         nuclei = joined(self._waiting)

@@ -28,6 +28,10 @@ TRIES = 5
 class Threads:
     """Threads of this process: while one region is in the network others are read or decoded."""
 
+    def arithmetic(self, settings: task.Settings) -> str:
+        """Return that of this process."""
+        return task.arithmetic(settings)
+
     def run(
         self, settings: task.Settings, tasks: Iterable[Task]
     ) -> Iterator[tuple[Region, task.Found]]:
@@ -64,6 +68,10 @@ class Cluster:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+
+    def arithmetic(self, settings: task.Settings) -> str:
+        """Return that of a worker."""
+        return str(self._client.submit(task.arithmetic, settings, pure=False).result())
 
     def run(
         self, settings: task.Settings, tasks: Iterable[Task]

@@ -24,7 +24,7 @@ _SIDE = 1024
 
 
 def lines(planned: Plan, formats: str) -> Iterator[str]:
-    """Return in words what a slide's run would do, take and write.
+    """Return lines that say what a run on a slide would do, take and write.
 
     The network is timed on one tile of this machine, which takes a moment.
     """

@@ -76,7 +76,7 @@ class Joiner:
     size : tuple of int
         Height and width of the slide's labels.
     side : int
-        Of a region.
+        Pixels of a region, in height and width.
     model : Model
     threads : int
 

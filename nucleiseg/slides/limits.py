@@ -61,7 +61,7 @@ def find(
 
 
 def _spread(squares: list[Region], area: Area) -> list[Region]:
-    """Return squares in whose middle there is tissue."""
+    """Return squares whose centres are in tissue."""
     inside = [
         one for one in squares if area.holds(one.row + one.height // 2, one.column + one.width // 2)
     ]

@@ -58,6 +58,11 @@ class Network:
         """Where it runs: "cpu" or "cuda"."""
         return self._first.backend_name
 
+    @property
+    def arithmetic(self) -> str:
+        """See `nucleiseg.Segmenter.arithmetic`."""
+        return self._first.arithmetic
+
     def maps(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[str]]:
         """Return the maps of a normalized picture, and what was done for lack of memory.
 

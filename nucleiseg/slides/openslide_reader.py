@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import threading
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class OpenSlideSlide(Slide):
     def __init__(self, path: Path, vendor: str) -> None:
         import openslide
 
-        self.path, self.format = path, f"{vendor} slide"
+        self.path, self.format, self._vendor = path, f"{vendor} slide", vendor
         self._library = openslide
         self._lock = threading.Lock()
         self._file = self._opened()
@@ -58,6 +59,15 @@ class OpenSlideSlide(Slide):
         except (KeyError, ValueError):
             sides = [0.0, 0.0]
         self.mpp = pixel_size(*sides)
+
+    @property
+    def files(self) -> list[Path]:
+        """The file, and what MRXS and DICOM keep beside it."""
+        if self._vendor == "mirax":
+            return [self.path, self.path.with_suffix("")]
+        if self._vendor == "dicom":
+            return sorted(self.path.parent.glob(f"*{glob.escape(self.path.suffix)}"))
+        return [self.path]
 
     def _opened(self) -> Any:
         try:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import merged
+from nucleiseg import journal, merged
 from nucleiseg.limits import Limits
 from nucleiseg.model import DEFAULT, Model
+from nucleiseg.parameters import Decoding
 from nucleiseg.slides import area as areas
 from nucleiseg.slides import limits as slide_limits
 from nucleiseg.slides import readers, scaled, tissue
@@ -53,6 +54,17 @@ class Options:
     region: tuple[int, int, int, int] | None = None
     memory: float = MEMORY
     side: int | None = None
+    nucleus_threshold: float | None = None
+    separation: float | None = None
+    min_area: float | None = None
+    min_diameter: float | None = None
+    max_diameter: float | None = None
+    exclude_border: bool = False
+
+    @property
+    def decoding(self) -> Decoding:
+        """What counts as a nucleus, checked; ValueError."""
+        return Decoding(**{each.name: getattr(self, each.name) for each in fields(Decoding)})
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,10 @@ class Plan:
     limits : Limits
     picture : ndarray
         In which tissue was looked for.
+    files : list of Path
+        That the slide consists of.
     identity : dict
-        All that the results depend on.
+        All that the results depend on beside those files.
     """
 
     info: SlideInfo
@@ -78,6 +92,7 @@ class Plan:
     bands: list[list[Region]]
     limits: Limits
     picture: NDArray[Any]
+    files: list[Path]
     identity: dict[str, Any]
 
     @property
@@ -96,7 +111,7 @@ def plan(path: Path, options: Options) -> Plan:
         The slide cannot be used, or an option does not fit it.
     """
     model = options.model if isinstance(options.model, Model) else Model.load(options.model)
-    side = side_of(options, model)
+    side, decoding = side_of(options, model), options.decoding
     with readers.open(path, channel=options.channel) as slide:
         size = scaled.choose(slide, options.mpp, model)
         picture, unread = tissue.picture(slide, size.mpp)
@@ -111,12 +126,13 @@ def plan(path: Path, options: Options) -> Plan:
             found = slide_limits.find(slide, size.level, mask, model, options.threads or 1)
         return Plan(
             info=_info(path, slide, size, model, options, found),
-            settings=_settings(path, options, size, found, model, side),
+            settings=_settings(path, options, size, found, model, side, decoding),
             area=area,
             bands=grid,
             limits=found,
             picture=picture,
-            identity=_identity(path, options, size, found, model, side, mask),
+            files=slide.files,
+            identity=_identity(path, options, size, found, model, side, mask) | decoding.given,
         )
 
 
@@ -179,6 +195,7 @@ def _info(
             "channel": options.channel,
             "level": size.level,
             "limits": list(limits),
+            **options.decoding.given,
         },
         label_height=size.shape[0],
         label_width=size.shape[1],
@@ -187,7 +204,13 @@ def _info(
 
 
 def _settings(
-    path: Path, options: Options, size: scaled.Size, limits: Limits, model: Model, side: int
+    path: Path,
+    options: Options,
+    size: scaled.Size,
+    limits: Limits,
+    model: Model,
+    side: int,
+    decoding: Decoding,
 ) -> Settings:
     return Settings(
         path=str(path.absolute()),
@@ -198,6 +221,7 @@ def _settings(
         checksum=model.checksum,
         device=options.device,
         threads=options.threads,
+        decoding=decoding,
         tile=-(-side // model.stride) * model.stride + 2 * model.halo + model.stride,
     )
 
@@ -215,9 +239,10 @@ def _identity(
 
     return {
         "slide": path.name,
-        "source": _source(path),
         "version": __version__,
+        "decoders": readers.versions(),
         "model": model.identity,
+        "description": journal.digest(model.metadata),
         "size": json.loads(json.dumps(asdict(size))),
         "limits": [repr(one) for one in limits],
         "tissue": "all" if mask is None else _digest(mask),
@@ -225,14 +250,6 @@ def _identity(
         "channel": options.channel,
         "side": side,
     }
-
-
-def _source(path: Path) -> dict[str, int]:
-    """Return size and time of a file, or of all files of a folder."""
-    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
-    found = [one.stat() for one in files]
-    newest = max((each.st_mtime_ns for each in found), default=0)
-    return {"bytes": sum(each.st_size for each in found), "modified_ns": newest}
 
 
 def _digest(mask: NDArray[np.bool_]) -> str:

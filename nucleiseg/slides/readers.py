@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from importlib import metadata
 from pathlib import Path
 
+from nucleiseg import readers
 from nucleiseg.readers import zarr_folder
 from nucleiseg.readers.stack import UnacceptedError
 from nucleiseg.slides import openslide_reader, tiff_reader
@@ -51,6 +53,21 @@ def open(path: str | Path, *, channel: int | None = None) -> Slide:
         return _opened(path, channel)
     except UnacceptedError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def versions() -> dict[str, str]:
+    """Return what the pixels of a slide depend on beside its files.
+
+    Returns
+    -------
+    dict of str to str
+        See `nucleiseg.readers.versions`; with OpenSlide's.
+    """
+    found = readers.versions()
+    for package in ("openslide-python", "openslide-bin"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _opened(path: Path, channel: int | None) -> Slide:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,22 +13,19 @@ import numpy as np
 
 from nucleiseg import images
 from nucleiseg.model import Model
-from nucleiseg.slides import executors, tissue
+from nucleiseg.slides import executors, manifest, tissue
 from nucleiseg.slides.emit import Emitter
 from nucleiseg.slides.executors import Executor
 from nucleiseg.slides.grid import Region
 from nucleiseg.slides.join import Joiner
+from nucleiseg.slides.manifest import DONE, FAILED, MANIFEST, SKIPPED, TISSUE
 from nucleiseg.slides.nuclei import Output
 from nucleiseg.slides.outputs import make
 from nucleiseg.slides.plan import Options, Plan, plan
 from nucleiseg.slides.store import FOLDER, Store
 from nucleiseg.slides.task import Found
 
-MANIFEST = "manifest.json"
-
 FORMATS = "zarr,geojson,csv"
-
-DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 
 NO_TISSUE = "no tissue"
 
@@ -95,28 +91,43 @@ def segment_planned(
     Raises
     ------
     ValueError
-        The earlier run had other settings.
+        The earlier run had other settings, or another one is at work in the folder.
     OSError
-        A file cannot be written.
+        A file cannot be written; FileExistsError where it is one that no run made.
     """
     begin = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    names = sorted(str(getattr(output, "name", type(output).__name__)) for output in outputs)
-    identity = {**planned.identity, "outputs": names}
-    summary = Summary(folder, doubt=planned.limits.doubt if planned.limits.low else None)
-    if resume and _is_complete(folder, identity, names):
-        found = _manifest(folder)
-        summary.nuclei, summary.is_new = found["nuclei"], False
-        return summary
-    (folder / MANIFEST).unlink(missing_ok=True)
-    store = Store(folder / FOLDER, planned.identity, resume)
     if threads is not None and planned.settings.threads is None:
         planned = replace(planned, settings=replace(planned.settings, threads=threads))
-    run = _Run(planned, store, outputs, executor, summary, progress)
-    run.go(folder)
-    _write_manifest(planned, folder, identity, run)
-    if not summary.failures:
-        store.clear()
+    regions_of = {
+        **planned.identity,
+        "source": [manifest.checksum(file) for file in planned.files],
+        "arithmetic": executor.arithmetic(planned.settings),
+    }
+    identity = {**regions_of, "outputs": manifest.described(outputs)}
+    summary = Summary(folder, doubt=planned.limits.doubt if planned.limits.low else None)
+    with manifest.claimed(folder):
+        manifest.check_folder(folder, identity, str(planned.info.settings["tissue"]))
+        before = manifest.completed(folder, identity) if resume else None
+        if before is not None:
+            summary.nuclei, summary.is_new = before, False
+            Store.remove(folder / FOLDER)  # which a run that was killed at its end left
+            return summary
+        store = Store(folder / FOLDER, regions_of, resume)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        run = _Run(planned, store, outputs, executor, summary, progress)
+        run.go(folder)
+        manifest.write(
+            planned,
+            folder,
+            identity,
+            states=run.states,
+            notes=run.notes,
+            nuclei=summary.nuclei,
+            largest=run.joiner.largest,
+        )
+        if not summary.failures:
+            store.clear()
     summary.seconds["wall"] = time.perf_counter() - begin
     return summary
 
@@ -139,11 +150,12 @@ class _Run:
         self.notes: dict[int, list[str]] = {}
         info = planned.info
         size = info.label_height, info.label_width
-        self._emitter = Emitter(info, outputs)
+        decoding = planned.settings.decoding
+        self._emitter = Emitter(info, outputs, decoding, planned.area.rectangle)
         self.joiner = Joiner(
             size,
             planned.bands[0][0].width if len(planned.bands[0]) > 1 else max(size),
-            Model.load(Path(planned.settings.model)),
+            decoding.model(Model.load(Path(planned.settings.model))),
             1,
         )
 
@@ -151,8 +163,9 @@ class _Run:
         info = self._planned.info
         if self._planned.area.mask is not None:
             mask = self._planned.area.mask
-            images.write_png(folder / "tissue.png", mask.view(np.uint8) * 255)
-            images.write(folder / "tissue.geojson", tissue.geojson(mask, (info.height, info.width)))
+            picture, outline = (folder / name for name in TISSUE)
+            images.write_png(picture, mask.view(np.uint8) * 255)
+            images.write(outline, tissue.geojson(mask, (info.height, info.width)))
         try:
             for output in self._outputs:
                 output.begin(info, folder)
@@ -236,54 +249,6 @@ class _Run:
         return result
 
 
-def _write_manifest(planned: Plan, folder: Path, identity: dict[str, Any], run: _Run) -> None:
-    info = planned.info
-    down, across = info.height / info.label_height, info.width / info.label_width
-    regions = []
-    for region in (one for band in planned.bands for one in band):
-        state, why = run.states[region.index]
-        place = {
-            "index": region.index,
-            "x": round(region.column * across),
-            "y": round(region.row * down),
-            "width": round(region.width * across),
-            "height": round(region.height * down),
-            "state": state,
-        }
-        if why:
-            place["why"] = why
-        if region.index in run.notes:
-            place["notes"] = run.notes[region.index]
-        regions.append(place)
-    counts = {
-        state: sum(one["state"] == state for one in regions) for state in (DONE, SKIPPED, FAILED)
-    }
-    content = {
-        "complete": not counts[FAILED],
-        "nuclei": run._emitter.count,
-        "tissue_mm2": round(planned.tissue_um2 / 1e6, 6),
-        "regions": {"planned": len(regions), **counts},
-        "largest_joined_pixels": run.joiner.largest,
-        "run": identity,
-        "each": regions,
-    }
-    images.write(folder / MANIFEST, json.dumps(content, indent=1).encode() + b"\n")
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _is_complete(folder: Path, identity: dict[str, Any], names: Sequence[str]) -> bool:
-    found = _manifest(folder)
-    same = found.get("run") == json.loads(json.dumps(identity)) and found.get("complete")
-    return bool(same) and all((folder / name).exists() for name in names)
-
-
 def segment_slide(
     path: str | Path,
     output: str | Path,
@@ -324,7 +289,10 @@ def segment_slide(
         `nucleiseg.Segmenter` takes them; ``mpp``, micrometres a pixel of level 0 instead of what
         the file says; ``channel``, from 0; ``tissue``, "auto", "none", or the path of a picture or
         of GeoJSON; ``region``, (x, y, width, height) in level 0; ``memory`` in bytes, which
-        decides how large regions are, or ``side``, their side.
+        decides how large regions are, or ``side``, their side; and ``nucleus_threshold``,
+        ``separation``, ``min_area``, ``min_diameter``, ``max_diameter`` and ``exclude_border`` as
+        `nucleiseg.Segmenter.segment` takes them, in pixels of level 0, where the border is that of
+        the slide or of the region.
 
     Returns
     -------

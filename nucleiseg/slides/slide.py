@@ -35,6 +35,11 @@ class Slide(ABC):
     mpp: float | None
     format: str
 
+    @property
+    def files(self) -> list[Path]:
+        """The files and folders that it consists of."""
+        return [self.path]
+
     @abstractmethod
     def read(self, level: int, row: int, column: int, height: int, width: int) -> NDArray[Any]:
         """Read a rectangle that lies inside a level: (h, w) grey or (h, w, 3) RGB.

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import shutil
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ FOLDER = ".work"
 
 _SETTINGS = "settings.json"
 _DIGEST = hashlib.sha256().digest_size
+_MOST_BYTES = 1 << 31
+"""That a region's arrays may take: 40 bytes a pixel of the largest region are 0.7 GB."""
+
 _OPEN = ("places", "objects", "maps", "pixels", "boxes")
 
 
@@ -50,8 +54,9 @@ class Store:
         self.folder = folder
         kept = folder / _SETTINGS
         settings = json.loads(json.dumps(settings))
-        if resume and kept.exists():
-            _check(json.loads(kept.read_text("utf-8")), settings, folder)
+        left = _left(kept) if resume else None
+        if left is not None:
+            _check(left, settings, folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,8 +67,8 @@ class Store:
     def has(self, index: int) -> bool:
         """Return whether a region's file is there and whole."""
         try:
-            self._content(index)
-        except (OSError, ValueError):
+            self.read(index)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return False
         return True
 
@@ -87,10 +92,12 @@ class Store:
 
         Raises
         ------
-        OSError, ValueError
-            There is no such file, or it is damaged.
+        OSError
+            There is no such file.
+        ValueError, KeyError, TypeError, EOFError, BadZipFile
+            It is damaged.
         """
-        with np.load(io.BytesIO(zlib.decompress(self._content(index)))) as arrays:
+        with np.load(io.BytesIO(_inflated(self._content(index)))) as arrays:
             found = dict(arrays)
         notes = json.loads(found.pop("notes").tobytes())
         blurs = found.pop("blurs")
@@ -99,7 +106,12 @@ class Store:
 
     def clear(self) -> None:
         """Delete the folder, once the run is complete."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.remove(self.folder)
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Delete the folder of a complete run, if it is there."""
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"region-{index:06}.bin"
@@ -109,6 +121,26 @@ class Store:
         if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
             raise ValueError(f"{self._path(index)}: is damaged")
         return data[_DIGEST:]
+
+
+def _inflated(data: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        found = stream.decompress(data, _MOST_BYTES)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if not stream.eof:
+        raise ValueError(f"it holds more than {_MOST_BYTES:,} bytes, or less than it should")
+    return found
+
+
+def _left(kept: Path) -> dict[str, Any] | None:
+    """Return the settings of an earlier run; None where there are none, or they are damaged."""
+    try:
+        found = json.loads(kept.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _check(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:

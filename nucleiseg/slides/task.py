@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nucleiseg._native import cpu
 from nucleiseg.limits import Limits
 from nucleiseg.model import Model
+from nucleiseg.parameters import Decoding
 from nucleiseg.slides import focus, readers, scaled
 from nucleiseg.slides.area import Part
 from nucleiseg.slides.columns import Columns
@@ -41,6 +42,7 @@ class Settings:
         SHA-256 of the model.
     threads : int or None
     tile : int
+    decoding : Decoding
     """
 
     path: str
@@ -52,6 +54,7 @@ class Settings:
     device: str
     threads: int | None
     tile: int
+    decoding: Decoding = field(default_factory=Decoding)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,11 @@ def network_of(settings: Settings) -> Network:
         )
 
 
+def arithmetic(settings: Settings) -> str:
+    """Return what decides the bits of the network's answer here."""
+    return network_of(settings).arithmetic
+
+
 def forget() -> None:
     """Close what this process keeps open between tasks."""
     with _loading:
@@ -137,10 +145,11 @@ def compute(settings: Settings, region: Region, part: Part) -> Found:
         clock.note("network")
         if not inside.all():
             maps[~inside] = 0
-        is_nucleus = maps[..., 0] >= network.model.nucleus_threshold
+        model = settings.decoding.model(network.model)
+        is_nucleus = maps[..., 0] >= model.nucleus_threshold
         blurs = focus.blurs(pixels, is_nucleus, inside)
         nuclei, open_pixels = decode(
-            maps, pixels, region, settings.size.shape, network.model, network.threads
+            maps, pixels, region, settings.size.shape, model, network.threads
         )
         clock.note("decoding")
         return Found(nuclei, open_pixels, blurs, "", notes, clock.seconds)

@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from nucleiseg.readers import jpeg, ome, tiff_metadata, tiff_streams, tiff_structure
+from nucleiseg.readers import ome, tiff_metadata, tiff_pixels, tiff_structure
 from nucleiseg.readers.stack import UnacceptedError, damage
 from nucleiseg.readers.tiff import SIGNATURES
 from nucleiseg.readers.units import MICROMETRES, pixel_size
@@ -23,11 +23,11 @@ from nucleiseg.slides.slide import Slide
 _LARGEST_TILE = 1 << 26
 """Bytes of a tile or strip: a file of one strip is no pyramid."""
 
+_MOST_STORED, _SPARE = 2, 1 << 16
+"""What does not compress, and how many bytes a small tile's own header may take."""
+
 _UNITS = {2: MICROMETRES["inch"], 3: MICROMETRES["cm"]}
 """Of a TIFF's resolution tags."""
-
-_JPEG = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.ALT_JPEG)
-_JPEG_END = b"\xff\xd9"
 
 _SAME_RATIO = 0.02
 """Of width and height, by which levels may differ: sides are rounded."""
@@ -113,41 +113,27 @@ class TiffSlide(Slide):
 
     def _tile(self, page: tifffile.TiffPage, row: int, column: int, across: int) -> NDArray[Any]:
         index = row * across + column
+        place = f"{self.path}: tile {index:,} (row {row}, column {column} of tiles)"
+        if index >= min(len(page.dataoffsets), len(page.databytecounts)):
+            raise ValueError(f"{place} is missing: the file is damaged")
         offset, count = page.dataoffsets[index], page.databytecounts[index]
         if count == 0:  # which TIFF's writers leave out: nothing was scanned there
             return _glass(page)
-        place = f"{self.path}: tile {index:,} (row {row}, column {column} of tiles)"
+        if count > _MOST_STORED * _tile_bytes(page) + _SPARE:
+            raise ValueError(f"{place} is damaged: it has {count:,} bytes, more than its pixels")
         if offset + count > self._size:
             raise ValueError(f"{place} is missing: the file is truncated")
         data = os.pread(self._file.filehandle.fileno(), count, offset)
         try:
             with damage():
-                decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
-                if decoded is None:
-                    raise UnacceptedError("is empty")
-                if page.compression in _JPEG:
-                    _check_jpeg(page, index, data, decoded[0])
+                tile = tiff_pixels.segment(page, data, index, page.jpegtables)[0]
         except UnacceptedError as error:
             raise ValueError(f"{place} {error}") from None
-        tile: NDArray[Any] = decoded[0, : shape[1], : shape[2]]
-        return tile[..., 0] if page.samplesperpixel == 1 else tile
+        return tiff_pixels.finished(page, page, tile[..., 0] if tile.shape[2] == 1 else tile)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _check_jpeg(page: tifffile.TiffPage, index: int, data: bytes, pixels: NDArray[Any]) -> None:
-    """Refuse JPEG data that end too early, which the decoder fills in."""
-    begin, _ = tiff_streams.jpeg_scan(data)
-
-    def again(other: bytes) -> NDArray[Any]:
-        decoded, *_ = page.decode(other, index, jpegtables=page.jpegtables)
-        found: NDArray[Any] = np.asarray(decoded)[0]
-        return found
-
-    if data.find(_JPEG_END, begin) < 0 or not jpeg.is_complete(data, begin, pixels, again):
-        raise UnacceptedError("is truncated or damaged: data of its pixels are missing")
 
 
 def _channel(series: tifffile.TiffPageSeries, channel: int | None) -> int:
@@ -203,9 +189,18 @@ def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffP
         raise UnacceptedError(f"has {page.dtype} values; accepted are uint8, uint16 and float32")
     if page.samplesperpixel not in (1, 3, 4):
         raise UnacceptedError(f"has {page.samplesperpixel} samples a pixel; accepted are 1, 3, 4")
-    if math.prod(page.chunks) * page.dtype.itemsize > _LARGEST_TILE:
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        raise UntiledError("has a palette; store its colours")
+    tiff_pixels.check_kind(page)
+    if _tile_bytes(page) > _LARGEST_TILE:
         raise UntiledError("keeps its pixels in one strip; store it in tiles")
     return page
+
+
+def _tile_bytes(page: tifffile.TiffPage) -> int:
+    """Return the bytes of a tile or strip in memory."""
+    size = np.dtype(page.dtype).itemsize
+    return int(math.prod(page.chunks)) * size
 
 
 def _from_resolution(page: tifffile.TiffPage) -> float | None:

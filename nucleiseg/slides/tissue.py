@@ -12,11 +12,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
+from nucleiseg.outputs.extras import cv2
 from nucleiseg.slides.slide import Slide
 
 Mask = NDArray[np.bool_]

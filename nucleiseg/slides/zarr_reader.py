@@ -32,21 +32,23 @@ class ZarrSlide(Slide):
     def __init__(self, path: Path, channel: int | None) -> None:
         self.path, self.format = path, "OME-Zarr"
         with damage():
-            attributes = zarr_folder._attributes(path)
+            attributes = zarr_folder.read_attributes(path)
             images = attributes.get("multiscales")
             if not images:
                 raise UnacceptedError("is a Zarr folder without an OME-Zarr pyramid")
-            axes = images[0].get("axes", ["t", "c", "z", "y", "x"])
-            axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+            axes = zarr_folder.axes_of(images[0])
             datasets = images[0]["datasets"]
-            self._arrays = [zarr_folder._array(_inside(path, one["path"])) for one in datasets]
-            self._letters = zarr_folder._axes([axis["name"] for axis in axes])
+            self._arrays = [
+                zarr_folder.open_array(zarr_folder.array_folder(path, one["path"]))
+                for one in datasets
+            ]
+            self._letters = zarr_folder.letters([axis["name"] for axis in axes])
             self._channels = _chosen(self._letters, self._arrays[0].shape, channel)
             rows, columns = self._letters.index("Y"), self._letters.index("X")
             self.levels = [(one.shape[rows], one.shape[columns]) for one in self._arrays]
             if min(map(min, self.levels)) < 1:
                 raise UnacceptedError("is damaged: it has a level without pixels")
-            self.mpp = zarr_folder._mpp(axes, images[0], datasets[0])
+            self.mpp = zarr_folder.mpp_of(axes, images[0], datasets[0])
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> NDArray[Any]:
         """Read a rectangle."""
@@ -69,13 +71,6 @@ class ZarrSlide(Slide):
 
     def close(self) -> None:
         """Keep nothing open."""
-
-
-def _inside(path: Path, name: str) -> Path:
-    folder = (path / name).resolve()
-    if not folder.is_relative_to(path.resolve()):
-        raise UnacceptedError(f"names an array outside of its folder: {name!r}")
-    return folder
 
 
 def _chosen(letters: str, shape: tuple[int, ...], channel: int | None) -> int | slice:

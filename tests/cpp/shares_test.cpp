@@ -8,8 +8,11 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
+
+#include "threads/process.h"
 
 namespace {
 
@@ -136,6 +139,32 @@ void after_a_fork() {
   expect(status == 0, "all threads are free in a child");
 }
 
+// The thread that holds a lock is not there in a child: locks of a PerProcess, such as that of a
+// Network's workspaces, are the child's own.
+void locked_at_a_fork() {
+  nucleiseg::cpu::PerProcess<std::mutex> lock;
+  std::atomic<bool> is_locked{false};
+  std::atomic<bool> is_over{false};
+  std::thread holder([&] {
+    const std::lock_guard<std::mutex> guard(lock.mine());
+    is_locked = true;
+    while (!is_over) Caller::pause();
+  });
+  while (!is_locked) Caller::pause();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(60);
+    lock.mine().lock();
+    ::_exit(0);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  expect(status == 0, "a lock that a thread of the parent holds is free in a child");
+  expect(!lock.mine().try_lock(), "and held in the parent as before");
+  is_over = true;
+  holder.join();
+}
+
 }  // namespace
 
 int main() {
@@ -147,6 +176,7 @@ int main() {
   recent();
   in_order();
   after_a_fork();
+  locked_at_a_fork();
   std::printf("%d rounds, %d failures\n", rounds, failures);
   return failures == 0 ? 0 : 1;
 }

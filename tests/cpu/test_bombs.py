@@ -126,7 +126,7 @@ def test_chunks_within_shards_are_looked_at_whole_or_singly(tmp_path, index):
     from nucleiseg.readers import zarr_folder
 
     with pytest.raises(ValueError, match="yields more than"):
-        zarr_folder._array(tmp_path / "a.zarr")[index]
+        zarr_folder.open_array(tmp_path / "a.zarr")[index]
     refused_in_little_memory(tmp_path / "a.zarr", "yields more than")
 
 

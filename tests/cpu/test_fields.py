@@ -141,6 +141,28 @@ class TestMergedStains:
                 nucleiseg.segment(picture)
         assert found(image[..., 2])[0] == 36
 
+    @pytest.mark.parametrize("depth", [np.uint8, np.uint16, np.float32])
+    @pytest.mark.parametrize(("level", "spread"), [(0, 1), (0, 3), (2, 12), (1, 30)])
+    def test_noise_in_the_colours_of_a_dark_field_is_no_stain(self, level, spread, depth):
+        noise = np.random.default_rng(spread).normal(level, spread, (400, 500, 3))
+        assert not merged.are_stains(noise.clip(0, 255).astype(depth))
+
+    @pytest.mark.parametrize("quality", [30, 60, 95])
+    @pytest.mark.parametrize("spread", [1, 3, 5])
+    def test_a_blank_dark_jpeg_is_blank_and_no_stains(self, spread, quality):
+        noise = np.random.default_rng(spread).normal(2, spread, (400, 500, 3)).clip(0, 255)
+        for sampling in (
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+        ):
+            assert found(jpeg(noise.astype(np.uint8), quality, sampling))[0] == 0
+
+    def test_a_stain_beside_channels_of_noise_goes_through(self, stains):
+        nuclei, _ = stains
+        noise = np.random.default_rng(0).normal(0, 25, (512, 512, 3)).clip(0, None)
+        noise[..., 2] += 90 * nuclei
+        assert found(noise.clip(0, 255).astype(np.uint8))[0] > 0
+
     @pytest.mark.parametrize("colour", [(1, 1, 1), (0, 0, 1), (0, 0.75, 1), (0.15, 0.25, 1)])
     def test_a_picture_of_one_colour_goes_through(self, stains, colour):
         nuclei, _ = stains

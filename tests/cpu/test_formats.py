@@ -9,8 +9,10 @@ import sys
 import uuid
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
+import geopandas
 import numpy as np
 import pandas
 import pytest
@@ -77,6 +79,16 @@ def rasterised(polygons, size):
     return labels
 
 
+MEASURED = {
+    "Nucleus: Area px^2": "area",
+    "Nucleus: Perimeter px": "perimeter_crofton",
+    "Nucleus: Circularity": "circularity",
+    "Nucleus: Solidity": "solidity",
+    "Nucleus: Diameter px": "equivalent_diameter_area",
+    "Nucleus: Confidence": "probability_mean",
+}
+
+
 def geojson(folder, result):
     path = saved(folder, "geojson", result)
     assert path == folder / "a_nuclei.geojson"
@@ -100,10 +112,42 @@ def test_geojson_is_what_qupath_imports_as_detections(tmp_path, result):
     assert len({uuid.UUID(feature["id"]) for feature in features}) == len(result)
     for row, feature in enumerate(features):
         assert feature["type"] == "Feature"
-        assert feature["properties"]["objectType"] == "detection"
-        measurements = feature["properties"]["measurements"]
-        known = {name: values[row] for name, values in result.table.items()}
-        assert measurements == {k: v for k, v in known.items() if math.isfinite(v)}
+        assert "plane" not in feature["geometry"]
+        properties = feature["properties"]
+        assert properties["objectType"] == "detection"
+        assert properties["name"] == str(row + 1)
+        assert properties["classification"] == {"name": "Nucleus", "color": [0, 200, 0]}
+        known = {name: result.table[column][row] for name, column in MEASURED.items()}
+        assert properties["measurements"] == pytest.approx(
+            {name: value for name, value in known.items() if math.isfinite(value)}, rel=5.1e-4
+        )
+
+
+def test_geojson_measures_in_micrometres_where_they_are_known(tmp_path):
+    result = truth("hematoxylin_eosin.png", mpp=0.25)
+    measurements = geojson(tmp_path, result)["features"][0]["properties"]["measurements"]
+    assert list(measurements) == [name.replace("px", "µm") for name in MEASURED]
+    assert measurements["Nucleus: Area µm^2"] == pytest.approx(
+        result.table["area_um2"][0], rel=5.1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("plane", "z", "t"), [("_z003", 3, 0), ("_t012", 0, 12), ("_z1204_t007", 1204, 7)]
+)
+def test_geojson_of_a_stack_says_the_plane(tmp_path, plane, z, t):
+    result = truth("fluorescence_small.png")
+    result.plane = plane
+    planes = [feature["geometry"]["plane"] for feature in geojson(tmp_path, result)["features"]]
+    assert planes == [{"c": -1, "z": z, "t": t}] * len(result)
+
+
+def test_geojson_is_slim(tmp_path):
+    result = truth("hematoxylin_eosin.png", mpp=0.25)
+    bytes_each = saved(tmp_path, "geojson", result).stat().st_size / len(result)
+    corners = len(result.outlines.points) / len(result)
+    # A corner takes at most 10 bytes here; the rest is the same for every nucleus.
+    assert bytes_each < 10 * corners + 500
 
 
 def test_geojson_has_closed_rings_and_several_polygons_only_for_several_parts(tmp_path, result):
@@ -250,7 +294,7 @@ def test_alpha_is_not_measured():
 
 def test_tiff_labels_have_the_labels_and_the_pixel_size(tmp_path, result):
     path = saved(tmp_path, "tiff", result)
-    assert path == tmp_path / "a_labels.tif"
+    assert path == tmp_path / "a_labels.ome.tif"
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         assert page.dtype == np.uint16
@@ -263,6 +307,20 @@ def test_tiff_labels_say_micrometres_a_pixel(tmp_path):
     with tifffile.TiffFile(saved(tmp_path, "tiff", truth(NAMES[0], mpp=0.325))) as file:
         resolution = file.pages.first.get_resolution("MICROMETER")
         assert [1 / pixels for pixels in resolution] == pytest.approx([0.325] * 2, rel=1e-6)
+
+
+def test_tiff_labels_are_ome_tiff(tmp_path):
+    result = truth(NAMES[0], mpp=0.325)
+    result.name = 'a <b> & "c"\udcff.png'
+    path = saved(tmp_path, "tiff", result)
+    with tifffile.TiffFile(path) as file:
+        assert file.is_ome
+        (image,) = ElementTree.fromstring(file.ome_metadata).iterfind("{*}Image")
+        assert image.get("Name") == 'a <b> & "c"\\udcff.png nuclei'
+        assert file.series[0].axes == "YX"
+    (plane,) = images.open(path)
+    assert plane.mpp == 0.325
+    np.testing.assert_array_equal(plane.array, result.labels)
 
 
 def test_large_tiff_labels_are_tiled(tmp_path, monkeypatch):
@@ -297,7 +355,79 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch,
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize(("name", "package"), [("rois", "roifile"), ("parquet", "pyarrow")])
+def test_geopandas_reads_outlines_and_measurements(tmp_path, result):
+    path = saved(tmp_path, "geoparquet", result)
+    assert path == tmp_path / "a_outlines.parquet"
+    found = geopandas.read_parquet(path)
+    assert found.crs is None
+    assert list(found) == [*result.table, "geometry"]  # it has read the boxes as such
+    for name, values in result.table.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert found.geometry.is_valid.all()
+    polygons = zip(found["label"], found.geometry, strict=True)
+    np.testing.assert_array_equal(rasterised(polygons, result.labels.shape), result.labels)
+
+
+def test_geopandas_reads_a_part_of_an_image(tmp_path):
+    result = truth("hematoxylin_eosin.png")
+    path = saved(tmp_path, "geoparquet", result)
+    box = (50, 60, 120, 110)
+    some = geopandas.read_parquet(path, bbox=box)
+    whole = geopandas.read_parquet(path)
+    expected = whole[whole.geometry.apply(lambda one: shapely.box(*box).intersects(one.envelope))]
+    assert 0 < len(some) < len(whole)
+    assert list(some["label"]) == list(expected["label"])
+
+
+def test_cellpose_opens_the_masks_to_correct_them(tmp_path, result):
+    result.name = result.name or "a.png"
+    path = saved(tmp_path, "cellpose", result)
+    assert path == tmp_path / "a_seg.npy"
+    # What its window does with the fields, in versions 2 to 4.
+    fields = np.load(path, allow_pickle=True).item()
+    masks, outlines = fields["masks"], fields["outlines"]
+    assert masks.dtype == outlines.dtype == np.uint16
+    np.testing.assert_array_equal(masks, result.labels)
+    inside = outlines == 0
+    np.testing.assert_array_equal(outlines[~inside], masks[~inside])
+    np.testing.assert_array_equal(np.unique(outlines[~inside]), np.unique(masks[masks > 0]))
+    assert fields["filename"] == result.name
+    assert fields["img"].shape == (*masks.shape, 3)
+    assert fields["chan_choose"] == [0, 0]
+    assert len(fields["ismanual"]) == len(result)
+    assert not fields["ismanual"].any()
+    assert fields["manual_changes"] == []
+    for name in ("diameter", "est_diam"):
+        assert (name in fields) == bool(len(result))
+        assert fields.get(name, 1) > 0
+
+
+def test_an_image_without_nuclei_is_saved_too(tmp_path):
+    image = truth("fluorescence_small.png").image
+    empty = np.zeros(image.shape, np.int32)
+    for each in FORMATS.values():
+        path = each.save(tmp_path / "a", Result(image, empty > 0, empty))
+        assert path.stat().st_size
+        if path.suffix in (".png", ".tif"):
+            assert images.read(path).shape[:2] == image.shape
+
+
+def test_the_same_result_gives_the_same_bytes(tmp_path):
+    for name, each in FORMATS.items():
+        once, again = (
+            each.save(tmp_path / folder / "a", truth("fluorescence_small.png", mpp=0.5))
+            for folder in ("once", "again")
+            if not (tmp_path / folder).mkdir(exist_ok=True)
+        )
+        for path in (once, *once.rglob("*")):
+            other = again / path.relative_to(once)
+            assert path.is_dir() or path.read_bytes() == other.read_bytes(), name
+
+
+NEEDED = [(name, each.needs) for name, each in FORMATS.items() if each.needs]
+
+
+@pytest.mark.parametrize(("name", "package"), NEEDED)
 def test_a_missing_package_is_named_before_the_work_begins(monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModuleNotFoundError, match=rf"{package}.*pip install 'nucleiseg\["):

@@ -194,9 +194,9 @@ def test_map_raises_a_bad_image_in_its_turn(segmenter):
 
 def test_segment_keeps_one_segmenter():
     nucleiseg.segment(np.zeros((8, 8), np.uint8))
-    first = nucleiseg.segmenter._default
+    first = nucleiseg.default._default
     nucleiseg.segment(np.zeros((8, 8), np.uint8))
-    assert nucleiseg.segmenter._default is first
+    assert nucleiseg.default._default is first
 
 
 BAD_ARRAYS = {

@@ -20,6 +20,7 @@ COPIES = {
     "slide.png": "hematoxylin_eosin.png",
     "image.png": "fluorescence_small.png",
     "images/first.png": "fluorescence_small.png",
+    "mine/images/first.png": "fluorescence_small.png",
     "tissue/first.png": "hematoxylin_eosin.png",
     "slides/first.png": "hematoxylin_eosin.png",
     "plate/A01.png": "fluorescence_small.png",

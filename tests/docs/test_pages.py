@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -53,6 +54,33 @@ def test_commands_have_options_that_exist(page: Path) -> None:
             assert word in options, f"{block}: {word}"
 
 
+def test_the_badges_are_true() -> None:
+    text = (ROOT / "README.md").read_text()
+    badges = set(re.findall(r"!\[([^\]]+)\]\(https://img\.shields\.io/badge/[^)]+\)", text))
+    project = (ROOT / "pyproject.toml").read_text()
+    oldest = re.search(r'requires-python = ">=([\d.]+)"', project)[1]  # type: ignore[index]
+    licence = re.search(r'^license = "(.+)"', project, re.M)[1]  # type: ignore[index]
+    newest = re.search(r"Python 3\.10 to ([\d.]+)", (ROOT / "docs" / "install.md").read_text())
+    assert newest
+    assert badges == {
+        f"licence: {licence}",
+        "weights: CC BY 4.0",
+        f"Python {oldest} to {newest[1]}",
+        "tested on Linux",
+    }
+    weights = json.loads((ROOT / "nucleiseg" / "models" / "nuclei.json").read_text())
+    assert "CC BY 4.0" in str(weights)
+
+
+def test_links_of_notebooks_lead_to_notebooks() -> None:
+    for path in (ROOT / "docs" / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        for link in LINK.finditer(text):
+            assert (path.parent / link["target"]).is_file(), f"{path.name}: {link['target']}"
+
+
 def test_every_page_is_in_the_navigation() -> None:
     listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text()))
-    assert listed == {page.name for page in PAGES[1:]}
+    notebooks = {f"notebooks/{path.stem}.md" for path in (ROOT / "docs").glob("notebooks/*.ipynb")}
+    assert listed == {page.name for page in PAGES[1:]} | notebooks

@@ -150,7 +150,6 @@ def main() -> None:
     tiles = tissue_tiles(pictures(options.images), options.tiles)
     placed = layout(tiles, options.width, options.height, options.tissue)
     write(options.path, placed, options.width, options.height)
-    np.savez(options.path.with_suffix(".npz"), tiles=tiles, places=placed.places)
 
 
 if __name__ == "__main__":

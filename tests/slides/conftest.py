@@ -2,6 +2,7 @@ from pathlib import Path
 
 import aperio
 import pytest
+from runs import run
 
 DATA = Path(__file__).parents[1] / "data/images"
 
@@ -19,3 +20,9 @@ def svs(tiles, tmp_path_factory):
     width, height = 3300, 2700
     aperio.write(path, aperio.layout(tiles, width, height, 0.5), width, height)
     return path
+
+
+@pytest.fixture(scope="session")
+def unbroken(svs, tmp_path_factory):
+    """The files of a run in regions of 1,024 pixels that nothing disturbs."""
+    return run(svs, tmp_path_factory.mktemp("unbroken"), side=1024)

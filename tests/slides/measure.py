@@ -1,42 +1,47 @@
-"""Time, memory and count of a slide that `aperio.py` made.
+"""Time, memory and count of synthetic slides of several sizes, as a table.
 
-    python tests/slides/measure.py slide.svs [--save zarr,geojson,csv] [--memory 2]
+    python tests/slides/measure.py --images FOLDER [--gigapixels 0.1 1 2.4] [--save FORMATS]
 
-Prints what the command prints, the wall time, the peak of resident memory, and the nuclei beside
-those of the tiles, each segmented among copies of itself with the slide's limits.
+FOLDER holds H&E pictures, PNG. A row tells the wall time and how often it holds the time that the
+slower of reading and the network takes with the machine to itself, what the time of all threads was
+spent on, the greatest memory, and the nuclei beside those of the tiles, each segmented among
+copies of itself with the slide's limits.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import aperio
 import numpy as np
+import peak
 
 from nucleiseg import Model
 from nucleiseg._native import cpu
-from nucleiseg.slides import task
-from nucleiseg.slides.plan import Options, plan
+from nucleiseg.slides import readers, scaled, task
+from nucleiseg.slides.plan import Options, Plan, plan
+
+SIDES = 60_000, 40_000
+"""Of 2.4 Gpixel; others have the same ratio."""
+
+TISSUE = 0.4
 
 AROUND = 256
 """Pixels of its copies around a tile, beyond the network's halo."""
 
+STAGES = ("reading", "network", "decoding", "writing")
 
-def own_count(path: Path, device: str) -> int:
+
+def own_count(layout: aperio.Layout, planned: Plan) -> int:
     """Return how many nuclei the tiles of a slide have, each by itself."""
-    planned, model = plan(path, Options(device=device)), Model.load()
-    network, limits = task.network_of(planned.settings), planned.limits
-    with np.load(path.with_suffix(".npz")) as kept:
-        tiles, places = kept["tiles"], kept["places"]
-    times = np.bincount(places[places >= 0], minlength=len(tiles))
+    network, limits, model = task.network_of(planned.settings), planned.limits, Model.load()
+    places = layout.places
+    times = np.bincount(places[places >= 0], minlength=len(layout.tiles))
     total = 0
-    for tile, often in zip(tiles, times.tolist(), strict=True):
+    for tile, often in zip(layout.tiles, times.tolist(), strict=True):
         if not often:
             continue
         whole = np.tile(aperio.decoded(aperio.encoded(tile)), (3, 3, 1))
@@ -50,26 +55,62 @@ def own_count(path: Path, device: str) -> int:
     return total
 
 
+def alone(path: Path, planned: Plan) -> float:
+    """Return the seconds of reading, or of the network where they are more, with nothing beside."""
+    network, size = task.network_of(planned.settings), planned.settings.size
+    reading = computing = 0.0
+    with readers.open(path) as slide:
+        for region in (one for band in planned.bands for one in band):
+            if planned.area.part(region) is None:
+                continue
+            place = (region.row, region.column, region.height, region.width)
+            begin = time.perf_counter()
+            values = scaled.read(slide, size, *place, network.threads)
+            read = time.perf_counter()
+            network.maps(values)
+            reading, computing = reading + read - begin, computing + time.perf_counter() - read
+    return max(reading, computing)
+
+
+def row(gigapixels: float, tiles: np.ndarray, options: argparse.Namespace) -> str:
+    """Return what came of one slide, as a row of the table."""
+    width, height = (int(side * (gigapixels / 2.4) ** 0.5) for side in SIDES)
+    layout = aperio.layout(tiles, width, height, TISSUE)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "slide.svs"
+        aperio.write(path, layout, width, height)
+        found = peak.measured(path, folder, options.save, options.memory * 1e9, options.device)
+        files = [one for one in (folder / path.stem).rglob("*") if one.is_file()]
+        written = sum(one.stat().st_size for one in files)
+        planned = plan(path, Options(device=options.device, memory=options.memory * 1e9))
+        slowest, tiles_own = alone(path, planned), own_count(layout, planned)
+    seconds = found["seconds"]
+    total = sum(seconds[stage] for stage in STAGES)
+    shares = ", ".join(f"{seconds[stage] / total:.0%}" for stage in STAGES)
+    return (
+        f"| {gigapixels:g} | {found['peak'] / 1e9:.2f} GB | {found['nuclei']:,} | {tiles_own:,} | "
+        f"{seconds['wall']:.1f} s | {seconds['wall'] / slowest:.2f} | {shares} | "
+        f"{written / 1e6:.0f} MB |"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path)
+    parser.add_argument("--images", type=Path, required=True, help="folder of H&E pictures, PNG")
+    parser.add_argument("--gigapixels", type=float, nargs="+", default=[0.1, 1, 2.4])
     parser.add_argument("--save", default="zarr,geojson,csv")
-    parser.add_argument("--memory", default="2")
+    parser.add_argument("--memory", type=float, default=2, help="GB that a run may take")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tiles", type=int, default=300, help="different ones")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        command = [sys.executable, "-m", "nucleiseg", "slide", str(options.path), "-o", folder]
-        command += ["--save", options.save, "--memory", options.memory, "--device", options.device]
-        subprocess.run(command, check=True)
-        seconds = time.perf_counter() - begin
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-        size = sum(one.stat().st_size for one in Path(folder).rglob("*") if one.is_file())
-    print(f"wall {seconds:.1f} s, peak memory {peak:.2f} GB, written {size / 1e6:.0f} MB")
-    if options.path.with_suffix(".npz").exists():
-        print(
-            f"nuclei of the tiles, each alone on glass: {own_count(options.path, options.device):,}"
-        )
+    tiles = aperio.tissue_tiles(aperio.pictures(options.images), options.tiles)
+    print(
+        "| Gpixel | peak memory | nuclei | of the tiles | wall time | times the slower alone | "
+        f"{', '.join(STAGES)} | written |\n|---|---|---|---|---|---|---|---|"
+    )
+    for gigapixels in options.gigapixels:
+        print(row(gigapixels, tiles, options), flush=True)
 
 
 if __name__ == "__main__":

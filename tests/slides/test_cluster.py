@@ -7,17 +7,39 @@ import signal
 from pathlib import Path
 
 import pytest
-from test_run import FORMATS, digests, run
+from runs import FORMATS, digests, run
 
 from nucleiseg.slides import executors, segment_slide
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
 
-def test_two_of_four_workers_are_killed_and_the_files_are_the_same(
-    svs: Path, tmp_path: Path
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_and_regions_do_not_show_in_the_files(
+    svs: Path, unbroken: Path, workers: int, tmp_path: Path
 ) -> None:
-    expected = run(svs, tmp_path / "threads", side=1024)
+    with distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        for side in (1024, 2048, 4096):
+            folder = run(
+                svs,
+                tmp_path / str(side),
+                side=side,
+                threads=1,
+                scheduler=cluster.scheduler_address,
+            )
+            same = side == 1024
+            assert digests(folder, manifest=same) == digests(unbroken, manifest=same)
+
+
+def test_workers_of_this_machine(svs: Path, unbroken: Path, tmp_path: Path) -> None:
+    assert digests(run(svs, tmp_path, side=1024, workers=2)) == digests(unbroken)
+
+
+def test_two_of_four_workers_are_killed_and_the_files_are_the_same(
+    svs: Path, unbroken: Path, tmp_path: Path
+) -> None:
     killed: list[int] = []
     with distributed.LocalCluster(
         n_workers=4, threads_per_worker=1, dashboard_address=None
@@ -43,7 +65,7 @@ def test_two_of_four_workers_are_killed_and_the_files_are_the_same(
         )
     assert len(killed) == 2
     assert not summary.failures
-    assert digests(summary.folder) == digests(expected)
+    assert digests(summary.folder) == digests(unbroken)
 
 
 def test_workers_and_a_scheduler_are_one_or_the_other() -> None:

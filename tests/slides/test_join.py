@@ -11,6 +11,7 @@ import pytest
 
 from nucleiseg import Model
 from nucleiseg._native import cpu
+from nucleiseg.parameters import Decoding
 from nucleiseg.slides import grid
 from nucleiseg.slides.decode import decode
 from nucleiseg.slides.emit import Emitter
@@ -18,6 +19,7 @@ from nucleiseg.slides.join import Joiner
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
 MODEL = Model.load()
+ALL = Decoding()
 
 
 class Collected:
@@ -52,17 +54,20 @@ def blobs(height: int, width: int, size: float, seed: int) -> np.ndarray:
     return np.stack(maps, -1)
 
 
-def in_regions(maps: np.ndarray, pixels: np.ndarray, side: int) -> Collected:
+def in_regions(
+    maps: np.ndarray, pixels: np.ndarray, side: int, decoding: Decoding = ALL
+) -> Collected:
+    model = decoding.model(MODEL)
     size = maps.shape[:2]
     info = SlideInfo(Path("x"), size[1], size[0], (0.3, 0.3), 1.0, {}, {}, *size, (0.3, 0.3))
     output = Collected(size)
-    joiner, emitter = Joiner(size, side, MODEL, 1), Emitter(info, [output])
+    joiner, emitter = Joiner(size, side, model, 1), Emitter(info, [output], decoding, (0, 0, *size))
     for band in grid.bands(*size, side):
         nuclei, found = [], []
         for region in band:
             part = np.s_[region.row : region.bottom, region.column : region.right]
             own, open_pixels = decode(
-                np.ascontiguousarray(maps[part]), pixels[part], region, size, MODEL, 1
+                np.ascontiguousarray(maps[part]), pixels[part], region, size, model, 1
             )
             nuclei.append(own)
             found.append((region, open_pixels))
@@ -80,6 +85,32 @@ def test_labels_are_those_of_the_whole_whatever_the_size_of_objects(size: float,
     expected, count = cpu.label(maps, *MODEL.label_rule())
     assert count > 3
     np.testing.assert_array_equal(in_regions(maps, pixels, side).labels, expected)
+
+
+PARAMETERS = [
+    Decoding(nucleus_threshold=0.5),
+    Decoding(separation=0.01),
+    Decoding(separation=0.4),
+    Decoding(min_area=0),
+    Decoding(min_area=90),
+    Decoding(min_diameter=8, max_diameter=16),
+    Decoding(exclude_border=True),
+    Decoding(0.5, 0.02, 40, 8, 20, True),
+]
+
+
+@pytest.mark.parametrize("decoding", PARAMETERS, ids=str)
+@pytest.mark.parametrize("side", [64, 97, 1024])
+def test_parameters_give_what_they_give_of_the_whole(side: int, decoding: Decoding) -> None:
+    """A nucleus that regions cut is measured as a whole before it is dropped."""
+    maps = blobs(500, 600, 4.0, seed=11)
+    expected, _ = cpu.label(maps, *decoding.model(MODEL).label_rule())
+    expected = decoding.selected(expected)
+    plain, _ = cpu.label(maps, *MODEL.label_rule())
+    assert (plain != expected).any()
+    found = in_regions(maps, maps[..., 0], side, decoding)
+    np.testing.assert_array_equal(found.labels, expected)
+    assert sum(len(each.id) for each in found.nuclei) == expected.max() > 3
 
 
 def test_an_object_as_large_as_the_slide_is_joined_exactly() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,39 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
+import tifffile
+from runs import FORMATS, digests, labels_of, run
 
-from nucleiseg import Segmenter, images, resizing, slides
+from nucleiseg import Model, Segmenter, images, resizing, slides
 from nucleiseg._native import cpu
-from nucleiseg.slides.outputs import OUTPUTS
-from nucleiseg.slides.run import MANIFEST, segment_slide
+from nucleiseg.slides.manifest import MANIFEST
+from nucleiseg.slides.run import segment_slide
 from nucleiseg.slides.store import FOLDER
 
 REAL = Path(__file__).parents[3] / "shared/data/slides/CMU-1-Small-Region.svs"
-
-FORMATS = ",".join(OUTPUTS)
-
-
-def labels_of(folder: Path) -> np.ndarray:
-    return np.asarray(zarr.open_array(folder / "labels.ome.zarr/labels/nuclei/0", mode="r")[:])
-
-
-def digests(folder: Path, manifest: bool = True) -> dict[str, str]:
-    """SHA-256 of each file, by its name."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and (manifest or path.name != MANIFEST)
-    }
-
-
-def run(path: Path, folder: Path, **options: Any) -> Path:
-    return segment_slide(path, folder, formats=FORMATS, device="cpu", **options).folder
-
-
-@pytest.fixture(scope="module")
-def unbroken(svs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(svs, tmp_path_factory.mktemp("unbroken"), side=1024)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is not there")
@@ -70,6 +49,56 @@ def test_labels_are_those_of_segment_where_nothing_is_resized(tiles: Any, tmp_pa
     np.testing.assert_array_equal(labels_of(folder), expected)
 
 
+def test_parameters_are_those_of_segment(tiles: Any, tmp_path: Path) -> None:
+    picture = np.concatenate([np.concatenate(tiles[i : i + 3], 1) for i in (0, 3, 6)])
+    images.write_png(tmp_path / "picture.png", picture)
+    parameters = {
+        "nucleus_threshold": 0.4,
+        "separation": 0.02,
+        "min_area": 200,
+        "max_diameter": 32.0,
+        "exclude_border": True,
+    }
+    expected = Segmenter(device="cpu").segment(picture, "labels", scale=1.0, **parameters)
+    options = {"side": 1024, "tissue": "none", "mpp": 0.3}
+    folder = run(tmp_path / "picture.png", tmp_path, **options, **parameters)
+    np.testing.assert_array_equal(labels_of(folder), expected)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert {name: manifest["run"][name] for name in parameters} == parameters
+    # They belong to what a run was made with.
+    again = segment_slide(
+        tmp_path / "picture.png", tmp_path, formats=FORMATS, device="cpu", resume=True, **options
+    )
+    assert again.is_new
+    assert again.nuclei > expected.max()
+
+
+def test_the_border_of_a_rectangle_is_a_border(tiles: Any, tmp_path: Path) -> None:
+    picture = np.concatenate([np.concatenate(tiles[i : i + 3], 1) for i in (0, 3, 6)])
+    images.write_png(tmp_path / "picture.png", picture)
+    options = {"side": 1024, "tissue": "none", "mpp": 0.3, "region": (200, 100, 900, 700)}
+    found = {
+        exclude: labels_of(
+            run(
+                tmp_path / "picture.png", tmp_path / str(exclude), exclude_border=exclude, **options
+            )
+        )[100:800, 200:1100]
+        for exclude in (False, True)
+    }
+    edges = [[0, -1], np.s_[:]], [np.s_[:], [0, -1]]
+    cut = np.unique(np.concatenate([found[False][tuple(edge)].ravel() for edge in edges]))
+    kept = ~np.isin(found[False], cut)
+    assert 0 < found[True].max() < found[False].max()
+    np.testing.assert_array_equal(found[True] > 0, kept)
+
+
+def test_a_bad_parameter_is_named(tmp_path: Path) -> None:
+    images.write_png(tmp_path / "picture.png", np.zeros((64, 64), np.uint8))
+    with pytest.raises(ValueError, match="separation: got 20; accepted are numbers from 0 to 1"):
+        run(tmp_path / "picture.png", tmp_path, separation=20, mpp=0.3)
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
 @pytest.mark.parametrize("side", [2048, 4096])
 def test_regions_do_not_show_in_the_files(
     svs: Path, unbroken: Path, side: int, tmp_path: Path
@@ -80,13 +109,6 @@ def test_regions_do_not_show_in_the_files(
     regions = manifest["regions"]
     assert regions["planned"] == regions["done"] + regions["skipped"] == len(manifest["each"])
     assert manifest["nuclei"] == labels_of(folder).max() > 300
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_workers_do_not_show_in_the_files(
-    svs: Path, unbroken: Path, workers: int, tmp_path: Path
-) -> None:
-    assert digests(run(svs, tmp_path, side=1024, workers=workers)) == digests(unbroken)
 
 
 def test_tissue_that_is_given_is_looked_at_as_it_is(
@@ -108,32 +130,50 @@ def test_a_rectangle_has_the_labels_of_the_whole(svs: Path, unbroken: Path, tmp_
     np.testing.assert_array_equal(found[inner] > 0, whole[inner] > 0)
 
 
+KILLS = 20
+
+RESUMED = f"""
+import sys
+from nucleiseg.slides import segment_slide
+segment_slide(
+    sys.argv[1], sys.argv[2], formats={FORMATS!r}, device="cpu", side=1024, resume=True,
+    progress=lambda done, total: print(done, total, flush=True),
+)
+"""
+
+
 def test_a_run_that_is_killed_goes_on_to_the_same_files(
     svs: Path, unbroken: Path, tmp_path: Path
 ) -> None:
-    code = (
-        "import sys; from nucleiseg.slides import segment_slide; "
-        f"segment_slide(sys.argv[1], sys.argv[2], formats={FORMATS!r}, device='cpu', side=1024, "
-        "resume=True)"
-    )
-    command = [sys.executable, "-c", code, str(svs), str(tmp_path)]
+    """Kills at random points; when a run reaches its end before one, the next begins anew."""
     chance = random.Random(3)
-    folder = tmp_path / svs.stem
-    for _ in range(6):
-        process = subprocess.Popen(command)
-        _wait_for_regions(process, folder, chance.randrange(1, 5))
-        time.sleep(chance.random() / 2)
+    killed = begun = 0
+    while killed < KILLS:
+        folder = tmp_path / str(begun)
+        if _ended_before_the_kill(svs, folder, chance.randrange(4), chance.random() / 2):
+            begun += 1
+            assert digests(folder / svs.stem) == digests(unbroken)
+        else:
+            killed += 1
+    subprocess.run(
+        [sys.executable, "-c", RESUMED, str(svs), str(folder)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    assert digests(folder / svs.stem) == digests(unbroken)
+
+
+def _ended_before_the_kill(svs: Path, folder: Path, regions: int, seconds: float) -> bool:
+    """Run until some more regions are done and a while has passed, and kill then."""
+    command = [sys.executable, "-c", RESUMED, str(svs), str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(regions + 1):  # the first line comes before any region
+            process.stdout.readline()
+        time.sleep(seconds)
         process.kill()
-        process.wait()
-    subprocess.run(command, check=True)
-    assert digests(folder) == digests(unbroken)
-
-
-def _wait_for_regions(process: subprocess.Popen[bytes], folder: Path, more: int) -> None:
-    """Wait until a process has written so many regions more, or ended."""
-    before = len(list((folder / FOLDER).glob("region-*")))
-    while process.poll() is None and len(list((folder / FOLDER).glob("region-*"))) < before + more:
-        time.sleep(0.02)
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode == 0
 
 
 def test_a_damaged_region_file_is_found_and_done_again(
@@ -159,13 +199,125 @@ def test_a_damaged_region_file_is_found_and_done_again(
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with(svs: Path, tmp_path: Path) -> None:
-    (tmp_path / svs.stem / FOLDER).mkdir(parents=True)
-    run(svs, tmp_path, side=1024, region=(0, 0, 700, 700))
-    folder = tmp_path / svs.stem / FOLDER
+    folder = run(svs, tmp_path, side=1024, region=(0, 0, 700, 700)) / FOLDER
     folder.mkdir()
     (folder / "settings.json").write_text(json.dumps({"side": 2048}))
     with pytest.raises(ValueError, match=r"resume: got other settings .* side 2048, now 1024"):
         run(svs, tmp_path, side=1024, resume=True)
+    (folder / "settings.json").write_text('{"side": ')
+    assert run(svs, tmp_path, side=1024, region=(0, 0, 700, 700), resume=True)
+
+
+@pytest.fixture
+def small(svs: Path, tmp_path: Path) -> dict[str, Any]:
+    """What `segment_slide` is given for a rectangle of a copy of the slide."""
+    path = tmp_path / svs.name
+    shutil.copy(svs, path)
+    return {
+        "path": path,
+        "output": tmp_path / "out",
+        "formats": "geojson,csv",
+        "device": "cpu",
+        "region": (700, 700, 900, 700),
+        "side": 1024,
+    }
+
+
+def changed_unseen(path: Path) -> None:
+    """Change a tile, and neither the size nor the time of the file."""
+    before = path.stat()
+    with tifffile.TiffFile(path) as file:
+        place, count = file.pages.first.dataoffsets[0], file.pages.first.databytecounts[0]
+    with path.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(bytes(count))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def other_thresholds(folder: Path) -> Path:
+    """Copy the default model with another description of the same network."""
+    for suffix in (".onnx", ".json"):
+        shutil.copy(Model.load().path.with_suffix(suffix), folder / f"mine{suffix}")
+    description = json.loads((folder / "mine.json").read_text())
+    description["decoding"]["nucleus_threshold"] = 60
+    (folder / "mine.json").write_text(json.dumps(description))
+    return folder / "mine.onnx"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda small: {"measurements": "all"},
+        lambda small: {"compression": "gz"},
+        lambda small: {"formats": "geojson,csv,density"},
+        lambda small: {"region": (700, 700, 900, 800)},
+        lambda small: {"model": other_thresholds(small["path"].parent)},
+        lambda small: changed_unseen(small["path"]),
+        lambda small: (small["output"] / "synthetic/nuclei.csv").write_text("id"),
+        lambda small: (small["output"] / "synthetic/nuclei.geojson").unlink(),
+        lambda small: (small["output"] / "synthetic" / MANIFEST).write_text('{"complete": true}'),
+        lambda small: (small["output"] / "synthetic" / MANIFEST).write_text("[" * 10**6),
+    ],
+)
+def test_what_decides_a_result_is_compared(small: dict[str, Any], change: Any) -> None:
+    assert segment_slide(**small).is_new
+    assert not segment_slide(**small, resume=True).is_new
+    changes = change(small)
+    options = small | (changes if isinstance(changes, dict) else {})
+    assert segment_slide(**options, resume=True).is_new
+    expected = digests(segment_slide(**options | {"output": small["output"] / "anew"}).folder)
+    # Files of other formats, which the first run made, stay beside them.
+    assert digests(small["output"] / "synthetic").items() >= expected.items()
+
+
+@pytest.mark.parametrize("what", ["decoders", "arithmetic", "version", "description", "source"])
+def test_what_a_result_depends_on_is_in_the_manifest(small: dict[str, Any], what: str) -> None:
+    manifest = segment_slide(**small).folder / MANIFEST
+    content = json.loads(manifest.read_text())
+    assert content["run"][what]
+    content["run"][what] = "another"
+    manifest.write_text(json.dumps(content))
+    assert segment_slide(**small, resume=True).is_new
+
+
+def test_what_a_kill_left_at_the_end_is_removed(small: dict[str, Any]) -> None:
+    folder = segment_slide(**small).folder
+    expected = digests(folder)
+    (folder / FOLDER).mkdir()
+    (folder / FOLDER / "region-000001.bin").touch()
+    (folder / f".{'0' * 32}.part").touch()
+    assert not segment_slide(**small, resume=True).is_new
+    assert digests(folder) == expected
+
+
+def test_a_second_run_at_the_same_time_is_refused(small: dict[str, Any]) -> None:
+    refused: list[str] = []
+
+    def again(done: int, total: int) -> None:
+        with pytest.raises(ValueError, match="another run is at work there") as error:
+            segment_slide(**small, resume=True)
+        refused.append(str(error.value))
+
+    assert segment_slide(**small, progress=again).nuclei
+    assert refused
+    assert not segment_slide(**small, resume=True).is_new
+
+
+def test_files_that_no_run_made_are_not_replaced(small: dict[str, Any]) -> None:
+    folder = small["output"] / "synthetic"
+    folder.mkdir(parents=True)
+    for name in ("tissue.geojson", "nuclei.csv"):
+        (folder / name).write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{name}: is there and no run made it"):
+            segment_slide(**small)
+        assert (folder / name).read_text() == "mine"
+        (folder / name).unlink()
+    assert segment_slide(**small).nuclei
+    assert segment_slide(**small).is_new
+    drawn = (folder / "tissue.geojson").read_bytes()
+    with pytest.raises(FileExistsError, match=r"tissue: got .*, which this run replaces"):
+        segment_slide(**small, tissue=folder / "tissue.geojson")
+    assert (folder / "tissue.geojson").read_bytes() == drawn
 
 
 def test_a_complete_run_is_not_done_again(svs: Path, unbroken: Path) -> None:
@@ -179,8 +331,6 @@ def test_a_complete_run_is_not_done_again(svs: Path, unbroken: Path) -> None:
 
 
 def test_a_damaged_tile_costs_its_region_alone(svs: Path, unbroken: Path, tmp_path: Path) -> None:
-    import tifffile
-
     broken = tmp_path / svs.name
     broken.write_bytes(svs.read_bytes())
     with tifffile.TiffFile(broken) as file:
@@ -239,3 +389,17 @@ def test_no_region_is_lost_where_memory_runs_out(
     ]
     assert notes
     assert notes[0] == ["out of memory: tiles of 672 pixels"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux alone tells the peak")
+@pytest.mark.parametrize("memory", [1e9, 2e9])
+def test_memory_is_what_was_asked_for(tiles: Any, memory: float, tmp_path: Path) -> None:
+    """0.1 Gpixel; `tests/slides/measure.py` does larger ones."""
+    import aperio
+    import peak
+
+    path, (width, height) = tmp_path / "slide.svs", (12_288, 8_192)
+    aperio.write(path, aperio.layout(tiles, width, height, 0.4), width, height)
+    found = peak.measured(path, tmp_path, FORMATS, memory)
+    assert found["nuclei"] > 1000
+    assert found["peak"] < memory

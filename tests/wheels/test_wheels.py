@@ -20,6 +20,19 @@ assert nucleiseg.segment(data.example(), "labels").max() >= 10
 print(nucleiseg.__file__)
 """
 
+SIZES = """
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+names = {one.name.lower() for one in metadata.distributions()} - {"nucleiseg", "pip", "setuptools"}
+folder = Path(sysconfig.get_path("purelib"))
+files = [file for file in folder.rglob("*") if file.is_file()]
+tools = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+own = [file for file in files if not file.relative_to(folder).parts[0].startswith(tools)]
+print(len(names), sum(file.stat().st_size for file in own), *sorted(names))
+"""
+MOST_PACKAGES, MOST_BYTES = 16, 300e6
+
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
@@ -88,3 +101,13 @@ def test_the_wheel_installs_and_works_without_a_compiler(wheels, tmp_path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert Path(done.stdout.strip()).is_relative_to(folder)
+    done = subprocess.run(
+        [folder / "bin" / "python", "-c", SIZES],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    packages, size, *names = done.stdout.split()
+    assert int(packages) <= MOST_PACKAGES, names
+    assert int(size) <= MOST_BYTES

@@ -13,12 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from nucleiseg import images
-from training import data
-from training.samples import Sample
-from training.style import run
-from training.style.features import Features
-from training.style.labels import agreement
-from training.style.read import Picture, as_rgb, check, is_grey, read
+
+from .. import data
+from ..samples import Sample
+from . import run
+from .features import Features
+from .labels import agreement
+from .read import Picture, as_rgb, check, is_grey, read
 
 LEAST_DICE = 0.8
 """Of the nuclei before and after; where it is lower, the labels are no longer true."""

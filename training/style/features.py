@@ -11,8 +11,8 @@ import keras
 from keras import ops
 from keras.applications import vgg19 as keras_vgg19
 
-from training import weights
-from training.topology import ACCURATE, NETWORKS, STRIDE
+from .. import weights
+from ..topology import ACCURATE, NETWORKS, STRIDE
 
 STYLE_LEVELS, CONTENT_LEVELS = (0, 1, 2), (1, 2)
 """Levels of the U-Net whose last convolutions are compared, before the ReLU: after it, where

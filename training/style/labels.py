@@ -6,9 +6,10 @@ import functools
 import math
 
 from nucleiseg import Segmenter, merged
-from training import metrics
-from training.style.read import Picture
-from training.topology import ACCURATE
+
+from .. import metrics
+from ..topology import ACCURATE
+from .read import Picture
 
 
 def agreement(content: Picture, result: Picture) -> float:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from training.style.features import Features
+from .features import Features
 
 SMALLEST = 1e-12
 """Added to what is divided by, so that a layer without any activation counts nothing."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from training.style.losses import Objective
+from .losses import Objective
 
 PAIRS = 10
 """Earlier steps that L-BFGS estimates the curvature from, as many as SciPy takes."""

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
-from training.style.losses import Losses
+
+from .losses import Losses
 
 Picture = NDArray[np.uint8]
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
-from training import data
-from training.style.features import SMALLEST_SIDE
+
+from .. import data
+from .features import SMALLEST_SIDE
 
 Picture = NDArray[np.uint8]
 

@@ -15,11 +15,12 @@ import numpy as np
 from tqdm import tqdm
 
 from nucleiseg import images
-from training.style import pictures
-from training.style.features import Features
-from training.style.losses import Losses, Objective, Weights
-from training.style.optimizers import OPTIMIZERS, Pixels, State
-from training.style.read import Picture, is_grey
+
+from . import pictures
+from .features import Features
+from .losses import Losses, Objective, Weights
+from .optimizers import OPTIMIZERS, Pixels, State
+from .read import Picture, is_grey
 
 LEG = 50
 """Steps after which the state is saved. L-BFGS begins each leg without a memory, so that a run in

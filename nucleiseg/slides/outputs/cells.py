@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.outputs import overlays
+from nucleiseg.outputs.extras import cv2
 from nucleiseg.slides import focus
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 

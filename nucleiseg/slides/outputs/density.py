@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
+from nucleiseg.outputs.extras import cv2
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 from nucleiseg.slides.outputs.cells import Cells, backdrop, blended, micrometres_a_map_pixel
 from nucleiseg.slides.outputs.grouped import GroupedOutput

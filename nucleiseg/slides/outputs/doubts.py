@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.outputs.extras import cv2
 from nucleiseg.report.flags import LEAST_CONFIDENCE, MOST_BLUR, MOST_RELATIVE_BLUR
 from nucleiseg.slides.nuclei import SlideInfo
 from nucleiseg.slides.outputs.cells import Cells

@@ -17,6 +17,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.outputs.geojson import CLASSIFICATION, DIGITS, measurement
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 from nucleiseg.slides.outputs.columns import mean_mpp
 from nucleiseg.slides.outputs.geoparquet import closed
@@ -61,6 +62,7 @@ class GeoJson(GroupedOutput):
         self.measurements = measurements
         self.compression = compression
         self.name = f"nuclei.geojson{SUFFIXES[compression]}"
+        self.options = {"measurements": measurements}
 
     def _open(self, path: Path) -> None:
         self._stack = contextlib.ExitStack()
@@ -83,7 +85,8 @@ class GeoJson(GroupedOutput):
     def _features(self, nuclei: Nuclei) -> list[str]:
         before = f'{{"type":"Feature","id":"{self._id}'
         between = '","geometry":{"type":"Polygon","coordinates":[['
-        after = ']]},"properties":{"objectType":"detection","classification":{"name":"Nucleus"}'
+        classification = json.dumps(CLASSIFICATION, separators=(",", ":"))
+        after = f']]}},"properties":{{"objectType":"detection","classification":{classification}'
         return [
             f"{before}{number:012x}{between}{ring}{after}{measured}}}}}"
             for number, ring, measured in zip(
@@ -97,8 +100,8 @@ class GeoJson(GroupedOutput):
         if not values:
             return [""] * len(nuclei)
         columns = np.stack([np.asarray(column, np.float64) for column in values.values()], axis=1)
-        names = [json.dumps(name, ensure_ascii=False).replace("%", "%%") for name in values]
-        items = [f"{name}:%.4g" for name in names]
+        names = [json.dumps(name).replace("%", "%%") for name in values]
+        items = [f"{name}:%.{DIGITS}g" for name in names]
         template = _measurements(items)
         texts = [template % tuple(row) for row in columns.tolist()]
         known = np.isfinite(columns)
@@ -115,9 +118,9 @@ def measurements_of(
     if which == "none":
         return {}
     few: dict[str, NDArray[Any]] = {
-        "Nucleus: Area um^2": nuclei.area * (info.mpp[0] * info.mpp[1]),
-        "Nucleus: Diameter um": nuclei.diameter * mean_mpp(info),
-        "Nucleus: Confidence": nuclei.confidence,
+        measurement("Area", 2): nuclei.area * (info.mpp[0] * info.mpp[1]),
+        measurement("Diameter", 1): nuclei.diameter * mean_mpp(info),
+        measurement("Confidence", 0): nuclei.confidence,
     }
     more = nuclei.features if which == "all" else {}
     return few | {f"Nucleus: {name}": values for name, values in more.items()}

@@ -1,23 +1,19 @@
-"""Outlines and measurements as GeoParquet 1.1, for geopandas, DuckDB, QGIS and others.
+"""Outlines and measurements of a slide as GeoParquet, in pixels of level 0.
 
-https://geoparquet.org/releases/v1.1.0/. Coordinates are (x, y) in pixels of level 0, y downwards,
-so the coordinate reference system is null, which means unknown.
+See `nucleiseg.outputs.geoparquet`.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.outputs import geoparquet
 from nucleiseg.slides.nuclei import Nuclei
-from nucleiseg.slides.outputs.parquet_table import COMPRESSION, ParquetTable
-
-GEOMETRY, BOX = "geometry", "bbox"
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
+from nucleiseg.slides.outputs.parquet_table import ParquetTable
 
 _HEADER = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4")])
 """Well-known binary of a polygon with one ring, before the points: (x, y) as little-endian float64,
@@ -44,7 +40,9 @@ class GeoParquet(ParquetTable):
         self._high = np.full(2, -np.inf)
 
     def _complete(self) -> None:
-        self._writer.add_key_value_metadata({"geo": json.dumps(self._metadata())})
+        known = bool(np.isfinite(self._low).all())
+        bounds = [*self._low.tolist(), *self._high.tolist()] if known else None
+        self._writer.add_key_value_metadata(geoparquet.geo(["Polygon"], bounds))
 
     def _table(self, nuclei: Nuclei) -> Any:
         arrow = self._pyarrow
@@ -53,36 +51,13 @@ class GeoParquet(ParquetTable):
         if len(nuclei):
             self._low = np.minimum(self._low, low.min(axis=0))
             self._high = np.maximum(self._high, high.max(axis=0))
-        corners = [*low.T, *high.T]
-        box = arrow.StructArray.from_arrays([np.ascontiguousarray(c) for c in corners], CORNERS)
         offsets, data = well_known_binary(nuclei)
         buffers = [None, arrow.py_buffer(offsets), arrow.py_buffer(data)]
         polygons = arrow.Array.from_buffers(arrow.binary(), len(nuclei), buffers)
-        return table.append_column(BOX, box).append_column(GEOMETRY, polygons)
+        return geoparquet.with_polygons(table, [*low.T, *high.T], polygons)
 
     def _new_writer(self, schema: Any) -> Any:
-        from pyarrow import parquet
-
-        plain = [name for name in schema.names if name != GEOMETRY]
-        return parquet.ParquetWriter(
-            self._file,
-            schema,
-            compression=COMPRESSION,
-            use_dictionary=[name for name in plain if name != BOX],
-            # Least and greatest bytes of a polygon mean nothing; those of boxes find rows by place.
-            write_statistics=[*(n for n in plain if n != BOX), *(f"{BOX}.{c}" for c in CORNERS)],
-        )
-
-    def _metadata(self) -> dict[str, Any]:
-        column: dict[str, Any] = {
-            "encoding": "WKB",
-            "geometry_types": ["Polygon"],
-            "crs": None,
-            "covering": {"bbox": {corner: [BOX, corner] for corner in CORNERS}},
-        }
-        if np.isfinite(self._low).all():
-            column["bbox"] = [*self._low.tolist(), *self._high.tolist()]
-        return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+        return geoparquet.writer(self._file, schema)
 
 
 def boxes(nuclei: Nuclei) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ NO_NUCLEI = Nuclei(
 )
 
 
-class GroupedOutput:
+class GroupedOutput(ABC):
     """An output that receives its nuclei in groups of exactly `GROUP`, the last one being smaller.
 
     What it writes therefore does not depend on how nuclei are divided into calls of `add`.
@@ -74,7 +75,7 @@ class GroupedOutput:
             self._write_group(part(together, first, first + GROUP))
         self._pending = [part(together, whole, len(together))]
 
-    def add_labels(self, row: int, column: int, labels: NDArray[Any]) -> None:
+    def add_labels(self, row: int, column: int, labels: NDArray[Any]) -> None:  # noqa: B027
         """Ignore labels: this is an output of nuclei."""
 
     def finish(self) -> None:
@@ -97,18 +98,18 @@ class GroupedOutput:
         self._write(nuclei)
         self._written = True
 
+    @abstractmethod
     def _open(self, path: Path) -> None:
         """Open the file at its temporary name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _write(self, nuclei: Nuclei) -> None:
         """Write one group. It is called at least once, with no nuclei where there are none."""
-        raise NotImplementedError
 
-    def _complete(self) -> None:
+    def _complete(self) -> None:  # noqa: B027 (not every format needs it)
         """Write what comes after the last group."""
 
-    def _close(self) -> None:
+    def _close(self) -> None:  # noqa: B027
         """Close what `_open` opened, also after a failure."""
 
 

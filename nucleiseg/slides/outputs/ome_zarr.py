@@ -1,7 +1,6 @@
-"""Labels as a pyramid in OME-Zarr (NGFF 0.5, Zarr 3), for napari and other viewers.
+"""Labels of a slide, at the network's scale, as a pyramid in OME-Zarr.
 
-https://ngff.openmicroscopy.org/0.5/. The labels are at the network's scale; each further level
-keeps every second pixel of every second row, so that every pixel is still the id of a nucleus.
+See `nucleiseg.outputs.ome_zarr`.
 """
 
 from __future__ import annotations
@@ -13,17 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.outputs import extras
+from nucleiseg.outputs import extras, ome_zarr
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
-VERSION = "0.5"
-CHUNK = 1024
-"""Pixels of a chunk's side. Chunks without nuclei are not stored."""
-
-SMALLEST = 512
-"""The pyramid ends where no side is longer."""
-
-LABELS, NAME = "labels", "nuclei"
 LARGEST_ID = np.iinfo(np.uint32).max
 
 
@@ -49,13 +40,11 @@ class OmeZarrLabels:
         self._path, self._part = folder / self.name, folder / f".{self.name}.part"
         shutil.rmtree(self._part, ignore_errors=True)
         root = self._zarr.open_group(self._part, mode="w-", zarr_format=3)
-        root.attrs["ome"] = {"version": VERSION}
-        labels = root.create_group(LABELS)
-        labels.attrs["ome"] = {"version": VERSION, "labels": [NAME]}
-        self._group = labels.create_group(NAME)
-        self._shapes = level_shapes(info.label_height, info.label_width)
+        root.attrs["ome"] = {"version": ome_zarr.VERSION}
+        self._group = ome_zarr.labels_group(root)
+        self._shapes = ome_zarr.level_shapes(info.label_height, info.label_width)
         self._group.attrs["ome"] = _metadata(info, len(self._shapes))
-        self._first = self._level(0)
+        self._first = ome_zarr.create_level(self._group, 0, self._shapes[0], "uint32")
 
     def add(self, nuclei: Nuclei) -> None:
         """Ignore nuclei: this is an output of labels."""
@@ -80,38 +69,13 @@ class OmeZarrLabels:
 
     def finish(self) -> None:
         """Write the further levels and give the folder its name."""
-        above = self._first
-        for index in range(1, len(self._shapes)):
-            level = self._level(index)
-            _halve(above, level)
-            above = level
+        ome_zarr.add_levels(self._group, self._first)
         shutil.rmtree(self._path, ignore_errors=True)
         self._part.rename(self._path)
 
     def discard(self) -> None:
         """Delete what was written, after a failure."""
         shutil.rmtree(self._part, ignore_errors=True)
-
-    def _level(self, index: int) -> Any:
-        from zarr.codecs import ZstdCodec
-
-        return self._group.create_array(
-            str(index),
-            shape=self._shapes[index],
-            chunks=(CHUNK, CHUNK),
-            dtype="uint32",
-            fill_value=0,
-            compressors=ZstdCodec(level=1),
-            dimension_names=("y", "x"),
-        )
-
-
-def level_shapes(height: int, width: int) -> list[tuple[int, int]]:
-    """Return the height and width of each level, from the largest."""
-    shapes = [(height, width)]
-    while max(shapes[-1]) > SMALLEST:
-        shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
-    return shapes
 
 
 def _metadata(info: SlideInfo, levels: int) -> dict[str, Any]:
@@ -122,27 +86,6 @@ def _metadata(info: SlideInfo, levels: int) -> dict[str, Any]:
     """
     across, down = info.label_mpp
     origin = [(down - info.mpp[1]) / 2, (across - info.mpp[0]) / 2]
-    datasets = [
-        {
-            "path": str(level),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [down * 2**level, across * 2**level]},
-                {"type": "translation", "translation": origin},
-            ],
-        }
-        for level in range(levels)
-    ]
-    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in ("y", "x")]
-    multiscale = {"name": NAME, "axes": axes, "datasets": datasets, "type": "nearest"}
-    return {"version": VERSION, "multiscales": [multiscale], "image-label": {"version": VERSION}}
-
-
-def _halve(above: Any, level: Any) -> None:
-    """Fill a level with every second pixel of the one above, one chunk at a time."""
-    height, width = level.shape
-    for row in range(0, height, CHUNK):
-        for column in range(0, width, CHUNK):
-            rows = slice(2 * row, 2 * (row + CHUNK))
-            block = above[rows, 2 * column : 2 * (column + CHUNK)][::2, ::2]
-            if block.any():
-                level[row : row + CHUNK, column : column + CHUNK] = block
+    return ome_zarr.label_metadata(
+        ome_zarr.multiscale(ome_zarr.NAME, levels, (down, across), origin)
+    )

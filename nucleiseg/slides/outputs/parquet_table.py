@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from nucleiseg.outputs import extras
+from nucleiseg.outputs.geoparquet import COMPRESSION
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs.columns import columns
 from nucleiseg.slides.outputs.grouped import GroupedOutput
-
-COMPRESSION = "zstd"
-"""Smaller than snappy at about the same speed."""
 
 
 class ParquetTable(GroupedOutput):

@@ -9,12 +9,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import report as image_report
 from nucleiseg.outputs import extras
+from nucleiseg.outputs.extras import cv2
 from nucleiseg.report.charts import number
 from nucleiseg.report.origin import versions
 from nucleiseg.slides.nuclei import Nuclei

@@ -19,7 +19,7 @@ from nucleiseg.slides.outputs.grouped import NO_NUCLEI, part
 LARGEST = 10**8 - 8
 """The greatest float32 below 10^8."""
 
-FEW = ["Nucleus: Area um^2", "Nucleus: Diameter um", "Nucleus: Confidence"]
+FEW = ["Nucleus: Area µm^2", "Nucleus: Diameter µm", "Nucleus: Confidence"]
 
 
 def read(path):
@@ -55,7 +55,8 @@ def test_every_nucleus_is_a_detection_that_qupath_reads(nuclei, small_groups, wr
         assert ring[0] == ring[-1]
         assert len(ring) >= 4
         assert feature["properties"]["objectType"] == "detection"
-        assert feature["properties"]["classification"] == {"name": "Nucleus"}
+        classification = feature["properties"]["classification"]
+        assert classification == {"name": "Nucleus", "color": [0, 200, 0]}
         assert list(feature["properties"]["measurements"]) == FEW
 
 
@@ -86,7 +87,7 @@ def test_an_id_is_a_uuid_that_ends_in_the_id_of_the_nucleus(nuclei, info, write,
 def test_measurements_have_four_digits(nuclei, info, write):
     text = write(GeoJson(), nuclei).read_text()
     measured = json.loads(text)["features"]
-    areas = [one["properties"]["measurements"]["Nucleus: Area um^2"] for one in measured]
+    areas = [one["properties"]["measurements"]["Nucleus: Area µm^2"] for one in measured]
     np.testing.assert_allclose(areas, nuclei.area * info.mpp[0] ** 2, rtol=5.1e-4)
     digits = re.findall(r'"Nucleus: [^"]+":([0-9.]+)', text)
     assert len(digits) == 3 * len(nuclei)

@@ -9,7 +9,8 @@ import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Label, Multiscales, Reader
 
-from nucleiseg.slides.outputs.ome_zarr import OmeZarrLabels, level_shapes
+from nucleiseg.outputs.ome_zarr import level_shapes
+from nucleiseg.slides.outputs.ome_zarr import OmeZarrLabels
 
 
 @pytest.fixture(scope="module")

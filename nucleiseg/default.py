@@ -1,0 +1,61 @@
+"""`segment`: one image, from the default model, in one call."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Literal, overload
+
+from nucleiseg.backends import Array
+from nucleiseg.driver import Output
+from nucleiseg.resizing import Scale
+from nucleiseg.segmenter import Image, Labels, Maps, Mask, Segmenter
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from nucleiseg.parameters import Options, Parameters
+
+_Home = Literal[True]
+
+_default: Segmenter | None = None
+_default_lock = threading.Lock()
+
+
+@overload
+def segment(
+    image: Image, output: Literal["mask"] = ..., *, to_host: _Home = ..., **options: Unpack[Options]
+) -> Mask: ...
+@overload
+def segment(
+    image: Image, output: Literal["labels"], *, to_host: _Home = ..., **options: Unpack[Options]
+) -> Labels: ...
+@overload
+def segment(
+    image: Image, output: Literal["maps"], *, to_host: _Home = ..., **options: Unpack[Options]
+) -> Maps: ...
+@overload
+def segment(
+    image: Image, output: Output = ..., *, to_host: bool = ..., **options: Unpack[Options]
+) -> Array: ...
+def segment(
+    image: Image,
+    output: Output = "mask",
+    *,
+    scale: Scale = "auto",
+    mpp: float | None = None,
+    diameter: float | None = None,
+    to_host: bool = True,
+    **parameters: Unpack[Parameters],
+) -> Array:
+    """Return a mask, labels or maps of one image, from the default model.
+
+    The first call loads and compiles the model; later ones reuse it. See `Segmenter.segment` for
+    arguments, results and errors, and `Segmenter` for a choice of model, device and threads.
+    """
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Segmenter()
+    return _default.segment(
+        image, output, scale=scale, mpp=mpp, diameter=diameter, to_host=to_host, **parameters
+    )

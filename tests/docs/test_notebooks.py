@@ -1,0 +1,38 @@
+"""The notebooks run from their first cell to their last, and hold what their cells give."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from document_blocks import ROOT
+
+sys.path.insert(0, str(ROOT / "docs"))
+from run_notebooks import FOLDER, run
+
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+LARGEST = 500_000
+"""Bytes of a notebook with its outputs."""
+
+
+def _texts(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return the outputs that are text, but for the speed of a run."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [
+        output.data["text/plain"]
+        for output in outputs
+        if "data" in output and "image/png" not in output.data
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_its_outputs_are_those_that_it_holds(
+    path: Path, tmp_path: Path
+) -> None:
+    held = nbformat.read(path, nbformat.NO_CONVERT)
+    # `python docs/run_notebooks.py` writes them again, as when another model ships.
+    assert _texts(run(path, tmp_path)) == _texts(held)
+    assert len(_texts(held)) >= 3
+    assert path.stat().st_size < LARGEST

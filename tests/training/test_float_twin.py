@@ -1,0 +1,84 @@
+"""Beside an int8 file lie the float weights that it was rounded from, not those it began with."""
+
+import dataclasses
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from nucleiseg import images
+from training import augment, integers, quantize, unet, weights
+from training.topology import FAST
+
+DATA = Path(__file__).parents[1] / "data"
+SIDE = 128
+START = weights.shipped(FAST.name)
+
+numpy = unet.keras.ops.convert_to_numpy
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory):
+    """The file of a quantization-aware training whose few steps are large."""
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantize, "LIGHT", dataclasses.replace(augment.LIGHT, size=SIDE))
+        patch.setattr(quantize, "MOMENTUM", 0.5)
+        arguments = [f"--weights={START}", f"--data={DATA}", f"--output={path}"]
+        quantize.main([*arguments, "--steps=12", "--rate=1e-3", "--batch=2"])
+    return path
+
+
+def tiles():
+    """Return (N, SIDE, SIDE, 3) uint8 of the example images in colour."""
+    pictures = [images.read(path) for path in sorted((DATA / "images").iterdir())]
+    return np.stack([one[:SIDE, :SIDE] for one in pictures if one.ndim == 3])
+
+
+def maps_of(path):
+    return 255 * numpy(weights.load(path)(tiles().astype(np.float32), training=False))
+
+
+def maps_of_int8(path):
+    (cells,) = onnxruntime.InferenceSession(path).run(None, {"tiles": tiles()})
+    return numpy(unet.spread(cells.astype(np.float32)))
+
+
+def test_the_float_twin_sees_what_the_int8_file_sees(int8):
+    rounded = maps_of_int8(int8)
+    begun, twin = (
+        np.abs(maps_of(path) - rounded).mean() for path in (START, int8.with_suffix(".npz"))
+    )
+    assert begun > 10  # the steps have changed what is seen
+    assert twin < 0.2 * begun
+    assert twin < 2  # of 255 levels; rounding each layer is this much
+
+
+def test_the_float_twin_is_named_by_its_checksum(int8):
+    twin = int8.with_suffix(".npz").read_bytes()
+    description = json.loads(int8.with_suffix(".json").read_text())
+    assert description["float_weights_sha256"] == sha256(twin).hexdigest()
+
+
+def test_the_float_twin_rounds_to_the_weights_of_the_int8_file(int8):
+    network = integers.IntegerNetwork(weights.load(int8.with_suffix(".npz")))
+    other = integers.IntegerNetwork(weights.load(START))
+    integers.restore(other, onnx.load(int8))
+    for name, layer in network.convolutions.items():
+        stored = other.convolutions[name]
+        step = numpy(integers.kernel_scale(stored))
+        # Half a level, and what half precision takes of the largest weights.
+        assert (np.abs(numpy(layer.kernel) - numpy(stored.kernel)) <= 0.6 * step).all()
+        np.testing.assert_allclose(layer.bias, stored.bias, rtol=2e-3, atol=1e-4)
+
+
+def test_an_integer_network_comes_back_from_its_float_twin():
+    network = integers.IntegerNetwork(weights.load(START))
+    again = integers.IntegerNetwork(integers.as_float(network))
+    for name, layer in network.convolutions.items():
+        np.testing.assert_allclose(again.convolutions[name].kernel, layer.kernel, rtol=1e-6)
+        np.testing.assert_allclose(again.convolutions[name].bias, layer.bias, rtol=1e-6)
