@@ -20,6 +20,7 @@ from nucleiseg.model import DEFAULT
 from nucleiseg.segment_command import EXAMPLES, segment
 from nucleiseg.slides.command import EXAMPLES as SLIDE_EXAMPLES
 from nucleiseg.slides.command import slide
+from nucleiseg.train_command import EXAMPLES as TRAIN_EXAMPLES
 from nucleiseg.train_command import train
 
 app = typer.Typer(
@@ -148,7 +149,7 @@ def doctor(
 
 app.command()(benchmark)
 app.command(cls=Grouped, epilog=SLIDE_EXAMPLES)(slide)
-app.command()(train)
+app.command(cls=Grouped, epilog=TRAIN_EXAMPLES)(train)
 
 
 def _targets(ahead: bool, written: list[str]) -> list[tuple[int, int] | None]:

@@ -11,9 +11,15 @@ from typing import Annotated
 
 import typer
 
-from nucleiseg.command_options import ModelOption
+from nucleiseg.command_options import INPUT, OUTPUT, RUN, ModelOption, examples
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
 from nucleiseg.model import DEFAULT
+
+EXAMPLES = examples(
+    "nucleiseg train --data mine/ -o mine.onnx",
+    "nucleiseg train --data mine/ --validation others/ -o mine.onnx --model nuclei --minutes 40",
+    "nucleiseg segment images/ --model mine.onnx",
+)
 
 MINUTES = 10.0
 """What a training takes where neither minutes nor steps are given."""
@@ -26,10 +32,18 @@ def train(
             metavar="FOLDER",
             help="Annotated images: NAME.png with NAME_labels.png or NAME_masks.png beside it, or "
             "the folders images and labels (or masks) with files of the same names.",
+            rich_help_panel=INPUT,
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="MODEL", help="The .onnx file to write.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="MODEL",
+            help="The .onnx file to write.",
+            rich_help_panel=OUTPUT,
+        ),
     ],
     model: ModelOption = DEFAULT,
     validation: Annotated[
@@ -38,22 +52,38 @@ def train(
             metavar="FOLDER",
             help="Annotated images to measure with, of other patients or slides.",
             show_default="a fifth of --data",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            min=0.1, help="How long to train.", show_default=f"{MINUTES:.0f}, without --steps"
+            min=0.1,
+            help="How long to train.",
+            show_default=f"{MINUTES:.0f}, without --steps",
+            rich_help_panel=RUN,
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps to train instead, which can be repeated.")
+        int | None,
+        typer.Option(
+            min=1, help="Steps to train instead, which can be repeated.", rich_help_panel=RUN
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order and the held-out images.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace MODEL.")] = False,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Of the order and the held-out images.", rich_help_panel=RUN),
+    ] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace MODEL.", rich_help_panel=OUTPUT)
+    ] = False,
     even_if_worse: Annotated[
         bool,
-        typer.Option("--even-if-worse", help="Write MODEL though its AP@0.5 is below the start's."),
+        typer.Option(
+            "--even-if-worse",
+            help="Write MODEL though its AP@0.5 is below the start's.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
 ) -> None:
     """Train a model on your own annotated images, from a shipped one.
