@@ -15,11 +15,7 @@ namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {
 
 using network::check;
-using network::check_kernel;
-using network::check_width;
 using network::kGrowth;
-using network::kMostHalvings;
-using network::kMostSources;
 using network::kSide;
 
 constexpr const char* kDot = "dp4a";
@@ -83,7 +79,8 @@ struct Network::Batch {
 };
 
 Network::Network(const std::string& level)
-    : multiplies_matrices_(is_matrix(level)),
+    : Layers(kUnit),
+      multiplies_matrices_(is_matrix(level)),
       enough_blocks_(kBlocksOfOne * int64_t{device(current_device()).multiprocessors}) {}
 Network::~Network() = default;
 
@@ -95,26 +92,9 @@ std::vector<std::string> Network::layers() const {
   return found;
 }
 
-const Network::Tensor& Network::tensor(int id) const {
-  check(0 <= id && id < static_cast<int>(tensors_.size()),
-        "source: there is no tensor " + std::to_string(id));
-  return tensors_[static_cast<size_t>(id)];
-}
-
-int Network::add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, bool is_signed) {
-  check(!is_complete(), "network: it is complete");
-  check(shrink <= kMostHalvings, "source: accepted is one of at most " +
-                                     std::to_string(kMostHalvings) + " times halved sides");
-  tensors_.push_back({channels, shrink, is_signed});
-  layer->target = static_cast<int>(tensors_.size()) - 1;
-  layers_.push_back(std::move(layer));
-  return layers_.back()->target;
-}
-
-int Network::stem(const Kernel& kernel, const Rounding& rounding) {
-  check_kernel(kernel, kernels::kImageChannels, rounding);
-  check_width(kernel, kUnit);
+void Network::add_stem(const Kernel& kernel, const Rounding& rounding) {
   auto layer = std::make_unique<Layer>();
+  layer->target = next_tensor();
   layer->kind = Kind::stem;
   layer->side = kernel.side;
   layer->columns = static_cast<int32_t>(kernel.outputs);
@@ -132,23 +112,15 @@ int Network::stem(const Kernel& kernel, const Rounding& rounding) {
   layer->begin = Constants(begin);
   layer->factors = Constants(rounding.factors);
   layer->offsets = Constants(rounding.offsets);
-  return add(std::move(layer), kernel.outputs, 1, false);
+  layers_.push_back(std::move(layer));
 }
 
-int Network::convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
-                         const Rounding& rounding) {
-  check(!sources.empty() && sources.size() <= kMostSources && sources.size() == kernels.size(),
-        "kernels: accepted is one for each source, of which there are one or two");
-  const Tensor first = tensor(sources[0]);
+void Network::add_convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
+                              const Rounding& rounding) {
+  const Tensor& first = tensor(sources[0]);
   const int64_t outputs = kernels[0].outputs;
-  for (size_t i = 0; i < sources.size(); ++i) {
-    const Tensor& source = tensor(sources[i]);
-    check_kernel(kernels[i], source.channels, rounding);
-    check_width(kernels[i], kUnit);
-    check(source.channels == first.channels && source.shrink == first.shrink,
-          "sources: accepted are tensors of one size");
-  }
   auto layer = std::make_unique<Layer>();
+  layer->target = next_tensor();
   layer->kind = Kind::convolution;
   layer->sources = sources;
   layer->columns = static_cast<int32_t>(outputs);
@@ -162,15 +134,13 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
                                     outputs, multiplies_matrices_, weight));
   layer->factors = Constants(rounding.factors);
   layer->offsets = Constants(rounding.offsets);
-  return add(std::move(layer), outputs, first.shrink, false);
+  layers_.push_back(std::move(layer));
 }
 
-int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
-  const Tensor below = tensor(source);
-  check_kernel(kernel, below.channels, rounding);
-  check_width(kernel, kUnit);
-  check(!below.is_signed && below.shrink > 1, "source: accepted is a tensor that can grow");
+void Network::add_grow(int source, const Kernel& kernel, const Rounding& rounding) {
+  const Tensor& below = tensor(source);
   auto layer = std::make_unique<Layer>();
+  layer->target = next_tensor();
   layer->kind = Kind::grow;
   layer->sources = {source};
   layer->out_rows = kGrowth;
@@ -192,23 +162,20 @@ int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
   both.offsets.insert(both.offsets.end(), rounding.offsets.begin(), rounding.offsets.end());
   layer->factors = Constants(both.factors);
   layer->offsets = Constants(both.offsets);
-  return add(std::move(layer), kernel.outputs, below.shrink - 1, true);
+  layers_.push_back(std::move(layer));
 }
 
-int Network::pool(int source) {
-  const Tensor above = tensor(source);
+void Network::add_pool(int source) {
+  const Tensor& above = tensor(source);
   auto layer = std::make_unique<Layer>();
+  layer->target = next_tensor();
   layer->sources = {source};
   layer->words = words_of("pool", above.channels, above.channels, above.shrink + 1);
-  return add(std::move(layer), above.channels, above.shrink + 1, above.is_signed);
+  layers_.push_back(std::move(layer));
 }
 
-void Network::cells(int source, const Kernel& kernel, const Rounding& rounding) {
-  check(!is_complete(), "network: it is complete");
+void Network::add_cells(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& last = tensor(source);
-  check_kernel(kernel, last.channels, rounding);
-  check(kernel.outputs == kernels::kCellBytes && last.shrink == 1 && !last.is_signed,
-        "kernel: accepted are 8 outputs of a tensor of half the image's sides");
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::cells;
   layer->sources = {source};
@@ -228,33 +195,23 @@ void Network::cells(int source, const Kernel& kernel, const Rounding& rounding) 
   layers_.push_back(std::move(layer));
 }
 
-bool Network::is_complete() const {
-  return !layers_.empty() && layers_.back()->kind == Kind::cells;
-}
-
-int64_t Network::stride() const {
-  int shrink = 2;  // as the CPU's, whose last layer takes two pixels at once
-  for (const Tensor& one : tensors_) shrink = std::max(shrink, one.shrink);
-  return int64_t{1} << shrink;
-}
-
 Network::Plan Network::plan(int64_t count, int64_t height, int64_t width) const {
-  std::vector<size_t> last_reader(tensors_.size(), 0);
+  std::vector<size_t> last_reader(tensors().size(), 0);
   for (size_t i = 0; i < layers_.size(); ++i) {
     for (const int source : layers_[i]->sources) last_reader[static_cast<size_t>(source)] = i;
   }
   network::BufferPlan buffers;
-  std::vector<size_t> owner(tensors_.size());
+  std::vector<size_t> owner(tensors().size());
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = *layers_[i];
     if (layer.target >= 0) {
       const auto id = static_cast<size_t>(layer.target);
-      const Tensor& tensor = tensors_[id];
+      const Tensor& tensor = tensors()[id];
       const int64_t pixels = (height >> tensor.shrink) * (width >> tensor.shrink);
       const auto bytes = static_cast<size_t>(count * pixels * tensor.channels);
       owner[id] = buffers.take((bytes + kAlignment - 1) / kAlignment * kAlignment);
     }
-    for (size_t id = 0; id < tensors_.size(); ++id) {
+    for (size_t id = 0; id < tensors().size(); ++id) {
       const bool read =
           std::count(layer.sources.begin(), layer.sources.end(), static_cast<int>(id)) > 0;
       if (read && last_reader[id] == i) buffers.give_back(owner[id]);

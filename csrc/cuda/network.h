@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cuda/check.h"
-#include "network/weights.h"
+#include "network/layers.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 
@@ -22,25 +22,13 @@ using network::Rounding;
 // How products can be added up, slowest first. All give the same bytes.
 std::vector<std::string> convolution_levels();
 
-class Network {
+class Network : public network::Layers {
  public:
   // Its weights are in the memory of the current device. `level` names one of convolution_levels();
   // the last when empty.
   explicit Network(const std::string& level = "");
-  ~Network();
-  Network(const Network&) = delete;
-  Network& operator=(const Network&) = delete;
+  ~Network() override;
 
-  // See cpu/network.h. Channels are multiples of 16.
-  int stem(const Kernel& kernel, const Rounding& rounding);
-  int convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
-                  const Rounding& rounding);
-  int grow(int source, const Kernel& kernel, const Rounding& rounding);
-  int pool(int source);
-  void cells(int source, const Kernel& kernel, const Rounding& rounding);
-
-  bool is_complete() const;
-  int64_t stride() const;
   const char* level() const;
   // What each layer does, for tables of times.
   std::vector<std::string> layers() const;
@@ -54,20 +42,22 @@ class Network {
            void* workspace, cudaStream_t stream, int only = -1) const;
 
  private:
-  struct Tensor;
   struct Layer;
   struct Plan;
   struct Batch;
 
-  const Tensor& tensor(int id) const;
-  int add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, bool is_signed);
+  void add_stem(const Kernel& kernel, const Rounding& rounding) override;
+  void add_convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
+                       const Rounding& rounding) override;
+  void add_grow(int source, const Kernel& kernel, const Rounding& rounding) override;
+  void add_pool(int source) override;
+  void add_cells(int source, const Kernel& kernel, const Rounding& rounding) override;
   Plan plan(int64_t count, int64_t height, int64_t width) const;
   void launch(const Layer& layer, const Batch& batch) const;
   void launch_convolution(const Layer& layer, const Batch& batch) const;
 
   const bool multiplies_matrices_;
   const int64_t enough_blocks_;
-  std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<Layer>> layers_;
 };
 

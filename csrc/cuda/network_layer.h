@@ -15,12 +15,6 @@ namespace nucleiseg::NUCLEISEG_DEVICE {
 
 enum class Kind { stem, convolution, grow, pool, cells };
 
-struct Network::Tensor {
-  int64_t channels;
-  int shrink;  // its sides are the image's, halved so many times
-  bool is_signed;
-};
-
 // Constants in the device's memory.
 class Constants {
  public:

@@ -15,10 +15,7 @@ namespace {
 
 using kernels::kLanes;
 using network::check;
-using network::check_kernel;
-using network::check_width;
 using network::kGrowth;
-using network::kMostHalvings;
 using network::kSide;
 
 constexpr int kWidthUnit = 8;   // of which channels are a multiple
@@ -45,29 +42,11 @@ bool fits_strips(const std::vector<Kernel>& kernels) {
   return true;
 }
 
-// Channels as they are stored: whole blocks, of which the last may have some that are not used.
-int stored(int64_t channels) { return static_cast<int>((channels + kLanes - 1) / kLanes * kLanes); }
-
 }  // namespace
 
-Network::Network(const std::string& level) : convolution_(&cpu::convolution(level)) {}
+Network::Network(const std::string& level)
+    : Layers(kWidthUnit), convolution_(&cpu::convolution(level)) {}
 Network::~Network() = default;
-
-const Network::Tensor& Network::tensor(int id) const {
-  check(0 <= id && id < static_cast<int>(tensors_.size()),
-        "source: there is no tensor " + std::to_string(id));
-  return tensors_[static_cast<size_t>(id)];
-}
-
-int Network::add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, bool is_signed) {
-  check(!is_complete(), "network: it is complete");
-  check(shrink <= kMostHalvings, "source: accepted is one of at most " +
-                                     std::to_string(kMostHalvings) + " times halved sides");
-  tensors_.push_back({channels, stored(channels), shrink, is_signed ? kSignedZero : uint8_t{0}});
-  layer->target = static_cast<int>(tensors_.size()) - 1;
-  layers_.push_back(std::move(layer));
-  return layers_.back()->target;
-}
 
 void Network::Layer::round(const Rounding& rounding, int period) {
   const int outputs = static_cast<int>(rounding.factors.size());
@@ -93,10 +72,9 @@ void Network::Layer::begin_sums(const std::vector<uint8_t>& zeros) {
   }
 }
 
-int Network::stem(const Kernel& kernel, const Rounding& rounding) {
-  check_kernel(kernel, kernels::kImageChannels, rounding);
-  check_width(kernel, kWidthUnit);
+void Network::add_stem(const Kernel& kernel, const Rounding& rounding) {
   auto layer = std::make_unique<Layer>();
+  layer->target = next_tensor();
   layer->kind = Kind::stem;
   layer->wide = true;
   // Its pixels are two of the image's apart, and see the bytes of a row's three or six as one
@@ -109,26 +87,19 @@ int Network::stem(const Kernel& kernel, const Rounding& rounding) {
               });
   layer->begin_sums(std::vector<uint8_t>(static_cast<size_t>(layer->segments)));
   layer->round(rounding, stored(kernel.outputs));
-  return add(std::move(layer), kernel.outputs, 1, false);
+  layers_.push_back(std::move(layer));
 }
 
-int Network::convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
-                         const Rounding& rounding) {
-  check(!sources.empty() && sources.size() <= kMostSources && sources.size() == kernels.size(),
-        "kernels: accepted is one for each source, of which there are one or two");
+void Network::add_convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
+                              const Rounding& rounding) {
   const Tensor& first = tensor(sources[0]);
-  for (size_t i = 0; i < sources.size(); ++i) {
-    const Tensor& source = tensor(sources[i]);
-    check_kernel(kernels[i], source.channels, rounding);
-    check_width(kernels[i], kWidthUnit);
-    check(source.channels == first.channels && source.shrink == first.shrink,
-          "sources: accepted are tensors of one size");
-  }
+  const int pixel = stored(first.channels);
   auto layer = std::make_unique<Layer>();
+  layer->target = next_tensor();
   layer->kind = Kind::convolution;
   layer->sources = sources;
   const auto outputs = static_cast<int>(kernels[0].outputs);
-  layer->column_stride = first.stored;
+  layer->column_stride = pixel;
   layer->pack(kSide * static_cast<int>(sources.size()), kSide, static_cast<int>(first.channels),
               outputs, [&](int segment, int tap, int byte, int output) {
                 return weight_of(kernels[static_cast<size_t>(segment / kSide)], output, byte,
@@ -137,30 +108,28 @@ int Network::convolution(const std::vector<int>& sources, const std::vector<Kern
   layer->round(rounding, stored(outputs));
   std::vector<uint8_t> zeros;
   for (const int source : sources) {
-    zeros.insert(zeros.end(), kSide, tensor(source).zero);
-    layer->wide = layer->wide || tensor(source).zero != 0;
+    zeros.insert(zeros.end(), kSide, zero_of(tensor(source).is_signed));
+    layer->wide = layer->wide || tensor(source).is_signed;
   }
   layer->begin_sums(zeros);
-  const int inputs = first.stored * static_cast<int>(sources.size());
+  const int inputs = pixel * static_cast<int>(sources.size());
   if (convolution_->convolve_strip && fits_strips(kernels)) {
     layer->transform(inputs, [&](int input, int row, int column, int output) {
-      const Kernel& kernel = kernels[static_cast<size_t>(input / first.stored)];
-      const bool real = input % first.stored < kernel.inputs && output < kernel.outputs;
-      return real ? weight_of(kernel, output, input % first.stored, row, column) : int8_t{0};
+      const Kernel& kernel = kernels[static_cast<size_t>(input / pixel)];
+      const bool real = input % pixel < kernel.inputs && output < kernel.outputs;
+      return real ? weight_of(kernel, output, input % pixel, row, column) : int8_t{0};
     });
   }
-  return add(std::move(layer), outputs, first.shrink, false);
+  layers_.push_back(std::move(layer));
 }
 
-int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
+void Network::add_grow(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& below = tensor(source);
-  check_kernel(kernel, below.channels, rounding);
-  check_width(kernel, kWidthUnit);
-  check(below.zero == 0 && below.shrink > 1, "source: accepted is a tensor that can grow");
   auto layer = std::make_unique<Layer>();
+  layer->target = next_tensor();
   layer->kind = Kind::grow;
   layer->sources = {source};
-  layer->column_stride = below.stored;
+  layer->column_stride = stored(below.channels);
   layer->low = kLowest;
   const auto outputs = static_cast<int>(kernel.outputs);
   const int period = stored(outputs);
@@ -174,29 +143,25 @@ int Network::grow(int source, const Kernel& kernel, const Rounding& rounding) {
               });
   layer->begin_sums({0});
   layer->round(rounding, period);
-  return add(std::move(layer), outputs, below.shrink - 1, true);
+  layers_.push_back(std::move(layer));
 }
 
-int Network::pool(int source) {
-  const Tensor above = tensor(source);
+void Network::add_pool(int source) {
   auto layer = std::make_unique<Layer>();
+  layer->target = next_tensor();
   layer->sources = {source};
-  return add(std::move(layer), above.channels, above.shrink + 1, above.zero != 0);
+  layers_.push_back(std::move(layer));
 }
 
-void Network::cells(int source, const Kernel& kernel, const Rounding& rounding) {
-  check(!is_complete(), "network: it is complete");
+void Network::add_cells(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& last = tensor(source);
-  check_kernel(kernel, last.channels, rounding);
-  check(kernel.outputs == kernels::kCellBytes && last.shrink == 1 && last.zero == 0,
-        "kernel: accepted are 8 outputs of a tensor of half the image's sides");
   auto layer = std::make_unique<Layer>();
   layer->kind = Kind::cells;
   layer->sources = {source};
   layer->low = -kernels::kLogitLimit;
   layer->high = kernels::kLogitLimit;
   // Two pixels' eight outputs are one block: both look at the same four columns.
-  layer->column_stride = last.stored;
+  layer->column_stride = stored(last.channels);
   layer->advance = kCellPixels;
   layer->pack(kSide, kSide + kCellPixels - 1, static_cast<int>(last.channels),
               kCellPixels * kernels::kCellBytes, [&](int row, int tap, int byte, int output) {
@@ -208,16 +173,6 @@ void Network::cells(int source, const Kernel& kernel, const Rounding& rounding) 
   layer->begin_sums(std::vector<uint8_t>(kSide));
   layer->round(rounding, kernels::kCellBytes);
   layers_.push_back(std::move(layer));
-}
-
-bool Network::is_complete() const {
-  return !layers_.empty() && layers_.back()->kind == Kind::cells;
-}
-
-int64_t Network::stride() const {
-  int shrink = 2;  // the last layer takes two pixels of half the resolution at once
-  for (const Tensor& one : tensors_) shrink = std::max(shrink, one.shrink);
-  return int64_t{1} << shrink;
 }
 
 void Network::run(const uint8_t* tiles, int64_t count, int64_t height, int64_t width,

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "cpu/simd/convolve.h"
-#include "network/weights.h"
+#include "network/layers.h"
 #include "threads/process.h"
 
 namespace nucleiseg::cpu {
@@ -22,30 +22,12 @@ namespace nucleiseg::cpu {
 using network::Kernel;
 using network::Rounding;
 
-class Network {
+class Network : public network::Layers {
  public:
   // `level` names one of convolutions(); the best when empty.
   explicit Network(const std::string& level = "");
-  ~Network();
-  Network(const Network&) = delete;
-  Network& operator=(const Network&) = delete;
+  ~Network() override;
 
-  // The image's first layer at stride 2; then ReLU. 3 x 3 is padded at the end alone, 6 x 6 by two
-  // pixels on each side.
-  int stem(const Kernel& kernel, const Rounding& rounding);
-  // The sum of 3 x 3 convolutions, one of each source, with padding; then ReLU.
-  int convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
-                  const Rounding& rounding);
-  // 2 x 2 at stride 2, transposed; its tensor is signed.
-  int grow(int source, const Kernel& kernel, const Rounding& rounding);
-  // The largest of 2 x 2.
-  int pool(int source);
-  // The last layer, 3 x 3, of logits, and what they stand for in 0..255.
-  void cells(int source, const Kernel& kernel, const Rounding& rounding);
-
-  bool is_complete() const;
-  // Sides must be multiples of this many pixels.
-  int64_t stride() const;
   const char* level() const { return convolution_->level; }
 
   // (count, height, width, 3) -> (count, height / 2, width / 2, 8), both row after row. It may be
@@ -54,7 +36,6 @@ class Network {
            int threads) const;
 
  private:
-  struct Tensor;
   struct Layer;
   struct Workspace;
   class Pass;
@@ -63,12 +44,15 @@ class Network {
     std::vector<std::unique_ptr<Workspace>> spaces;
   };
 
-  const Tensor& tensor(int id) const;
-  int add(std::unique_ptr<Layer> layer, int64_t channels, int shrink, bool is_signed);
+  void add_stem(const Kernel& kernel, const Rounding& rounding) override;
+  void add_convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
+                       const Rounding& rounding) override;
+  void add_grow(int source, const Kernel& kernel, const Rounding& rounding) override;
+  void add_pool(int source) override;
+  void add_cells(int source, const Kernel& kernel, const Rounding& rounding) override;
   std::unique_ptr<Workspace> workspace(int64_t height, int64_t width) const;
 
   const Convolution* convolution_;
-  std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<Layer>> layers_;
   PerProcess<Idle> idle_;
 };

@@ -19,12 +19,13 @@ constexpr size_t kMostSources = 2;  // of a convolution
 
 enum class Kind { stem, convolution, grow, pool, cells };
 
-struct Network::Tensor {
-  int64_t channels;
-  int stored;    // channels of a pixel in memory: whole blocks
-  int shrink;    // its sides are the image's, halved so many times
-  uint8_t zero;  // the byte that stands for zero
-};
+// Channels as they are stored: whole blocks, of which the last may have some that are not used.
+inline int stored(int64_t channels) {
+  return static_cast<int>((channels + kernels::kLanes - 1) / kernels::kLanes * kernels::kLanes);
+}
+
+// The byte that stands for zero.
+inline uint8_t zero_of(bool is_signed) { return is_signed ? kSignedZero : uint8_t{0}; }
 
 struct Network::Layer {
   Kind kind = Kind::pool;

@@ -79,7 +79,7 @@ RowOfPixels Network::Layer::row(int first_block, int block_count) const {
 void Network::Workspace::plan(const Network& network, int64_t rows, int64_t columns) {
   if (rows == height && columns == width) return;
   height = 0;  // nothing is planned if memory runs out
-  const size_t count = network.tensors_.size();
+  const size_t count = network.tensors().size();
   places.assign(count, {});
   std::vector<size_t> last_reader(count, 0);
   for (size_t i = 0; i < network.layers_.size(); ++i) {
@@ -93,7 +93,7 @@ void Network::Workspace::plan(const Network& network, int64_t rows, int64_t colu
     const Layer& layer = *network.layers_[i];
     if (layer.target != kNone) {
       const auto id = static_cast<size_t>(layer.target);
-      places[id] = place_of(network.tensors_[id], rows, columns);
+      places[id] = place_of(network.tensors()[id], rows, columns);
       owner[id] = plan.take(static_cast<size_t>((places[id].height + 2) * places[id].row_stride));
     }
     for (size_t id = 0; id < count; ++id) {
@@ -106,7 +106,7 @@ void Network::Workspace::plan(const Network& network, int64_t rows, int64_t colu
   for (const size_t size : plan.sizes()) buffers.emplace_back(size);
   for (size_t id = 0; id < count; ++id) {
     places[id].pixels =
-        buffers[owner[id]].data() + places[id].row_stride + network.tensors_[id].stored;
+        buffers[owner[id]].data() + places[id].row_stride + stored(network.tensors()[id].channels);
   }
   height = rows;
   width = columns;
@@ -141,7 +141,7 @@ void Network::Workspace::give_room_back(uint8_t* room) const {
 Network::Workspace::Place Network::Workspace::place_of(const Tensor& tensor, int64_t rows,
                                                        int64_t columns) {
   const int64_t across = columns >> tensor.shrink;
-  return {nullptr, (across + 2) * tensor.stored, rows >> tensor.shrink, across};
+  return {nullptr, (across + 2) * stored(tensor.channels), rows >> tensor.shrink, across};
 }
 
 int64_t Network::Pass::rows(const Layer& layer) const {
@@ -256,7 +256,7 @@ void Network::Pass::strip(const Layer& layer, int64_t row, int first, int blocks
     work.rows = rows;
     work.zeros = zeros;
     for (const int source : layer.sources) {
-      zeros[work.sources] = network_.tensors_[static_cast<size_t>(source)].zero;
+      zeros[work.sources] = zero_of(network_.tensor(source).is_signed);
       for (int64_t i = 0; i < kPatch; ++i) {
         rows[work.sources * kPatch + i] = pixels(source, row - 1 + i) - layer.column_stride;
       }
@@ -320,9 +320,9 @@ void Network::Pass::pool(const Layer& layer, int64_t row) const {
   const uint8_t* above = pixels(layer.sources[0], 2 * row);
   const uint8_t* below = pixels(layer.sources[0], 2 * row + 1);
   uint8_t* out = pixels(layer.target, row);
-  const auto& what = network_.tensors_[static_cast<size_t>(layer.target)];
+  const auto& what = network_.tensor(layer.target);
   cpu::rows().pool(above, below, static_cast<size_t>(place(layer.target).width),
-                   static_cast<size_t>(what.stored), out);
+                   static_cast<size_t>(stored(what.channels)), out);
 }
 
 void Network::Pass::cells(const Layer& layer, int64_t row) const {
@@ -343,15 +343,17 @@ void Network::Pass::cells(const Layer& layer, int64_t row) const {
 // Zero beside the row, and above the first or below the last.
 void Network::Pass::border(int tensor, int64_t row) const {
   const Place& where = place(tensor);
-  const Tensor& what = network_.tensors_[static_cast<size_t>(tensor)];
-  const auto pixel = static_cast<size_t>(what.stored);
+  const Tensor& what = network_.tensor(tensor);
+  const int channels = stored(what.channels);
+  const uint8_t zero = zero_of(what.is_signed);
+  const auto pixel = static_cast<size_t>(channels);
   uint8_t* first = pixels(tensor, row);
-  std::memset(first - what.stored, what.zero, pixel);
-  std::memset(first + where.width * what.stored, what.zero, pixel);
+  std::memset(first - channels, zero, pixel);
+  std::memset(first + where.width * channels, zero, pixel);
   const auto all = static_cast<size_t>(where.row_stride);
-  if (row == 0) std::memset(first - what.stored - where.row_stride, what.zero, all);
+  if (row == 0) std::memset(first - channels - where.row_stride, zero, all);
   if (row == where.height - 1) {
-    std::memset(first - what.stored + where.row_stride, what.zero, all);
+    std::memset(first - channels + where.row_stride, zero, all);
   }
 }
 
