@@ -14,7 +14,7 @@ if zarr.__version__.startswith("2."):
     pytest.skip("ome-zarr with version 2 of zarr writes by another call", allow_module_level=True)
 
 from ome_zarr.format import FormatV04, FormatV05
-from ome_zarr.writer import write_image, write_plate_metadata, write_well_metadata
+from ome_zarr.writer import write_multiscale, write_plate_metadata, write_well_metadata
 
 WELLS = {"B/03": ["0", "1"], "C/11": ["0"]}
 NAMES = ["B03_0", "B03_1", "C11_0"]
@@ -35,10 +35,9 @@ def plate(path, pixels, version=FormatV04):
                 {"name": "c", "type": "channel"},
                 *({"name": name, "type": "space", "unit": "micrometer"} for name in "yx"),
             ]
-            write_image(
-                next(fields),
+            write_multiscale(
+                [next(fields)],
                 field,
-                scaler=None,
                 axes=axes,
                 fmt=version(),
                 coordinate_transformations=steps,
