@@ -10,6 +10,7 @@
 # make arm     the CPU's kernels compiled for 64-bit Arm, under qemu-user; needs a cross-compiler
 # make library  build the C++ library and install it in build/library/installed
 # make wheels  build wheels with zig for every Python from 3.10 to 3.14 that is here, x86-64 and Arm
+# make bioimageio  package the models for bioimage.io in build/bioimageio, and validate that
 # make spills  say what each CUDA kernel needs on each GPU; needs nvcc
 # make format  put the sources into that style
 # make clean   remove what was made here
@@ -19,7 +20,7 @@
 # pythons="3.11 3.13" says which Pythons wheels are for, headers=DIR where headers of others are.
 # rounds=N says how long race, address, plain and arm go on.
 
-.PHONY: demo test lint docs oldest fuzz race address plain arm library wheels spills format clean
+.PHONY: demo test lint docs oldest fuzz race address plain arm library wheels bioimageio spills format clean
 
 venv := .venv
 bin := $(venv)/bin
@@ -98,6 +99,9 @@ build/wheels/env/.tools: tools/wheels.txt | $(bin)/python
 	@$(bin)/python -m venv build/wheels/env
 	@build/wheels/env/bin/python -m pip --quiet --disable-pip-version-check install -r $<
 	@touch $@
+
+bioimageio: $(venv)/.development
+	@$(bin)/python tools/model_zoo.py
 
 spills:
 	@python3 tools/cuda_report.py

@@ -11,6 +11,7 @@ import io
 import logging
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -82,6 +83,7 @@ def open(
     z: int | str | None = None,
     frame: int | str | None = None,
     axes: str | None = None,
+    series: int | str | None = None,
 ) -> Iterator[Plane]:
     """Yield the planes of an image file one after the other.
 
@@ -92,7 +94,8 @@ def open(
     ----------
     path
         PNG, JPEG, BMP, WebP; TIFF of any depth, OME-TIFF, ImageJ's TIFF; NumPy ``.npy``; a Zarr or
-        OME-Zarr folder (with the package zarr). Reduced copies beside an image are left aside.
+        OME-Zarr folder, a plate too (with the package zarr); ND2, CZI, LIF and DICOM (each with an
+        extra: docs/images.md). Reduced copies beside an image are left aside.
     channel
         Which channel holds the nuclei, by its name in the file or its number from 0; of colours,
         "red", "green" or "blue". May be left out where there is one channel, or RGB is meant.
@@ -102,6 +105,9 @@ def open(
     axes
         What each axis of the file is, where the file does not say it or is wrong: letters of
         T frame, Z plane, C channel, Y row, X column, S colour, such as "ZCYX".
+    series
+        Which image of a file that holds several, such as a plate's field, a position or a scene,
+        by its name or its number from 0, or "all". May be left out where there is one.
 
     Returns
     -------
@@ -114,12 +120,12 @@ def open(
     ------
     ValueError
         At once: an argument out of its range. When iterated: the file is empty, truncated, damaged,
-        no image, or of more than 2**30 pixels or 8 GiB a plane; or it holds several planes or
-        channels of which none was chosen, or no such one as was chosen; or a value beyond 2**53.
+        no image, or of more than 2**30 pixels or 8 GiB a plane; or it holds several images, planes
+        or channels of which none was chosen, or no such one as was chosen; or a value beyond 2**53.
     OSError
         When iterated: there is no such file, or it may not be read.
     """
-    return _loaded(Path(path), selection(channel, z, frame, axes))
+    return _loaded(Path(path), selection(channel, z, frame, axes, series))
 
 
 def _loaded(path: Path, wanted: Selection) -> Iterator[Plane]:
@@ -147,15 +153,16 @@ def planes(
         if readers.is_decoded_whole(path):
             yield iter([Plane("", partial(named, partial(_only_plane, path, wanted)))])
             return
-        with readers.opened(path) as stack:
+        with readers.opened(path) as stacks:
             yield (
-                replace(plane, load=partial(named, plane.load)) for plane in selected(stack, wanted)
+                replace(plane, load=partial(named, plane.load))
+                for plane in selected(stacks, wanted)
             )
 
 
 def _only_plane(path: Path, wanted: Selection) -> Image:
-    with readers.opened(path) as stack:
-        (plane,) = selected(stack, wanted)
+    with readers.opened(path) as stacks:
+        (plane,) = selected(stacks, wanted)
         return plane.load()
 
 
@@ -228,5 +235,7 @@ def write_png(path: Path, image: Image) -> None:
 
 
 def hush() -> None:
-    """Keep tifffile from writing to stderr in this process: `read` raises what it reports."""
+    """Keep libraries from writing to stderr in this process: what matters is raised."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    # SpatialData silences these itself, but not where several threads write.
+    warnings.filterwarnings("ignore", module=r"zarr\.")

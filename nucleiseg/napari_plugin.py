@@ -1,65 +1,210 @@
-"""The command "Segment nuclei" of napari: a labels layer made of an image layer.
+"""The widget "Segment nuclei" of napari: a labels layer, with its measurements, of an image layer.
 
-Only napari imports this module, which it finds through ``napari.yaml``. Annotations are types and
-not text, because napari builds the widget from them.
+Only napari imports this module, which it finds through ``napari.yaml``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pint
+from magicgui import widgets
+from napari.components import ViewerModel
 from napari.layers import Image
-from napari.qt.threading import FunctionWorker, thread_worker
-from napari.types import LayerDataTuple
+from napari.qt.threading import thread_worker
 from numpy.typing import NDArray
 
+from nucleiseg.model import DEFAULT, shipped
 from nucleiseg.readers import UnacceptedError, dtypes
+from nucleiseg.readers.units import pixel_size
+from nucleiseg.result import Result
 from nucleiseg.segmenter import Segmenter
 
-PLACEMENT = ("scale", "translate", "rotate", "shear", "affine")
+PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 """What a labels layer copies from its image, so that both have the same place."""
 
-_DIAMETER = {
-    "label": "diameter",
-    "tooltip": "Usual diameter of a nucleus in pixels; 0 estimates it.",
-    "min": 0.0,
-    "max": 5000.0,
-}
+TABLE = ("napari", "Features table widget")
+"""The plugin and the widget that show the measurements of the layer that is selected."""
 
 
-def segment_nuclei(
-    image: Image, diameter: Annotated[float, _DIAMETER] = 0.0
-) -> FunctionWorker[LayerDataTuple]:
-    """Segment the nuclei of an image layer in the background.
+@dataclass(frozen=True)
+class Settings:
+    """How images are segmented.
+
+    Attributes
+    ----------
+    model : str
+        The name of a shipped model, or the path of an ``.onnx`` file.
+    diameter : float, optional
+        Usual diameter of a nucleus in pixels.
+    mpp : float, optional
+        Micrometres a pixel, for measurements.
+    scale_by_mpp : bool
+        Whether it is also what decides the scale.
+    """
+
+    model: str = DEFAULT
+    diameter: float | None = None
+    mpp: float | None = None
+    scale_by_mpp: bool = False
+
+    def size(self) -> dict[str, Any]:
+        """Return the size of nuclei as `Segmenter.analyze` takes it."""
+        return {"mpp": self.mpp} if self.scale_by_mpp else {"diameter": self.diameter}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The nuclei of a layer: labels, (..., H, W) int32, and a row of measurements for each."""
+
+    labels: NDArray[np.int32]
+    features: pd.DataFrame
+
+
+class SegmentNuclei(widgets.Container[widgets.Widget]):
+    """Segment the nuclei of an image layer in the background, plane by plane.
+
+    Each run adds a labels layer of its own: one that was corrected by hand is never touched.
 
     Parameters
     ----------
-    image : napari.layers.Image
-        Grey or RGB. Planes of volumes and frames of time series are segmented one by one.
-    diameter : float
-        Usual diameter of a nucleus in pixels; 0 estimates it.
-
-    Returns
-    -------
-    FunctionWorker
-        It returns a labels layer, which napari shows when it is done.
+    napari_viewer : napari.components.ViewerModel
+        Its image layers are offered. By this name napari knows that it is wanted.
     """
-    worker: FunctionWorker[LayerDataTuple] = thread_worker(labels_layer)(image, diameter)
-    worker.start()
-    return worker
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        viewer = self._viewer = napari_viewer
+        self._worker: Any = None
+        self.image = widgets.ComboBox(label="image", choices=self._images)
+        self.model = widgets.ComboBox(label="model", choices=shipped(), value=DEFAULT)
+        self.own_model = widgets.FileEdit(label="own model", filter="*.onnx", nullable=True)
+        self.diameter = widgets.FloatSpinBox(label="diameter (pixels)", max=5000, tooltip=_DIAMETER)
+        self.pixel_size = widgets.FloatSpinBox(
+            label="pixel size (µm)", max=1000, step=0.001, tooltip=_PIXEL_SIZE
+        )
+        self.by_pixel_size = widgets.CheckBox(text="find the scale by the pixel size")
+        self.run_button = widgets.PushButton(text="Segment")
+        self.cancel_button = widgets.PushButton(text="Cancel", enabled=False)
+        self.progress = widgets.ProgressBar(label="planes", value=0, max=1)
+        self.message = widgets.Label(value="")
+        super().__init__(
+            widgets=[
+                *(
+                    self.image,
+                    self.model,
+                    self.own_model,
+                    self.diameter,
+                    self.pixel_size,
+                    self.by_pixel_size,
+                ),
+                *(self.run_button, self.cancel_button, self.progress, self.message),
+            ]
+        )
+        self.image.changed.connect(self._fill)
+        self.run_button.changed.connect(self.run)
+        self.cancel_button.changed.connect(self.cancel)
+        for event in ("inserted", "removed", "renamed"):
+            getattr(viewer.layers.events, event).connect(self._offer)
+        self._fill()
+
+    def run(self) -> None:
+        """Begin to segment the layer that is chosen; what is wrong is said in the widget."""
+        layer = self.image.value
+        if layer is None:
+            self.message.value = "open an image first"
+            return
+        data = layer.data[0] if layer.multiscale else layer.data
+        planes = int(np.prod(_shape(data, layer.rgb)[:-2]))
+        self.progress.value, self.progress.max = 0, planes
+        self._set_running(True, f"segmenting {layer.name}")
+        placement = {name: getattr(layer, name) for name in PLACEMENT}
+        name, settings = f"{layer.name} nuclei", self._settings()
+        worker = thread_worker(segmented)(data, layer.rgb, settings)
+        worker.yielded.connect(lambda done: setattr(self.progress, "value", done))
+        worker.returned.connect(lambda found: self._show(found, name, placement, settings))
+        worker.errored.connect(lambda error: self._set_running(False, str(error)))
+        worker.aborted.connect(lambda: self._set_running(False, "cancelled"))
+        self._worker = worker
+        worker.start()
+
+    def cancel(self) -> None:
+        """Stop after the plane at hand; no layer is added."""
+        if self._worker is not None:
+            self._worker.quit()
+            self.message.value = "stops after this plane"
+
+    def _settings(self) -> Settings:
+        own = self.own_model.value
+        return Settings(
+            model=str(own) if own and str(own) != "." else self.model.value,
+            diameter=self.diameter.value or None,
+            mpp=self.pixel_size.value or None,
+            scale_by_mpp=bool(self.by_pixel_size.value and self.pixel_size.value),
+        )
+
+    def _show(self, found: Found, name: str, placement: dict[str, Any], settings: Settings) -> None:
+        """Add the labels, and dock the table of their measurements beside the widget."""
+        layer = self._viewer.add_labels(
+            found.labels,
+            name=name,
+            features=found.features,
+            metadata={"nucleiseg": {"model": settings.model, "mpp": settings.mpp}},
+            **placement,
+        )
+        self._set_running(False, f"{len(found.features):,} nuclei in {layer.name}")
+        window = getattr(self._viewer, "window", None)
+        if window is not None:
+            with suppress(ValueError):  # napari before 0.6.3 has no such widget
+                window.add_plugin_dock_widget(*TABLE, tabify=True)
+
+    def _set_running(self, running: bool, message: str) -> None:
+        self.run_button.enabled, self.cancel_button.enabled = not running, running
+        self.message.value = message
+        if not running:
+            self._worker = None
+
+    def _images(self, _: Any) -> Sequence[tuple[str, Image]]:
+        layers = self._viewer.layers
+        return [(layer.name, layer) for layer in layers if isinstance(layer, Image)]
+
+    def _offer(self) -> None:
+        self.image.reset_choices()
+
+    def _fill(self) -> None:
+        layer = self.image.value
+        self.pixel_size.value = (layer_mpp(layer) if layer is not None else None) or 0.0
 
 
-def labels_layer(image: Image, diameter: float = 0.0) -> LayerDataTuple:
-    """Return the labels of an image layer as napari takes a layer: data, options, kind."""
-    data = image.data[0] if image.multiscale else image.data
-    found = labels(data, image.rgb, diameter or None)
-    placement = {name: getattr(image, name) for name in PLACEMENT}
-    return LayerDataTuple((found, {"name": f"{image.name} nuclei", **placement}, "labels"))
+_DIAMETER = "Usual diameter of a nucleus in pixels; 0 estimates it."
+_PIXEL_SIZE = "Micrometres a pixel, for measurements; 0 where it is unknown."
 
 
-def labels(data: Any, rgb: bool, diameter: float | None = None) -> NDArray[np.int32]:
-    """Return the labels of every plane of an array.
+def layer_mpp(layer: Image) -> float | None:
+    """Return micrometres a pixel where a layer's scale has units of length, None where not.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Its last two axes are rows and columns; pixels that are not square have no single size.
+    """
+    sides = []
+    for scale, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
+        try:
+            sides.append(abs(float(scale)) * (1.0 * unit).to("micrometer").magnitude)
+        except (AttributeError, pint.DimensionalityError):
+            return None
+    return pixel_size(*sides)
+
+
+def segmented(data: Any, rgb: bool, settings: Settings) -> Generator[int, None, Found]:
+    """Segment every plane of an array, one after the other.
 
     Parameters
     ----------
@@ -67,31 +212,57 @@ def labels(data: Any, rgb: bool, diameter: float | None = None) -> NDArray[np.in
         NumPy's, or a lazy one of which planes are loaded one by one.
     rgb : bool
         Whether the last axis holds colours.
-    diameter : float, optional
-        Usual diameter of a nucleus in pixels.
+    settings : Settings
+
+    Yields
+    ------
+    int
+        How many planes are done.
 
     Returns
     -------
-    ndarray, (..., H, W) int32
-        0 background, 1..n a nucleus each; no two planes share a number.
+    Found
+        No two planes share a number. Its features have the column ``index`` with the label, and
+        ``axis-0`` and so on with the place of the plane, where there are several.
     """
-    shape = data.shape[:-1] if rgb else data.shape
-    found = np.zeros(shape, np.int32)
+    shape = _shape(data, rgb)
+    labels = np.zeros(shape, np.int32)
+    tables: list[pd.DataFrame] = []
     count = 0
-    for index in product(*map(range, shape[:-2])):
-        some = _segmenter().segment(_plane(data[index]), "labels", diameter=diameter)
-        found[index] = np.where(some > 0, some + count, 0)
-        count += int(some.max(initial=0))
-    return found
+    for done, place in enumerate(product(*map(range, shape[:-2]))):
+        yield done
+        result = _analyzed(data[place], settings)
+        labels[place] = np.where(result.labels > 0, result.labels + count, 0)
+        tables.append(_features(result, count, place))
+        count += len(result)
+        yield done + 1
+    features = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"index": []})
+    return Found(labels, features)
 
 
-def _plane(data: Any) -> NDArray[Any]:
+def _analyzed(data: Any, settings: Settings) -> Result:
     try:
-        return dtypes.accepted(np.ascontiguousarray(data))
+        plane = dtypes.accepted(np.ascontiguousarray(data))
     except UnacceptedError as error:
         raise ValueError(f"image: {error}") from None
+    result = _segmenter(settings.model).analyze(plane, **settings.size())
+    result.mpp = settings.mpp
+    return result
+
+
+def _features(result: Result, before: int, place: tuple[int, ...]) -> pd.DataFrame:
+    """Return the measurements of a plane, whose labels begin behind those of others."""
+    table = result.table.to_pandas().rename(columns={"label": "index"})
+    table["index"] += before
+    for axis, number in enumerate(place):
+        table.insert(1 + axis, f"axis-{axis}", number)
+    return table
+
+
+def _shape(data: Any, rgb: bool) -> tuple[int, ...]:
+    return tuple(data.shape[:-1] if rgb else data.shape)
 
 
 @cache
-def _segmenter() -> Segmenter:
-    return Segmenter()
+def _segmenter(model: str) -> Segmenter:
+    return Segmenter(model)

@@ -16,6 +16,7 @@ from nucleiseg import command_options as shared
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, counted, say, speak
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
+from nucleiseg.summary import NUCLEUS, listed, reasons, summary, worth_a_look
 
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from nucleiseg.result import Result
     from nucleiseg.segmenter import Segmenter
 
-NUCLEUS = "nucleus", "nuclei"
-
 EXAMPLES = shared.examples(
     "nucleiseg segment --example --save overlay,csv",
     "nucleiseg segment images/ 'more/*.tif' -o out --save mask,labels,overlay",
@@ -37,9 +36,6 @@ EXAMPLES = shared.examples(
 )
 
 GO_ON = "the same command with --resume goes on from here"
-
-NAMED = 10
-"""Images worth a second look that are named; of more, their number is."""
 
 
 class Device(str, Enum):
@@ -56,8 +52,9 @@ def segment(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy), Zarr folders, "
-            "folders or quoted patterns. Results of earlier runs are left out.",
+            help="Image files (PNG, JPEG, TIFF, OME-TIFF, SVS, BMP, WebP, .npy; ND2, CZI, LIF and "
+            "DICOM with extras), Zarr folders, folders or quoted patterns. Results of earlier runs "
+            "are left out.",
             show_default=False,
         ),
     ] = None,
@@ -103,6 +100,15 @@ def segment(
             rich_help_panel=shared.INPUT,
         ),
     ] = None,
+    series: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|INDEX|all",
+            help="Image of a file that holds several, such as a plate's field, a position or a "
+            "scene; numbers count from 0.",
+            rich_help_panel=shared.INPUT,
+        ),
+    ] = "all",
     scale: Annotated[
         str,
         typer.Option(
@@ -236,7 +242,7 @@ def segment(
     formats, todo, notes = _found(_inputs(paths, example), output, save)
     with cannot_start():
         batch.check_at_once(at_once)
-        selection = images.selection(channel, z, frame, axes)
+        selection = images.selection(channel, z, frame, axes, series)
         segmenter = Segmenter(model, device=device.value, threads=threads)
         options = _size(segmenter.model, scale, mpp, diameter) | parameters
         journal = Journal(output, batch.settings(segmenter, options, selection))
@@ -261,8 +267,8 @@ def segment(
     running = batch.run(segmenter, todo, plan, at_once)
     outcomes = _watched(running, len(todo), journal, verbose, quiet)
     seconds = time.perf_counter() - begin
-    failures = _reasons(todo, {each.image: each.failure for each in outcomes})
-    doubts = _reasons(todo, {each.image: each.doubt for each in outcomes})
+    failures = reasons(todo, {each.image: each.failure for each in outcomes})
+    doubts = reasons(todo, {each.image: each.doubt for each in outcomes})
     lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
     lines += _combine(formats, todo, outcomes, journal)
     if report:
@@ -271,11 +277,11 @@ def segment(
         doubts = report.flagged()
         lines += _write(report, journal, segmenter, formats, options)
     if doubts and not quiet:
-        say(_worth_a_look(doubts, report))
+        say(worth_a_look(doubts, report))
     for line in lines:
         print(line, file=sys.stderr)
     if not quiet:
-        print(printable(_summary(outcomes, seconds, f"{_listed(formats)} in {output}")))
+        print(printable(summary(outcomes, seconds, f"{listed(formats)} in {output}")))
     if len(outcomes) < len(todo):
         left = counted(len(todo) - len(outcomes), "image")
         say(f"the disk is full, {left} not begun; {GO_ON}")
@@ -297,9 +303,9 @@ def _inputs(paths: list[str] | None, example: bool) -> list[str]:
 
 def _flagged(segmenter: Segmenter) -> Callable[[Result], str]:
     """Return a function that says why a result is worth a second look."""
-    from nucleiseg.report.flags import reasons
+    from nucleiseg.report import flags
 
-    return lambda result: reasons(result, segmenter.model)
+    return lambda result: flags.reasons(result, segmenter.model)
 
 
 def _found(
@@ -405,7 +411,7 @@ def _write(
     settings = {
         **given,
         "device": f"{segmenter.backend_name}, {counted(segmenter.threads, 'thread')}",
-        "saved": _listed(formats),
+        "saved": listed(formats),
     }
     try:
         journal.begin(report.path.with_suffix(""), [report.path.name])
@@ -413,37 +419,3 @@ def _write(
     except OSError as error:
         return [printable(f"{report.path}: {error.strerror or error}")]
     return []
-
-
-def _reasons(jobs: Sequence[Job], reasons: Mapping[Path, str]) -> dict[str, str]:
-    """Return the images for which there is a reason, in the order of the jobs."""
-    return {str(job.image): reason for job in jobs if (reason := reasons.get(job.image))}
-
-
-def _worth_a_look(doubts: Mapping[str, str], report: Report | None) -> str:
-    """Return a sentence that names images and reasons."""
-    named = [f"{name} ({reason})" for name, reason in list(doubts.items())[:NAMED]]
-    if len(doubts) > NAMED:
-        where = str(report.path) if report else "--report shows all"
-        named.append(f"{len(doubts) - NAMED:,} more ({where})")
-    verb = "is" if len(doubts) == 1 else "are"
-    return f"{counted(len(doubts), 'image')} {verb} worth a second look: {'; '.join(named)}"
-
-
-def _summary(outcomes: Sequence[Outcome], seconds: float, saved: str) -> str:
-    done = [outcome for outcome in outcomes if not outcome.failure]
-    if not done:
-        return f"{counted(len(outcomes), 'image')} failed"
-    before = sum(outcome.before for outcome in done)
-    nuclei = sum(outcome.nuclei for outcome in done)
-    pixels = sum(outcome.pixels for outcome in done)
-    speed = f", {pixels / 1e6 / seconds:.1f} Mpixel/s" if pixels or not before else ""
-    notes = [f"{before:,} done before"] if before else []
-    notes += [f"{len(outcomes) - len(done):,} failed"] if len(done) < len(outcomes) else []
-    images = counted(len(done), "image") + (f" ({', '.join(notes)})" if notes else "")
-    return f"{images}, {counted(nuclei, *NUCLEUS)}{speed}, {saved}"
-
-
-def _listed(formats: Sequence[Format]) -> str:
-    *first, last = [each.plural for each in formats]
-    return f"{', '.join(first)} and {last}" if first else last

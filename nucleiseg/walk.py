@@ -31,6 +31,10 @@ SUFFIXES = (
     ".svs",
     ".bmp",
     ".webp",
+    ".nd2",
+    ".czi",
+    ".lif",
+    ".dcm",
 )
 """Suffixes that are searched for in folders, beside Zarr folders. Not ``.npy``, in which other
 programs keep other data; a pattern with that suffix finds it."""
@@ -50,14 +54,10 @@ UNREAD = {
     ".oib": "Olympus images",
     ".oif": "Olympus images",
     ".oir": "Olympus images",
-    ".czi": "Zeiss images",
     ".lsm": "Zeiss images",
     ".zvi": "Zeiss images",
-    ".lif": "Leica images",
-    ".nd2": "Nikon images",
     ".ims": "Imaris images",
     ".dv": "DeltaVision images",
-    ".dcm": "DICOM images",
     ".jp2": "JPEG 2000 images",
     ".j2k": "JPEG 2000 images",
     ".jxl": "JPEG XL images",

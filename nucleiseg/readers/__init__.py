@@ -5,27 +5,45 @@
 | `pictures` | PNG, JPEG, BMP, WebP | uint8, uint16 | YX, YXS |
 | `tiff` | TIFF, BigTIFF, OME-TIFF, ImageJ | bool to 64 bits, whole or float | any of TZCYXS |
 | `npy` | NumPy ``.npy`` | the same | YX, YXS, or as told |
-| `zarr_folder` | Zarr, OME-Zarr | the same | any of TZCYX, or as told |
+| `zarr_folder` | Zarr, OME-Zarr, its plates | the same | any of TZCYX, or as told |
+| `nd2_file` | Nikon ND2 | uint8, uint16, float32 | any of TZCYXS |
+| `czi_file` | Zeiss CZI | uint8, uint16, float32 | any of TZCYXS |
+| `lif_file` | Leica LIF | 8 to 64 bits, whole or float | any of TZCYXS |
+| `dicom` | DICOM | 8 to 32 bits, whole | YX, YXS |
+
+A file holds one image or several, each a `Stack` of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from importlib import metadata
 from pathlib import Path
 
-from nucleiseg.readers import npy, pictures, tiff, zarr_folder
+from nucleiseg.readers import (
+    czi_file,
+    dicom,
+    lif_file,
+    nd2_file,
+    npy,
+    pictures,
+    tiff,
+    zarr_folder,
+)
 from nucleiseg.readers.stack import Stack, UnacceptedError
 
 __all__ = ["Stack", "UnacceptedError", "opened", "versions"]
 
-Opener = Callable[[Path], AbstractContextManager[Stack]]
+Opener = Callable[[Path], AbstractContextManager[Iterable[Stack]]]
 
 REVISION = 2
 """Of the readers: raised whenever some file gives other pixels than it did before."""
 
-_DECODERS = ("opencv-python-headless", "opencv-python", "tifffile", "imagecodecs", "zarr")
+_DECODERS = (
+    *("opencv-python-headless", "opencv-python", "tifffile", "imagecodecs", "zarr"),
+    *("nd2", "pylibCZIrw", "liffile", "pydicom"),
+)
 
 _OPENERS: dict[bytes, Opener] = {
     signature: opener
@@ -33,6 +51,9 @@ _OPENERS: dict[bytes, Opener] = {
         (pictures.SIGNATURES, pictures.opened),
         (tiff.SIGNATURES, tiff.opened),
         (npy.SIGNATURES, npy.opened),
+        (nd2_file.SIGNATURES, nd2_file.opened),
+        (czi_file.SIGNATURES, czi_file.opened),
+        (lif_file.SIGNATURES, lif_file.opened),
     )
     for signature in signatures
 }
@@ -54,8 +75,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def opened(path: Path) -> AbstractContextManager[Stack]:
-    """Open a file, told by its content whatever its suffix, or a Zarr folder.
+def opened(path: Path) -> AbstractContextManager[Iterable[Stack]]:
+    """Open the images of a file, told by its content whatever its suffix, or of a Zarr folder.
 
     Raises
     ------
@@ -89,10 +110,12 @@ def _opener(path: Path) -> Opener:
     if path.exists() and not path.is_file():
         raise UnacceptedError("is no regular file, but a device or a pipe")
     with path.open("rb") as stream:
-        head = stream.read(8)
+        head = stream.read(dicom.OFFSET + len(dicom.MARK))
     if not head:
         raise UnacceptedError("is empty")
     for signature, opener in _OPENERS.items():
         if head.startswith(signature):
             return opener
+    if head[dicom.OFFSET :] == dicom.MARK:
+        return dicom.opened
     raise UnacceptedError(pictures.NO_IMAGE)

@@ -34,7 +34,7 @@ _LONGEST_HEADER = 10_000
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Stack]:
+def opened(path: Path) -> Iterator[list[Stack]]:
     """Open an array of any numeric dtype: (H, W), (H, W, 3 or 4), else its axes have to be told.
 
     Raises
@@ -60,7 +60,7 @@ def opened(path: Path) -> Iterator[Stack]:
                     return np.transpose(turned)
                 return raw.read(file, offset, shape, dtype, index)
 
-        yield Stack(axes_of_array(shape), shape, dtype, load)
+        yield [Stack(axes_of_array(shape), shape, dtype, load)]
 
 
 def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

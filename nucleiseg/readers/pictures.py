@@ -23,7 +23,7 @@ from nucleiseg.readers.stack import (
     truncated,
 )
 
-ACCEPTED = "accepted are PNG, JPEG, TIFF, BMP, WebP, NumPy .npy and Zarr"
+ACCEPTED = "accepted are PNG, JPEG, TIFF, BMP, WebP, NumPy .npy, Zarr, ND2, CZI, LIF and DICOM"
 NO_IMAGE = f"is not an image of a known format; {ACCEPTED}"
 
 SIGNATURES = (png.SIGNATURE, b"\xff\xd8\xff", bmp.SIGNATURE, b"RIFF")
@@ -42,7 +42,7 @@ what images of one colour hold that libwebp compresses with loss."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Stack]:
+def opened(path: Path) -> Iterator[list[Stack]]:
     """Read a picture: grey (YX) or RGB or RGBA (YXS), of uint8 or uint16.
 
     Raises
@@ -52,7 +52,7 @@ def opened(path: Path) -> Iterator[Stack]:
     """
     check_bytes(path.stat().st_size)
     image = decode(path.read_bytes())
-    yield Stack("YXS"[: image.ndim], image.shape, image.dtype, image.__getitem__)
+    yield [Stack("YXS"[: image.ndim], image.shape, image.dtype, image.__getitem__)]
 
 
 def decode(data: bytes) -> Image:

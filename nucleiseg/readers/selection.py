@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from nucleiseg.readers.stack import Image, Stack, UnacceptedError, check_size
+from nucleiseg.readers.stack import LETTERS, Image, Stack, UnacceptedError, check_size
 
 Which = int | Literal["all"] | None
 
 MEANINGS = "T frame, Z plane, C channel, Y row, X column, S colour"
-LETTERS = "TZCYXS"
+
+_LISTED = 12
+"""Images of a file that an error names."""
 
 _COLOURS = ("red", "green", "blue", "alpha")
 
@@ -26,8 +29,8 @@ class Plane:
     Parameters
     ----------
     suffix
-        Which plane of the file it is, such as ``"_z003_t001"``, counted from 0; empty where the
-        file holds one.
+        Which plane of the file it is, such as ``"_z003_t001"``, counted from 0, behind the name of
+        its image where the file holds several, ``"_B03_0_z003"``; empty where the file holds one.
     load
         Returns the pixels, (H, W) grey or (H, W, C) in RGB or RGBA order.
     mpp
@@ -52,6 +55,7 @@ class Selection:
     z: Which = None
     frame: Which = None
     axes: str | None = None
+    series: int | str | None = None
 
 
 def selection(
@@ -59,6 +63,7 @@ def selection(
     z: int | str | None = None,
     frame: int | str | None = None,
     axes: str | None = None,
+    series: int | str | None = None,
 ) -> Selection:
     """Check a selection before any file is opened; numbers may come as text.
 
@@ -68,20 +73,24 @@ def selection(
         An argument is out of its range.
     """
     return Selection(
-        _named_or_numbered(channel), _which("z", z), _which("frame", frame), _letters(axes)
+        _named_or_numbered("channel", channel),
+        _which("z", z),
+        _which("frame", frame),
+        _letters(axes),
+        _named_or_numbered("series", series),
     )
 
 
-def _named_or_numbered(channel: int | str | None) -> int | str | None:
+def _named_or_numbered(option: str, value: int | str | None) -> int | str | None:
     # Digits are a number, also as text, so that the command line and Python mean the same.
-    if isinstance(channel, str) and channel.isdecimal():
-        return int(channel)
-    if channel is None or (isinstance(channel, str) and channel):
-        return channel
-    number = isinstance(channel, int | np.integer) and not isinstance(channel, bool)
-    if not number or int(channel) < 0:
-        raise ValueError(f"channel: got {channel!r}; accepted are a name and numbers from 0 up")
-    return int(channel)
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if value is None or (isinstance(value, str) and value):
+        return value
+    number = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not number or int(value) < 0:
+        raise ValueError(f"{option}: got {value!r}; accepted are a name and numbers from 0 up")
+    return int(value)
 
 
 def _which(name: str, value: int | str | None) -> Which:
@@ -108,19 +117,60 @@ def _letters(axes: str | None) -> str | None:
     return letters
 
 
-def planes(stack: Stack, wanted: Selection) -> Iterator[Plane]:
-    """Return the planes wanted, frame by frame; each is read when its ``load`` is called.
+def planes(stacks: Iterable[Stack], wanted: Selection) -> Iterator[Plane]:
+    """Yield the planes wanted of a file, image by image and frame by frame.
 
     Yields
     ------
     Plane
-        Its pixels are contiguous, in the machine's byte order, of the dtype stored.
+        Its pixels are read when its ``load`` is called: contiguous, in the machine's byte order, of
+        the dtype stored.
 
     Raises
     ------
     UnacceptedError
         The selection does not fit the file, or leaves open which plane is meant.
     """
+    for stack in _series(stacks, wanted.series):
+        try:
+            yield from _planes(stack, wanted)
+        except UnacceptedError as error:
+            raise UnacceptedError(f"{stack.name}: {error}" if stack.name else str(error)) from None
+
+
+def _series(stacks: Iterable[Stack], wanted: int | str | None) -> Iterator[Stack]:
+    """Yield the images of a file that are wanted: the only one, all, or one of them."""
+    if wanted == "all":
+        yield from stacks
+    elif wanted is None:
+        yield _only(stacks)
+    else:
+        yield _one(stacks, wanted)
+
+
+def _only(stacks: Iterable[Stack]) -> Stack:
+    first, *others = itertools.islice(stacks, 2)
+    if others:
+        raise UnacceptedError(
+            f"holds several images (0 {first.name!r}, 1 {others[0].name!r}, ...); choose one with "
+            "--series NAME or INDEX, or all with --series all"
+        )
+    return first
+
+
+def _one(stacks: Iterable[Stack], wanted: int | str) -> Stack:
+    names = []
+    for number, stack in enumerate(stacks):
+        if wanted in (number, stack.name):
+            return stack
+        names.append(stack.name)
+    listed = ", ".join(f"{number} {name!r}" for number, name in enumerate(names[:_LISTED]))
+    more = ", ..." if len(names) > _LISTED else ""
+    found = f"{len(names)} images ({listed}{more})" if len(names) > 1 else "one image (0)"
+    raise UnacceptedError(f"has no --series {wanted!r}: it has {found}")
+
+
+def _planes(stack: Stack, wanted: Selection) -> Iterator[Plane]:
     stack = replace(stack, axes=_axes(stack, wanted.axes))
     channel = _channel(stack, wanted.channel)
     _check(stack, whole="S" not in channel)
@@ -227,7 +277,7 @@ def _numbers(stack: Stack, axis: str, option: str, wanted: Which) -> Sequence[in
 
 
 def _suffix(stack: Stack, at: dict[str, int]) -> str:
-    parts = []
+    parts = [f"_{stack.name}"] if stack.name else []
     for axis in "ZT":
         count = stack.size(axis)
         if count > 1:

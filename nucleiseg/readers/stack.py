@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +18,16 @@ from nucleiseg import memory
 Image = NDArray[Any]
 Index = tuple[int | slice, ...]
 
+LETTERS = "TZCYXS"
+"""Of the axes: frame, plane, channel, row, column, colour."""
+
 LARGEST_PIXELS = 2**30
 """Pixels of one plane that are accepted: OpenCV's own limit, and 4 GiB of labels."""
 
 LARGEST_BYTES = 2**33
 """Bytes that may have to be in memory for one plane: the above, of eight bytes each."""
+
+_LONGEST_NAME = 60
 
 CHECKED_BYTES = 2**26
 """From here on it is asked how much memory is free, which takes 0.1 ms."""
@@ -31,7 +39,7 @@ class UnacceptedError(ValueError):
 
 @dataclass(frozen=True)
 class Stack:
-    """A file of pixels of which the header is known.
+    """An image of a file, of which the header is known.
 
     Parameters
     ----------
@@ -48,6 +56,9 @@ class Stack:
         Names of the channels, or nothing.
     mpp
         Micrometres a pixel, if the file says it.
+    name
+        Which image of the file it is, as `unique_names` gives it; empty where a file of this kind
+        holds only one.
     """
 
     axes: str
@@ -56,10 +67,54 @@ class Stack:
     load: Callable[[Index], Image]
     channels: tuple[str, ...] = ()
     mpp: float | None = None
+    name: str = ""
 
     def size(self, axis: str) -> int:
         """Return the length of an axis, 1 where there is none of that letter."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+
+def by_plane(
+    lengths: Sequence[int], depth: int, itemsize: int, read: Callable[[tuple[int, ...]], Image]
+) -> Callable[[Index], Image]:
+    """Return the ``load`` of a `Stack` whose file is read plane by plane.
+
+    Parameters
+    ----------
+    lengths
+        Of all axes; all planes together are checked before they are read at once.
+    depth
+        How many axes stand before those of a plane.
+    itemsize
+        Bytes of a value.
+    read
+        Takes the place on each of those, and returns an array of the axes of a plane.
+    """
+
+    def load(index: Index) -> Image:
+        first, rest = index[:depth], index[depth:]
+        if not any(isinstance(place, slice) for place in first):
+            return read(first)[rest]  # type: ignore[arg-type]
+        check_bytes(math.prod(lengths) * itemsize)
+        places = itertools.product(*map(range, lengths[:depth]))
+        whole = np.stack([read(place) for place in places])
+        return whole.reshape(*lengths[:depth], *whole.shape[1:])[index]
+
+    return load
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return the names of a file's images as parts of file names, each another one.
+
+    Letters, digits, dots and dashes are kept, up to 60 of them, and all others are underscores.
+    """
+    found: dict[str, None] = {}
+    for number, name in enumerate(names):
+        plain = re.sub(r"[^\w.-]+", "_", name).strip("._")[:_LONGEST_NAME] or "image"
+        while plain in found:
+            plain = f"{plain}_{number}"
+        found[plain] = None
+    return list(found)
 
 
 def check_size(height: int, width: int, bytes_a_pixel: int = 1) -> None:
@@ -115,6 +170,13 @@ def truncated(size: int, needed: int) -> UnacceptedError:
     return UnacceptedError(f"is truncated: {size:,} bytes of at least {needed:,}")
 
 
+def missing(kind: str, package: str, extra: str) -> UnacceptedError:
+    """Return the error of a file that needs a package which is not installed."""
+    return UnacceptedError(
+        f"is {kind}, which needs the package {package}: pip install 'nucleiseg[{extra}]'"
+    )
+
+
 @contextmanager
 def damage() -> Iterator[None]:
     """Turn whatever damaged bytes provoke in a library into one kind of error.
@@ -130,5 +192,5 @@ def damage() -> Iterator[None]:
             raise
         raise UnacceptedError(f"is truncated or damaged: {error}") from None
     except Exception as error:
-        reason = str(error) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UnacceptedError(f"is truncated or damaged: {reason}") from None

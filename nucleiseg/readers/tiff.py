@@ -33,7 +33,7 @@ _BESIDE = 1 | 4
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Stack]:
+def opened(path: Path) -> Iterator[list[Stack]]:
     """Open a TIFF file; pixels are read page by page.
 
     Values of 1 to 64 bits, whole or float, in the methods of compression that
@@ -58,7 +58,7 @@ def opened(path: Path) -> Iterator[Stack]:
         with file:
             with damage():
                 stack = _stack(file, stream, size, directories)
-            yield stack
+            yield [stack]
 
 
 def _stack(

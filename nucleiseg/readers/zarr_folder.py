@@ -1,4 +1,4 @@
-"""Zarr folders: a single array, or an image of OME-Zarr, of which the finest level is taken."""
+"""Zarr folders: an array, or OME-Zarr's images and plates, of which the finest level is taken."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import floordiv
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from nucleiseg.readers.stack import (
     axes_of_array,
     check_bytes,
     damage,
+    missing,
+    unique_names,
 )
 from nucleiseg.readers.units import MICROMETRES, pixel_size
 
@@ -32,6 +35,8 @@ _MARKS = (*_ARRAYS, ".zgroup")
 _FEW_CHUNKS = 4096
 """Chunks of a plane that are always accepted: each takes about 0.1 ms even if it is not there."""
 _CHUNKS_A_FILE = 256
+_MOST_FIELDS = 2**17
+"""Of a plate: 85 of each well of the largest, which have 1,536."""
 _CODECS = ("compressor", "filters", "codecs")
 _LETTERS = {"t": "T", "time": "T", "z": "Z", "c": "C", "channel": "C", "y": "Y", "x": "X"}
 
@@ -42,8 +47,11 @@ def is_zarr(folder: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Stack]:
+def opened(path: Path) -> Iterator[Iterable[Stack]]:
     """Open a Zarr array (format 2 or 3), or an OME-Zarr image (0.1 to 0.5); chunks are read singly.
+
+    The images of a plate are its fields, named after well and field, as in ``B03_0``; those of a
+    well are its fields. Each is opened when its turn comes.
 
     Axes come from OME-Zarr's metadata, an array's dimension names, or are those of a plain array:
     (H, W), (H, W, 3 or 4), else they have to be told. Chunks that are not there are the array's
@@ -57,9 +65,55 @@ def opened(path: Path) -> Iterator[Stack]:
     """
     with damage():
         attributes = read_attributes(path)
-        images = attributes.get("multiscales")
-        stack = _ome(path, images[0], attributes) if images else _plain(path, attributes)
-    yield stack
+        if "plate" in attributes or "well" in attributes:
+            fields = list(itertools.islice(_fields(path, attributes), _MOST_FIELDS + 1))
+            if len(fields) > _MOST_FIELDS:
+                raise UnacceptedError(f"names more fields than the {_MOST_FIELDS:,} accepted")
+        else:
+            fields = []
+            stack = _image(path, attributes)
+    yield _stacks(path, fields) if fields else [stack]
+
+
+def _image(path: Path, attributes: dict[str, Any]) -> Stack:
+    images = attributes.get("multiscales")
+    return _ome(path, images[0], attributes) if images else _plain(path, attributes)
+
+
+def _fields(path: Path, attributes: dict[str, Any]) -> Iterator[str]:
+    """Yield the folders of a plate's or well's fields, relative to its own."""
+    if "well" in attributes:
+        found = [str(image["path"]) for image in attributes["well"]["images"]]
+    else:
+        found = [str(well["path"]) for well in attributes["plate"]["wells"]]
+    if not found:
+        raise UnacceptedError("is empty: its plate or well names no images")
+    if "well" in attributes:
+        yield from found
+        return
+    for well in found:
+        inside = {"well": read_attributes(_inside(path, well))["well"]}
+        yield from (f"{well}/{field}" for field in _fields(path, inside))
+
+
+def _stacks(path: Path, fields: Sequence[str]) -> Iterator[Stack]:
+    # "B/03/0" is B03_0.
+    names = unique_names(
+        "_".join(("".join(parts[:-1]), parts[-1])).strip("_")
+        for parts in (field.split("/") for field in fields)
+    )
+    for name, field in zip(names, fields, strict=True):
+        with damage():
+            folder = _inside(path, field)
+            yield replace(_image(folder, read_attributes(folder)), name=name)
+
+
+def _inside(path: Path, name: str) -> Path:
+    """Return a folder that a plate or well names, which must be there."""
+    folder = array_folder(path, name)
+    if not folder.is_dir():
+        raise UnacceptedError(f"is truncated: it names {name!r}, which is not there")
+    return folder
 
 
 def _plain(path: Path, attributes: dict[str, Any]) -> Stack:
@@ -190,9 +244,7 @@ def open_array(folder: Path) -> Any:
     try:
         import zarr
     except ImportError:
-        raise UnacceptedError(
-            "is Zarr, which needs the package zarr: pip install 'nucleiseg[zarr]'"
-        ) from None
+        raise missing("Zarr", "zarr", "zarr") from None
     if metadata[1] and zarr.__version__.startswith("2."):
         raise UnacceptedError(
             "is of Zarr format 3, which needs version 3 of the package zarr, and that Python 3.11"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nucleiseg import images, memory
+from nucleiseg.readers import png as png_reader
 
 COLOUR = Path(__file__).parents[1] / "data" / "images" / "hematoxylin_eosin.png"
 
@@ -57,6 +58,23 @@ def test_the_first_image_of_an_animated_png_is_read(tmp_path, rgb):
     for chunks in ((*FRAME, rows(image), *rest), (FRAME[0], rows(image)), (rows(image), *rest)):
         path = written(tmp_path, "moving.png", png(header, *chunks))
         np.testing.assert_array_equal(images.read(path), image)
+
+
+def test_libpng_is_given_what_makes_the_first_image_alone(tmp_path, rgb, monkeypatch):
+    """It has frames and texts of its own to go wrong in."""
+    given, decode = [], png_reader.imagecodecs.png_decode
+
+    def seen(data):
+        given.append(bytes(data))
+        return decode(data)
+
+    monkeypatch.setattr(png_reader.imagecodecs, "png_decode", seen)
+    image = rgb[:24, :32]
+    others = (chunk(b"tEXt", b"a\0b"), *FRAME, chunk(b"fdAT", b"\0\0\0\2"))
+    header = (32, 24, 8, 2, 0, 0, 0)
+    path = written(tmp_path, "moving.png", png(header, *others, rows(image), *others))
+    np.testing.assert_array_equal(images.read(path), image)
+    assert [kind for kind, _ in png_reader._chunks(given[0])] == [b"IHDR", b"IDAT", b"IEND"]
 
 
 @pytest.mark.parametrize("interlaced", [False, True])

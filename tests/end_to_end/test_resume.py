@@ -259,8 +259,8 @@ def test_without_the_journal_nothing_is_replaced(done):
     ("change", "left"),
     [
         (("--save", "mask,csv,labels"), 0),
-        (("--save", "mask,csv", "--scale", 1), 0),
-        (("--save", "mask,csv", "--mpp", 0.5), 0),
+        (("--save", "mask,csv", "--scale", 0.5), 0),
+        (("--save", "mask,csv", "--mpp", 0.64), 0),
         (("--save", "mask,csv", "--report"), 0),
         (("--save", "mask,csv", "--threads", 1, "--jobs", 1), 3),
     ],
@@ -283,7 +283,7 @@ def other_model(folder, change):
 
 def test_another_description_of_the_same_network_is_other_work(done):
     folder, options = done
-    model = other_model(folder, lambda it: it["decoding"].update(nucleus_threshold=60))
+    model = other_model(folder, lambda it: it["decoding"].update(nucleus_threshold=170))
     again = segment(*options, "--save", "mask,csv", "--resume", "--model", model)
     assert counted_before(again) == 0
 

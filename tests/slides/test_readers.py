@@ -300,9 +300,7 @@ def test_a_tile_that_holds_more_than_it_should_is_refused(
     write_svs(path, [aperio.encoded(tiles[0]), aperio.encoded(large)], "jpeg", 512, **options)
     with slides.open(path) as slide:
         assert slide.read(0, 0, 0, 512, 512).any()
-        with pytest.raises(
-            ValueError, match=r"tile 1 .* it holds 1,024 x 1,024 pixels"
-        ):
+        with pytest.raises(ValueError, match=r"tile 1 .* it holds 1,024 x 1,024 pixels"):
             slide.read(0, 512, 0, 512, 512)
     write_svs(path, [aperio.encoded(tiles[0]) + bytes(1 << 22)], "jpeg", 512, **options)
     with slides.open(path) as slide, pytest.raises(ValueError, match="more than its pixels"):

@@ -1,0 +1,204 @@
+"""Zeiss's CZI, through the package pylibCZIrw: scenes are images, put together of their tiles."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from xml.etree import ElementTree
+
+import numpy as np
+
+from nucleiseg.readers.stack import (
+    Image,
+    Stack,
+    UnacceptedError,
+    by_plane,
+    check_size,
+    damage,
+    missing,
+    truncated,
+    unique_names,
+)
+from nucleiseg.readers.units import pixel_size
+
+SIGNATURES = (b"ZISRAWFI",)
+
+_TYPES: dict[str, tuple[str, int]] = {
+    "Gray8": ("uint8", 1),
+    "Gray16": ("uint16", 1),
+    "Gray32Float": ("float32", 1),
+    "Bgr24": ("uint8", 3),
+    "Bgr48": ("uint16", 3),
+    "Bgr96Float": ("float32", 3),
+}
+"""The dtype of a type of pixels, and how many colours it has."""
+
+_COMPRESSIONS = ("UnCompressed", "JpgXr", "Zstd0", "Zstd1")
+_SEGMENT = 32
+"""Bytes of the header of a segment."""
+
+_MOST_DIMENSIONS = 40
+_KNOWN, _AXES = "TZC", "TZCRIHVB"
+
+Place = tuple[tuple[int, ...], int]
+"""Numbers on all axes but S, and the scene."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[list[Stack]]:
+    """Open a CZI file at its full resolution: axes TZCYX, or S where its pixels are RGB.
+
+    Where no tile lies a plane is 0. Axes of other kinds (rotation, illumination, phase, view,
+    block) have to be told.
+
+    Raises
+    ------
+    UnacceptedError
+        The file is truncated, damaged or too large, its compression or type of pixels is another
+        one, a plane has no tile, or the package pylibCZIrw is missing.
+    """
+    try:
+        from pylibCZIrw import czi
+    except ImportError:
+        raise missing("CZI", "pylibCZIrw", "czi") from None
+    with path.open("rb") as stream, damage():
+        _check_segments(stream)
+    with damage():
+        context = czi.open_czi(str(path))
+        file = context.__enter__()
+    try:
+        with damage():
+            stacks = _stacks(file)
+        yield stacks
+    finally:
+        context.__exit__(None, None, None)
+
+
+def _check_segments(stream: BinaryIO) -> None:
+    """Refuse sizes behind the end of the file, for which libCZI takes memory without a check.
+
+    A segment begins with a name of 16 bytes and two sizes (ZEISS, "CZI file format"). The first one
+    names the directory and the metadata, and an entry of the directory the segment of its tile.
+    """
+    size = stream.seek(0, 2)
+
+    def unpacked(form: str, place: int) -> tuple[Any, ...]:
+        needed = struct.calcsize(form)
+        if not 0 <= place <= size - needed:
+            raise truncated(size, place + needed)
+        stream.seek(place)
+        return struct.unpack(form, stream.read(needed))
+
+    def check(place: int, *sizes: int) -> None:
+        if min(sizes) < 0 or place + sum(sizes) > size:
+            raise truncated(size, place + sum(sizes))
+
+    directory, metadata = unpacked("<QQ", _SEGMENT + 52)
+    check(metadata, *unpacked("<ii", metadata + _SEGMENT))
+    (count,) = unpacked("<i", directory + _SEGMENT)
+    entry = directory + _SEGMENT + 128
+    check(entry, 32 * count)
+    for _ in range(count):
+        kind, place, dimensions = unpacked("<2s4xQ14xi", entry)
+        if kind != b"DV" or not 0 <= dimensions <= _MOST_DIMENSIONS:
+            raise UnacceptedError("is damaged: an entry of its directory is none of a tile")
+        check(place, *unpacked("<iiq", place + _SEGMENT))
+        entry += 32 + 20 * dimensions
+
+
+def _stacks(file: Any) -> list[Stack]:
+    kinds = [_TYPES.get(kind) for _, kind in sorted(file.pixel_types.items())]
+    colours = {kind[1] for kind in kinds if kind}
+    if None in kinds or len(colours) != 1:
+        found = ", ".join(map(str, file.pixel_types.values()))
+        raise UnacceptedError(
+            f"has pixels of {found or 'no type'}; accepted are {', '.join(_TYPES)}, grey or RGB"
+        )
+    dtype = np.result_type(*(kind[0] for kind in kinds if kind))
+    box = file.total_bounding_box_no_pyramid
+    axes = [axis for axis in box if axis not in "XY" and (axis in _KNOWN or box[axis][1] > 1)]
+    lengths = tuple(box[axis][1] for axis in axes)
+    tiles = _tiles(file)
+    scenes = file.scenes_bounding_rectangle_no_pyramid or {
+        None: file.total_bounding_rectangle_no_pyramid
+    }
+    root = ElementTree.fromstring(file.raw_metadata)
+    letters = "".join(axis if axis in _KNOWN else "Q" for axis in axes) + "YX"
+
+    def stack(scene: int | None, name: str) -> Stack:
+        roi = scenes[scene]
+
+        def read(place: tuple[int, ...]) -> Image:
+            plane = dict(zip(axes, place, strict=True))
+            check_size(roi.h, roi.w, dtype.itemsize * max(colours))
+            with damage():
+                if _place(plane, scene or 0) not in tiles:
+                    raise UnacceptedError(f"is truncated: it has no pixels of {plane}")
+                pixels: Image = file.read(roi=roi, plane=plane, scene=scene)
+            pixels = pixels.reshape(roi.h, roi.w, -1)
+            return pixels[..., ::-1] if max(colours) > 1 else pixels[..., 0]
+
+        shape = (*lengths, roi.h, roi.w, *colours - {1})
+        load = by_plane(shape, len(lengths), dtype.itemsize, read)
+        axes_here = letters + "S" * (max(colours) > 1)
+        return Stack(axes_here, shape, dtype, load, _channels(root), _mpp(root), name)
+
+    named = _names(root, list(scenes)) if len(scenes) > 1 else [""]
+    return [stack(*each) for each in zip(scenes, named, strict=True)]
+
+
+def _tiles(file: Any) -> set[Place]:
+    """Return the planes of which there are tiles, and refuse tiles that are not read exactly."""
+    found: set[Place] = set()
+    problems: list[UnacceptedError] = []
+
+    def add(number: int, tile: Any) -> bool:
+        try:
+            compression = tile.get_compression_mode().name
+            if compression not in _COMPRESSIONS:
+                raise UnacceptedError(
+                    f"is compressed as {compression}, number {tile.compressionModeRaw}; accepted "
+                    f"are {', '.join(_COMPRESSIONS)}"
+                )
+            size = tile.physicalSize
+            check_size(size.h, size.w, 12)  # of the largest type of pixels
+        except UnacceptedError as error:
+            problems.append(error)
+            return False
+        if tile.get_zoom() == 1:
+            place = tile.coordinate.to_dict()
+            found.add(_place(place, place.get("S", 0)))
+        return True
+
+    file.enumerate_subblocks(add)
+    if problems:
+        raise problems[0]
+    return found
+
+
+def _place(plane: Mapping[str, int], scene: int) -> Place:
+    return tuple(plane.get(axis, 0) for axis in _AXES), scene
+
+
+def _names(root: ElementTree.Element, scenes: list[int]) -> list[str]:
+    found = {
+        int(scene.get("Index", -1)): scene.get("Name", "")
+        for scene in root.iterfind("./Metadata/Information/Image/Dimensions/S/Scenes/Scene")
+    }
+    return unique_names(found.get(scene) or f"scene{scene:03}" for scene in scenes)
+
+
+def _channels(root: ElementTree.Element) -> tuple[str, ...]:
+    found = root.iterfind("./Metadata/Information/Image/Dimensions/Channels/Channel")
+    return tuple(channel.get("Name", "") for channel in found)
+
+
+def _mpp(root: ElementTree.Element) -> float | None:
+    metres = {
+        distance.get("Id"): float(distance.findtext("Value") or 0)
+        for distance in root.iterfind("./Metadata/Scaling/Items/Distance")
+    }
+    return pixel_size(*(1e6 * metres.get(axis, 0.0) for axis in "XY"))

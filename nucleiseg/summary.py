@@ -1,0 +1,55 @@
+"""What ``nucleiseg segment`` says of a run once it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nucleiseg.console import counted
+
+if TYPE_CHECKING:
+    from nucleiseg.batch import Job, Outcome
+    from nucleiseg.outputs import Format
+    from nucleiseg.report import Report
+
+NUCLEUS = "nucleus", "nuclei"
+
+NAMED = 10
+"""Images worth a second look that are named; of more, their number is."""
+
+
+def reasons(jobs: Sequence[Job], found: Mapping[Path, str]) -> dict[str, str]:
+    """Return the images for which there is a reason, in the order of the jobs."""
+    return {str(job.image): reason for job in jobs if (reason := found.get(job.image))}
+
+
+def worth_a_look(doubts: Mapping[str, str], report: Report | None) -> str:
+    """Return a sentence that names images and reasons."""
+    named = [f"{name} ({reason})" for name, reason in list(doubts.items())[:NAMED]]
+    if len(doubts) > NAMED:
+        where = str(report.path) if report else "--report shows all"
+        named.append(f"{len(doubts) - NAMED:,} more ({where})")
+    verb = "is" if len(doubts) == 1 else "are"
+    return f"{counted(len(doubts), 'image')} {verb} worth a second look: {'; '.join(named)}"
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float, saved: str) -> str:
+    """Return what came of a run, in a line."""
+    done = [outcome for outcome in outcomes if not outcome.failure]
+    if not done:
+        return f"{counted(len(outcomes), 'image')} failed"
+    before = sum(outcome.before for outcome in done)
+    nuclei = sum(outcome.nuclei for outcome in done)
+    pixels = sum(outcome.pixels for outcome in done)
+    speed = f", {pixels / 1e6 / seconds:.1f} Mpixel/s" if pixels or not before else ""
+    notes = [f"{before:,} done before"] if before else []
+    notes += [f"{len(outcomes) - len(done):,} failed"] if len(done) < len(outcomes) else []
+    images = counted(len(done), "image") + (f" ({', '.join(notes)})" if notes else "")
+    return f"{images}, {counted(nuclei, *NUCLEUS)}{speed}, {saved}"
+
+
+def listed(formats: Sequence[Format]) -> str:
+    """Return what the files of formats are called, in words."""
+    *first, last = [each.plural for each in formats]
+    return f"{', '.join(first)} and {last}" if first else last
