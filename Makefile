@@ -45,9 +45,10 @@ unfit := $(subst $(empty) ,$(empty),AnA,BuiltIn,Bypass,CapitalizePersonalPronoun
   ExpandTimeShorthands,FillerWords,HelloGreeting,ItsContraction,LongSentences,MassNouns,\
   MergeWords,MissingPreposition,MissingTo,NumericRangeEnDash,OrthographicConsistency,\
   Overall,OxfordComma,PhrasalVerbAsCompoundNoun,PronounInflectionBe,PronounKnew,\
-  PronounVerbAgreement,QuantifierNumeralConflict,RepeatedWords,SentenceCapitalization,\
+  PronounVerbAgreement,QuantifierNumeralConflict,QuiteQuiet,RepeatedWords,SentenceCapitalization,Spaces,\
   SpellCheck,SplitWords,ThatThan,TheirToTheyre,ThereIsAgreement,ThereToTheir,TheyToThem,\
-  ToTwoToo,UnclosedQuotes,UseEllipsisCharacter,UseTitleCase,YourPredicateAdjective)
+  ToTwoToo,UnclosedQuotes,UseEllipsisCharacter,UseTitleCase,WrongNegative,\
+  YourPredicateAdjective)
 lint: $(venv)/.development
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .

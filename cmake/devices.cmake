@@ -9,9 +9,9 @@ set(device_bindings
     dlpack
     label
     mask
-    memory_pool
     network
     normalize
+    pipeline
     register_all
     streams
     tiles)

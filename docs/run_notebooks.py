@@ -23,6 +23,8 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     client.execute(env={**os.environ, "PATH": path_of_programs})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ from run to run
+        if "outputs" in cell:  # but for progress bars
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
     return notebook
 
 

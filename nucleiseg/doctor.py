@@ -7,8 +7,8 @@ import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nucleiseg import __version__
-from nucleiseg.backends import available_threads, parts
+from nucleiseg import __version__, device
+from nucleiseg.device import available_threads
 from nucleiseg.model import DEFAULT, Model, ModelError, shipped
 
 # Instruction sets that make a difference, under the names that Linux uses.
@@ -56,7 +56,7 @@ def prove_gpu(path: Path, tell: Callable[[str], None]) -> bool:
     OSError
         The file cannot be written.
     """
-    lacking = parts.lacking(parts.find())
+    lacking = device.lacking(device.find())
     if lacking:
         raise RuntimeError(lacking)
     from nucleiseg import _native, gpu_proof
@@ -69,12 +69,12 @@ def prove_gpu(path: Path, tell: Callable[[str], None]) -> bool:
 
 
 def _gpu() -> Iterator[str]:
-    found = parts.find()
+    found = device.find()
     gpu, *others = found
-    lacking = parts.lacking(found)
+    lacking = device.lacking(found)
     yield f"{gpu.name}: {gpu.words}{'; runs on the CPU.' if lacking else '.'}"
     if not lacking:
-        library = "TensorRT where it is right and faster, else " if parts.tensorrt_module() else ""
+        library = "TensorRT where it is right and faster, else " if device.tensorrt_module() else ""
         yield f"network on the GPU: {library}its own int8 kernels"
     for part in others:
         yield f"{part.name}: {part.words}." if part.there else f"{part.sentence}."

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import __version__, data, tensorrt
+from nucleiseg import __version__, backends, data, tensorrt
 from nucleiseg._native import cpu
-from nucleiseg.backends import available_threads
-from nucleiseg.backends.cuda import CudaBackend
+from nucleiseg.device import available_threads
 from nucleiseg.engines import cuda, known_answer, native
 from nucleiseg.engines.clock import REPEATS, Clock
 from nucleiseg.model import Model
@@ -162,7 +161,7 @@ def _run(engine: Any, clock: Clock, tile: Array) -> tuple[Array, Array, float]:
 def _examine_image(model: Model, clock: Clock, image: Array, calls: int) -> dict[str, Any]:
     """Compare mask and labels of an image with the CPU's; time the steps and the whole."""
     engine = cuda.Engine(model, clock.kernels)
-    backend = CudaBackend(model, clock.kernels, engine, available_threads())
+    backend = backends.on_gpu(model, clock.kernels, engine, available_threads())
     segmenter = Segmenter(model, device=backend)
     expected = _both(Segmenter(model, device="cpu"), image)
     # Step by step at first, then captured, then by the graph.
@@ -206,7 +205,7 @@ def steps(model: Model, clock: Clock, engine: Any, image: Array) -> dict[str, Ca
         ),
         "normalize": lambda: kernels.normalize(there, limits=limits, stream=stream, out=normal),
         "gather": lambda: kernels.gather(normal, origins, rows, columns, stream=stream, out=tiles),
-        "network": lambda: engine.enqueue(tiles, cells, stream, clock.memory),
+        "network": clock.work(engine, tiles, cells),
         "assemble": lambda: kernels.assemble(cells, origins, cores, maps, stream=stream),
         "mask": lambda: kernels.mask(maps, model.nucleus_threshold, stream=stream, out=mask),
         "label": lambda: kernels.label(

@@ -1,4 +1,4 @@
-"""The scale at which the network sees an image: requested by a caller, and resizing to it and back.
+"""The scale at which the network sees an image: requested by a caller, and what becomes of sizes.
 
 A *scale* is the model's micrometres a pixel over the image's: at scale 2 nuclei are twice as many
 pixels across as the model is best at, so the network sees the image at half its size.
@@ -6,12 +6,11 @@ pixels across as the model is best at, so the network sees the image at half its
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg._native import cpu
 from nucleiseg.model import Model
 
 Scale = float | Literal["auto"]
@@ -89,58 +88,6 @@ def _checked(name: str, scale: float, exact: bool = False) -> float:
 def snapped(scale: float) -> float:
     """Return 1 for scales that are close to it."""
     return 1.0 if 1 / TOLERANCE < scale < TOLERANCE else scale
-
-
-class Resized:
-    """An image as the network sees it, of which any part can be computed by itself.
-
-    ``resized[rows, columns]`` takes two slices and returns an array of the image's dtype: shrunk by
-    averaging, magnified by cubics.
-
-    Parameters
-    ----------
-    image : ndarray, (H, W) or (H, W, C)
-    scale : float
-    threads : int
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (H / scale, W / scale[, C])
-    """
-
-    def __init__(self, image: NDArray[Any], scale: float, threads: int = 1) -> None:
-        self._image = image
-        self._threads = threads
-        self.shape = (*size(image.shape, scale), *image.shape[2:])
-
-    def __getitem__(self, part: tuple[slice, slice]) -> NDArray[Any]:
-        """Compute a part."""
-        height, width = self.shape[:2]
-        (top, bottom, _), (left, right, _) = part[0].indices(height), part[1].indices(width)
-        first, last = self._sources(top, bottom)
-        # Only what is needed, since another machine's order of bytes is changed in a copy.
-        return cpu.resize(
-            self._image[first:last],
-            height,
-            width,
-            rows=(top, bottom),
-            columns=(left, right),
-            above=first,
-            below=self._image.shape[0] - last,
-            threads=self._threads,
-        )
-
-    def _sources(self, top: int, bottom: int) -> tuple[int, int]:
-        """Return the range of the image's rows that some rows are computed from, or a wider one."""
-        step, reach = self._image.shape[0] / self.shape[0], 3
-        first = max(0, int(top * step) - reach)
-        return first, min(self._image.shape[0], int(bottom * step) + reach)
-
-
-def resized(image: NDArray[Any], scale: float) -> NDArray[Any]:
-    """Return the whole of an image as the network sees it; see `Resized`."""
-    return image if scale == 1 else Resized(image, scale)[:, :]
 
 
 def size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:

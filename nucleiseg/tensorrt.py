@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import math
 import signal
 import threading
 import time
@@ -337,7 +336,7 @@ class Engine:
         self.largest_tile, self._stride = recipe.tile, model.stride
         self._library, self._messages = recipe.library, messages(recipe.library)
         self._lock = threading.Lock()
-        self._contexts: weakref.WeakKeyDictionary[Any, _Context] = weakref.WeakKeyDictionary()
+        self._contexts: dict[int, _Context] = {}  # one a stream
         with _uninterrupted():
             self._runtime = self._messages.start(self._library.Runtime)
             self._engine = self._runtime.deserialize_cuda_engine(self.built.plan)
@@ -346,28 +345,35 @@ class Engine:
             self._kernels = self._compiled_kernels(recipe, path.with_name(f"{path.name}.kernels"))
         logger.debug("%s, from %s", title(self._library), path)
         known_answer.check(model, self, kernels or _native.cuda)
+        self._contexts.clear()  # of a stream that is gone
 
-    def enqueue(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> None:
-        """Put the network into a stream, without waiting: see `nucleiseg.backends.cuda.Engine`.
+    def enqueue(
+        self,
+        tiles: int,
+        cells: int,
+        shape: tuple[int, int, int],
+        stream: int,
+        memory: Callable[[int], int],
+    ) -> None:
+        """Put the network into a stream, without waiting: see `nucleiseg.engines.cuda.Engine`.
 
-        Once a stream has run a shape, the same call may be captured into a graph; from then on all
-        calls on that stream must have that shape. A stream must be idle when it is destroyed.
+        Each stream has its own state, which a later stream of the same handle takes over.
 
         Raises
         ------
         ValueError
-            Shapes or types that the engine is not built for.
+            Shapes that the engine is not built for.
         RuntimeError
             TensorRT's own reason, or not enough memory.
         """
-        check_shapes(tiles, cells, self._stride, self.largest_tile)
+        check_shape(shape, self._stride, self.largest_tile)
         with self._lock:
             context = self._contexts.get(stream)
             if context is None:
                 with _uninterrupted():
                     context = self._contexts[stream] = _Context(self._context())
-        if not context.run(tiles, cells, stream, memory):
-            raise RuntimeError(f"TensorRT: cannot run on {tiles.shape}: {self._messages.errors()}")
+        if not context.run(tiles, cells, shape, stream, memory):
+            raise RuntimeError(f"TensorRT: cannot run on {shape}: {self._messages.errors()}")
 
     def _compiled_kernels(self, recipe: Recipe, path: Path) -> Any:
         """Return the cache of kernels that TensorRT for RTX compiles at run time, else None."""
@@ -411,39 +417,36 @@ class _Context:
         self._shape: tuple[int, ...] = ()
         self._size = 0
 
-    def run(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> bool:
+    def run(
+        self,
+        tiles: int,
+        cells: int,
+        shape: tuple[int, int, int],
+        stream: int,
+        memory: Callable[[int], int],
+    ) -> bool:
         """Enqueue the network; return whether TensorRT accepted it."""
-        context, shape = self._context, tiles.shape
+        context = self._context
         if shape != self._shape:
             self._shape = ()
-            if not context.set_input_shape("tiles", shape):
+            if not context.set_input_shape("tiles", (*shape, 3)):
                 return False
             self._size = max(1, context.update_device_memory_size_for_shapes())
         pairs = (("tiles", tiles), ("cells", cells))
-        ready = all(context.set_tensor_address(name, array.ptr) for name, array in pairs)
+        ready = all(context.set_tensor_address(name, address) for name, address in pairs)
         if ready:
-            block = memory(self._size)
-            context.set_device_memory(block.ptr, block.nbytes)
-            ready = context.execute_async_v3(stream.handle)
+            context.set_device_memory(memory(self._size), self._size)
+            ready = context.execute_async_v3(stream)
         self._shape = shape if ready else ()
         return bool(ready)
 
 
-def check_shapes(tiles: Any, cells: Any, stride: int, largest: int) -> None:
-    """Raise ValueError for arrays that an engine does not take."""
-    count, height, width, depth = tiles.shape if len(tiles.shape) == 4 else (0, 0, 0, 0)
+def check_shape(shape: tuple[int, int, int], stride: int, largest: int) -> None:
+    """Raise ValueError for tiles, (N, h, w), that an engine does not take."""
+    count, height, width = shape
     sides = all(0 < side <= largest and side % stride == 0 for side in (height, width))
-    if not (1 <= count <= BATCH and sides and depth == 3):
+    if not (1 <= count <= BATCH and sides):
         raise ValueError(
-            f"tiles: got shape {tuple(tiles.shape)}; accepted is (N, h, w, 3) with N up to "
-            f"{BATCH}, and h and w multiples of {stride} up to {largest}"
+            f"tiles: got shape {(*shape, 3)}; accepted is (N, h, w, 3) with N up to {BATCH}, and h "
+            f"and w multiples of {stride} up to {largest}"
         )
-    shapes = tiles.shape, (count, height // 2, width // 2, 8)
-    for name, array, shape in zip(("tiles", "cells"), (tiles, cells), shapes, strict=True):
-        dense = tuple(math.prod(shape[axis + 1 :]) for axis in range(4))
-        found = (str(array.dtype), tuple(array.shape), tuple(array.strides))
-        if found != ("uint8", tuple(shape), dense):
-            raise ValueError(
-                f"{name}: got {found[0]} of shape {found[1]} with strides {found[2]}; accepted is "
-                f"uint8 of shape {tuple(shape)}, C-contiguous"
-            )

@@ -25,8 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "native")]
 from test_device_network import ACCURATE, FAST, Unet  # noqa: E402
 
 import nucleiseg._native as native  # noqa: E402
-from nucleiseg import Model, Segmenter, data, images  # noqa: E402
-from nucleiseg.backends.cuda import CudaBackend  # noqa: E402
+from nucleiseg import Model, Segmenter, backends, data, images  # noqa: E402
 from nucleiseg.engines import cuda  # noqa: E402
 from nucleiseg.engines.clock import Clock  # noqa: E402
 from nucleiseg.engines.native import add_layers  # noqa: E402
@@ -93,7 +92,8 @@ class Check:
         cpu = Segmenter(device="cpu")
         for level in self.kernels.convolution_levels():
             engine = cuda.Engine(self.model, self.kernels, level)
-            device = Segmenter(device=CudaBackend(self.model, self.kernels, engine, THREADS))
+            backend = backends.on_gpu(self.model, self.kernels, engine, THREADS)
+            device = Segmenter(device=backend)
             for path in sorted(EXAMPLES.iterdir()):
                 image = images.read(path)
                 found, expected = device.analyze(image), cpu.analyze(image)

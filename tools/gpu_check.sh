@@ -94,7 +94,7 @@ workers=""
 "$python" -c 'import xdist' 2>/dev/null && workers="-n 6"
 pytest="$python -m pytest -q -x -p no:cacheprovider -W ignore -rfE $workers -m gpu"
 lines=15 part kernel_tests 35 $pytest $files
-lines=15 part driver_tests 35 $pytest tests/emulated/test_driver.py tests/gpu/test_driver_on_gpu.py
+lines=15 part driver_tests 35 $pytest tests/emulated/test_driver.py tests/emulated/test_device_memory.py tests/gpu/test_driver_on_gpu.py
 
 for tool in memcheck racecheck; do
   lines=10 part "$tool" 30 compute-sanitizer --tool $tool --error-exitcode 9 --print-limit 5 \

@@ -1,4 +1,4 @@
-// Parts of the pipeline by themselves, for devices whose steps Python calls, and for tests.
+// Parts of the pipeline by themselves, for tests.
 #include "pipeline/own_size.h"
 
 #include <pybind11/stl.h>

@@ -5,7 +5,6 @@
 
 namespace nucleiseg::bindings {
 
-void register_copy(pybind11::module_& module);
 void register_csv(pybind11::module_& module);
 void register_emulation(pybind11::module_& module);
 void register_features(pybind11::module_& module);

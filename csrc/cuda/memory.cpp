@@ -31,6 +31,24 @@ Place place_of(const void* address) {
           found.device};
 }
 
+namespace {
+
+cudaMemoryType type_of(const void* address) {
+  if (address == nullptr) return cudaMemoryTypeUnregistered;
+  cudaPointerAttributes found;
+  NUCLEISEG_CHECK(cudaPointerGetAttributes(&found, address));
+  return found.type;
+}
+
+}  // namespace
+
+bool is_device_memory(const void* address) {
+  const cudaMemoryType type = type_of(address);
+  return type == cudaMemoryTypeDevice || type == cudaMemoryTypeManaged;
+}
+
+bool is_page_locked(const void* address) { return type_of(address) == cudaMemoryTypeHost; }
+
 void copy(void* to, const void* from, size_t bytes, cudaStream_t stream) {
   if (bytes > 0) NUCLEISEG_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream));
 }

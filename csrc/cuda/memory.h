@@ -47,6 +47,11 @@ struct Place {
 
 Place place_of(const void* address);
 
+// Whether an address lies in the memory of a device, and whether in page-locked memory of the host.
+// Neither is so for null.
+bool is_device_memory(const void* address);
+bool is_page_locked(const void* address);
+
 // Between any two places; page-locked ones on the host. Does not wait.
 void copy(void* to, const void* from, size_t bytes, cudaStream_t stream);
 

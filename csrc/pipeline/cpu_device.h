@@ -7,12 +7,14 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "cpu/aligned.h"
 #include "cpu/network/network.h"
 #include "cpu/normalize/normalize.h"
 #include "pipeline/flow.h"
+#include "pipeline/pipeline.h"
 #include "threads/process.h"
 #include "threads/shares.h"
 
@@ -55,8 +57,12 @@ class Timer {
   const Clock::time_point begin_ = Clock::now();
 };
 
+class CpuSteps;
+
 class CpuDevice {
  public:
+  using Steps = CpuSteps;
+
   CpuDevice(std::shared_ptr<const cpu::Network> network, int threads)
       : network_(std::move(network)), threads_(threads), shares_(threads) {}
 
@@ -78,18 +84,26 @@ class CpuDevice {
   cpu::PerProcess<std::mutex> large_;
 };
 
-// The steps of one image, on some threads.
+// The steps of one image, on the threads that are this call's share.
 class CpuSteps {
  public:
-  CpuSteps(CpuDevice& device, int threads) : device_(device), threads_(threads) {}
+  static constexpr bool kIsGpu = false;
 
-  int threads() const { return threads_; }
-  void set_limits(const cpu::Limits& limits) { limits_ = limits; }
+  CpuSteps(CpuDevice& device, const Settings& settings, const ImageView& image)
+      : device_(device), settings_(settings), image_(image), share_(device.shares()) {}
+
+  int threads() const { return share_.threads(); }
+  const ImageView& image() const { return image_; }
+  const ImageView& host_image() const { return image_; }
+  Timer time_decoding() { return Timer(device_.times(), Part::kDecode); }
+
+  void learn_limits(const std::optional<cpu::Limits>& limits);
+  void find_limits(const ImageView& image);
+  bool is_blank() const { return limits_.high <= limits_.low && has_limits_; }
 
   // Memory that is not set to anything, that of the last block of this name where it is enough.
   uint8_t* memory(Block name, int64_t bytes);
 
-  cpu::Limits limits(const ImageView& image, double low, double high);
   void normalize(const ImageView& image, uint8_t* out);
   void gather(const Plane<const uint8_t>& image, const std::vector<Point>& origins, int64_t height,
               int64_t width, uint8_t* out);
@@ -97,9 +111,31 @@ class CpuSteps {
   void assemble(const uint8_t* cells, int64_t height, int64_t width,
                 const std::vector<Point>& origins, const std::vector<Rectangle>& cores,
                 const Plane<uint8_t>& out);
-  void use_threshold(uint8_t threshold) { threshold_ = threshold; }
   void mask(const ImageView& maps, uint8_t* out);
   void label(const ImageView& maps, const kernels::LabelRule& rule, int32_t* out);
+
+  // Results and what the host makes lie where the caller wants them from the start.
+  Outputs places(const Outputs& outputs, const Size&) const { return outputs; }
+  Outputs host_outputs(const Outputs& outputs, const Size&) const { return outputs; }
+  uint8_t* staging(Block name, int64_t bytes) { return memory(name, bytes); }
+  const ImageView& staged(Block, const ImageView& view) const { return view; }
+  const ImageView& on_host(const ImageView& view) const { return view; }
+  uint8_t* band(uint8_t* rows, int64_t) const { return rows; }
+  void bring(const uint8_t*, uint8_t*, int64_t) const {}
+  uint8_t* as_output(const ImageView& maps, uint8_t* out) const;
+  template <class Work>
+  Outputs repeat(const Task&, const Work& work) {
+    return work(image_);
+  }
+  template <class Work>
+  Outputs repeat(const Task&, const ImageView& image, const Work& work) {
+    return work(image);
+  }
+  // Returns the limits, and clears the outputs, which have the image's size, where it is blank.
+  cpu::Limits finish(const Outputs&, const Outputs& outputs) const {
+    return finish({}, outputs, size_of(image_));
+  }
+  cpu::Limits finish(const Outputs&, const Outputs& outputs, const Size& size) const;
 
  private:
   struct Memory {
@@ -108,25 +144,15 @@ class CpuSteps {
   };
 
   CpuDevice& device_;
-  const int threads_;
-  uint8_t threshold_ = 0;
+  const Settings& settings_;
+  const ImageView image_;
+  const cpu::Share share_;
+  bool has_limits_ = false;
   cpu::Limits limits_{};
   std::array<Memory, static_cast<size_t>(Block::kCount)> blocks_;
 };
 
-// An image that the network sees at another size.
-class ResizedSource {
- public:
-  ResizedSource(CpuSteps& steps, const ImageView& image, const Size& size)
-      : steps_(steps), image_(image), size_(size) {}
-
-  Size size() const { return size_; }
-  ImageView part(const Rectangle& part);
-
- private:
-  CpuSteps& steps_;
-  const ImageView image_;
-  const Size size_;
-};
+extern template class Pipeline<CpuDevice>;
+using CpuPipeline = Pipeline<CpuDevice>;
 
 }  // namespace nucleiseg::pipeline

@@ -1,14 +1,16 @@
 // From an image and its limits to maps, row of tiles by row of tiles, on any device.
 //
-// `Steps` is what a device does: CpuSteps (csrc/pipeline/cpu_device.h) is the plainest. A `Source`
-// is the image as the network sees it, at its own size or resized: part() gives a rectangle of it
-// in the device's memory, good until the next call.
+// `Steps` is what a device does for one image: CpuSteps (csrc/pipeline/cpu_device.h) is the
+// plainest, and csrc/pipeline/cuda_device.h has those of a GPU. A `Source` is the image as the
+// network sees it, at its own size or resized: part() returns a rectangle of it in the device's
+// memory, good until the next call.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "cpu/tiles/resize.h"
 #include "kernels/tiles.h"
 #include "nucleiseg/image.h"
 #include "pipeline/plan.h"
@@ -19,7 +21,16 @@ namespace nucleiseg::pipeline {
 using kernels::Plane;
 
 // Memory that a flow uses, each block under its name.
-enum class Block { kPicture, kTiles, kCells, kResized, kBand, kMaps, kCount };
+enum class Block { kPicture, kTiles, kCells, kResized, kBand, kSeen, kMaps, kCount };
+
+// Work that is the same for all images of one shape, as the way of decoding is: a GPU's graph.
+struct Task {
+  enum Kind { kRun, kRunWithLimits, kSeenMaps, kDecode };
+
+  Kind kind;
+  kernels::LabelRule rule;
+  Outputs outputs;  // which are wanted
+};
 
 inline ImageView maps_view(const uint8_t* maps, const Size& size) {
   return {reinterpret_cast<const std::byte*>(maps),
@@ -30,6 +41,12 @@ inline ImageView maps_view(const uint8_t* maps, const Size& size) {
           size.width * kernels::kMapChannels,
           kernels::kMapChannels,
           1};
+}
+
+inline Size size_of(const ImageView& image) { return {image.height, image.width}; }
+
+inline int64_t value_bytes(ValueType type) {
+  return with_value_type(type, [](auto zero) { return static_cast<int64_t>(sizeof zero); });
 }
 
 inline ImageView rectangle_of(const ImageView& image, const Rectangle& part) {
@@ -50,6 +67,34 @@ class PlainSource {
 
  private:
   const ImageView image_;
+};
+
+// An image on the host that the network sees at another size. The host resizes, for every device:
+// its rules are part of the answer.
+template <class Steps>
+class ResizedSource {
+ public:
+  ResizedSource(Steps& steps, const ImageView& image, const Size& size)
+      : steps_(steps), image_(image), size_(size) {}
+
+  Size size() const { return size_; }
+  ImageView part(const Rectangle& part) {
+    ImageView view = image_;
+    view.height = part.row_end - part.row_begin;
+    view.width = part.column_end - part.column_begin;
+    view.channel_stride = value_bytes(image_.type);
+    view.column_stride = view.channel_stride * image_.channels;
+    view.row_stride = view.column_stride * view.width;
+    uint8_t* out = steps_.staging(Block::kResized, view.height * view.row_stride);
+    cpu::resize(image_, size_.height, size_.width, part, out, steps_.threads());
+    view.data = reinterpret_cast<const std::byte*>(out);
+    return steps_.staged(Block::kResized, view);
+  }
+
+ private:
+  Steps& steps_;
+  const ImageView image_;
+  const Size size_;
 };
 
 inline std::vector<Band> bands_of(const Settings& settings, const Size& size, int64_t tall) {

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "nucleiseg/pipeline.h"
+#include "pipeline/cpu_device.h"
 #include "pipeline/packed.h"
 #include "pipeline/pipeline.h"
 
@@ -55,7 +56,7 @@ void check_image(const ImageView& image, double scale) {
 }  // namespace
 
 struct Pipeline::Parts {
-  pipeline::Pipeline pipeline;
+  pipeline::CpuPipeline pipeline;
   double micrometres_a_pixel;
 };
 
@@ -78,7 +79,7 @@ Pipeline::Pipeline(const std::string& model, const Options& options) {
   }
   const auto device = std::make_shared<pipeline::CpuDevice>(packed.network, threads);
   parts_ = std::make_unique<Parts>(
-      Parts{pipeline::Pipeline(device, settings), packed.micrometres_a_pixel});
+      Parts{pipeline::CpuPipeline(device, settings), packed.micrometres_a_pixel});
 }
 
 Pipeline::~Pipeline() = default;

@@ -44,8 +44,8 @@ writeImageRegion(server, request, image.getPath())
 def arguments = [program, "segment", image.getPath(), "--output", folder.getPath(), "--save", "geojson",
                  "--model", model]
 def calibration = server.getPixelCalibration()
-def micrometres = calibration.hasPixelSizeMicrons() ? calibration.getAveragedPixelSizeMicrons() : Double.NaN
-if (!Double.isNaN(micrometres)) {
+if (calibration.hasPixelSizeMicrons()) {
+    def micrometres = calibration.getAveragedPixelSizeMicrons()
     arguments += ["--mpp", micrometres.toString()]
 }
 if (channel) {
@@ -57,21 +57,11 @@ if (process.waitFor() != 0) {
     throw new IOException("nucleiseg failed; its message is above, the region is " + image)
 }
 
-// The position in the region, among the measurements, becomes the position in the image.
-def offsets = ["centroid-0": top, "centroid-1": left, "bbox-0": top, "bbox-1": left, "bbox-2": top, "bbox-3": left,
-               "centroid-0_um": top * micrometres, "centroid-1_um": left * micrometres]
 def shift = AffineTransform.getTranslateInstance(left, top)
 def plane = ImagePlane.getPlane(z, t)
 def nuclei = PathIO.readObjects(new File(folder, "region_nuclei.geojson")).collect { nucleus ->
     def moved = PathObjectTools.transformObject(nucleus, shift, true, true)
-    moved = PathObjectTools.updatePlane(moved, plane, true, false)
-    def measurements = moved.getMeasurements()
-    offsets.each { name, offset ->
-        if (measurements.containsKey(name)) {
-            measurements.put(name, measurements.get(name) + offset)
-        }
-    }
-    return moved
+    return PathObjectTools.updatePlane(moved, plane, true, false)
 }
 if (roi != null) {
     // The region is the annotation's rectangle; only nuclei inside of the annotation are kept.

@@ -1,6 +1,6 @@
 # Present in builds with a CUDA compiler. Arrays on the device are Buffers, or anything with
 # __cuda_array_interface__; functions with `stream` do not wait unless they say so.
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, TypedDict, overload
 
@@ -53,14 +53,6 @@ class Buffer(_Array):
         copy: bool | None = None,
     ) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
-
-class MemoryPool:
-    def __init__(self, keep: int) -> None: ...
-    def take(self, shape: Sequence[int], dtype: DTypeLike, *, stream: Stream) -> Buffer: ...
-
-class PinnedMemoryPool:
-    def __init__(self, keep: int, most: int) -> None: ...
-    def take(self, shape: Sequence[int], dtype: DTypeLike) -> PinnedBuffer | None: ...
 
 class PinnedBuffer(_Array):
     def __init__(
@@ -152,6 +144,65 @@ class Network(Layers):
         workspace: CudaArray | None = None,
         only: int | None = None,
     ) -> Buffer: ...
+    def enqueue(
+        self,
+        tiles: int,
+        cells: int,
+        shape: tuple[int, int, int],
+        stream: int,
+        memory: Callable[[int], int],
+    ) -> None: ...
+
+class Device:
+    def __init__(
+        self,
+        network: Network | Callable[..., None],
+        threads: int,
+        warn: Callable[[str], object],
+        page_locked: int = ...,
+    ) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    def take(self, array: CudaArray | DlpackArray, name: str) -> Buffer: ...
+    def host(self, buffer: Buffer) -> NDArray[Any]: ...
+
+_Limits = tuple[float, float, float, float]
+
+class Pipeline:
+    whole: int
+    def __init__(
+        self,
+        device: Device,
+        *,
+        stride: int,
+        halo: int,
+        tile: int,
+        batch: int,
+        percentiles: tuple[float, float],
+        rule: tuple[int, int, int, int, int],
+    ) -> None: ...
+    def run(
+        self,
+        image: NDArray[Any] | Buffer,
+        outputs: Sequence[str],
+        scale: float = 1.0,
+        limits: _Limits | None = None,
+        to_host: bool = True,
+    ) -> tuple[tuple[Any, ...], _Limits]: ...
+    def maps(
+        self, image: NDArray[Any] | Buffer, scale: float = 1.0, limits: _Limits | None = None
+    ) -> tuple[Buffer, _Limits]: ...
+    def limits(self, image: NDArray[Any] | Buffer) -> _Limits: ...
+    def decode(
+        self,
+        maps: NDArray[np.uint8] | Buffer,
+        outputs: Sequence[str],
+        scale: float = 1.0,
+        shape: Sequence[int] | None = None,
+        to_host: bool = True,
+    ) -> tuple[Any, ...]: ...
+
+LANES: int
 
 def limits_workspace() -> int: ...
 def limits(

@@ -2,14 +2,15 @@
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+from .cuda import LANES as LANES
 from .cuda import Buffer as Buffer
 from .cuda import Capture as Capture
+from .cuda import Device as Device
 from .cuda import Event as Event
 from .cuda import Graph as Graph
-from .cuda import MemoryPool as MemoryPool
 from .cuda import Network as Network
 from .cuda import PinnedBuffer as PinnedBuffer
-from .cuda import PinnedMemoryPool as PinnedMemoryPool
+from .cuda import Pipeline as Pipeline
 from .cuda import Stream as Stream
 from .cuda import as_buffer as as_buffer
 from .cuda import assemble as assemble
@@ -45,3 +46,4 @@ def call(function: Callable[[], Any], *, stream: Stream) -> None: ...
 def set_seed(seed: int) -> None: ...
 def set_device_properties(memory: int, integrated: bool) -> None: ...
 def usage() -> _Usage: ...
+def copies() -> int: ...

@@ -65,9 +65,14 @@ class Clock:
     def network(self, engine: Any, tiles: Array) -> tuple[Callable[[], None], Any]:
         """Return the work of an engine on tiles, and the Buffer of its cells."""
         count, height, width, _ = tiles.shape
-        given, cells = self.put(tiles), self.kernels.Buffer((count, height // 2, width // 2, 8))
+        cells = self.kernels.Buffer((count, height // 2, width // 2, 8))
+        return self.work(engine, self.put(tiles), cells), cells
 
-        def work() -> None:
-            engine.enqueue(given, cells, self.stream, self.memory)
+    def work(self, engine: Any, tiles: Any, cells: Any) -> Callable[[], None]:
+        """Return the work of an engine on Buffers of tiles and cells."""
 
-        return work, cells
+        def enqueue() -> None:
+            shape, handle = tiles.shape[:3], self.stream.handle
+            engine.enqueue(tiles.ptr, cells.ptr, shape, handle, lambda size: self.memory(size).ptr)
+
+        return enqueue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 from nucleiseg.engines import native
 from nucleiseg.model import Model, ModelError
@@ -56,25 +55,35 @@ class Engine:
         """Return the name of what runs the network."""
         return f"its own int8 kernels ({self.network.level})"
 
-    def enqueue(self, tiles: Any, cells: Any, stream: Any, memory: Callable[[int], Any]) -> None:
+    def enqueue(
+        self,
+        tiles: int,
+        cells: int,
+        shape: tuple[int, int, int],
+        stream: int,
+        memory: Callable[[int], int],
+    ) -> None:
         """Put the network into a stream. Does not wait.
 
         Parameters
         ----------
-        tiles : Buffer, (N, h, w, 3) uint8
-            C-contiguous; h and w are multiples of the model's stride.
-        cells : Buffer, (N, h / 2, w / 2, 8) uint8
-            C-contiguous. Nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels
-            in raster order.
-        stream : Stream
-            It may be captured into a graph.
+        tiles : int
+            The address of (N, h, w, 3) uint8; h and w are multiples of the model's stride.
+        cells : int
+            The address of (N, h / 2, w / 2, 8) uint8. Nucleus probability and centre distance,
+            0..255 for 0..1, of 2 x 2 pixels in raster order.
+        shape : tuple of int
+            N, h, w.
+        stream : int
+            A ``cudaStream_t``. It may be captured into a graph, after one call with the same shape
+            that was not; its later calls have that shape until the graph is gone.
         memory : callable
-            Gives a Buffer of so many bytes, for what comes between the layers.
+            Returns the address of so many bytes, for what comes between the layers. Streams that
+            wait for each other may be given the same.
 
         Raises
         ------
         ValueError
-            Shapes or types beyond these.
+            Shapes beyond these.
         """
-        size = self.network.workspace(*tiles.shape[:3])
-        self.network.run(tiles, stream=stream, out=cells, workspace=memory(size))
+        self.network.enqueue(tiles, cells, shape, stream, memory)

@@ -41,7 +41,7 @@ def picture(side: int = SIDE) -> NDArray[np.uint8]:
 def difference(model: Model, engine: Any, kernels: ModuleType) -> tuple[float, int]:
     """Return the mean and the maximum difference from the integer network, in levels of 255.
 
-    The engine (see `nucleiseg.backends.cuda.Engine`) runs on the current device, and is waited for.
+    The engine (see `nucleiseg.engines.cuda.Engine`) runs on the current device, and is waited for.
     """
     tiles = picture(min(SIDE, engine.largest_tile))[np.newaxis]
     expected = native.Engine(model, threads=1).infer(tiles)

@@ -65,20 +65,20 @@ def opened(path: Path) -> Iterator[list[Stack]]:
     except ImportError:
         raise missing("CZI", "pylibCZIrw", "czi") from None
     with path.open("rb") as stream, damage():
-        _check_segments(stream)
+        count = _check_segments(stream)
     with damage():
         context = czi.open_czi(str(path))
         file = context.__enter__()
     try:
         with damage():
-            stacks = _stacks(file)
+            stacks = _stacks(file, count)
         yield stacks
     finally:
         context.__exit__(None, None, None)
 
 
-def _check_segments(stream: BinaryIO) -> None:
-    """Refuse sizes behind the end of the file, for which libCZI takes memory without a check.
+def _check_segments(stream: BinaryIO) -> int:
+    """Return the number of tiles; refuse sizes behind the file's end, which libCZI does not check.
 
     A segment begins with a name of 16 bytes and two sizes (ZEISS, "CZI file format"). The first one
     names the directory and the metadata, and an entry of the directory the segment of its tile.
@@ -107,9 +107,14 @@ def _check_segments(stream: BinaryIO) -> None:
             raise UnacceptedError("is damaged: an entry of its directory is none of a tile")
         check(place, *unpacked("<iiq", place + _SEGMENT))
         entry += 32 + 20 * dimensions
+    return int(count)
 
 
-def _stacks(file: Any) -> list[Stack]:
+def _stacks(file: Any, count: int) -> list[Stack]:
+    box = file.total_bounding_box_no_pyramid
+    longest = max(box[axis][1] for axis in box if axis not in "XY")
+    if longest > max(count, 1):
+        raise UnacceptedError(f"is damaged: an axis has the length {longest:,} for {count:,} tiles")
     kinds = [_TYPES.get(kind) for _, kind in sorted(file.pixel_types.items())]
     colours = {kind[1] for kind in kinds if kind}
     if None in kinds or len(colours) != 1:
@@ -118,7 +123,6 @@ def _stacks(file: Any) -> list[Stack]:
             f"has pixels of {found or 'no type'}; accepted are {', '.join(_TYPES)}, grey or RGB"
         )
     dtype = np.result_type(*(kind[0] for kind in kinds if kind))
-    box = file.total_bounding_box_no_pyramid
     axes = [axis for axis in box if axis not in "XY" and (axis in _KNOWN or box[axis][1] > 1)]
     lengths = tuple(box[axis][1] for axis in axes)
     tiles = _tiles(file)

@@ -8,9 +8,9 @@ import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
-from nucleiseg.backends import available_threads
+from nucleiseg.device import available_threads
 from nucleiseg.slides import task
 from nucleiseg.slides.area import Part
 from nucleiseg.slides.grid import Region
@@ -23,20 +23,6 @@ FOR_EACH = 2
 
 TRIES = 5
 """Times that a region is given to workers that are lost, before that is taken to be its fault."""
-
-
-class Executor(Protocol):
-    """Computes regions; no more are under way than its workers need."""
-
-    def arithmetic(self, settings: task.Settings) -> str:
-        """Return `nucleiseg.Segmenter.arithmetic` of the workers."""
-        ...
-
-    def run(
-        self, settings: task.Settings, tasks: Iterable[Task]
-    ) -> Iterator[tuple[Region, task.Found]]:
-        """Return what came of each region, in any order."""
-        ...
 
 
 class Threads:
@@ -120,6 +106,10 @@ class Cluster:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         threads = sum(int(each["nthreads"]) for each in workers.values())
         return max(FOR_EACH, FOR_EACH * threads)
+
+
+Executor = Threads | Cluster
+"""Computes regions; no more are under way than its workers need."""
 
 
 def _words(result: Any) -> str:

@@ -3,8 +3,10 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cpu/label/label.h"
@@ -21,6 +23,8 @@
 #include "cuda/tiles.h"
 #include "cuda/words.h"
 #include "emulation/machine.h"
+#include "pipeline/cpu_device.h"
+#include "pipeline/cuda_device.h"
 
 namespace nucleiseg::emulated {
 namespace {
@@ -323,6 +327,60 @@ void test_network(Random& random, const Stream& stream, int round) {
   expect(found.read() == expected, "network", rows, columns, round);
 }
 
+// What a pipeline makes of an image at a scale.
+template <class Pipeline>
+std::vector<uint8_t> outputs_of(Pipeline& pipeline, const std::vector<uint8_t>& image,
+                                int64_t height, int64_t width, double scale) {
+  const auto pixels = static_cast<size_t>(height * width);
+  std::vector<uint8_t> all(7 * pixels);
+  std::vector<int32_t> labels(pixels);
+  const ImageView view = view_of(image.data(), ValueType::kUint8, height, width, 3, 1);
+  pipeline.run(view, scale, std::nullopt, {all.data(), labels.data(), all.data() + pixels});
+  std::memcpy(all.data() + 3 * pixels, labels.data(), pixels * sizeof(int32_t));
+  return all;
+}
+
+// Images of several threads at once: the third of a shape and later ones are done by graphs.
+void test_pipeline(Random& random, int round) {
+  constexpr int kThreads = 2;
+  constexpr int kTurns = 4;
+  Networks both(random, convolution_levels().back());
+  const int first = both.stem(16, 3);
+  const int last = both.convolution({first, both.grow(both.pool(first), 16, 16)}, 16, 16);
+  both.cells(last, 16);
+  const Engine engine = [&](const Tiles& tiles, cudaStream_t stream, const Allocate& allocate) {
+    void* const memory = allocate(both.found.workspace(tiles.count, tiles.height, tiles.width));
+    both.found.run(tiles.data, tiles.count, tiles.height, tiles.width, tiles.cells, memory, stream);
+  };
+  const auto warn = [](const std::string& words) { std::printf("%s\n", words.c_str()); };
+  const pipeline::Settings settings = {4, 4, pick(random, 3, 12) * 4, 2, 1, 99, {90, 120, 9, 3, 0}};
+  pipeline::Pipeline<CudaDevice> found(std::make_shared<CudaDevice>(engine, 2, 1 << 20, warn),
+                                       settings);
+  const std::shared_ptr<const cpu::Network> borrowed(&both.expected, [](const cpu::Network*) {});
+  pipeline::CpuPipeline expected(std::make_shared<pipeline::CpuDevice>(borrowed, 1), settings);
+  const int64_t height = pick(random, 1, 40);
+  const int64_t width = pick(random, 1, 40);
+  std::vector<std::thread> threads;
+  std::vector<char> equal(kThreads, 1);
+  std::vector<std::vector<uint8_t>> images;
+  for (int i = 0; i < kThreads; ++i) {
+    images.emplace_back(static_cast<size_t>(height * width * 3));
+    for (uint8_t& value : images.back()) value = static_cast<uint8_t>(random());
+  }
+  for (size_t i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      for (const double scale : {1.0, 1.6, 0.7}) {
+        const auto wanted = outputs_of(expected, images[i], height, width, scale);
+        for (int turn = 0; turn < kTurns; ++turn) {
+          equal[i] &= outputs_of(found, images[i], height, width, scale) == wanted;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const char same : equal) expect(same != 0, "pipeline", height, width, round);
+}
+
 void test_all(Random& random, int round, int64_t most) {
   const Stream stream;
   const int64_t height = pick(random, 1, round % 2 == 0 ? 12 : most);
@@ -336,6 +394,7 @@ void test_all(Random& random, int round, int64_t most) {
   test_gather(random, stream, height, width, round);
   test_assemble(random, stream, height, width, round);
   test_network(random, stream, round);
+  test_pipeline(random, round);
 }
 
 // What no kernel here may do: all threads write one cell.

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter
-from nucleiseg.backends.cuda import CudaBackend
+from nucleiseg import Model, Segmenter, backends
 from nucleiseg.engines import cuda
 
 SECONDS = 60
@@ -69,7 +68,8 @@ for worker in workers:
 @pytest.mark.skipif(not hasattr(native, "emulated"), reason="this build has no _native.emulated")
 def test_a_gpu_says_that_its_segmenter_is_the_parents():
     model = Model.load()
-    backend = CudaBackend(model, native.emulated, cuda.Engine(model, native.emulated), 1)
+    engine = cuda.Engine(model, native.emulated)
+    backend = backends.on_gpu(model, native.emulated, engine, 1)
     segmenter, image = Segmenter(device=backend), np.zeros((8, 8), np.uint8)
     worker = threading.Thread(target=segmenter.segment, args=(image,))
     worker.start()

@@ -103,7 +103,7 @@ def test_what_the_mask_has_beside_the_labels_is_not_counted_as_nuclei(segmenter)
 
 def test_maps_may_come_in_rows_of_any_number(segmenter, tissue):
     seen = resizing.size(tissue.shape, 0.4)
-    maps = segmenter.segment(resizing.resized(tissue, 0.4), "maps", scale=1)
+    maps = segmenter.segment(cpu.resize(tissue, *seen), "maps", scale=1)
     results = []
     for rows in (1, 7, 100, seen[0]):
         own = cpu.OwnSize(OUTPUTS, tissue.shape[:2], seen, segmenter.model.label_rule(), 2)

@@ -1,7 +1,8 @@
 """The devices that the tests of the driver run on: an emulated one, and a real one."""
 
 import importlib.util
-import weakref
+from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -9,62 +10,110 @@ import numpy as np
 import pytest
 
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter, tensorrt, tensorrt_cache
-from nucleiseg.backends import parts
-from nucleiseg.backends.cuda import CudaBackend
+from nucleiseg import Model, Segmenter, backends, device, images, tensorrt, tensorrt_cache
+from nucleiseg.backends import Backend
 from nucleiseg.engines import cuda
 from nucleiseg.engines import native as integers
 
+OUTPUTS = ("mask", "labels", "maps")
+DATA = Path(__file__).parents[1] / "data" / "images"
 MEMORY = 4 << 30
 """Bytes that the emulated device says it has, unless a test says otherwise."""
 
 
-class HostView:
-    """A Buffer of the emulated device as NumPy sees it: its memory is the host's."""
+def host_view(address: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return memory of the emulated device as NumPy sees it: it is the host's."""
 
-    def __init__(self, buffer: object) -> None:
-        self.kept = buffer
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": buffer.shape,
-            "typestr": buffer.dtype.str,
-            "data": (buffer.ptr, False),
-            "strides": buffer.strides,
-        }
+    class View:
+        __array_interface__ = {  # noqa: RUF012
+            "version": 3, "shape": shape, "typestr": "|u1", "data": (address, False),
+        }  # fmt: skip
+
+    return np.asarray(View())
 
 
 class DeferredEngine:
     """The CPU's, as the emulated device's: the work of a stream, done when it gets there.
 
     So a missing wait, or a graph that is recorded wrongly, is a wrong result.
+
+    Attributes
+    ----------
+    calls : list of tuple
+        Of each call of `enqueue` the stream and the shape.
+    before : callable
+        Called at the begin of each.
     """
 
     def __init__(self, model: Model, largest_tile: int = 3072, largest_batch: int = 4) -> None:
         self.largest_tile, self.largest_batch = largest_tile, largest_batch
         self._engine = integers.Engine(model, 2)
-        self.streams: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+        self.calls: list[tuple[int, tuple[int, int, int]]] = []
+        self.before: Callable[[], object] = lambda: None
 
-    def enqueue(self, tiles: object, cells: object, stream: object, memory: object) -> None:
-        self.streams.setdefault(stream, set()).add(tiles.shape)
+    def enqueue(
+        self,
+        tiles: int,
+        cells: int,
+        shape: tuple[int, int, int],
+        stream: int,
+        memory: Callable[[int], int],
+    ) -> None:
+        self.calls.append((stream, shape))
+        self.before()
+        count, height, width = shape
 
         def work() -> None:
-            found = self._engine.infer(np.asarray(HostView(tiles)))
-            np.asarray(HostView(cells))[...] = found
+            found = self._engine.infer(host_view(tiles, (*shape, 3)))
+            host_view(cells, (count, height // 2, width // 2, 8))[...] = found
 
-        native.emulated.call(work, stream=stream)
+        native.emulated.call(work, stream=native.emulated.Stream(stream))
 
 
-def own_backend(name: str, level: str = "") -> CudaBackend:
+class Watched:
+    """A device's own engine, called from Python; what it is given is kept.
+
+    Attributes
+    ----------
+    calls : list of tuple
+        Of each call the stream, the shape, and the address of the memory between the layers.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._engine = cuda.Engine(Model.load(), getattr(native, name))
+        self.largest_tile, self.largest_batch = cuda.TILE, cuda.BATCH
+        self.calls: list[tuple[int, tuple[int, int, int], int]] = []
+
+    def enqueue(
+        self,
+        tiles: int,
+        cells: int,
+        shape: tuple[int, int, int],
+        stream: int,
+        memory: Callable[[int], int],
+    ) -> None:
+        def kept(size: int) -> int:
+            self.calls.append((stream, shape, memory(size)))
+            return self.calls[-1][2]
+
+        self._engine.enqueue(tiles, cells, shape, stream, kept)
+
+
+def watched_backend(name: str) -> Backend:
+    return backends.on_gpu(Model.load(), getattr(native, name), Watched(name), 2)
+
+
+def own_backend(name: str, level: str = "") -> Backend:
     """Return a device with the package's own engine."""
     model, kernels = Model.load(), getattr(native, name)
-    return CudaBackend(model, kernels, cuda.Engine(model, kernels, level), 2)
+    return backends.on_gpu(model, kernels, cuda.Engine(model, kernels, level), 2)
 
 
 def emulated_backend(
     engine: type[DeferredEngine] = DeferredEngine, model: Model | None = None
-) -> CudaBackend:
+) -> Backend:
     model = Model.load() if model is None else model
-    return CudaBackend(model, native.emulated, engine(model), 2)
+    return backends.on_gpu(model, native.emulated, engine(model), 2)
 
 
 def unfit(library: str) -> str:
@@ -119,7 +168,7 @@ def missing(name: str) -> str:
         return f"this build has no _native.{name}: build with {how}"
     if name == "emulated":
         return ""
-    return parts.lacking(parts.find())
+    return device.lacking(device.find())
 
 
 def device_parameter(name: str, *marks: pytest.MarkDecorator) -> object:
@@ -134,3 +183,23 @@ def both(segmenter: Segmenter, image: Any, **size: Any) -> tuple[np.ndarray, np.
     """Return the mask and the labels of an image, from one call."""
     found = segmenter.analyze(image, maps=False, **size)
     return found.mask, found.labels
+
+
+def example(name: str = "fluorescence_small") -> np.ndarray:
+    return images.read(DATA / f"{name}.png")
+
+
+def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Blobs: noise that was shrunk, so that there is something to find."""
+    small = rng.integers(0, 256, (shape[0] // 16 + 1, shape[1] // 16 + 1, *shape[2:]), np.uint8)
+    return np.kron(small, np.ones((16, 16, *[1] * len(shape[2:])), np.uint8))[
+        : shape[0], : shape[1]
+    ].copy()
+
+
+def check(machine: Machine, image: np.ndarray, given: object = None, **options: object) -> None:
+    """Compare all outputs; ``given`` is another form of the image, if not the image itself."""
+    for output in OUTPUTS:
+        expected = machine.expected(image, output, **options)
+        found = machine.segmenter.segment(image if given is None else given, output, **options)
+        np.testing.assert_array_equal(found, expected, strict=True, err_msg=output)

@@ -4,30 +4,31 @@ Work of the emulated device is done when something waits for it, so what is test
 tested for its waits.
 """
 
+import dataclasses
 import gc
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from compare import differences
 from driver_machines import (
+    DATA,
     EVERY_DEVICE,
-    MEMORY,
+    OUTPUTS,
     Machine,
     both,
+    check,
     emulated_backend,
+    example,
     missing,
+    noise,
     own_backend,
+    watched_backend,
 )
 
 import nucleiseg._native as native
 from nucleiseg import Model, Segmenter, autoscale, images
 
-DATA = Path(__file__).parents[1] / "data" / "images"
-OUTPUTS = ("mask", "labels", "maps")
 SMALLEST_TILE = 2 * Model.load().halo + Model.load().stride
 REASON = missing("emulated")
 emulated_only = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -39,60 +40,8 @@ def machine(request: pytest.FixtureRequest) -> Machine:
 
 
 @pytest.fixture
-def integrated() -> Iterator[None]:
-    """Makes the emulated device one that shares the host's memory."""
-    native.emulated.set_device_properties(memory=MEMORY, integrated=True)
-    yield
-    native.emulated.set_device_properties(memory=MEMORY, integrated=False)
-
-
-@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20241122)
-
-
-def example(name: str = "fluorescence_small") -> np.ndarray:
-    return images.read(DATA / f"{name}.png")
-
-
-def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Blobs: noise that was shrunk, so that there is something to find."""
-    small = rng.integers(0, 256, (shape[0] // 16 + 1, shape[1] // 16 + 1, *shape[2:]), np.uint8)
-    return np.kron(small, np.ones((16, 16, *[1] * len(shape[2:])), np.uint8))[
-        : shape[0], : shape[1]
-    ].copy()
-
-
-def check(machine: Machine, image: np.ndarray, given: object = None, **options: object) -> None:
-    """Compare all outputs; ``given`` is another form of the image, if not the image itself."""
-    for output in OUTPUTS:
-        expected = machine.expected(image, output, **options)
-        found = machine.segmenter.segment(image if given is None else given, output, **options)
-        np.testing.assert_array_equal(found, expected, strict=True, err_msg=output)
-
-
-class Interface:
-    """An array of a library that has ``__cuda_array_interface__`` alone."""
-
-    def __init__(self, buffer: object, **changes: object) -> None:
-        self.kept = buffer
-        self.__cuda_array_interface__ = {**buffer.__cuda_array_interface__, **changes}
-
-
-class Dlpack:
-    """An array of a library that has ``__dlpack__`` alone."""
-
-    def __init__(self, buffer: object) -> None:
-        self._buffer = buffer
-
-    def __dlpack__(self, *, stream: int | None = None) -> object:
-        return self._buffer.__dlpack__(stream=stream)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self._buffer.__dlpack_device__()
-
-
-FORMS = {"Buffer": lambda buffer: buffer, "interface": Interface, "DLPack": Dlpack}
 
 
 class TestAnswers:
@@ -164,7 +113,7 @@ class TestAnswers:
 
     def test_images_too_large_to_be_looked_at_as_a_whole(self, machine, monkeypatch):
         monkeypatch.setattr("nucleiseg.driver.WHOLE", 20_000)
-        small = replace(autoscale.SETTINGS, window=64)
+        small = dataclasses.replace(autoscale.SETTINGS, window=64)
         monkeypatch.setattr("nucleiseg.autoscale.SETTINGS", small)
         image = example("fluorescence_wide")[:180, :260]
         large = np.kron(image[:80, :100], np.ones((3, 3), np.uint8))
@@ -245,14 +194,27 @@ class TestRepetition:
                 found = machine.segmenter.segment(picture, "labels", scale=1)
                 np.testing.assert_array_equal(found, machine.expected(picture, scale=1))
 
-    def test_graphs_are_used(self, machine, monkeypatch):
-        segmenter, image = machine.new(), example()[:100, :100]
-        for _ in range(3):
-            segmenter.segment(image, scale=1)
-        monkeypatch.setattr(segmenter._backend.engine, "enqueue", None)
-        found = segmenter.segment(image[::-1].copy(), scale=1)
-        expected = machine.expected(image[::-1].copy(), "mask", scale=1)
-        np.testing.assert_array_equal(found, expected)
+    def test_graphs_are_used(self, machine):
+        """The engine is called for the first image, for the second, and for the capture."""
+        backend = watched_backend(machine.name)
+        segmenter, image = Segmenter(device=backend), example()[:100, :100]
+        for turn in range(5):
+            found = segmenter.segment(np.roll(image, turn), scale=1)
+            expected = machine.expected(np.roll(image, turn), "mask", scale=1)
+            np.testing.assert_array_equal(found, expected)
+            assert len(backend.engine.calls) == (1, 3, 3, 3, 3)[turn]
+
+    @pytest.mark.parametrize("scale", [2, 0.7])
+    def test_limits_that_are_given_and_found_in_turn(self, machine, scale):
+        """A graph of maps reads the limits of its image, wherever they come from."""
+        image = example()[:120, :110]
+        pipeline, expected = machine.segmenter._pipeline, machine.reference._pipeline
+        given = expected.limits(image)._replace(high=250.0)
+        for limits in (None, given, None, given, given, None):
+            maps, found = pipeline.maps(image, scale, limits)
+            answer, wanted = expected.maps(image, scale, limits)
+            assert found == wanted
+            np.testing.assert_array_equal(pipeline.host(maps), answer)
 
     def test_a_bad_image_spoils_nothing(self, machine):
         good = example()[:110, :120].astype(np.float32)
@@ -266,43 +228,80 @@ class TestRepetition:
 
     @emulated_only
     @pytest.mark.parametrize("output", OUTPUTS)
-    def test_a_graph_that_cannot_be_captured_costs_a_line(self, monkeypatch, caplog, output):
+    def test_a_graph_that_cannot_be_captured_costs_a_line(self, caplog, output):
         """What allocates fails in a capture, as an engine may that worked before."""
         segmenter = Segmenter(device=emulated_backend())
-        engine, image = segmenter._backend.engine, example()[:80, :90]
-        enqueue = engine.enqueue
-
-        def allocating(*arguments: object) -> None:
-            native.emulated.Buffer([16])
-            enqueue(*arguments)
-
-        monkeypatch.setattr(engine, "enqueue", allocating)
+        image = example()[:80, :90]
+        segmenter._backend.engine.before = lambda: native.emulated.Buffer([16])
         expected = Segmenter(device="cpu").segment(image, output, scale=1)
         for _ in range(5):
             found = segmenter.segment(image, output, scale=1)
             np.testing.assert_array_equal(found, expected)
         (record,) = caplog.records
-        assert record.getMessage().startswith("images of (80, 90) run without a graph: CUDA: ")
+        words = "images of 80 x 90 pixels run without a graph: CUDA: "
+        assert record.getMessage().startswith(words)
+
+    @emulated_only
+    @pytest.mark.parametrize(
+        "error", [RuntimeError("TensorRT: no"), ValueError("bad"), KeyError(7)]
+    )
+    @pytest.mark.parametrize("number", [1, 2, 3])
+    def test_an_engine_that_fails_is_heard_and_spoils_nothing(self, number, error):
+        """At the first image, step by step in a stream of its own, and in the capture."""
+        segmenter = Segmenter(device=emulated_backend())
+        engine, image = segmenter._backend.engine, example()[:80, :90]
+        expected, raised = Segmenter(device="cpu").segment(image, scale=1), 0
+
+        def fail() -> None:
+            if len(engine.calls) == number:
+                raise error
+
+        engine.before = fail
+        for _ in range(5):
+            try:
+                found = segmenter.segment(image, scale=1)
+            except type(error):
+                raised += 1
+            else:
+                np.testing.assert_array_equal(found, expected)
+        # What a capture does not survive, the steps before it do.
+        assert raised == (number < 3 or not isinstance(error, RuntimeError))
 
     @emulated_only
     def test_a_graphs_stream_sees_one_shape(self, rng):
         """An engine's state goes with a stream, and a graph relies on that state."""
         segmenter = Segmenter(device=emulated_backend())
         pieces = Segmenter(device=segmenter._backend, tile=SMALLEST_TILE, batch=2)
-        for size in (40, 80, 120):
-            for _ in range(3):
-                for scale in (1, 1.5, "auto"):
+        engine = segmenter._backend.engine
+        for size in (40, 120):
+            for _ in range(4):
+                for scale in (1, 1.5):
                     image = example()[:size, :size].copy()
                     segmenter.segment(image, "labels", scale=scale)
-                # Three tiles: two, and one.
-                pieces.segment(noise(rng, 40, SMALLEST_TILE + 48), "labels", scale=1)
-        (lane,) = segmenter._backend._idle
-        seen = segmenter._backend.engine.streams
-        replays = lane._replays._found.values()
-        recorded = [len(seen.get(r.stream, ())) for r in replays if r.graph is not None]
-        assert recorded.count(1) >= 2
-        assert max(recorded) == 1
-        assert [len(seen[r.stream]) for r in replays if r.has_no_graph] == [2]
+        for _ in range(4):  # three tiles: two, and one
+            pieces.segment(noise(rng, 40, SMALLEST_TILE + 48), "labels", scale=1)
+        shapes: dict[int, set[tuple[int, int, int]]] = {}
+        for stream, shape in engine.calls:
+            shapes.setdefault(stream, set()).add(shape)
+        # That of work step by step, one for each of four graphs, and that of tiles of two shapes.
+        assert sorted(map(len, shapes.values()))[:4] == [1] * 4
+        assert len(shapes) == 6
+        engine.calls.clear()
+        for scale in (1, 1.5):
+            segmenter.segment(example()[:120, :120].copy(), "labels", scale=scale)
+        assert not engine.calls
+
+    @emulated_only
+    def test_streams_are_used_again_when_graphs_go(self, rng):
+        """So that an engine has state for few streams, however many shapes there are."""
+        segmenter = Segmenter(device=emulated_backend())
+        for side in range(40, 80, 2):
+            for _ in range(3):
+                picture = noise(rng, side, side)
+                found = segmenter.segment(picture, "labels", scale=1)
+        expected = Segmenter(device="cpu").segment(picture, "labels", scale=1)
+        np.testing.assert_array_equal(found, expected)
+        assert len({stream for stream, _ in segmenter._backend.engine.calls}) <= 8
 
 
 class TestResultsOnTheHost:
@@ -315,14 +314,44 @@ class TestResultsOnTheHost:
         for found, output in zip(kept, OUTPUTS * 3, strict=True):
             np.testing.assert_array_equal(found, machine.expected(image, output, scale=1)[3:])
 
+    def test_their_memory_is_used_again_when_the_last_view_is_gone(self, rng, machine):
+        segmenter, images = machine.new(), [noise(rng, 80, 90) for _ in range(3)]
+        view = segmenter.segment(images[0], "labels", scale=1)[3:]
+        address, expected = view.ctypes.data, machine.expected(images[0], scale=1)[3:]
+        others = [segmenter.segment(image, "labels", scale=1) for image in images[1:]]
+        assert address - 3 * 90 * 4 not in [other.ctypes.data for other in others]
+        np.testing.assert_array_equal(view, expected)
+        del view
+        again = segmenter.segment(images[0], "labels", scale=1)
+        assert again.ctypes.data == address - 3 * 90 * 4
+        del segmenter, others
+        gc.collect()
+        np.testing.assert_array_equal(again[3:], expected)
+
     @emulated_only
-    def test_who_keeps_many_gets_memory_that_is_not_page_locked(self, monkeypatch):
-        monkeypatch.setattr("nucleiseg.backends.cuda.PAGE_LOCKED", 3 * 80 * 90)
-        segmenter, image = Segmenter(device=emulated_backend()), example()[:80, :90]
+    def test_no_more_memory_is_kept_than_eight_results_need(self, rng):
+        segmenter, picture = Segmenter(device=emulated_backend()), noise(rng, 80, 90)
+        used = []
+        for count in (8, 12):
+            for to_host in (True, False):
+                results = [
+                    segmenter.segment(picture, scale=1, to_host=to_host) for _ in range(count)
+                ]
+                del results
+            gc.collect()
+            used.append(native.emulated.usage())
+        assert used[0] == used[1]
+
+    @emulated_only
+    def test_who_keeps_many_gets_memory_that_is_not_page_locked(self):
+        backend, image = emulated_backend(), example()[:80, :90]
+        few = 3 * 80 * 90
+        device = native.emulated.Device(backend.engine.enqueue, 2, print, page_locked=few)
+        segmenter = Segmenter(device=dataclasses.replace(backend, native=device))
         expected = segmenter.segment(image, "mask", scale=1)
         before = native.emulated.usage()["pinned_bytes"]
         kept = [segmenter.segment(image, "mask", scale=1) for _ in range(9)]
-        assert native.emulated.usage()["pinned_bytes"] - before <= 3 * 80 * 90 + image.nbytes
+        assert native.emulated.usage()["pinned_bytes"] - before <= few + image.nbytes
         for found in kept:
             np.testing.assert_array_equal(found, expected)
 
@@ -386,29 +415,20 @@ class TestManyImages:
     @emulated_only
     def test_the_streams_of_a_lane_share_what_is_between_the_layers(self, rng):
         """Each graph has a stream of its own, and only one of them is at work."""
-        backend = own_backend("emulated")
-        segmenter, taken = Segmenter(device=backend), set()
-        give = backend.engine.network.run
-
-        class Watched:
-            workspace = staticmethod(backend.engine.network.workspace)
-
-            def run(self, tiles: object, **options: object) -> None:
-                taken.add(options["workspace"].ptr)
-                give(tiles, **options)
-
-        backend.engine.network = Watched()
+        backend = watched_backend("emulated")
+        segmenter = Segmenter(device=backend)
         shapes = ((90, 70), (40, 50, 3), (60, 33))
-        expected = {shape: noise(rng, *shape) for shape in shapes}
-        for _ in range(4):
-            for picture in expected.values():
+        pictures = {shape: noise(rng, *shape) for shape in shapes}
+        for turn in range(4):
+            for picture in pictures.values():
                 found = segmenter.segment(picture, "labels", scale=1)
                 answer = Segmenter(device="cpu").segment(picture, "labels", scale=1)
                 np.testing.assert_array_equal(found, answer)
-        (lane,) = backend._idle
-        replays = list(lane._replays._found.values())
-        assert sum(replay.graph is not None for replay in replays) == 3
-        assert len(taken) == 1
+            if turn == 2:
+                called = len(backend.engine.calls)
+        assert len(backend.engine.calls) == called  # graphs
+        assert len({stream for stream, _, _ in backend.engine.calls}) == 4
+        assert len({memory for _, _, memory in backend.engine.calls}) == 1
 
     @emulated_only
     def test_everything_is_given_back(self, rng):
@@ -421,195 +441,3 @@ class TestManyImages:
         assert native.emulated.usage() != before
         del segmenter, left
         assert native.emulated.usage() == before
-
-
-@emulated_only
-@pytest.mark.usefixtures("integrated")
-class TestSharedMemory:
-    def test_answers_are_the_same(self):
-        device, cpu = Segmenter(device=emulated_backend()), Segmenter(device="cpu")
-        for name in ("fluorescence_small", "hematoxylin_eosin"):
-            image = example(name)[:100, :110]
-            for scale in ("auto", 1, 0.7, 2):
-                for output in OUTPUTS:
-                    expected = cpu.segment(image, output, scale=scale)
-                    for _ in range(3):
-                        found = device.segment(image, output, scale=scale)
-                        np.testing.assert_array_equal(found, expected)
-
-    def test_images_that_are_resized_part_by_part(self):
-        device, cpu = (
-            Segmenter(device=emulated_backend(), tile=SMALLEST_TILE),
-            Segmenter(device="cpu"),
-        )
-        device._pipeline.whole = 0
-        image = example("hematoxylin_eosin")[:150, :170]
-        for scale in (0.3, 1.4):
-            expected = both(cpu, image, scale=scale)
-            found = both(device, image, scale=scale)
-            for one, other in zip(found, expected, strict=True):
-                np.testing.assert_array_equal(one, other)
-
-    def test_no_image_and_no_mask_is_copied_between_host_and_device(self, monkeypatch):
-        segmenter, cpu = Segmenter(device=emulated_backend()), Segmenter(device="cpu")
-        image = example()[:100, :110]
-        expected = cpu.segment(image, "mask", scale=1)
-        monkeypatch.setattr(native.emulated, "copy", None)
-        for _ in range(4):
-            np.testing.assert_array_equal(segmenter.segment(image, "mask", scale=1), expected)
-
-    @pytest.mark.parametrize("output", ["labels", "maps"])
-    def test_what_kernels_read_again_and_again_is_copied_once(self, monkeypatch, output):
-        """It lies in the device's own memory, as a Jetson's GPU does not cache what is shared."""
-        segmenter, cpu = Segmenter(device=emulated_backend()), Segmenter(device="cpu")
-        image, copied, copy = example()[:100, :110], [], native.emulated.copy
-        expected = cpu.segment(image, output, scale=1)
-
-        def counted(to: object, source: object, **options: object) -> object:
-            copied.append(type(to).__name__)
-            return copy(to, source, **options)
-
-        monkeypatch.setattr(native.emulated, "copy", counted)
-        for _ in range(4):
-            copied.clear()
-            np.testing.assert_array_equal(segmenter.segment(image, output, scale=1), expected)
-            assert copied == ["PinnedBuffer"]
-
-    def test_arrays_on_the_device(self, rng):
-        device, cpu = Machine("emulated"), Segmenter(device="cpu")
-        image = noise(rng, 120, 130, 3)
-        for _ in range(3):
-            left = device.segmenter.segment(device.put(image), "labels", to_host=False)
-            np.testing.assert_array_equal(device.get(left), cpu.segment(image, "labels"))
-
-
-class TestArraysOnTheDevice:
-    @pytest.mark.parametrize("form", FORMS)
-    def test_they_are_taken_where_they_are(self, machine, form):
-        image = example("hematoxylin_eosin")[:90, :111]
-        for given in [image, *[np.ascontiguousarray(image[::-1])] * 3]:
-            for scale in ("auto", 1, 1.6):
-                check(machine, given, FORMS[form](machine.put(given)), scale=scale)
-
-    @pytest.mark.parametrize("form", FORMS)
-    def test_with_any_strides(self, machine, form):
-        image = example("hematoxylin_eosin")[:90, :111]
-        there = machine.put(image)
-        for index in (np.s_[::2, ::3], np.s_[::-1, 3:], np.s_[:, :, 1]):
-            for scale in ("auto", 1, 1, 1.6):
-                view = FORMS[form](there[index])
-                check(machine, np.ascontiguousarray(image[index]), view, scale=scale)
-
-    @pytest.mark.parametrize("form", ["interface", "DLPack"])
-    def test_their_own_stream_is_waited_for(self, machine, form):
-        image = example()[:99, :111]
-        for _ in range(3):
-            source = machine.kernels.PinnedBuffer(image.shape)
-            source.array[...] = image
-            there, producer = machine.kernels.Buffer(image.shape), machine.kernels.Stream()
-            machine.kernels.copy(there, source, stream=producer)
-            found = machine.segmenter.segment(FORMS[form](there), "labels")
-            np.testing.assert_array_equal(found, machine.expected(image))
-
-    def test_a_producer_on_the_legacy_default_stream_is_waited_for(self, machine):
-        image = example()[:99, :111]
-        source = machine.kernels.PinnedBuffer(image.shape)
-        source.array[...] = image
-        there = machine.kernels.Buffer(image.shape)
-        machine.kernels.copy(there, source, stream=machine.kernels.Stream(1))
-        found = machine.segmenter.segment(Interface(there, stream=1), "labels")
-        np.testing.assert_array_equal(found, machine.expected(image))
-
-    @pytest.mark.parametrize("output", OUTPUTS)
-    @pytest.mark.parametrize("form", FORMS)
-    def test_results_stay_there(self, machine, output, form):
-        image = example()[:80, :90]
-        for scale in ("auto", 1, 1.5, 0.8):
-            left = machine.segmenter.segment(image, output, scale=scale, to_host=False)
-            assert left.__dlpack_device__()[0] == 2
-            consumer = machine.kernels.Stream()
-            taken = machine.kernels.as_buffer(FORMS[form](left), stream=consumer)
-            expected = machine.expected(image, output, scale=scale)
-            found = machine.kernels.to_host(taken, stream=consumer)
-            np.testing.assert_array_equal(found, expected, strict=True)
-        for name in ("mask", "labels"):
-            left = machine.segmenter.segment(machine.put(image), name, to_host=False)
-            np.testing.assert_array_equal(machine.get(left), machine.expected(image, name))
-
-    def test_a_result_stays_as_it_is(self, rng, machine):
-        """Also what is seen through another library, while the result itself is gone."""
-        image = example()[:80, :90]
-        left = machine.segmenter.segment(image, "labels", to_host=False)
-        part = machine.kernels.as_buffer(Dlpack(left[3:]), stream=machine.kernels.Stream())
-        del left
-        gc.collect()
-        for _ in range(5):
-            machine.segmenter.segment(noise(rng, 80, 90), "labels", to_host=False)
-        np.testing.assert_array_equal(machine.get(part), machine.expected(image)[3:])
-
-    def test_work_of_the_default_stream_still_finds_a_dropped_result(self, rng, machine):
-        segmenter, image = machine.new(), example()[:80, :90]
-        left = segmenter.segment(image, "labels", to_host=False)
-        target = machine.kernels.PinnedBuffer(left.shape, left.dtype)
-        default = machine.kernels.Stream(1)
-        machine.kernels.copy(target, left, stream=default)
-        address = left.ptr
-        del left
-        again = segmenter.segment(noise(rng, 80, 90), "labels", to_host=False)
-        assert again.ptr == address
-        default.synchronize()
-        np.testing.assert_array_equal(target.array, machine.expected(image))
-
-    @pytest.mark.parametrize("to_host", [True, False])
-    def test_bad_ones_are_refused_as_on_the_host(self, machine, to_host):
-        nan = np.zeros((9, 8), np.float32)
-        nan[1, 2:4] = np.nan
-        for bad in (
-            np.zeros((0, 5), np.uint8),
-            np.zeros(5, np.uint8),
-            np.zeros((5, 5, 2), np.uint8),
-            np.zeros((5, 5), np.int64),
-            np.zeros((5, 5), np.complex64),
-            nan,
-            np.full((5, 5), np.inf),
-            np.full((5, 5), 1e300),
-        ):
-            with pytest.raises((TypeError, ValueError)) as expected:
-                machine.reference.segment(bad)
-            for given in (bad, machine.put(bad)):
-                for scale in ("auto", 1, 1, 1, 2):
-                    with pytest.raises(expected.type) as found:
-                        machine.segmenter.segment(given, scale=scale, to_host=to_host)
-                    assert str(found.value) == str(expected.value)
-
-    def test_bad_maps_are_refused_as_on_the_host(self, machine):
-        for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.float32)):
-            with pytest.raises((TypeError, ValueError)) as expected:
-                machine.reference.decode(bad)
-            for given in (bad, machine.put(bad)):
-                with pytest.raises(expected.type) as found:
-                    machine.segmenter.decode(given)
-                assert str(found.value) == str(expected.value)
-
-
-class TestSizes:
-    @emulated_only
-    def test_free_memory_decides_how_large_tiles_are(self):
-        sides = []
-        for memory in (1 << 28, 1 << 30, 1 << 36):
-            native.emulated.set_device_properties(memory=memory, integrated=False)
-            segmenter = Segmenter(device=emulated_backend())
-            sides.append(segmenter.tile)
-            stride = segmenter.model.stride
-            assert segmenter.tile % stride == 0
-        native.emulated.set_device_properties(memory=MEMORY, integrated=False)
-        assert sides == sorted(set(sides))
-        assert sides[-1] == 3072
-        assert segmenter.batch == 4
-
-    @emulated_only
-    def test_what_the_engine_cannot_take_is_refused(self):
-        with pytest.raises(ValueError, match="tile: got 4096; accepted is 1 to 3072, which the en"):
-            Segmenter(device=emulated_backend(), tile=4096)
-        with pytest.raises(ValueError, match="batch: got 5; accepted is 1 to 4, which the engine"):
-            Segmenter(device=emulated_backend(), batch=5)

@@ -4,11 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from driver_machines import missing
+from driver_machines import host_view, missing
 
 import nucleiseg._native as native
-from nucleiseg import Model, gpu_proof, tensorrt
-from nucleiseg.backends import parts
+from nucleiseg import Model, device, gpu_proof, tensorrt
 from nucleiseg.doctor import prove_gpu
 from nucleiseg.engines import cuda
 
@@ -25,7 +24,7 @@ def gpu(monkeypatch):
         raise RuntimeError("TensorRT: cannot\nstart")
 
     monkeypatch.setattr(native, "cuda", native.emulated, raising=False)
-    monkeypatch.setattr(parts, "find", lambda: [parts.Part("GPU", True, "emulated", "")])
+    monkeypatch.setattr(device, "find", lambda: [device.Part("GPU", True, "emulated", "")])
     monkeypatch.setattr(tensorrt, "Engine", fail)
     monkeypatch.setattr(gpu_proof, "LIBRARIES", {"json": "TensorRT"})
     monkeypatch.setattr(gpu_proof.prove, "__defaults__", tuple(SMALL.values()))
@@ -67,9 +66,14 @@ def test_another_answer_fails_it(gpu, tmp_path, monkeypatch):
     """One value of one cell."""
     enqueue = cuda.Engine.enqueue
 
-    def wrong(self, tiles, cells, stream, memory):
-        enqueue(self, tiles, cells, stream, memory)
-        native.emulated.fill(cells[0, 5, 5], 77, stream=stream)
+    def wrong(self, tiles, cells, shape, stream, memory):
+        enqueue(self, tiles, cells, shape, stream, memory)
+        view = host_view(cells, (shape[0], shape[1] // 2, shape[2] // 2, 8))
+
+        def change():
+            view[0, 5, 5] = 77
+
+        native.emulated.call(change, stream=native.emulated.Stream(stream))
 
     monkeypatch.setattr(cuda.Engine, "enqueue", wrong)
     lines = []
@@ -79,8 +83,8 @@ def test_another_answer_fails_it(gpu, tmp_path, monkeypatch):
 
 
 def test_without_a_gpu_it_says_what_is_missing(monkeypatch, tmp_path):
-    part = parts.Part("GPU", False, "no NVIDIA GPU is visible", "use device='cpu'")
-    monkeypatch.setattr(parts, "find", lambda: [part])
+    part = device.Part("GPU", False, "no NVIDIA GPU is visible", "use device='cpu'")
+    monkeypatch.setattr(device, "find", lambda: [part])
     with pytest.raises(RuntimeError, match="GPU: no NVIDIA GPU is visible"):
         prove_gpu(tmp_path / "found.json", print)
     assert not list(tmp_path.iterdir())

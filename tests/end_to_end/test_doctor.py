@@ -4,9 +4,8 @@ import sys
 
 import pytest
 
-from nucleiseg import Model, __version__
+from nucleiseg import Model, __version__, device
 from nucleiseg._native import cpu
-from nucleiseg.backends import parts
 from nucleiseg.engines import native
 from nucleiseg.model import DEFAULT, shipped
 
@@ -83,7 +82,7 @@ def test_no_gpu_is_said_with_its_consequence():
 
 
 def test_the_proof_needs_a_gpu(tmp_path):
-    if not parts.lacking(parts.find()):
+    if not device.lacking(device.find()):
         pytest.skip("this machine has a GPU")
     path = tmp_path / "found.json"
     done = subprocess.run(

@@ -11,14 +11,13 @@ import pytest
 
 import nucleiseg
 import nucleiseg._native as native
-from nucleiseg import Model, ModelError, Segmenter, backends
-from nucleiseg.backends import parts
+from nucleiseg import Model, ModelError, Segmenter, backends, device
 from nucleiseg.engines.native import Engine
 
 IMAGE = Path(__file__).parents[1] / "data" / "images" / "fluorescence_small.png"
 DRIVER = "NVIDIA driver: libcuda.so.1 is not installed (Ubuntu: sudo ubuntu-drivers install"
 TENSORRT = "TensorRT: not installed (pip install tensorrt, or pip install tensorrt-rtx-cu12"
-REASON = "" if not parts.find()[1].there else "this machine has an NVIDIA driver"
+REASON = "" if not device.find()[1].there else "this machine has an NVIDIA driver"
 without_driver = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 
@@ -88,7 +87,7 @@ class TestAsking:
     @without_driver
     def test_the_doctor_says_the_same(self):
         lines = run("doctor").stdout.splitlines()
-        found = parts.find()
+        found = device.find()
         assert f"{found[0].name}: {found[0].words}; runs on the CPU." in lines
         for part in found[1:]:
             assert (f"{part.name}: {part.words}." if part.there else f"{part.sentence}.") in lines
@@ -106,7 +105,7 @@ class TestAsking:
 
 class TestMissingParts:
     def sentence(self, name: str) -> str:
-        (part,) = [part for part in parts.find() if part.name == name]
+        (part,) = [part for part in device.find() if part.name == name]
         assert not part.there
         return part.sentence
 
@@ -120,10 +119,10 @@ class TestMissingParts:
     @pytest.mark.skipif(not hasattr(native, "emulated"), reason="this build has no emulation")
     def test_kernels_that_the_gpu_does_not_run(self, monkeypatch):
         """One is asked, as what was compiled may be for other GPUs."""
-        driver = parts.Part("NVIDIA driver", True, "for CUDA 13.0", "")
-        monkeypatch.setattr(parts, "_driver", lambda: (driver, ["a card"], 0))
+        driver = device.Part("NVIDIA driver", True, "for CUDA 13.0", "")
+        monkeypatch.setattr(device, "_driver", lambda: (driver, ["a card"], 0))
         monkeypatch.setattr(native, "cuda", native.emulated, raising=False)
-        assert not parts.lacking(parts.find())
+        assert not device.lacking(device.find())
 
         def fail(*arguments: object, **options: object) -> None:
             raise RuntimeError("CUDA: no kernel image is available")
@@ -142,10 +141,10 @@ class TestMissingParts:
         assert self.sentence("TensorRT").startswith(TENSORRT)
 
     def test_all_of_them_are_said_at_once_but_not_what_is_optional(self):
-        found = [parts.Part(name, False, "gone", f"get {name}") for name in ("a", "b")]
-        found.append(parts.Part("c", False, "gone", "get c", needed=False))
-        found.append(parts.Part("d", True, "fine", "get d"))
-        assert parts.lacking(found) == "a: gone (get a); b: gone (get b)"
+        found = [device.Part(name, False, "gone", f"get {name}") for name in ("a", "b")]
+        found.append(device.Part("c", False, "gone", "get c", needed=False))
+        found.append(device.Part("d", True, "fine", "get d"))
+        assert device.lacking(found) == "a: gone (get a); b: gone (get b)"
 
 
 def engine_name() -> str:
@@ -153,20 +152,20 @@ def engine_name() -> str:
 
 
 class TestLog:
-    def chosen(self, caplog, monkeypatch, *found: parts.Part) -> str:
-        monkeypatch.setattr(parts, "find", lambda: list(found))
+    def chosen(self, caplog, monkeypatch, *found: device.Part) -> str:
+        monkeypatch.setattr(device, "find", lambda: list(found))
         with caplog.at_level(logging.INFO, "nucleiseg"):
             assert Segmenter(threads=2).backend_name == "cpu"
         (record,) = caplog.records
         return record.getMessage()
 
     def test_without_a_gpu(self, caplog, monkeypatch):
-        line = self.chosen(caplog, monkeypatch, parts.Part("GPU", False, "none", "buy one"))
+        line = self.chosen(caplog, monkeypatch, device.Part("GPU", False, "none", "buy one"))
         assert line == f"runs on the CPU with {engine_name()}, 2 threads"
 
     def test_with_a_gpu_that_is_not_used(self, caplog, monkeypatch):
-        gpu = parts.Part("GPU", True, "RTX", "")
-        tensorrt = parts.Part("TensorRT", False, "not installed", "pip install tensorrt")
+        gpu = device.Part("GPU", True, "RTX", "")
+        tensorrt = device.Part("TensorRT", False, "not installed", "pip install tensorrt")
         assert self.chosen(caplog, monkeypatch, gpu, tensorrt) == (
             f"runs on the CPU with {engine_name()}, 2 threads; the GPU is not used: "
             "TensorRT: not installed (pip install tensorrt)"
@@ -195,7 +194,7 @@ class TestLog:
             raise error
 
         monkeypatch.setattr(backends, "_on_the_gpu", fail)
-        line = self.chosen(caplog, monkeypatch, parts.Part("GPU", True, "RTX", ""))
+        line = self.chosen(caplog, monkeypatch, device.Part("GPU", True, "RTX", ""))
         assert "; the GPU is not used: " in line
         assert words in line
         assert "\n" not in line
@@ -206,7 +205,7 @@ class TestLog:
         def fail():
             raise ValueError("tensorrt.__spec__ is None")
 
-        monkeypatch.setattr(parts, "find", fail)
+        monkeypatch.setattr(device, "find", fail)
         with caplog.at_level(logging.INFO, "nucleiseg"):
             assert Segmenter(threads=2).backend_name == "cpu"
         assert caplog.records[0].getMessage().endswith("not used: tensorrt.__spec__ is None")
@@ -220,7 +219,7 @@ class TestLog:
             def pipeline(self, tile, batch):
                 """Nothing runs here: the choice is all that is tested."""
 
-        monkeypatch.setattr(parts, "find", lambda: [parts.Part("GPU", True, "RTX", "")])
+        monkeypatch.setattr(device, "find", lambda: [device.Part("GPU", True, "RTX", "")])
         monkeypatch.setattr(backends, "_on_the_gpu", lambda model, threads: Small())
         accepted = "tile: got 3072; accepted is 1 to 2048, which the engine was built for"
         with caplog.at_level(logging.INFO, "nucleiseg"):

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import nucleiseg._native as native
-from nucleiseg import Model, ModelError, backends, tensorrt
-from nucleiseg.backends import parts
+from nucleiseg import Model, ModelError, backends, device, tensorrt
 from nucleiseg.engines import cuda
 
 pytestmark = pytest.mark.skipif(
@@ -30,14 +29,19 @@ def rng():
 def gpu(monkeypatch):
     """Makes the emulated device the one that there is."""
     monkeypatch.setattr(native, "cuda", native.emulated, raising=False)
-    monkeypatch.setattr(parts, "find", lambda: [parts.Part("GPU", True, "emulated", "")])
+    monkeypatch.setattr(device, "find", lambda: [device.Part("GPU", True, "emulated", "")])
 
 
 def infer(engine, tiles, stream):
     count, height, width, _ = tiles.shape
     given = native.emulated.to_device(tiles, stream=stream)
-    cells = native.emulated.Buffer((count, height // 2, width // 2, 8))
-    engine.enqueue(given, cells, stream, lambda size: native.emulated.Buffer([size]))
+    cells, memory = native.emulated.Buffer((count, height // 2, width // 2, 8)), []
+
+    def allocate(size):
+        memory.append(native.emulated.Buffer([size]))
+        return memory[-1].ptr
+
+    engine.enqueue(given.ptr, cells.ptr, (count, height, width), stream.handle, allocate)
     return native.emulated.to_host(cells, stream=stream)
 
 
@@ -56,7 +60,7 @@ def test_a_stride_that_the_network_does_not_have_is_refused(model):
 
 
 def test_it_runs_where_tensorrt_is_missing(model, gpu, monkeypatch, caplog):
-    monkeypatch.setattr(parts, "tensorrt_module", lambda: "")
+    monkeypatch.setattr(device, "tensorrt_module", lambda: "")
     with caplog.at_level(logging.INFO, "nucleiseg"):
         backend = backends.choose("cuda", model, 2)
     assert isinstance(backend.engine, cuda.Engine)
@@ -68,7 +72,7 @@ def test_it_runs_where_tensorrt_fails(model, gpu, monkeypatch, caplog):
     def fail(model, kernels):
         raise RuntimeError("TensorRT: cannot\nload it")
 
-    monkeypatch.setattr(parts, "tensorrt_module", lambda: "tensorrt")
+    monkeypatch.setattr(device, "tensorrt_module", lambda: "tensorrt")
     monkeypatch.setattr(tensorrt, "Engine", fail)
     with caplog.at_level(logging.WARNING, "nucleiseg"):
         backend = backends.choose("cuda", model, 2)
@@ -85,7 +89,10 @@ def test_tensorrt_runs_where_it_is_faster(model, gpu, monkeypatch, caplog, took,
     class Engine:
         name, largest_tile, largest_batch = "TensorRT", 2048, 4
 
-    monkeypatch.setattr(parts, "tensorrt_module", lambda: "tensorrt")
+        def enqueue(self):
+            """Nothing runs here: the choice is all that is tested."""
+
+    monkeypatch.setattr(device, "tensorrt_module", lambda: "tensorrt")
     monkeypatch.setattr(tensorrt, "Engine", lambda model, kernels: Engine())
     times = iter([took, 1.0])
     monkeypatch.setattr(backends, "_milliseconds", lambda kernels, engine: next(times))

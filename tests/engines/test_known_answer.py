@@ -10,8 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nucleiseg._native as native
-from nucleiseg import Model, Segmenter, backends, tensorrt
-from nucleiseg.backends import parts
+from nucleiseg import Model, Segmenter, backends, device, tensorrt
 from nucleiseg.cli import app
 from nucleiseg.engines import cuda, known_answer
 from nucleiseg.engines import native as integers
@@ -55,8 +54,8 @@ def engine(model, monkeypatch, tmp_path):
 def gpu(monkeypatch):
     """Makes the emulated device the one that there is, with TensorRT installed."""
     monkeypatch.setattr(native, "cuda", native.emulated, raising=False)
-    monkeypatch.setattr(parts, "find", lambda: [parts.Part("GPU", True, "emulated", "")])
-    monkeypatch.setattr(parts, "tensorrt_module", lambda: "tensorrt")
+    monkeypatch.setattr(device, "find", lambda: [device.Part("GPU", True, "emulated", "")])
+    monkeypatch.setattr(device, "tensorrt_module", lambda: "tensorrt")
 
 
 def test_the_tile_has_nuclei_and_ground(model):
@@ -109,7 +108,7 @@ def test_an_engine_that_writes_nothing_is_refused(model):
     class Idle:
         largest_tile = 2048
 
-        def enqueue(self, tiles, cells, stream, memory):
+        def enqueue(self, tiles, cells, shape, stream, memory):
             pass
 
     with pytest.raises(known_answer.WrongAnswerError):

@@ -320,42 +320,24 @@ def test_what_the_library_says_of_a_machine_without_a_driver_is_passed_on(
         tensorrt.Engine(model, _native.emulated, folder=tmp_path, library="tensorrt_rtx")
 
 
-class Array:
-    """Like a buffer, but for the memory."""
-
-    def __init__(self, shape, dtype="uint8", gap=0):
-        made = np.zeros((*shape[:-1], shape[-1] + gap), dtype)[..., : shape[-1]]
-        self.shape, self.strides, self.dtype = made.shape, made.strides, made.dtype
-
-
-@pytest.mark.parametrize("shape", [(1, 32, 32, 3), (4, 2048, 64, 3), (2, 96, 2048, 3)])
+@pytest.mark.parametrize("shape", [(1, 32, 32), (4, 2048, 64), (2, 96, 2048)])
 def test_shapes_within_the_limits_are_taken(shape):
-    cells = (shape[0], shape[1] // 2, shape[2] // 2, 8)
-    tensorrt.check_shapes(Array(shape), Array(cells), 32, 2048)
+    tensorrt.check_shape(shape, 32, 2048)
 
 
 @pytest.mark.parametrize(
-    ("tiles", "cells", "words"),
+    ("shape", "words"),
     [
-        (Array((5, 32, 32, 3)), Array((5, 16, 16, 8)), r"tiles: got shape \(5, .* N up to 4"),
-        (Array((0, 32, 32, 3)), Array((0, 16, 16, 8)), "tiles: got shape"),
-        (Array((1, 2080, 32, 3)), Array((1, 1040, 16, 8)), "multiples of 32 up to 2048"),
-        (Array((1, 33, 32, 3)), Array((1, 16, 16, 8)), "multiples of 32 up to 2048"),
-        (Array((1, 3, 32, 32)), Array((1, 16, 16, 8)), "tiles: got shape"),
-        (Array((32, 32, 3)), Array((1, 16, 16, 8)), "tiles: got shape"),
-        (
-            Array((1, 32, 32, 3)),
-            Array((1, 32, 32, 2)),
-            r"shape \(1, 16, 16, 8\), C-cont",
-        ),
-        (Array((1, 32, 32, 3), "float32"), Array((1, 16, 16, 8)), "tiles: got float32"),
-        (Array((1, 32, 32, 3)), Array((1, 16, 16, 8), "int8"), "cells: got int8 of shape"),
-        (Array((1, 32, 32, 3), gap=1), Array((1, 16, 16, 8)), "tiles: .* C-contiguous"),
+        ((5, 32, 32), r"tiles: got shape \(5, 32, 32, 3\); .* N up to 4"),
+        ((0, 32, 32), "tiles: got shape"),
+        ((1, 2080, 32), "multiples of 32 up to 2048"),
+        ((1, 33, 32), "multiples of 32 up to 2048"),
+        ((1, 32, 0), "tiles: got shape"),
     ],
 )
-def test_shapes_beyond_the_limits_are_refused(tiles, cells, words):
+def test_shapes_beyond_the_limits_are_refused(shape, words):
     with pytest.raises(ValueError, match=words):
-        tensorrt.check_shapes(tiles, cells, 32, 2048)
+        tensorrt.check_shape(shape, 32, 2048)
 
 
 def build(*arguments):

@@ -154,40 +154,6 @@ class TestCopies:
             copy(buffer, machine.kernels.Buffer([8])[::2], stream=stream)
 
 
-class TestPinnedMemoryPool:
-    def test_memory_is_used_again_once_the_last_view_is_gone(self, machine: Machine):
-        pool = machine.kernels.PinnedMemoryPool(1, 1000)
-        view = pool.take((10, 10), np.uint8).array[2:, 3:]
-        address = view.__array_interface__["data"][0]
-        other = pool.take((10, 10), np.uint8)
-        assert other.ptr + 23 != address
-        view = view[:1]
-        gc.collect()
-        assert pool.take((10, 10), np.uint8).ptr + 23 != address
-        del view
-        assert pool.take((20, 5), np.uint8).ptr + 23 == address
-
-    def test_there_is_no_more_than_was_said(self, machine: Machine):
-        pool = machine.kernels.PinnedMemoryPool(2, 1000)
-        kept = [pool.take((60,), np.float32) for _ in range(5)]
-        assert [one is None for one in kept] == [False] * 4 + [True]
-        assert pool.take((11,), np.float32) is None
-        assert pool.take((10,), np.float32) is not None
-        kept.pop(0)
-        assert pool.take((60,), np.float32) is not None
-
-    def test_arrays_outlive_the_pool(self, rng, machine: Machine):
-        values = random_bytes(rng, 12, 8)
-        pool = machine.kernels.PinnedMemoryPool(2, 1000)
-        pinned = pool.take(values.shape, values.dtype)
-        machine.kernels.copy(pinned, machine.put(values), stream=machine.stream)
-        machine.stream.synchronize()
-        array = pinned.array
-        del pool, pinned
-        gc.collect()
-        np.testing.assert_array_equal(array, values)
-
-
 class TestStreams:
     @emulated_only
     def test_a_missing_wait_is_a_wrong_result(self, rng):

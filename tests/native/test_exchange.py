@@ -131,32 +131,6 @@ class TestInterface:
         assert taken.shape == (0,)
 
 
-class TestMemoryPool:
-    def test_memory_is_used_again_when_the_last_view_is_gone(self, machine: Machine):
-        pool = machine.kernels.MemoryPool(4)
-        first = pool.take([30, 10], "int32", stream=machine.stream)
-        assert (first.shape, first.dtype) == ((30, 10), np.int32)
-        address, view = first.ptr, first[3:]
-        del first
-        assert pool.take([30, 10], "int32", stream=machine.stream).ptr != address
-        del view
-        again = [pool.take([1200], "uint8", stream=machine.stream) for _ in range(2)]
-        assert address in [buffer.ptr for buffer in again]
-
-    @emulated_only
-    def test_it_keeps_no_more_than_it_should(self):
-        machine = Machine("emulated")
-        gc.collect()
-        before = native.emulated.usage()["device_bytes"]
-        pool = machine.kernels.MemoryPool(2)
-        taken = [pool.take([100], "uint8", stream=machine.stream) for _ in range(5)]
-        assert native.emulated.usage()["device_bytes"] == before + 500
-        del taken
-        assert native.emulated.usage()["device_bytes"] == before + 200
-        del pool
-        assert native.emulated.usage()["device_bytes"] == before
-
-
 @emulated_only
 class TestPythonInAStream:
     def test_it_is_called_in_its_turn_and_again_by_graphs(self):

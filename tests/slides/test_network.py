@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import nucleiseg._native as native
-from nucleiseg import Model
-from nucleiseg.backends.cuda import CudaBackend
+from nucleiseg import Model, backends
 from nucleiseg.engines import cuda
 from nucleiseg.slides.network import Network
 
@@ -15,7 +14,7 @@ from nucleiseg.slides.network import Network
 @pytest.mark.skipif(not hasattr(native, "emulated"), reason="this build has no _native.emulated")
 def test_a_gpu_without_memory_is_left_step_by_step() -> None:
     model, kernels = Model.load(), native.emulated
-    backend = CudaBackend(model, kernels, cuda.Engine(model, kernels), 1)
+    backend = backends.on_gpu(model, kernels, cuda.Engine(model, kernels), 1)
     network = Network(model, backend, threads=1, tile=None)
     picture = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     kernels.set_device_properties(memory=kernels.usage()["device_bytes"] + 1000, integrated=False)

@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <array>
+
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
 #include "bindings/gil.h"
@@ -41,6 +43,20 @@ Returns
 -------
 Buffer
     (N, h / 2, w / 2, 8) uint8: both maps of 2 x 2 pixels in raster order, 0..255 for 0..1.
+)";
+
+constexpr const char* kEnqueue = R"(Put the network into a stream, by addresses. Does not wait.
+
+Parameters
+----------
+tiles, cells : int
+    Of (N, h, w, 3) and (N, h / 2, w / 2, 8) uint8 on the device, at multiples of 16 bytes.
+shape : tuple of int
+    N, h, w; h and w are multiples of ``stride``.
+stream : int
+    A ``cudaStream_t``.
+memory : callable
+    Returns the address of so many bytes on the device.
 )";
 
 void check_aligned(const Array& array, const char* name) {
@@ -86,11 +102,26 @@ BufferPointer run(const device::Network& network, const py::object& tiles,
   return cells;
 }
 
+void enqueue(const device::Network& network, uintptr_t tiles, uintptr_t cells,
+             const std::array<int64_t, 3>& shape, uintptr_t stream, const py::function& memory) {
+  const auto [count, height, width] = shape;
+  const int64_t stride = network.stride();
+  if (count < 1 || height < 1 || width < 1 || height % stride != 0 || width % stride != 0) {
+    fail_value("shape", py::str(py::cast(shape)).cast<std::string>(),
+               "is (N, h, w), with h and w multiples of " + std::to_string(stride));
+  }
+  const auto workspace = memory(network.workspace(count, height, width)).cast<uintptr_t>();
+  const GilReleased release;
+  network.run(reinterpret_cast<const uint8_t*>(tiles), count, height, width,
+              reinterpret_cast<uint8_t*>(cells), reinterpret_cast<void*>(workspace),
+              reinterpret_cast<cudaStream_t>(stream));
+}
+
 }  // namespace
 
 void register_network(py::module_& module) {
   using device::Network;
-  py::class_<Network> bound(module, "Network", kNetwork);
+  py::class_<Network, std::shared_ptr<Network>> bound(module, "Network", kNetwork);
   bound.def(py::init<const std::string&>(), py::arg("level") = "");
   add_layers(bound);
   bound
@@ -100,7 +131,9 @@ void register_network(py::module_& module) {
            "Bytes of device memory that a run on tiles of this shape needs.")
       .def("run", run, py::arg("tiles"), py::kw_only(), py::arg("stream").none(false),
            py::arg("out") = py::none(), py::arg("workspace") = py::none(),
-           py::arg("only") = py::none(), kRun);
+           py::arg("only") = py::none(), kRun)
+      .def("enqueue", enqueue, py::arg("tiles"), py::arg("cells"), py::arg("shape"),
+           py::arg("stream"), py::arg("memory"), kEnqueue);
   module.def("convolution_levels", device::convolution_levels,
              "Ways in which `Network` can add up products, slowest first.");
 }

@@ -7,11 +7,11 @@ void register_all(pybind11::module_& module) {
   register_streams(module);
   register_buffers(module);
   register_copies(module);
-  register_memory_pool(module);
   register_label(module);
   register_mask(module);
   register_network(module);
   register_normalize(module);
+  register_pipeline(module);
   register_tiles(module);
 }
 

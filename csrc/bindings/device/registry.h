@@ -10,9 +10,9 @@ void register_copies(pybind11::module_& module);
 void register_devices(pybind11::module_& module);
 void register_label(pybind11::module_& module);
 void register_mask(pybind11::module_& module);
-void register_memory_pool(pybind11::module_& module);
 void register_network(pybind11::module_& module);
 void register_normalize(pybind11::module_& module);
+void register_pipeline(pybind11::module_& module);
 void register_streams(pybind11::module_& module);
 void register_tiles(pybind11::module_& module);
 

@@ -96,6 +96,8 @@ void register_emulation(py::module_& module) {
   module.def("set_device_properties", emulation::set_device, py::arg("memory"),
              py::arg("integrated"), kSetDevice);
   module.def("usage", usage, kUsage);
+  module.def("copies", emulation::copies,
+             "How many copies of memory were asked for so far, in captures too.");
 }
 
 }  // namespace nucleiseg::bindings

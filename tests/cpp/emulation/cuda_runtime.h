@@ -118,6 +118,7 @@ using cudaEvent_t = emulation::Event*;
 using cudaGraph_t = emulation::Graph*;
 using cudaGraphExec_t = emulation::Graph*;
 using cudaPointerAttributes = emulation::PointerAttributes;
+using cudaMemoryType = emulation::MemoryType;
 using cudaDeviceProp = emulation::DeviceProperties;
 
 // The stream that other libraries use unless they are told otherwise. None of the emulated streams

@@ -34,4 +34,7 @@ struct Usage {
 };
 Usage usage();
 
+// How many copies of memory were asked for so far, in captures too.
+int64_t copies();
+
 }  // namespace emulation

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -53,6 +54,8 @@ Error release(void* memory, bool pinned) {
   return cudaSuccess;
 }
 
+std::atomic<int64_t> copy_count{0};
+
 enum class Place { kPageable, kKnown, kBeyond };
 
 Place place_of(const void* memory, size_t bytes) {
@@ -77,6 +80,8 @@ void free_late() {
     std::free(block);
   }
 }
+
+int64_t copies() { return copy_count; }
 
 Error cudaMalloc(void** memory, size_t bytes) { return allocate(memory, bytes, false, false); }
 Error cudaFree(void* memory) { return release(memory, false); }
@@ -109,6 +114,7 @@ Error cudaPointerGetAttributes(PointerAttributes* attributes, const void* memory
 // As NVIDIA's: pageable memory is read before the call returns, and is written before it returns,
 // which waits for the stream.
 Error cudaMemcpyAsync(void* to, const void* from, size_t bytes, CopyKind, Stream* stream) {
+  ++copy_count;
   const Lock lock;
   stream = resolve(stream);
   const Place target = place_of(to, bytes);

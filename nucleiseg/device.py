@@ -1,4 +1,4 @@
-"""The parts that a GPU needs: which are there, and the command that mends what is missing.
+"""What a device needs: which parts are there, and the command that gets what is missing.
 
 The only place that words this: errors, the log and ``nucleiseg doctor`` quote it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -177,3 +178,10 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "of unknown version"
+
+
+def available_threads() -> int:
+    """Count the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

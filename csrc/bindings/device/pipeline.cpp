@@ -1,0 +1,225 @@
+#include "bindings/arguments.h"
+#include "bindings/device/array.h"
+#include "bindings/device/registry.h"
+#include "bindings/pipeline_methods.h"
+#include "cuda/network.h"
+#include "pipeline/cuda_device.h"
+
+namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
+namespace {
+
+using device::CudaDevice;
+
+constexpr const char* kDevice = R"(A GPU: the current device of the calling thread, with a network.
+
+Parameters
+----------
+network : Network or callable
+    ``callable(tiles, cells, shape, stream, memory)`` puts another network into a stream without
+    waiting: ``tiles`` and ``cells`` are the addresses of (n, h, w, 3) and (n, h / 2, w / 2, 8) uint8,
+    ``shape`` is (n, h, w), ``stream`` a ``cudaStream_t``, and ``memory(size)`` returns the address of
+    so many bytes for what comes between the layers. After one call with a shape the stream may be
+    captured into a graph; its calls keep that shape until the graph is gone.
+threads : int
+    Of the host, which resizes and copies; 1 to 1024.
+warn : callable
+    Called with a line for the log, where images cannot be done as fast as usual.
+page_locked : int
+    Bytes of results on the host that may be page-locked: those are not copied once more.
+)";
+
+constexpr const char* kTake =
+    R"(An array of any library on this device as a Buffer, once it is written.
+
+Parameters
+----------
+array : Buffer, or anything with ``__dlpack__`` on a CUDA device or ``__cuda_array_interface__``
+name : {"image", "maps"}
+    What errors call it.
+
+Raises
+------
+TypeError, ValueError
+    If it is on another device, or of a dtype or shape that `Pipeline` does not take.
+)";
+
+// Keeps Python's garbage collector from freeing device memory while a stream may be captured, which
+// a capture does not survive. To be used with the interpreter's lock, which guards the count.
+class NoCollection {
+ public:
+  NoCollection() {
+    if (count_++ == 0) was_enabled_ = PyGC_Disable() != 0;
+  }
+  NoCollection(const NoCollection&) = delete;
+  NoCollection& operator=(const NoCollection&) = delete;
+  ~NoCollection() {
+    if (--count_ == 0 && was_enabled_) PyGC_Enable();
+  }
+
+ private:
+  static inline int count_ = 0;
+  static inline bool was_enabled_ = false;
+};
+
+template <class Pointer>
+uintptr_t address(Pointer pointer) {
+  return reinterpret_cast<uintptr_t>(pointer);
+}
+
+device::Engine own_engine(const std::shared_ptr<const device::Network>& network) {
+  if (!network->is_complete()) {
+    fail_value("network", "one without a last layer", "is a complete one");
+  }
+  return [network](const device::Tiles& tiles, cudaStream_t stream,
+                   const device::Allocate& allocate) {
+    void* const memory = allocate(network->workspace(tiles.count, tiles.height, tiles.width));
+    network->run(tiles.data, tiles.count, tiles.height, tiles.width, tiles.cells, memory, stream);
+  };
+}
+
+device::Engine called_engine(const py::object& function) {
+  return [kept = owner_of(function)](const device::Tiles& tiles, cudaStream_t stream,
+                                     const device::Allocate& allocate) {
+    const py::gil_scoped_acquire acquire;
+    const NoCollection none;
+    const py::cpp_function memory([&](size_t bytes) { return address(allocate(bytes)); });
+    try {
+      (*static_cast<py::object*>(kept.get()))(
+          address(tiles.data), address(tiles.cells),
+          py::make_tuple(tiles.count, tiles.height, tiles.width), address(stream), memory);
+    } catch (py::error_already_set& error) {
+      if (!error.matches(PyExc_RuntimeError)) throw;
+      throw std::runtime_error(py::str(error.value()).cast<std::string>());
+    }
+  };
+}
+
+std::shared_ptr<CudaDevice> make_device(const py::object& network, int threads,
+                                        const py::function& warn, size_t page_locked) {
+  check_threads(threads);
+  const bool is_own = py::isinstance<device::Network>(network);
+  if (!is_own && !PyCallable_Check(network.ptr())) {
+    throw py::type_error("network: accepted are a Network and a callable");
+  }
+  device::Engine engine = is_own ? own_engine(network.cast<std::shared_ptr<device::Network>>())
+                                 : called_engine(network);
+  const auto tell = [kept = owner_of(warn)](const std::string& words) {
+    const py::gil_scoped_acquire acquire;
+    (*static_cast<py::object*>(kept.get()))(words);
+  };
+  return std::make_shared<CudaDevice>(std::move(engine), threads, page_locked, tell);
+}
+
+void check_array(const Buffer& buffer, const std::string& name) {
+  if (name == "maps") {
+    maps_argument(outline(buffer));
+  } else {
+    image_view(outline(buffer), "image");
+  }
+}
+
+BufferPointer take(const CudaDevice& self, const py::object& value, const std::string& name) {
+  self.enter();
+  BufferPointer buffer = buffer_argument(value, name.c_str(), self.intake());
+  check_array(*buffer, name);
+  const GilReleased release;
+  self.intake().synchronize();
+  return buffer;
+}
+
+std::pair<py::object, void*> result_on_host(CudaDevice& device, const Sizes& shape,
+                                            const char* dtype) {
+  Buffer sizes = {{nullptr, nullptr, py::dtype(dtype), shape, {}}, nullptr};
+  const std::shared_ptr<device::PinnedMemory> memory = device.pinned_memory(sizes.bytes());
+  if (!memory) return host_array(shape, dtype);
+  using Kept = std::shared_ptr<device::PinnedMemory>;
+  const py::capsule owner(new Kept(memory), [](void* kept) { delete static_cast<Kept*>(kept); });
+  return {py::array(sizes.dtype, shape, memory->data(), owner), memory->data()};
+}
+
+std::pair<py::object, void*> result_on_device(CudaDevice& device, const Sizes& shape,
+                                              const char* dtype) {
+  Buffer buffer = {{nullptr, nullptr, py::dtype(dtype), shape, {}}, nullptr, device.index()};
+  buffer.strides = dense_strides(shape, buffer.dtype.itemsize());
+  const auto memory = device.device_memory(buffer.bytes());
+  buffer.data = memory->data();
+  buffer.owner = memory;
+  return {py::cast(std::make_shared<Buffer>(std::move(buffer))), memory->data()};
+}
+
+// NumPy's arrays, and Buffers of the device.
+struct AnyArrays {
+  static int64_t stride(const CudaDevice&) { return 1; }
+
+  static Argument image(const CudaDevice& device, const py::object& value) {
+    return argument(device, value, "image",
+                    [](const py::array& array) { return image_view(array, "image"); });
+  }
+
+  static Argument maps(const CudaDevice& device, const py::object& value) {
+    return argument(device, value, "maps",
+                    [](const py::array& array) { return maps_view(maps_argument(array)); });
+  }
+
+  static Allocate allocate(CudaDevice& device, bool to_host) {
+    device.enter();
+    const auto make = to_host ? result_on_host : result_on_device;
+    return [&device, make](const Sizes& shape, const char* dtype) {
+      return make(device, shape, dtype);
+    };
+  }
+
+ private:
+  template <class View>
+  static Argument argument(const CudaDevice& device, const py::object& value, const char* name,
+                           const View& view) {
+    if (py::isinstance<Buffer>(value)) {
+      const auto buffer = value.cast<BufferPointer>();
+      if (buffer->device != device.index()) {
+        fail_value(name, "an array on GPU " + std::to_string(buffer->device),
+                   "are those on GPU " + std::to_string(device.index()));
+      }
+      return {value, view(outline(*buffer))};
+    }
+    const py::array array = array_argument(value, name);
+    const ImageView found = view(array);
+    check_memory(array, name);
+    return {array, found};
+  }
+};
+
+// The bytes that an array spans, copied, and the array as a view of those.
+py::array host(CudaDevice& self, const Buffer& buffer) {
+  self.enter();
+  py::ssize_t first = 0;
+  py::ssize_t last = buffer.dtype.itemsize();
+  for (size_t i = 0; i < buffer.shape.size(); ++i) {
+    (buffer.strides[i] < 0 ? first : last) += (buffer.shape[i] - 1) * buffer.strides[i];
+  }
+  const auto [bytes, to] = result_on_host(self, {last - first}, "uint8");
+  const auto* const from = static_cast<const char*>(buffer.data) + first;
+  {
+    const GilReleased release;
+    device::copy(to, from, static_cast<size_t>(last - first), self.intake().handle());
+    self.intake().synchronize();
+  }
+  return py::array(buffer.dtype, buffer.shape, buffer.strides, static_cast<char*>(to) - first,
+                   bytes);
+}
+
+}  // namespace
+
+void register_pipeline(py::module_& module) {
+  constexpr size_t kPageLocked = size_t{1} << 28;
+  py::class_<CudaDevice, std::shared_ptr<CudaDevice>>(module, "Device", kDevice)
+      .def(py::init(&make_device), py::arg("network"), py::arg("threads"), py::arg("warn"),
+           py::arg("page_locked") = kPageLocked)
+      .def_property_readonly("threads", &CudaDevice::threads)
+      .def("take", take, py::arg("array"), py::arg("name"), kTake)
+      .def("host", host, py::arg("buffer").none(false),
+           "Copy a Buffer, which is complete, to NumPy.");
+  PipelineMethods<CudaDevice, AnyArrays>::add(module);
+  module.attr("LANES") = device::kLanes;
+}
+
+}  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE
