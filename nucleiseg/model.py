@@ -19,7 +19,7 @@ from typing import Any
 MODELS = Path(__file__).parent / "models"
 """The folder of the shipped models."""
 
-DEFAULT = "nuclei-fast"
+DEFAULT = "nuclei"
 """The shipped model that is used where none is named."""
 
 _LONGEST_TEXT = 1000
