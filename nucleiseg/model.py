@@ -19,8 +19,8 @@ from typing import Any
 MODELS = Path(__file__).parent / "models"
 """The folder of the shipped models."""
 
-DEFAULT = "nuclei"
-"""The shipped model that is used where none is named."""
+DEFAULT, FAST = "nuclei", "nuclei-fast"
+"""The shipped model that is used where none is named, and the small one."""
 
 _LONGEST_TEXT = 1000
 _LARGEST_DESCRIPTION = 2**20

@@ -13,7 +13,7 @@ import typer
 
 from nucleiseg.command_options import INPUT, OUTPUT, RUN, ModelOption, examples
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
-from nucleiseg.model import DEFAULT
+from nucleiseg.model import FAST
 
 EXAMPLES = examples(
     "nucleiseg train --data mine/ -o mine.onnx",
@@ -45,7 +45,7 @@ def train(
             rich_help_panel=OUTPUT,
         ),
     ],
-    model: ModelOption = DEFAULT,
+    model: ModelOption = FAST,
     validation: Annotated[
         Path | None,
         typer.Option(
