@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from .integers import IntegerNetwork, kernel_scale
+from .integers import LEVELS, IntegerNetwork, kernel_scale
 from .topology import BLOCK, IMAGE, Node
 
 numpy = keras.ops.convert_to_numpy
@@ -189,10 +189,17 @@ class _Writer:
         ]
         return self._node("DequantizeLinear", f"{name}_kernel_values", inputs, axis=0)
 
+    def _limited(self, x: str, scale: float) -> str:
+        limit = np.array(scale * LEVELS, np.float32)
+        ends = [
+            self._constant(f"{x}_{name}", end) for name, end in (("low", -limit), ("high", limit))
+        ]
+        return self._node("Clip", f"{x}_limited", [x, *ends])
+
     def _rounded(self, x: str, scale: float) -> str:
-        """Round a tensor to multiples of a scale, where there is rounding."""
+        """Round a tensor to multiples of a scale, where there is rounding, and limit it."""
         if not self.rounding:
-            return x
+            return self._limited(x, scale) if self.network.limited else x
         parameters = [
             self._constant(f"{x}_scale", np.array(scale, np.float32)),
             self._constant(f"{x}_zero", np.array(0, np.int8)),

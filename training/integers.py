@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from .topology import IMAGE, NETWORKS, Link, Node
-from .unet import build, spread
+from .unet import build, limits, spread
 
 LEVELS = 127.0
 """Largest integer; with -128 left out, a weight and its negative have the same rounding."""
@@ -73,6 +73,9 @@ class IntegerNetwork(keras.Model):
             name: self._variable(f"{name}_log_range", np.zeros(()))
             for name in dict.fromkeys(self.ranges.values())
         }
+        self.limited = bool(limits(trained))
+        for maker, limit in limits(trained).items():
+            self.log_ranges[self.ranges[maker]].assign(np.log(limit))
 
     def _variable(self, name: str, value: NDArray[np.generic]) -> keras.Variable:
         variable = self.add_weight(value.shape, name=name, dtype="float32")
@@ -216,9 +219,11 @@ def as_float(network: IntegerNetwork) -> keras.Model:
     Returns
     -------
     keras.Model
-        As `unet.build` makes it. Activations are neither rounded nor limited.
+        As `unet.build` makes it, with the limits that the network learned.
     """
-    trained = build(network.topology)
+    trained = build(
+        network.topology, limits={name: LEVELS * x for name, x in network.scales().items()}
+    )
     values = {"gamma": 1.0, "moving_mean": 0.0, "moving_variance": 1 - BATCH_NORM_EPSILON}
     for weight in trained.weights:
         layer, what = weight.path.rsplit("/", 1)

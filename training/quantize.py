@@ -70,10 +70,10 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         parser.error(f"argument {train.with_option(error)}")
     network = IntegerNetwork(weights.load(options.weights))
-    if options.start is None:
-        integers.calibrate(network, calibration_crops(training))
-    else:
+    if options.start is not None:
         integers.restore(network, onnx.load(options.start))
+    elif not network.limited:
+        integers.calibrate(network, calibration_crops(training))
     learn(network, training, sampling.chances(training, shares), options)
     about = {
         "version": options.version,

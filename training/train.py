@@ -321,6 +321,11 @@ def _model(options: argparse.Namespace) -> SideBySide:
 
 def _start(network: keras.Model, path: Path) -> None:
     try:
+        if weights.limits(path):
+            raise SystemExit(
+                f"--start: {path} was written by training.quantize, and its batch normalisations "
+                "are folded; accepted are files of training.train (or training.quantize --weights)"
+            )
         weights.fill(network, path)
     except (ValueError, KeyError, OSError) as error:
         raise SystemExit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 from keras import layers, ops
 
@@ -26,7 +28,27 @@ def spread(x: keras.KerasTensor) -> keras.KerasTensor:
     return ops.reshape(x, (count, height * BLOCK, width * BLOCK, depth))
 
 
-def build(topology: Topology = FAST, size: int | None = None) -> keras.Model:
+class Limit(layers.Layer):
+    """Limit the values of a tensor to the range that its integers have in the int8 network."""
+
+    def __init__(self, value: float, **options: object) -> None:
+        super().__init__(**options)
+        self.value = value
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """(N, h, w, C) -> the same, in -value..value."""
+        return ops.clip(x, -self.value, self.value)
+
+
+def limits(model: keras.Model) -> dict[str, float]:
+    """Return the largest absolute value of each node of `build` that has a limit."""
+    found = (layer for layer in model.layers if isinstance(layer, Limit))
+    return {layer.name.removesuffix("_limit"): layer.value for layer in found}
+
+
+def build(
+    topology: Topology = FAST, size: int | None = None, limits: Mapping[str, float] | None = None
+) -> keras.Model:
     """Build the U-Net of Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) in plain
     operators: 3 x 3 convolutions, max pooling, 2 x 2 transposed convolutions, one sigmoid.
 
@@ -36,6 +58,9 @@ def build(topology: Topology = FAST, size: int | None = None) -> keras.Model:
         Of `topology.NETWORKS`.
     size : int, optional
         Fixed height and width, a multiple of `topology.STRIDE`; free when left out.
+    limits : mapping, optional
+        The largest absolute value of nodes, by name. Quantization-aware training learns them, and
+        what it learns holds within them only.
 
     Returns
     -------
@@ -46,7 +71,10 @@ def build(topology: Topology = FAST, size: int | None = None) -> keras.Model:
     image = keras.Input((size, size, 3), name="image")
     tensors = {IMAGE: layers.Rescaling(1 / 255.0, name="rescale")(image)}
     for node in topology.nodes():
-        tensors[node.name] = _LAYERS[node.kind](node, *(tensors[name] for name in node.inputs))
+        x = _LAYERS[node.kind](node, *(tensors[name] for name in node.inputs))
+        if limits and node.name in limits:
+            x = Limit(limits[node.name], name=f"{node.name}_limit")(x)
+        tensors[node.name] = x
     x = SubPixels(name="pixels", dtype="float32")(tensors["logits"])
     maps = layers.Activation("sigmoid", name="maps", dtype="float32")(x)
     return keras.Model(image, maps, name=topology.name)

@@ -16,20 +16,25 @@ FOLDER = Path(__file__).parent / "weights"
 """The float weights that the shipped int8 models were made from."""
 
 
+LIMIT = "limit/"
+"""Begins the names of the arrays that hold limits of `unet.build`."""
+
+
 def shipped(name: str) -> Path:
     """Return the file of the float weights of a shipped model."""
     return FOLDER / f"{name}.npz"
 
 
 def pack(model: keras.Model) -> bytes:
-    """Return the model's weights as a compressed NPZ, rounded to float16."""
+    """Return the model's weights, rounded to float16, and its limits as a compressed NPZ."""
     buffer = io.BytesIO()
     largest = np.finfo(np.float16).max  # variances of channels that hardly count may be larger
     arrays = {
         weight.path: keras.ops.convert_to_numpy(weight).clip(-largest, largest).astype(np.float16)
         for weight in model.weights
     }
-    np.savez_compressed(buffer, **arrays)
+    found = {f"{LIMIT}{name}": np.float32(value) for name, value in unet.limits(model).items()}
+    np.savez_compressed(buffer, **arrays, **found)
     return buffer.getvalue()
 
 
@@ -42,9 +47,10 @@ def load(path: Path, size: int | None = None) -> keras.Model:
         They fit none of `topology.NETWORKS`.
     """
     keras.config.set_dtype_policy("float32")
+    found = limits(path)
     reasons = []
     for topology in NETWORKS.values():
-        model = unet.build(topology, size)
+        model = unet.build(topology, size, found)
         try:
             with warnings.catch_warnings():  # Keras warns of each layer before it fails
                 warnings.simplefilter("ignore", UserWarning)
@@ -64,3 +70,12 @@ def fill(model: keras.Model, path: Path) -> None:
                 weight.assign(arrays[weight.path].astype(np.float32))
     else:
         model.load_weights(path)
+
+
+def limits(path: Path) -> dict[str, float]:
+    """Return the limits of a file: none but of quantization-aware training."""
+    if path.suffix != ".npz":
+        return {}
+    with np.load(path) as arrays:
+        names = [name for name in arrays if name.startswith(LIMIT)]
+        return {name.removeprefix(LIMIT): float(arrays[name]) for name in names}

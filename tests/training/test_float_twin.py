@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from nucleiseg import images
-from training import augment, integers, quantize, unet, weights
+from training import augment, export, integers, quantize, train, unet, weights
 from training.topology import FAST
 
 DATA = Path(__file__).parents[1] / "data"
@@ -49,14 +49,8 @@ def maps_of_int8(path):
 
 
 def test_the_float_twin_sees_what_the_int8_file_sees(int8):
-    """Within the ranges of the file: a float network does not limit its activations, and those of
-    such large steps go far beyond the ranges."""
     rounded = maps_of_int8(int8)
-    ranges = integers.from_file(onnx.load(int8)).log_ranges
-    network = integers.IntegerNetwork(weights.load(int8.with_suffix(".npz")))
-    for name, limit in network.log_ranges.items():
-        limit.assign(ranges[name])
-    twin = 255 * numpy(network(tiles().astype(np.float32)))
+    twin = maps_of(int8.with_suffix(".npz"))
     begun = maps_of(START)
     assert np.abs(begun - rounded).mean() > 10  # the steps have changed what is seen
     assert np.abs(twin - rounded).mean() < 1  # rounding to bytes is 0.25 of it
@@ -86,3 +80,24 @@ def test_an_integer_network_comes_back_from_its_float_twin():
     for name, layer in network.convolutions.items():
         np.testing.assert_allclose(again.convolutions[name].kernel, layer.kernel, rtol=1e-6)
         np.testing.assert_allclose(again.convolutions[name].bias, layer.bias, rtol=1e-6)
+
+
+def test_the_float_twin_has_the_limits_of_the_int8_file(int8):
+    twin = integers.IntegerNetwork(weights.load(int8.with_suffix(".npz")))
+    stored = integers.from_file(onnx.load(int8))
+    assert twin.limited
+    assert twin.scales() == pytest.approx(stored.scales(), rel=1e-5)
+
+
+def test_a_float_graph_has_the_limits_too(int8):
+    network = integers.IntegerNetwork(weights.load(int8.with_suffix(".npz")))
+    graph = export.to_onnx(network, rounding=False).SerializeToString()
+    image = tiles().astype(np.float32).transpose(0, 3, 1, 2)
+    (cells,) = onnxruntime.InferenceSession(graph).run(None, {"image": image})
+    found = numpy(unet.spread(cells.transpose(0, 2, 3, 1)))
+    np.testing.assert_allclose(255 * found, maps_of(int8.with_suffix(".npz")), atol=0.1)
+
+
+def test_training_does_not_begin_with_a_float_twin(int8):
+    with pytest.raises(SystemExit, match="batch normalisations are folded"):
+        train._start(unet.build(FAST), int8.with_suffix(".npz"))
