@@ -443,9 +443,7 @@ class _Context:
 
 def check_shape(shape: tuple[int, int, int], stride: int, largest: int) -> None:
     """Raise ValueError for tiles, (N, h, w), that an engine does not take."""
-    count, height, width = shape
-    sides = all(0 < side <= largest and side % stride == 0 for side in (height, width))
-    if not (1 <= count <= BATCH and sides):
+    if not 1 <= shape[0] <= BATCH or any(not 0 < x <= largest or x % stride for x in shape[1:]):
         raise ValueError(
             f"tiles: got shape {(*shape, 3)}; accepted is (N, h, w, 3) with N up to {BATCH}, and h "
             f"and w multiples of {stride} up to {largest}"
