@@ -183,15 +183,8 @@ def test_a_shipped_file_is_scored_beside_the_float_weights_it_was_made_from(name
     assert difference == pytest.approx(int8 - float32, abs=2e-4)  # all three are rounded
 
 
-GAINS = pytest.mark.xfail(
-    strict=True, reason="nuclei 0.6.0 gained 0.023 Dice while its rounding was learned"
-)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=GAINS if one == "nuclei" else ()) for one in shipped()]
-)
-def test_a_shipped_file_scores_as_the_float_weights_it_was_made_from(name, scored):
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_file_scores_as_its_float_twin(name, scored):
     *_, difference = scored(name)
     assert abs(difference) < 0.02  # what rounding to eight bits may cost
 

@@ -16,7 +16,7 @@ from training.topology import FAST
 
 DATA = Path(__file__).parents[1] / "data"
 SIDE = 128
-START = weights.shipped(FAST.name)
+START = weights.FOLDER / "before_rounding" / f"{FAST.name}.npz"
 
 numpy = unet.keras.ops.convert_to_numpy
 
