@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePath
 
@@ -11,6 +12,14 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def as_utf8(name: str) -> str:
+    """Return a file's name as its bytes are in UTF-8, whatever the locale.
+
+    Bytes that are no UTF-8 stay surrogates.
+    """
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def natural(path: str | PurePath) -> list[list[tuple[int, str]]]:

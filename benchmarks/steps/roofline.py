@@ -184,7 +184,7 @@ def print_steps(found: list[Step], side: int) -> None:
 
 
 def print_label_passes() -> None:
-    print(row(["pass of `label`", "bytes a pixel", "more a nucleus pixel"]))
+    print(row(["pass of `label`", "bytes per pixel", "more per nucleus pixel"]))
     print("|---|---:|---:|")
     for name, (every, nucleus) in LABEL_PASSES.items():
         print(row([name, str(every), str(nucleus) if nucleus else ""]))
@@ -199,7 +199,7 @@ def main(options: argparse.Namespace) -> None:
     network = count_network(Model.load(options.model).path)
     print(
         f"The network: {network.multiply_adds:,.0f} multiply-adds and {network.bytes:.1f} bytes "
-        f"a pixel, in {network.launches} launches."
+        f"per pixel, in {network.launches} launches."
     )
     for side in options.sides:
         print()

@@ -6,12 +6,12 @@ Where outlines are smooth they take the mask's place, as COCO's polygons, which 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from nucleiseg.names import as_utf8
 from nucleiseg.outputs import rle
 from nucleiseg.outputs.segmented import Segmented
 
@@ -23,9 +23,7 @@ CATEGORY = {"id": 1, "name": "nucleus", "supercategory": "cell"}
 def write(result: Segmented, file: BinaryIO) -> None:
     """Write annotation after annotation."""
     height, width = result.labels.shape
-    # The bytes of the name, whatever the locale; what is no UTF-8 is escaped as Python does it.
-    name = os.fsencode(result.name).decode("utf-8", "surrogateescape")
-    image = {"id": 1, "file_name": name, "width": width, "height": height}
+    image = {"id": 1, "file_name": as_utf8(result.name), "width": width, "height": height}
     head = f'{{"images":{json.dumps([image])},"categories":{json.dumps([CATEGORY])},"annotations":['
     file.write(head.encode())
     separator = b"\n"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nucleiseg.names import printable
+from nucleiseg.names import as_utf8, printable
 from nucleiseg.outputs import coco, extras
 
 IMAGE = "image"
@@ -35,7 +35,7 @@ def write_csv(parts: Parts, file: BinaryIO) -> None:
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
     for stem, path in parts.items():
-        image = printable(stem)
+        image = printable(as_utf8(stem))
         with path.open(encoding="utf-8", newline="") as lines:
             writer.writerows({IMAGE: image, **row} for row in csv.DictReader(lines))
     text.flush()
@@ -55,7 +55,7 @@ def write_parquet(parts: Parts, file: BinaryIO) -> None:
     schema = arrow.unify_schemas([image, *schemas], promote_options="permissive")
     with parquet.ParquetWriter(file, schema) as writer:
         for tables in _grouped(
-            _with_image(arrow, _opened(path, parquet.read_table), printable(stem), schema)
+            _with_image(arrow, _opened(path, parquet.read_table), printable(as_utf8(stem)), schema)
             for stem, path in parts.items()
         ):
             writer.write_table(arrow.concat_tables(tables), row_group_size=_ROWS)

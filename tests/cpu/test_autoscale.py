@@ -17,7 +17,7 @@ FACTORS = [1 / 3, 1 / 2, 2, 3, 4]
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return Segmenter()
+    return Segmenter("nuclei-fast")
 
 
 def example(name: str) -> tuple[np.ndarray, np.ndarray]:

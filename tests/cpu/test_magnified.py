@@ -12,18 +12,18 @@ from nucleiseg._native import cpu
 DATA = Path(__file__).parents[1] / "data" / "images"
 OUTPUTS = ("mask", "labels", "maps")
 EXAMPLES = sorted(DATA.glob("*.png"))
-SMALLEST_TILE = 2 * Model.load().halo + Model.load().stride
+SMALLEST_TILE = 2 * Model.load("nuclei-fast").halo + Model.load("nuclei-fast").stride
 
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return Segmenter(device="cpu")
+    return Segmenter("nuclei-fast", device="cpu")
 
 
 @pytest.fixture(scope="module")
 def in_bands():
     """A segmenter that makes maps of even small images that are magnified in bands."""
-    made = Segmenter(device="cpu")
+    made = Segmenter("nuclei-fast", device="cpu")
     made._pipeline.whole = 0
     return made
 
@@ -48,7 +48,7 @@ def check_alike(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 def test_bands_and_tiles_do_not_show(segmenter, tissue, scale, tile):
     expected = outputs(segmenter, tissue, scale)
     assert expected[1].max() > 5 or scale > 5
-    small = Segmenter(device="cpu", tile=tile)
+    small = Segmenter("nuclei-fast", device="cpu", tile=tile)
     small._pipeline.whole = 0  # now even small images come in bands
     check_alike(outputs(small, tissue, scale), expected)
 
@@ -141,7 +141,7 @@ def test_a_pixel_is_decoded_where_its_centre_lies(length, seen):
 
 
 def test_maps_that_do_not_fit_are_refused():
-    rule = Model.load().label_rule()
+    rule = Model.load("nuclei-fast").label_rule()
     own = cpu.OwnSize(["mask"], (3, 4), (6, 8), rule)
     with pytest.raises(
         ValueError, match=r"maps: got shape \(2, 7, 2\); accepted are up to 6 rows of 8"

@@ -15,7 +15,7 @@ NAMES = ("stained", "fluorescence")
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return nucleiseg.Segmenter(device="cpu")
+    return nucleiseg.Segmenter("nuclei-fast", device="cpu")
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -151,9 +151,16 @@ def test_every_call_takes_the_same_parameters(segmenter, name):
     expected = {"mask": result.mask, "labels": result.labels, "maps": result.maps}
     for output, array in expected.items():
         np.testing.assert_array_equal(segmenter.segment(image, output, **PARAMETERS), array)
-        np.testing.assert_array_equal(nucleiseg.segment(image, output, **PARAMETERS), array)
         for found in segmenter.map([image] * 3, output, **PARAMETERS):
             np.testing.assert_array_equal(found, array)
+
+
+def test_the_function_takes_them_too(name):
+    image = data.example(name)
+    found = nucleiseg.segment(image, "labels", **PARAMETERS)
+    expected = nucleiseg.Segmenter().segment(image, "labels", **PARAMETERS)
+    np.testing.assert_array_equal(found, expected)
+    assert found.max() < nucleiseg.segment(image, "labels").max()
 
 
 def test_maps_are_decoded_again_without_the_network(segmenter):

@@ -179,7 +179,11 @@ def test_the_run_is_the_same_with_a_report(ran, tmp_path):
 
 def test_a_page_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "report.html").mkdir()
-    done = segment(DATA / "images" / NAMES[0], "-o", tmp_path, "--report")
+    image = DATA / "images" / NAMES[0]
+    refused = segment(image, "-o", tmp_path, "--report")
+    assert refused.returncode == 2
+    assert "report.html is there and no run made it" in refused.stderr
+    done = segment(image, "-o", tmp_path, "--report", "--overwrite")
     assert done.returncode == 1
     assert done.stderr == f"{tmp_path / 'report.html'}: Is a directory\n"
     assert not list(tmp_path.rglob(".*.part"))

@@ -247,6 +247,12 @@ def test_without_the_journal_nothing_is_replaced(done):
     folder, options = done
     shutil.rmtree(folder / "out" / journal.FOLDER)
     before = times(folder)
+    early = segment(*options, "--save", "mask,csv", "--resume")
+    assert (early.returncode, early.stdout) == (2, "")  # for the table of all images
+    assert "table.csv is there and no run made it; --overwrite replaces it" in early.stderr
+    assert times(folder) == before
+    (folder / "out" / "table.csv").unlink()
+    before = times(folder)
     refused = segment(*options, "--save", "mask,csv", "--resume")
     assert (refused.returncode, refused.stdout) == (1, "3 images failed\n")
     assert refused.stderr.count("is there and no run made it; --overwrite replaces it\n") == 3

@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "nucleiseg", "build"]
 
 @pytest.fixture(scope="module")
 def model():
-    return Model.load()
+    return Model.load("nuclei-fast")
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +355,7 @@ def test_the_command_builds_for_several_gpus(tmp_path):
     for line, capability in zip(lines, ("8.0 and later", "7.5"), strict=True):
         assert re.match(
             rf"{DEFAULT} \S+, compute capability {re.escape(capability)}, TensorRT for RTX \S+: "
-            rf"\d\.\d MB, built in \d+\.\d s, {re.escape(str(tmp_path))}/{DEFAULT}-sm[78]",
+            rf"\d+\.\d MB, built in \d+\.\d s, {re.escape(str(tmp_path))}/{DEFAULT}-sm[78]",
             line,
         )
 

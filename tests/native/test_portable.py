@@ -15,6 +15,7 @@ SOURCES = {
     for folder in (ROOT / "csrc").iterdir()
     if folder.name not in OTHERS
     for path in folder.rglob("*.cpp")
+    if not path.name.startswith("cuda_")
 } - TESTS
 
 TARGETS = {

@@ -29,7 +29,7 @@ def tiles():
 @pytest.fixture(scope="module", params=(FAST.name, ACCURATE.name))
 def trained(request):
     """The network with weights that find nuclei."""
-    return weights.load(weights.shipped(request.param))
+    return weights.load(weights.FOLDER / "before_rounding" / f"{request.param}.npz")
 
 
 @pytest.fixture(scope="module")
