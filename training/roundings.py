@@ -90,6 +90,8 @@ def settle(
     for factor_steps in sorted(range(-FACTOR_STEPS, FACTOR_STEPS + 1), key=abs):
         for offset_steps in sorted(range(-OFFSET_STEPS, OFFSET_STEPS + 1), key=abs):
             places = np.flatnonzero(found)
+            if len(places) == 0:
+                return best
             pair = (moved(factors[places], factor_steps), moved(offsets[places], offset_steps))
             costs = cost(places, *pair)
             taken = costs < found[places]

@@ -97,11 +97,11 @@ def test_all_sums_are_whole_numbers_that_float32_holds(network):
     constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     assert constants["one"] == 1
     kernels = {name: one for name, one in constants.items() if name.endswith("_kernel")}
-    for name, weights in kernels.items():
-        np.testing.assert_array_equal(weights, np.rint(weights))
-        assert np.abs(weights.astype(int)).max() == 127
+    for name, kernel in kernels.items():
+        np.testing.assert_array_equal(kernel, np.rint(kernel))
+        assert np.abs(kernel.astype(int)).max() == 127
         largest = 255 if name == "stem_kernel" else 127
-        assert largest * np.abs(weights.astype(float)).sum((1, 2, 3)).max() < 2**24, name
+        assert largest * np.abs(kernel.astype(float)).sum((1, 2, 3)).max() < 2**24, name
 
 
 @pytest.mark.parametrize("lowest", [0, -127])
