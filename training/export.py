@@ -3,11 +3,17 @@
 The form is the one that TensorRT makes int8 kernels of, and every engine reads the same file. Bytes
 go in and come out, channels last. Two tensors that are joined are levels of one scale, so what is
 concatenated is bytes. A transposed 2 x 2 convolution at stride 2 is a 1 x 1 convolution whose
-channels are then spread over 2 x 2 pixels: the same sums, for which there are int8 kernels. The
-stem reads bytes as they are; its weights are whole numbers in float32, so that its sums are exact.
+channels are then spread over 2 x 2 pixels: the same sums, for which there are int8 kernels.
+
+Levels and weights go into a convolution as whole numbers: all scales are 1, and the stem reads
+bytes as they are. So the sums are exact in float32 up to 2^24, in any order, and what each is
+multiplied with and what is added stands behind it. What a level stands for is in the file's
+metadata alone.
 """
 
 from __future__ import annotations
+
+import json
 
 import keras
 import numpy as np
@@ -15,7 +21,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from .integers import LEVELS, IntegerNetwork, kernel_scale
+from .integers import LEVEL_VALUES, LEVELS, IntegerNetwork, kernel_scale
+from .roundings import settle
 from .topology import BLOCK, IMAGE, Node
 
 numpy = keras.ops.convert_to_numpy
@@ -73,8 +80,14 @@ class _Writer:
         self.scales = network.scales()
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
-        self.parameters: dict[str, list[str]] = {}
+        self.level_values: dict[str, float] = {IMAGE: 1 / 255}
+        self.integers: set[str] = set()
         self.dequantized: dict[str, str] = {}
+        if rounding:
+            self.unit = [
+                self._constant("one", np.array(1, np.float32)),
+                self._constant("zero", np.array(0, np.int8)),
+            ]
 
     def write(self) -> onnx.ModelProto:
         write = {
@@ -94,39 +107,55 @@ class _Writer:
 
     def _stem(self, node: Node, image: str) -> str:
         before, after = node.pads
-        kernel, scale = self._kernel(node)
-        bias = numpy(self.network.convolutions["stem"].bias)
-        shape = {
-            "kernel_shape": list(kernel.shape[2:]),
-            "strides": [2, 2],
-            "pads": [before, before, after, after],
-        }
-        if not self.rounding:
-            inputs = [image, self._constant("stem_kernel", kernel)]
-            x = self._node("Conv", "stem", [*inputs, self._constant("stem_bias", bias)], **shape)
-            return self._finished(node, x)
-        self._node("Cast", "tiles_values", ["tiles"], to=TensorProto.FLOAT)
-        self._node("Transpose", image, ["tiles_values"], perm=[0, 3, 1, 2])
-        levels = np.rint(kernel / scale.reshape(-1, 1, 1, 1))
-        inputs = [image, self._constant("stem_kernel", levels)]
-        x = self._node("Conv", "stem_sums", inputs, **shape)
-        factors = self._constant("stem_kernel_scale", scale.reshape(1, -1, 1, 1))
-        offsets = self._constant("stem_bias", bias.reshape(1, -1, 1, 1))
-        x = self._node("Mul", "stem_scaled", [x, factors])
-        return self._finished(node, self._node("Add", "stem", [x, offsets]))
+        if self.rounding:
+            self._node("Cast", "tiles_values", ["tiles"], to=TensorProto.FLOAT)
+            self._node("Transpose", image, ["tiles_values"], perm=[0, 3, 1, 2])
+        return self._finished(node, self._affine(node, image, 2, [before, before, after, after]))
 
     def _convolution(self, node: Node, x: str) -> str:
+        return self._affine(node, x, 1, [0 if node.kind == "grow" else 1] * 4)
+
+    def _affine(self, node: Node, x: str, step: int, pads: list[int]) -> str:
+        """Write a convolution, and what its sums are multiplied with and what is added."""
+        name = f"{node.name}_blocks" if node.kind == "grow" else node.name
         kernel, scale = self._kernel(node)
         bias = numpy(self.network.convolutions[node.name].bias)
-        side = kernel.shape[2]
-        inputs = [
-            self._values(x),
-            self._weights(node.name, kernel, scale),
-            self._constant(f"{node.name}_bias", np.tile(bias, len(kernel) // len(bias))),
-        ]
-        shape = {"kernel_shape": [side, side], "strides": [1, 1], "pads": [side // 2] * 4}
-        name = f"{node.name}_blocks" if node.kind == "grow" else node.name
-        return self._node("Conv", name, inputs, **shape)
+        bias = np.tile(bias, len(kernel) // len(bias))
+        shape = {"kernel_shape": list(kernel.shape[2:]), "strides": [step] * 2, "pads": pads}
+        if not self.rounding:
+            constants = [self._constant(f"{node.name}_kernel", kernel)]
+            constants.append(self._constant(f"{node.name}_bias", bias))
+            return self._node("Conv", name, [x, *constants], **shape)
+        levels = np.rint(kernel / scale.reshape(-1, 1, 1, 1))
+        inputs = [self._values(x), self._weights(node, levels)]
+        y = self._node("Conv", f"{name}_sums", inputs, **shape)
+        factors, offsets = self._rule(node, levels, self.level_values[x] * scale, bias)
+        y = self._node("Mul", f"{name}_scaled", [y, self._each(f"{node.name}_factor", factors)])
+        return self._node("Add", name, [y, self._each(f"{node.name}_offset", offsets)])
+
+    def _rule(
+        self,
+        node: Node,
+        levels: NDArray[np.float32],
+        products: NDArray[np.float64],
+        bias: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what brings a node's sums to levels, or to logits, for each channel."""
+        value = self.scales.get(node.name, 1.0)
+        factors, offsets = (each.astype(np.float32) for each in (products / value, bias / value))
+        if node.kind == "logits":
+            return factors, offsets
+        is_grown = node.kind == "grow"
+        places = GROWTH**2 if is_grown else 1  # whose rules are the same
+        largest = np.abs(levels).sum((1, 2, 3), dtype=np.float64).reshape(places, -1).max(0)
+        largest *= 255 if node.kind == "stem" else LEVELS
+        count = len(largest)
+        found = settle(factors[:count], offsets[:count], -LEVELS if is_grown else 0, largest)
+        return np.tile(found[0], places), np.tile(found[1], places)
+
+    def _each(self, name: str, values: NDArray[np.float32]) -> str:
+        """Write a constant of a number for each channel."""
+        return self._constant(name, values.reshape(1, -1, 1, 1))
 
     def _rectified(self, node: Node, x: str) -> str:
         return self._finished(node, self._convolution(node, x))
@@ -137,7 +166,10 @@ class _Writer:
 
     def _pool(self, node: Node, x: str) -> str:
         shape = {"kernel_shape": [2, 2], "strides": [2, 2]}
-        return self._node("MaxPool", node.name, [self._values(x)], **shape)
+        name = self._node("MaxPool", node.name, [self._values(x)], **shape)
+        if self.rounding:
+            self.level_values[name] = self.level_values[x]
+        return name
 
     def _grow(self, node: Node, x: str) -> str:
         blocks = self._convolution(node, x)
@@ -148,7 +180,8 @@ class _Writer:
         """Concatenate tensors, which have one scale."""
         name = self._node("Concat", node.name, list(tensors), axis=1)
         if self.rounding:
-            self.parameters[name] = self.parameters[tensors[0]]
+            self.level_values[name] = self.level_values[tensors[0]]
+            self.integers.add(name)
         return name
 
     def _cells(self, logits: str) -> None:
@@ -174,20 +207,16 @@ class _Writer:
             return depth_first(kernel), np.tile(scale, GROWTH**2)
         # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
         kernel = kernel.transpose(3, 2, 0, 1)
-        if node.kind == "stem":  # the file takes bytes as they are
+        if node.kind == "stem" and not self.rounding:  # the file takes 0..255
             return kernel / 255, scale / 255
         return kernel, scale
 
-    def _weights(self, name: str, kernel: NDArray[np.float32], scale: NDArray[np.float32]) -> str:
-        if not self.rounding:
-            return self._constant(f"{name}_kernel", kernel)
-        levels = np.rint(kernel / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
-        inputs = [
-            self._constant(f"{name}_kernel", levels),
-            self._constant(f"{name}_kernel_scale", scale),
-            self._constant(f"{name}_kernel_zero", np.zeros(len(scale), np.int8)),
-        ]
-        return self._node("DequantizeLinear", f"{name}_kernel_values", inputs, axis=0)
+    def _weights(self, node: Node, levels: NDArray[np.float32]) -> str:
+        name = f"{node.name}_kernel"
+        if node.kind == "stem":
+            return self._constant(name, levels)
+        inputs = [self._constant(name, levels.astype(np.int8)), *self.unit]
+        return self._node("DequantizeLinear", f"{name}_values", inputs)
 
     def _limited(self, x: str, scale: float) -> str:
         limit = np.array(scale * LEVELS, np.float32)
@@ -197,24 +226,21 @@ class _Writer:
         return self._node("Clip", f"{x}_limited", [x, *ends])
 
     def _rounded(self, x: str, scale: float) -> str:
-        """Round a tensor to multiples of a scale, where there is rounding, and limit it."""
+        """Round a tensor of levels, where there is rounding, or limit one of numbers."""
         if not self.rounding:
             return self._limited(x, scale) if self.network.limited else x
-        parameters = [
-            self._constant(f"{x}_scale", np.array(scale, np.float32)),
-            self._constant(f"{x}_zero", np.array(0, np.int8)),
-        ]
-        levels = self._node("QuantizeLinear", f"{x}_levels", [x, *parameters])
-        self.parameters[levels] = parameters
+        levels = self._node("QuantizeLinear", f"{x}_levels", [x, *self.unit])
+        self.level_values[levels] = scale
+        self.integers.add(levels)
         return levels
 
     def _values(self, x: str) -> str:
-        """Return what a tensor's levels stand for, or the tensor itself if it has none."""
-        if x not in self.parameters:
+        """Return levels as numbers, or the tensor itself if it has numbers."""
+        if x not in self.integers:
             return x
         if x not in self.dequantized:
             name = f"{x.removesuffix('_levels')}_values"
-            self.dequantized[x] = self._node("DequantizeLinear", name, [x, *self.parameters[x]])
+            self.dequantized[x] = self._node("DequantizeLinear", name, [x, *self.unit])
         return self.dequantized[x]
 
     def _node(self, operator: str, name: str, inputs: list[str], **attributes: object) -> str:
@@ -239,6 +265,8 @@ class _Writer:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="nucleiseg"
         )
         model.ir_version = 8
+        if self.rounding:
+            helper.set_model_props(model, {LEVEL_VALUES: json.dumps(self.scales)})
         onnx.checker.check_model(model, full_check=True)
         return model
 

@@ -2,11 +2,12 @@
 
 Rounding a finished network costs it three hundredths of AP@0.5; a network that is rounded in every
 training step learns to live with it (Jacob et al. 2018, doi:10.1109/CVPR.2018.00286). Everything is
-symmetric and signed, -127 to 127, which is the one form that OpenVINO and TensorRT both run.
+symmetric and signed, -127 to 127, which TensorRT has int8 kernels for.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -22,6 +23,9 @@ from .unet import build, limits, spread
 
 LEVELS = 127.0
 """Largest integer; with -128 left out, a weight and its negative have the same rounding."""
+
+LEVEL_VALUES = "level_values"
+"""Entry of an ONNX file's metadata: JSON, what one level of each rounded tensor stands for."""
 
 COVERED = 99.99
 """Percentile of an activation's values that its range covers before it is learned."""
@@ -130,7 +134,7 @@ def from_file(proto: onnx.ModelProto) -> IntegerNetwork:
     Raises
     ------
     ValueError
-        It is of none of `topology.NETWORKS`.
+        It is of none of `topology.NETWORKS`, or does not say what its levels stand for.
     """
     kernels = [one for one in proto.graph.initializer if one.name.endswith("_kernel")]
     found = {one.name: one.dims[0] for one in kernels}
@@ -152,24 +156,38 @@ def restore(network: IntegerNetwork, proto: onnx.ModelProto) -> None:
     network : IntegerNetwork
     proto : onnx.ModelProto
         With Q/DQ nodes.
+
+    Raises
+    ------
+    ValueError
+        It does not say what its levels stand for.
     """
-    values = {one.name: numpy_helper.to_array(one) for one in proto.graph.initializer}
+    constants = {one.name: numpy_helper.to_array(one) for one in proto.graph.initializer}
+    props = {one.key: one.value for one in proto.metadata_props}
+    if LEVEL_VALUES not in props:
+        raise ValueError(
+            f"model: its metadata has no {LEVEL_VALUES}, what its levels stand for; accepted are "
+            "files that this version of training.export wrote"
+        )
+    values = {IMAGE: 1 / 255} | json.loads(props[LEVEL_VALUES])
     for node in network.topology.nodes():
-        if node.kind in ("pool", "join"):
+        if node.kind in ("pool", "join"):  # their levels stand for what they read
+            values[node.name] = values[node.inputs[0]]
             continue
         layer = network.convolutions[node.name]
-        scale = values[f"{node.name}_kernel_scale"].reshape(-1, 1, 1, 1)
-        kernel = values[f"{node.name}_kernel"] * scale
+        after = values.get(node.name, 1.0)
+        scale = constants[f"{node.name}_factor"] * (after / values[node.inputs[0]])
+        kernel = constants[f"{node.name}_kernel"] * scale.reshape(-1, 1, 1, 1)
         if node.kind == "grow":
             kernel = kernel.reshape(2, 2, -1, kernel.shape[1])
         else:  # ONNX's kernels begin with the two channel axes, TensorFlow's end with them
             kernel = kernel.transpose(2, 3, 1, 0)
-        layer.kernel.assign(255 * kernel if node.kind == "stem" else kernel)
-        layer.bias.assign(values[f"{node.name}_bias"].ravel()[: layer.bias.shape[0]])
+        layer.kernel.assign(kernel)
+        offsets = constants[f"{node.name}_offset"].ravel()[: layer.bias.shape[0]]
+        layer.bias.assign(offsets * after)
         if node.name in network.ranges:
-            after = node.name if node.kind == "grow" else f"{node.name}_relu"
-            limit = values[f"{after}_scale"] * LEVELS
-            network.log_ranges[network.ranges[node.name]].assign(np.log(limit))
+            limit = np.log(after * LEVELS)
+            network.log_ranges[network.ranges[node.name]].assign(limit)
 
 
 def kernel_scale(layer: Layer) -> keras.KerasTensor:

@@ -45,6 +45,7 @@ class Peer:
 
 PEERS = (
     Peer(OURS, "nucleiseg", "ours", None),
+    Peer("nuclei-fast", "nucleiseg, nuclei-fast", "ours_fast", None),
     Peer(
         "openvino",
         "our model, OpenVINO float32",

@@ -105,6 +105,24 @@ class _Tensor:
     channels: int
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """A convolution, and what each channel's sums are multiplied with and what is added."""
+
+    node: Node
+    factors: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+
+    def rule(
+        self, steps: NDArray[np.float64], value: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return factor and offset from a sum of products of steps to levels of a value each."""
+        with np.errstate(over="ignore"):  # what is not finite is refused with what is too large
+            offsets = np.broadcast_to(self.offsets / value, steps.shape)
+            factors = steps * self.factors / value
+            return factors.astype(np.float32), offsets.astype(np.float32)
+
+
 class _Builder:
     """Follows a graph from its end to its beginning, and adds its layers from there on."""
 
@@ -137,11 +155,11 @@ class _Builder:
         sigmoid = self._made(scaled.inputs[0], "Sigmoid")
         last = self._made(sigmoid.inputs[0], "Transpose")
         self._attribute(last, "perm", [0, 2, 3, 1])
-        node = self._made(last.inputs[0], "Conv")
-        (source,) = self._sources(node.inputs[0])
-        kernel, steps = self._kernel(node)
-        self._expect(node, [1, 1], [1, 1, 1, 1])
-        rule = _rounding(source.value * steps, self._bias(node), 1 / LOGIT_STEPS)
+        sums = self._sums(last.inputs[0])
+        (source,) = self._sources(sums.node.inputs[0])
+        kernel, steps = self._kernel(sums.node)
+        self._expect(sums.node, [1, 1], [1, 1, 1, 1])
+        rule = sums.rule(source.value * steps, 1 / LOGIT_STEPS)
         self.network.cells(source.number, kernel, *rule)
 
     def _sources(self, name: str) -> list[_Tensor]:
@@ -180,8 +198,29 @@ class _Builder:
         return self.tensors[name]
 
     def _rectified(self, node: Node, value: float) -> _Tensor:
-        before = self._made(node.inputs[0], "Conv", "Add")
-        return self._stem(before, value) if before.operator == "Add" else self._conv(before, value)
+        sums = self._sums(node.inputs[0])
+        is_stem = sums.node.inputs[1] in self.graph.constants
+        return self._stem(sums, value) if is_stem else self._conv(sums, value)
+
+    def _sums(self, name: str) -> _Sums:
+        """Return the convolution that a tensor comes from, and what was done to its sums.
+
+        In files of earlier versions all convolutions but the first scale their weights and have a
+        bias instead.
+        """
+        made = self._made(name, "Add", "Conv")
+        if made.operator == "Conv":
+            return _Sums(made, np.array(1.0), self._finite(self.graph.constants[made.inputs[2]]))
+        scaled = self._made(made.inputs[0], "Mul")
+        node = self._made(scaled.inputs[0], "Conv")
+        if len(node.inputs) != 2:
+            raise ModelError(f"model: {self.path} has a bias where sums alone are expected")
+        factors = self._finite(self.graph.constants[scaled.inputs[1]], 0)
+        offsets = self._finite(self.graph.constants[made.inputs[1]])
+        each = (1, len(self._weights(node)), 1, 1)
+        if factors.shape != each or offsets.shape != each:
+            raise ModelError(f"model: {self.path} has no factor and offset for each channel")
+        return _Sums(node, factors.ravel(), offsets.ravel())
 
     def _value(self, node: Node) -> float:
         """Return the value of one level of a node that rounds, or that takes levels for numbers."""
@@ -202,37 +241,27 @@ class _Builder:
             )
         return values.astype(np.float64)
 
-    def _stem(self, shifted: Node, value: float) -> _Tensor:
-        """Add the image's convolution: whole sums, then a factor and an offset for each channel."""
-        scaled = self._made(shifted.inputs[0], "Mul")
-        node = self._made(scaled.inputs[0], "Conv")
-        weights = self._finite(self.graph.constants[node.inputs[1]])
+    def _stem(self, sums: _Sums, value: float) -> _Tensor:
+        """Add the image's convolution, of weights that are whole numbers in float32."""
+        node = sums.node
+        weights = self._finite(self._weights(node))
         kernel = np.clip(weights, -127, 127).astype(np.int8)
         if weights.ndim != 4 or weights.size == 0 or not np.array_equal(kernel, weights):
             raise ModelError(
                 f"model: {self.path} has a first convolution whose weights are not whole numbers "
                 "from -127 to 127"
             )
-        if len(node.inputs) != 2:
-            raise ModelError(f"model: {self.path} has a bias where the first sums are expected")
         self._expect(node, [2, 2], STEM_PADS[6 if kernel.shape[2:] == (6, 6) else 3])
         image = self._made(node.inputs[0], "Transpose")
         self._attribute(image, "perm", [0, 3, 1, 2])
         cast = self._made(image.inputs[0], "Cast")
         if cast.inputs != self.graph.inputs:
             raise ModelError(f"model: {self.path} does not begin with its input's bytes")
-        channels = len(kernel)
-        each = (1, channels, 1, 1)
-        steps, bias = (
-            self._finite(self.graph.constants[node.inputs[1]], above)
-            for node, above in ((scaled, 0), (shifted, -np.inf))
-        )
-        if steps.shape != each or bias.shape != each:
-            raise ModelError(f"model: {self.path} has no factor and offset for each channel")
-        rule = _rounding(steps.ravel(), bias.ravel(), value)
-        return _Tensor(self.network.stem(kernel, *rule), value, channels)
+        rule = sums.rule(np.ones(len(kernel)), value)
+        return _Tensor(self.network.stem(kernel, *rule), value, len(kernel))
 
-    def _conv(self, node: Node, value: float) -> _Tensor:
+    def _conv(self, sums: _Sums, value: float) -> _Tensor:
+        node = sums.node
         self._expect(node, [1, 1], [1, 1, 1, 1])
         sources = self._sources(node.inputs[0])
         kernel, steps = self._kernel(node)
@@ -243,7 +272,7 @@ class _Builder:
                 f"sources have {ends[-1]}"
             )
         kernels = [np.ascontiguousarray(part) for part in np.split(kernel, ends[:-1], axis=1)]
-        rule = _rounding(sources[0].value * steps, self._bias(node), value)
+        rule = sums.rule(sources[0].value * steps, value)
         numbers = [source.number for source in sources]
         return _Tensor(self.network.convolution(numbers, kernels, *rule), value, len(kernel))
 
@@ -251,7 +280,8 @@ class _Builder:
         """Add a transposed convolution: in the file a 1 x 1 convolution and a depth-to-space."""
         self._attribute(spread, "blocksize", GROWTH)
         self._attribute(spread, "mode", "DCR")
-        node = self._made(spread.inputs[0], "Conv")
+        sums = self._sums(spread.inputs[0])
+        node = sums.node
         self._expect(node, [1, 1], [0, 0, 0, 0])
         (source,) = self._sources(node.inputs[0])
         kernel, steps = self._kernel(node)
@@ -259,7 +289,7 @@ class _Builder:
         if kernel.shape[2:] != (1, 1) or len(kernel) % places:
             raise ModelError(f"model: {self.path} spreads what a kernel of {kernel.shape} gives")
         channels = len(kernel) // places
-        factors, offsets = _rounding(source.value * steps, self._bias(node), value)
+        factors, offsets = sums.rule(source.value * steps, value)
         for each in (factors, offsets):
             if not np.array_equal(each, np.tile(each[:channels], places)):
                 raise ModelError(f"model: {self.path} scales the pixels of a block differently")
@@ -269,21 +299,25 @@ class _Builder:
         )
         return _Tensor(number, value, channels)
 
+    def _weights(self, node: Node) -> NDArray[Any]:
+        """Return the constant that a convolution's weights come from."""
+        name = node.inputs[1]
+        if name not in self.graph.constants:
+            name = self._made(name, "DequantizeLinear").inputs[0]
+        return self.graph.constants[name]
+
     def _kernel(self, node: Node) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         """Return a convolution's weights, and the value of one level of each output channel."""
         weights = self._made(node.inputs[1], "DequantizeLinear")
         kernel, scale, zero = (self.graph.constants[name] for name in weights.inputs)
         is_rounded = kernel.dtype == zero.dtype == np.int8 and kernel.ndim == 4
-        if not is_rounded or zero.any() or weights.attributes.get("axis", 1) != 0:
+        if not is_rounded or zero.any() or (scale.ndim and weights.attributes.get("axis", 1) != 0):
             raise ModelError(f"model: {self.path} has weights that are not rounded as expected")
-        if kernel.size == 0 or kernel.min() < -127 or scale.shape != kernel.shape[:1]:
+        if kernel.size == 0 or kernel.min() < -127 or scale.shape not in ((), kernel.shape[:1]):
             raise ModelError(
                 f"model: {self.path} has weights that are not -127 to 127, each scaled"
             )
-        return kernel, self._finite(scale, 0)
-
-    def _bias(self, node: Node) -> NDArray[np.float64]:
-        return self._finite(self.graph.constants[node.inputs[2]])
+        return kernel, np.broadcast_to(self._finite(scale, 0), kernel.shape[:1])
 
     def _scalar(self, name: str, expected: float) -> None:
         """Check a constant."""
@@ -318,12 +352,3 @@ class _Builder:
                     f"model: {self.path} has a {node.operator} with {name} of "
                     f"{node.attributes[name]}"
                 )
-
-
-def _rounding(
-    products: NDArray[np.float64], bias: NDArray[np.float64], value: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return factor and offset from a sum of products to levels of a value each."""
-    with np.errstate(over="ignore"):  # what is not finite is refused with what is too large
-        offsets = np.broadcast_to(bias / value, products.shape)
-        return (products / value).astype(np.float32), offsets.astype(np.float32)

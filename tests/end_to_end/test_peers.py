@@ -20,7 +20,8 @@ from nucleiseg import Model, images
 
 ROOT = Path(__file__).parents[2]
 SIZES = (64, 96)
-OUTPUTS = {"nucleiseg": ("mask", "labels"), "onnxruntime": ("maps",)}
+OURS_BOTH = ("mask", "labels")
+OUTPUTS = {"nucleiseg": OURS_BOTH, "nuclei-fast": OURS_BOTH, "onnxruntime": ("maps",)}
 OURS, *_ = table.PEERS
 
 
@@ -34,7 +35,7 @@ def run(tmp_path_factory):
         pytest.importorskip(package, reason=f"{package} comes with nucleiseg[train]")
     folder = tmp_path_factory.mktemp("peers")
     command = [sys.executable, "-m", "benchmarks.peers", "--quick", "--threads", "1"]
-    command += ["--sizes", "96,64", "--only", "onnxruntime,stardist"]
+    command += ["--sizes", "96,64", "--only", "nuclei-fast,onnxruntime,stardist"]
     command += ["--output", str(folder / "out"), "--environments", str(folder / "home")]
     done = subprocess.run(
         command,
@@ -84,11 +85,18 @@ def test_a_tool_that_cannot_be_installed_has_its_line(run, document):
     assert f"| StarDist 2D | **does not run here:** {entry['error']} |  |  |" in text
 
 
+def test_both_shipped_models_are_named(document):
+    about = {peer["name"]: peer.get("about", "") for peer in document["peers"]}
+    for name, model in (("nucleiseg", "nuclei"), ("nuclei-fast", "nuclei-fast")):
+        assert f"model {model} {Model.load(model).version}, SHA-256" in about[name]
+
+
 def test_the_page_has_every_figure(run, document):
     text = (run[1] / "benchmarks.md").read_text()
     assert page.text(document) == text
     assert document["machine"]["cpu"] in text
-    for title in ("nucleiseg | mask", "nucleiseg | labels", "ONNX Runtime float32 | network alone"):
+    ours = [f"nucleiseg{name} | {output}" for name in ("", ", nuclei-fast") for output in OURS_BOTH]
+    for title in (*ours, "ONNX Runtime float32 | network alone"):
         cells = re.search(
             rf"\| (?:our model, )?{re.escape(title)} \| trained \|(.*)\|$", text, re.MULTILINE
         )
@@ -171,7 +179,10 @@ def test_a_tool_that_ends_or_hangs_is_said_to(client, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--only", "abacus"], "peers: only: got 'abacus'; accepted are 'nucleiseg', 'openvino',"),
+        (
+            ["--only", "abacus"],
+            "peers: only: got 'abacus'; accepted are 'nucleiseg', 'nuclei-fast',",
+        ),
         (["--threads", "0"], "peers: threads: got 0; accepted are 1 to "),
         (["--sizes", "64,100"], "argument --sizes: got '64,100'; accepted are multiples of 32"),
     ],

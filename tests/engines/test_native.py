@@ -74,12 +74,10 @@ def renamed(tmp_path):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_kernels_compute_what_the_file_says(model, tiles, expected, level):
-    """At most one level of 255, from the table of logits. Now and then a sum that lies between two
-    levels falls the other way, for ONNX Runtime adds up in floating point; low down in the network
-    that moves a whole region by some levels."""
+    """At most one level of 255, from the table of logits: all levels before it are the same."""
     difference = np.abs(native.Engine(model, 1, level).infer(tiles) - expected)
-    assert difference.mean((1, 2, 3)).max() < 0.1
-    assert np.mean(difference > 1) < 0.01
+    assert difference.max() <= 1
+    assert difference.mean() < 0.1
 
 
 def test_levels_and_threads_give_the_same_bytes(model, tiles):
@@ -163,25 +161,27 @@ def changed(name, values):
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
-        ("stem_bias", lambda old: old * np.float32("nan"), "finite"),
-        ("stem_relu_scale", lambda old: -old, "finite numbers of float32 above 0"),
-        ("stem_relu_scale", np.zeros_like, "finite numbers of float32 above 0"),
-        ("stem_relu_zero", lambda old: old + np.int8(1), "zero point 1; expected are int8 and 0"),
+        ("stem_offset", lambda old: old * np.float32("nan"), "finite"),
+        ("one", lambda old: -old, "finite numbers of float32 above 0"),
+        ("one", np.zeros_like, "finite numbers of float32 above 0"),
+        ("zero", lambda old: old + np.int8(1), "zero point 1; expected are int8 and 0"),
+        ("one", lambda old: np.repeat(old, 8), "another network"),
         ("stem_kernel", lambda old: old[:, :, :2], "kernel: got shape"),
         ("stem_kernel", lambda old: old / 2, "not whole numbers from -127 to 127"),
         ("stem_kernel", lambda old: old * 1e9, "not whole numbers from -127 to 127"),
         ("stem_kernel", lambda old: old[:8], "no factor and offset for each channel"),
-        ("stem_kernel_scale", lambda old: old[:, :8], "no factor and offset for each channel"),
-        ("stem_kernel_scale", lambda old: -old, "finite numbers of float32 above 0"),
-        ("down0a_kernel_scale", lambda old: old[:8], "each scaled"),
-        ("down0a_kernel_zero", lambda old: old + np.int8(1), "not rounded as expected"),
+        ("stem_factor", lambda old: old[:, :8], "no factor and offset for each channel"),
+        ("stem_factor", lambda old: -old, "finite numbers of float32 above 0"),
+        ("down0a_factor", lambda old: old[:, :8], "no factor and offset for each channel"),
+        ("down0a_factor", lambda old: -old, "finite numbers of float32 above 0"),
         ("down0a_kernel", lambda old: old[:, :8], "of 8 input channels, its sources have 16"),
+        ("down0a_kernel", lambda old: old.astype(np.uint8), "not rounded as expected"),
         ("up0_kernel", lambda old: old[:, :16], "of 16 input channels, its sources have 32"),
         ("grow0_kernel", lambda old: np.repeat(old, 2, 2), r"kernel of \(64, 32, 2, 1\)"),
-        ("grow0_bias", lambda old: np.arange(len(old), dtype=np.float32), "block differently"),
+        ("grow0_offset", lambda old: np.arange(old.size, dtype="f4").reshape(old.shape), "block"),
         ("full", lambda old: old - 1, "254.0 where 255 is expected"),
         ("half", lambda old: old * 0, "0.0 where 0.5 is expected"),
-        ("down0a_bias", lambda old: old * np.float32(1e30), "bring sums below"),
+        ("down0a_offset", lambda old: old * np.float32(1e30), "bring sums below"),
     ],
 )
 def test_constants_that_do_not_fit_are_refused_when_the_model_is_loaded(
@@ -189,6 +189,73 @@ def test_constants_that_do_not_fit_are_refused_when_the_model_is_loaded(
 ):
     with pytest.raises(ModelError, match=words):
         native.Engine(renamed(changed(name, values)), 1)
+
+
+def as_before(graph: onnx.ModelProto, value: float = 0.25) -> onnx.ModelProto:
+    """The network as earlier versions wrote it: levels and weights have scales, sums a bias."""
+    constants = {one.name: one for one in graph.graph.initializer}
+    nodes = {name: node for node in graph.graph.node for name in node.output}
+
+    def put(name, values):
+        made = onnx.numpy_helper.from_array(np.array(values, np.float32), name)
+        graph.graph.initializer.append(made)
+        return name
+
+    def values_of(name):
+        return onnx.numpy_helper.to_array(constants[name])
+
+    scale = put("scale", value)
+    for node in list(graph.graph.node):
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.input[1] = scale
+        if node.op_type != "Add" or "_factor" not in nodes[node.input[0]].input[1]:
+            continue
+        scaled = nodes[node.input[0]]
+        conv = nodes[scaled.input[0]]
+        after = 1 if conv.name.startswith("logits") else value  # of what comes out
+        factors, offsets = values_of(scaled.input[1]), values_of(node.input[1])
+        if conv.name.startswith("stem"):
+            scaled.input[1] = put("stem_kernel_scale", factors * after)
+            node.input[1] = put("stem_bias", offsets * after)
+            continue
+        weights = nodes[conv.input[1]]
+        name, count = weights.input[0], factors.size
+        weights.input[1] = put(f"{name}_scale", factors.ravel() * after / value)
+        zeros = onnx.numpy_helper.from_array(np.zeros(count, np.int8), f"{name}_zero")
+        graph.graph.initializer.append(zeros)
+        weights.input[2] = zeros.name
+        weights.attribute.append(onnx.helper.make_attribute("axis", 0))
+        conv.input.append(put(f"{name}_bias", offsets.ravel() * after))
+        conv.output[0] = node.output[0]
+        graph.graph.node.remove(scaled)
+        graph.graph.node.remove(node)
+    onnx.checker.check_model(graph, full_check=True)
+    return graph
+
+
+def test_files_of_earlier_versions_give_the_same_bytes(renamed, tiles):
+    older = renamed(as_before(onnx.load(NARROW)))
+    expected = native.Engine(Model.load("nuclei-fast"), 1).infer(tiles[:2])
+    np.testing.assert_array_equal(native.Engine(older, 1).infer(tiles[:2]), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("down0a_kernel_scale", lambda old: old[:8], "each scaled"),
+        ("down0a_kernel_zero", lambda old: old + np.int8(1), "not rounded as expected"),
+        ("down0a_kernel_bias", lambda old: old * np.float32("nan"), "finite"),
+        ("scale", lambda old: -old, "finite numbers of float32 above 0"),
+        ("stem_bias", lambda old: old[:, :8], "no factor and offset for each channel"),
+    ],
+)
+def test_constants_of_earlier_versions_that_do_not_fit_are_refused(renamed, name, values, words):
+    graph = as_before(onnx.load(NARROW))
+    (tensor,) = (one for one in graph.graph.initializer if one.name == name)
+    old = onnx.numpy_helper.to_array(tensor)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values(old), name))
+    with pytest.raises(ModelError, match=words):
+        native.Engine(renamed(graph), 1)
 
 
 def test_a_stride_that_the_network_does_not_have_is_refused(renamed):

@@ -132,7 +132,7 @@ def test_what_the_parser_warns_of_is_kept_for_the_log(recipe, model):
     """It takes unsigned levels for signed ones; the known answer shows whether that counts."""
     proto = onnx.load(model.path)
     for tensor in proto.graph.initializer:
-        if tensor.name == "stem_relu_zero":
+        if tensor.name == "zero":
             tensor.CopyFrom(numpy_helper.from_array(np.array(0, np.uint8), tensor.name))
     made = recipe()
     parsed(made, proto)
@@ -278,7 +278,7 @@ def test_a_model_that_is_no_nuclei_model_is_refused(model, tmp_path):
     proto.graph.output[0].name = "logits"
     path = tmp_path / "other.onnx"
     onnx.save(proto, path)
-    with pytest.raises(ModelError, match="has Conv where Cast is expected"):
+    with pytest.raises(ModelError, match="has Add where Cast is expected"):
         tensorrt.build(replace(model, path=path), compute_capability=(8, 6), folder=tmp_path)
 
 

@@ -164,6 +164,9 @@ def small_model() -> tuple[bytes, bytes]:
 
 def few_channels(name: str, values: np.ndarray) -> np.ndarray:
     """Cut a constant to few channels."""
+    if name.endswith(("_factor", "_offset")):
+        places = 4 if name.startswith("grow") else 1
+        return values.reshape(1, places, -1)[..., :CHANNELS].reshape(1, -1, 1, 1)
     if name.startswith("grow") and values.ndim:  # of each of 2 x 2 pixels
         pixels = values.reshape(4, -1, *values.shape[1:])[:, :CHANNELS]
         values = pixels.reshape(4 * CHANNELS, *values.shape[1:])

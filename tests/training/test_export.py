@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from nucleiseg import Model, images
 from nucleiseg._native import cpu
 from nucleiseg.engines import native
-from training import data, export, integers, quantize, unet, weights
+from training import data, export, integers, quantize, roundings, unet, weights
 from training.topology import ACCURATE, FAST
 
 IMAGES = sorted((Path(__file__).parents[1] / "data" / "images").iterdir())
@@ -92,10 +92,46 @@ def test_every_level_is_signed_and_symmetric(network):
         assert zero.dtype == np.int8
 
 
-def test_the_stems_sums_are_whole_numbers(network):
+def test_all_sums_are_of_whole_numbers(network):
     graph = export.to_onnx(network).graph
     constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    weights = constants["stem_kernel"]
-    np.testing.assert_array_equal(weights, np.rint(weights))
-    assert np.abs(weights).max() == 127
-    assert 255 * np.abs(weights).sum((1, 2, 3)).max() < 2**24  # as far as float32 counts
+    assert constants["one"] == 1
+    kernels = {name: one for name, one in constants.items() if name.endswith("_kernel")}
+    for kernel in kernels.values():
+        np.testing.assert_array_equal(kernel, np.rint(kernel))
+        assert np.abs(kernel.astype(int)).max() == 127
+    stem = np.abs(kernels["stem_kernel"]).sum((1, 2, 3))
+    assert 255 * stem.max() < 2**24  # as far as float32 counts
+
+
+@pytest.mark.parametrize("lowest", [0, -127])
+def test_pairs_are_settled_without_another_level_anywhere(lowest):
+    rng = np.random.default_rng(5)
+    factors = (10 ** rng.uniform(-4, -2, 200)).astype(np.float32)
+    offsets = rng.normal(0, 20, 200).astype(np.float32)
+    largest = np.full(200, 150_000.0)
+    found = roundings.settle(factors, offsets, lowest, largest)
+
+    def levels(rounded, pair, sums):
+        return np.clip(rounded(sums, *pair), lowest, 127)
+
+    first = slice(8)  # channels, all of whose sums are tried
+    sums = np.tile(np.arange(-150_000.0, 150_001), (8, 1))
+    expected = levels(roundings.once, (factors[first], offsets[first]), sums)
+    again = levels(roundings.once, [each[first] for each in found], sums)
+    np.testing.assert_array_equal(again, expected)
+    near = roundings.near_ties(factors, offsets, lowest, largest)
+    expected = levels(roundings.once, (factors, offsets), near)
+    np.testing.assert_array_equal(levels(roundings.once, found, near), expected)
+    before, after = (
+        (levels(roundings.twice, pair, near) != expected).any(1).sum()
+        for pair in ((factors, offsets), found)
+    )
+    assert after < before / 2
+
+
+def test_an_integer_file_without_the_values_of_its_levels_does_not_go_on(network):
+    proto = export.to_onnx(network)
+    del proto.metadata_props[:]
+    with pytest.raises(ValueError, match="its metadata has no level_values"):
+        integers.restore(network, proto)

@@ -6,6 +6,7 @@ import numpy as np
 
 from nucleiseg import Segmenter
 from nucleiseg._native import cpu
+from nucleiseg.model import DEFAULT
 
 from . import seconds
 
@@ -13,9 +14,10 @@ from . import seconds
 class Program:
     packages = ("nucleiseg", "numpy")
     weights = "trained"
+    model = DEFAULT
 
     def __init__(self, threads: int, files: dict[str, str]) -> None:
-        self.segmenter = Segmenter(device="cpu", threads=threads)
+        self.segmenter = Segmenter(self.model, device="cpu", threads=threads)
         model = self.segmenter.model
         self.about = (
             "segment() at scale=1, with the shipped int8 model "
