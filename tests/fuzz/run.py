@@ -26,7 +26,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NATIVE = "native"
 NAMES = (
-    *("png", "jpeg", "bmp", "webp", "tiff", "ome", "imagej", "npy", "zarr", "onnx", "json"),
+    *("png", "jpeg", "bmp", "webp", "tiff", "ome", "imagej", "npy", "zarr"),
+    *("nd2", "czi", "lif", "dicom", "plate", "onnx", "json"),
     NATIVE,
 )
 SLOW = 1.0
