@@ -78,10 +78,11 @@ def opened(path: Path) -> Iterator[list[Stack]]:
 
 
 def _check_segments(stream: BinaryIO) -> int:
-    """Return the number of tiles; refuse sizes behind the file's end, which libCZI does not check.
+    """Return the number of tiles; refuse sizes and counts that libCZI takes without checking them.
 
     A segment begins with a name of 16 bytes and two sizes (ZEISS, "CZI file format"). The first one
-    names the directory and the metadata, and an entry of the directory the segment of its tile.
+    names the directory and the metadata, and an entry of the directory the segment of its tile,
+    which has an entry of its own behind its sizes.
     """
     size = stream.seek(0, 2)
 
@@ -96,16 +97,22 @@ def _check_segments(stream: BinaryIO) -> int:
         if min(sizes) < 0 or place + sum(sizes) > size:
             raise truncated(size, place + sum(sizes))
 
+    def checked_entry(place: int) -> tuple[int, int]:
+        """Return the place of a tile's segment, and the number of its dimensions."""
+        kind, segment, dimensions = unpacked("<2s4xQ14xi", place)
+        if kind != b"DV" or not 0 <= dimensions <= _MOST_DIMENSIONS:
+            raise UnacceptedError("is damaged: an entry of a tile is none")
+        return segment, dimensions
+
     directory, metadata = unpacked("<QQ", _SEGMENT + 52)
     check(metadata, *unpacked("<ii", metadata + _SEGMENT))
     (count,) = unpacked("<i", directory + _SEGMENT)
     entry = directory + _SEGMENT + 128
     check(entry, 32 * count)
     for _ in range(count):
-        kind, place, dimensions = unpacked("<2s4xQ14xi", entry)
-        if kind != b"DV" or not 0 <= dimensions <= _MOST_DIMENSIONS:
-            raise UnacceptedError("is damaged: an entry of its directory is none of a tile")
+        place, dimensions = checked_entry(entry)
         check(place, *unpacked("<iiq", place + _SEGMENT))
+        checked_entry(place + _SEGMENT + 16)
         entry += 32 + 20 * dimensions
     return int(count)
 

@@ -64,7 +64,9 @@ def test_a_field_that_is_missing_or_elsewhere_is_refused(tmp_path, fields):
 def test_the_command_segments_a_plate_field_by_field(tmp_path):
     image = data.example("fluorescence")
     image = image if image.ndim == 2 else image[..., 0]
-    plate_writer.write(tmp_path / "plates" / "plate.zarr", [image[None], image[None, ::-1], image[None] * 0])
+    plate_writer.write(
+        tmp_path / "plates" / "plate.zarr", [image[None], image[None, ::-1], image[None] * 0]
+    )
     output = tmp_path / "out"
     command = ["segment", str(tmp_path / "plates"), "-o", str(output), "--save", "labels"]
     result = CliRunner().invoke(cli.app, command)

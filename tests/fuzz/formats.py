@@ -96,6 +96,7 @@ def tiffs() -> list[Files]:
         {**tiles, "compression": "zlib"},
         {**tiles, "compression": "jpeg"},
         {**tiles, "byteorder": ">"},
+        {**tiles, "byteorder": ">", "bigtiff": True},
     ]
     made = []
     for way in ways:

@@ -129,7 +129,11 @@ def change_lif(rng: Random, files: Files) -> Files:
     text = data[_LIF_TEXT:end].decode("utf-16-le").encode()
     change = rng.choice((mutate.text_numbers, mutate.text_numbers, mutate.anything))
     coded = change(rng, text).decode(errors="replace").encode("utf-16-le")
-    sizes = [(len(coded) + 5).to_bytes(4, "little"), b"\x2a", (len(coded) // 2).to_bytes(4, "little")]
+    sizes = [
+        (len(coded) + 5).to_bytes(4, "little"),
+        b"\x2a",
+        (len(coded) // 2).to_bytes(4, "little"),
+    ]
     return {"a.lif": data[:4] + b"".join(sizes) + coded + data[end:]}
 
 
