@@ -11,11 +11,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from nucleiseg.readers import tiff_streams
 from nucleiseg.readers.stack import (
     Image,
     Stack,
     UnacceptedError,
     by_plane,
+    check_promise,
     check_size,
     damage,
     missing,
@@ -37,8 +39,14 @@ _TYPES: dict[str, tuple[str, int]] = {
 """The dtype of a type of pixels, and how many colours it has."""
 
 _COMPRESSIONS = ("UnCompressed", "JpgXr", "Zstd0", "Zstd1")
+_JPEG_XR = 4
+"""The number of this compression. libCZI leaves what such a tile does not fill as it finds it."""
 _SEGMENT = 32
 """Bytes of the header of a segment."""
+
+_PIXELS_A_BYTE = 4096
+"""No bound of the format, in which a plane may be nearly empty: about what zstd makes of blank
+tiles of 8 and 16 bits."""
 
 _MOST_DIMENSIONS = 40
 _KNOWN, _AXES = "TZC", "TZCRIHVB"
@@ -71,7 +79,7 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         file = context.__enter__()
     try:
         with damage():
-            stacks = _stacks(file, count)
+            stacks = _stacks(file, count, path.stat().st_size)
         yield stacks
     finally:
         context.__exit__(None, None, None)
@@ -101,7 +109,7 @@ def _check_segments(stream: BinaryIO) -> int:
         """Return the place of a tile's segment, and the number of its dimensions."""
         kind, segment, dimensions = unpacked("<2s4xQ14xi", place)
         if kind != b"DV" or not 0 <= dimensions <= _MOST_DIMENSIONS:
-            raise UnacceptedError("is damaged: an entry of a tile is none")
+            raise UnacceptedError("is damaged: the directory entry of a tile is invalid")
         return segment, dimensions
 
     directory, metadata = unpacked("<QQ", _SEGMENT + 52)
@@ -111,13 +119,22 @@ def _check_segments(stream: BinaryIO) -> int:
     check(entry, 32 * count)
     for _ in range(count):
         place, dimensions = checked_entry(entry)
-        check(place, *unpacked("<iiq", place + _SEGMENT))
-        checked_entry(place + _SEGMENT + 16)
+        described, attached, held = unpacked("<iiq", place + _SEGMENT)
+        check(place, described, attached, held)
+        own = place + _SEGMENT + 16
+        _, dimensions_here = checked_entry(own)
+        if unpacked("<i", own + 18) == (_JPEG_XR,):
+            axes = [unpacked("<4s2i4xi", own + 32 + 20 * at) for at in range(dimensions_here)]
+            sides = {name[:1]: stored or length for name, _, length, stored in axes}
+            stream.seek(place + _SEGMENT + max(256, 48 + 20 * dimensions_here) + described)
+            found = tiff_streams.size("JPEGXR", stream.read(held)) or (0, 0)
+            if found[:2] != (sides.get(b"Y"), sides.get(b"X")):
+                raise UnacceptedError("is damaged: a tile in JPEG XR has another size than its own")
         entry += 32 + 20 * dimensions
     return int(count)
 
 
-def _stacks(file: Any, count: int) -> list[Stack]:
+def _stacks(file: Any, count: int, bytes_there: int) -> list[Stack]:
     box = file.total_bounding_box_no_pyramid
     longest = max(box[axis][1] for axis in box if axis not in "XY")
     if longest > max(count, 1):
@@ -145,6 +162,7 @@ def _stacks(file: Any, count: int) -> list[Stack]:
         def read(place: tuple[int, ...]) -> Image:
             plane = dict(zip(axes, place, strict=True))
             check_size(roi.h, roi.w, dtype.itemsize * max(colours))
+            check_promise(roi.h * roi.w, bytes_there, _PIXELS_A_BYTE)
             with damage():
                 if _place(plane, scene or 0) not in tiles:
                     raise UnacceptedError(f"is truncated: it has no pixels of {plane}")

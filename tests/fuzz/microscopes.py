@@ -7,6 +7,7 @@ ImportError.
 from __future__ import annotations
 
 import re
+import struct
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,11 +15,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import imagecodecs
 import mutate
 import numpy as np
 from mutate import Files
 
 sys.path.append(str(Path(__file__).parents[1] / "cpu"))
+
+_JPEG_XR = 4
+"""The number of this compression in an entry of a CZI."""
 
 _LIF_TEXT = 13
 """Where the XML of a LIF file begins; four bytes before it is the number of its characters."""
@@ -67,6 +72,25 @@ def change_nd2(rng: Random, files: Files) -> Files:
     return rng.choice(nd2s(lambda data: pack(rng.choice(steps)(rng, data))))
 
 
+def in_jpeg_xr(data: bytes) -> bytes:
+    """Return an uncompressed CZI of uint8 in JPEG XR, which libCZI does not write."""
+    changed = bytearray(data)
+    for tile in re.finditer(b"ZISRAWSUBBLOCK", data):
+        (metadata,), (count,) = (
+            struct.unpack_from("<i", data, tile.start() + at) for at in (32, 76)
+        )
+        sizes = [struct.unpack_from("<i", data, tile.start() + 88 + 20 * at)[0] for at in (0, 1)]
+        begin = tile.start() + 32 + max(256, 48 + 20 * count) + metadata
+        pixels = np.frombuffer(data, np.uint8, sizes[0] * sizes[1], begin).reshape(sizes[::-1])
+        coded = imagecodecs.jpegxr_encode(pixels // 4, level=0.9)
+        assert len(coded) <= pixels.size
+        changed[begin : begin + len(coded)] = coded
+        struct.pack_into("<q", changed, tile.start() + 40, len(coded))
+    for entry in re.finditer(rb"DV(?=[\0-\x20])", data):
+        struct.pack_into("<i", changed, entry.start() + 18, _JPEG_XR)
+    return bytes(changed)
+
+
 def czis() -> list[Files]:
     import czi_writer
 
@@ -84,6 +108,7 @@ def czis() -> list[Files]:
         one(1, 2, 1, 40, 50, 1, compression="zstd1:ExplicitLevel=2"),
         one(1, 1, 1, 40, 50, 1, compression="zstd0:ExplicitLevel=2"),
         one(1, 1, 1, 40, 50, 3, dtype=np.uint8),
+        {name: in_jpeg_xr(data) for name, data in one(1, 1, 1, 40, 50, 1, dtype=np.uint8).items()},
     ]
 
 
@@ -95,8 +120,10 @@ def change_czi(rng: Random, files: Files) -> Files:
         return {"a.czi": mutate.filled(rng, data)}
     if action < 0.4:
         return {"a.czi": mutate.text_numbers(rng, data)}
-    marks = rng.choice((rb"ZISRAW[A-Z]+", rb"DV(?=[\0-\x20])", rb"[XYZCTSM]\0{3}"))
-    places = [found.end() for found in re.finditer(marks, data)]
+    marks = rng.choice(
+        (rb"ZISRAW[A-Z]+", rb"DV(?=[\0-\x20])", rb"[XYZCTSM]\0{3}", rb"II\xbc|WMPHOTO")
+    )
+    places = [found.end() for found in re.finditer(marks, data)] or [0]
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3))):
         at = rng.choice(places) + rng.randrange(32)
@@ -140,8 +167,6 @@ def change_lif(rng: Random, files: Files) -> Files:
 def dicoms() -> list[Files]:
     """Return frames of each transfer syntax, and a stack, whose axis the reader is told."""
     import dicom_writer
-
-    from nucleiseg.readers.codecs import imagecodecs
 
     grey, rgb = ramp(6, 7), ramp(16, 16, 3, dtype=np.uint8)
     jpeg = imagecodecs.jpeg8_encode(rgb, 95)
