@@ -41,6 +41,9 @@ _TYPES: dict[str, tuple[str, int]] = {
 _COMPRESSIONS = ("UnCompressed", "JpgXr", "Zstd0", "Zstd1")
 _JPEG_XR = 4
 """The number of this compression. libCZI leaves what such a tile does not fill as it finds it."""
+_JPEG_XR_KINDS = {0: 0x01, 1: 0x02, 2: 0x07, 3: 0x71, 4: 0x72}
+"""The byte of colours and values of a JPEG XR by the number of a type of pixels."""
+
 _SEGMENT = 32
 """Bytes of the header of a segment."""
 
@@ -127,9 +130,10 @@ def _check_segments(stream: BinaryIO) -> int:
             axes = [unpacked("<4s2i4xi", own + 32 + 20 * at) for at in range(dimensions_here)]
             sides = {name[:1]: stored or length for name, _, length, stored in axes}
             stream.seek(place + _SEGMENT + max(256, 48 + 20 * dimensions_here) + described)
-            found = tiff_streams.size("JPEGXR", stream.read(held)) or (0, 0)
-            if found[:2] != (sides.get(b"Y"), sides.get(b"X")):
-                raise UnacceptedError("is damaged: a tile in JPEG XR has another size than its own")
+            *found, kind = tiff_streams.jpegxr_header(stream.read(held))
+            (pixels,) = unpacked("<i", own + 2)
+            if found != [sides.get(b"Y"), sides.get(b"X")] or _JPEG_XR_KINDS.get(pixels) != kind:
+                raise UnacceptedError("is damaged: a tile in JPEG XR has another size or type")
         entry += 32 + 20 * dimensions
     return int(count)
 
@@ -161,8 +165,8 @@ def _stacks(file: Any, count: int, bytes_there: int) -> list[Stack]:
 
         def read(place: tuple[int, ...]) -> Image:
             plane = dict(zip(axes, place, strict=True))
-            check_size(roi.h, roi.w, dtype.itemsize * max(colours))
             check_promise(roi.h * roi.w, bytes_there, _PIXELS_A_BYTE)
+            check_size(roi.h, roi.w, dtype.itemsize * max(colours))
             with damage():
                 if _place(plane, scene or 0) not in tiles:
                     raise UnacceptedError(f"is truncated: it has no pixels of {plane}")

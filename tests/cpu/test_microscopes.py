@@ -5,6 +5,7 @@ byte.
 """
 
 import builtins
+import tracemalloc
 
 import dicom_writer
 import lif_writer
@@ -176,6 +177,34 @@ def test_a_tile_of_a_czi_that_promises_more_than_the_file_holds_is_refused(tmp_p
     refused(tmp_path / "a.czi", "is truncated: [0-9,]+ bytes of at least", channel=0, z=0)
 
 
+def changed_tile(path, at, value):
+    """Change four bytes of the first tile's segment."""
+    czi_file(path, scenes=1)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"ZISRAWSUBBLOCK") + at
+    content[place : place + 4] = value.to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+@needs_czi
+@pytest.mark.parametrize("count", [41, 2**31 - 1, 2**32 - 100])
+def test_the_dimensions_within_a_tile_of_a_czi_are_counted_before_libczi_is_asked(tmp_path, count):
+    """Without this the process ends by SIGSEGV."""
+    changed_tile(tmp_path / "a.czi", 76, count)
+    refused(tmp_path / "a.czi", "is damaged: the directory entry of a tile is invalid", z=0)
+
+
+@needs_czi
+def test_a_czi_that_promises_far_more_pixels_than_it_can_hold_is_refused(tmp_path):
+    czi_file(tmp_path / "a.czi", scenes=1)
+    content = bytearray((tmp_path / "a.czi").read_bytes())
+    entry = content.index(b"Y\0\0\0", content.index(b"ZISRAWDIRECTORY"))
+    for at in (8, 16):  # its length, and that which is stored
+        content[entry + at : entry + at + 4] = (2**24).to_bytes(4, "little")
+    (tmp_path / "a.czi").write_bytes(content)
+    refused(tmp_path / "a.czi", "it promises 838,860,800 pixels in", channel=0, z=0)
+
+
 # LIF
 
 
@@ -292,6 +321,19 @@ def test_what_is_no_plain_dicom_is_refused_by_its_name(tmp_path):
     refused(tmp_path / "a.dcm", "is truncated")
     dicom_writer.write(tmp_path / "a.dcm", pixels, encoded=[b"12"], syntax="1.2.840.10008.1.2.5")
     refused(tmp_path / "a.dcm", "is stored as RLE Lossless; accepted are uncompressed, JPEG")
+
+
+def test_an_element_of_dicom_that_promises_more_than_the_file_holds_takes_no_memory(tmp_path):
+    dicom_writer.write(tmp_path / "a.dcm", ramp(8, 10))
+    content = (tmp_path / "a.dcm").read_bytes()
+    at = content.index(b"\xe0\x7f\x10\0OW") + 8
+    (tmp_path / "a.dcm").write_bytes(content[:at] + b"\xf0\xff\xff\x7f" + content[at + 4 :])
+    tracemalloc.start()
+    try:
+        np.testing.assert_array_equal(images.read(tmp_path / "a.dcm"), ramp(8, 10))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 # All of them
