@@ -11,11 +11,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from nucleiseg.readers import tiff_streams
 from nucleiseg.readers.stack import (
     Image,
     Stack,
     UnacceptedError,
     by_plane,
+    check_promise,
     check_size,
     damage,
     missing,
@@ -37,8 +39,17 @@ _TYPES: dict[str, tuple[str, int]] = {
 """The dtype of a type of pixels, and how many colours it has."""
 
 _COMPRESSIONS = ("UnCompressed", "JpgXr", "Zstd0", "Zstd1")
+_JPEG_XR = 4
+"""The number of this compression. libCZI leaves what such a tile does not fill as it finds it."""
+_JPEG_XR_KINDS = {0: 0x01, 1: 0x02, 2: 0x07, 3: 0x71, 4: 0x72}
+"""The byte of colours and values of a JPEG XR by the number of a type of pixels."""
+
 _SEGMENT = 32
 """Bytes of the header of a segment."""
+
+_PIXELS_A_BYTE = 4096
+"""No bound of the format, in which a plane may be nearly empty: about what zstd makes of blank
+tiles of 8 and 16 bits."""
 
 _MOST_DIMENSIONS = 40
 _KNOWN, _AXES = "TZC", "TZCRIHVB"
@@ -71,17 +82,18 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         file = context.__enter__()
     try:
         with damage():
-            stacks = _stacks(file, count)
+            stacks = _stacks(file, count, path.stat().st_size)
         yield stacks
     finally:
         context.__exit__(None, None, None)
 
 
 def _check_segments(stream: BinaryIO) -> int:
-    """Return the number of tiles; refuse sizes behind the file's end, which libCZI does not check.
+    """Return the number of tiles; refuse sizes and counts that libCZI takes without checking them.
 
     A segment begins with a name of 16 bytes and two sizes (ZEISS, "CZI file format"). The first one
-    names the directory and the metadata, and an entry of the directory the segment of its tile.
+    names the directory and the metadata, and an entry of the directory the segment of its tile,
+    which has an entry of its own behind its sizes.
     """
     size = stream.seek(0, 2)
 
@@ -96,21 +108,37 @@ def _check_segments(stream: BinaryIO) -> int:
         if min(sizes) < 0 or place + sum(sizes) > size:
             raise truncated(size, place + sum(sizes))
 
+    def checked_entry(place: int) -> tuple[int, int]:
+        """Return the place of a tile's segment, and the number of its dimensions."""
+        kind, segment, dimensions = unpacked("<2s4xQ14xi", place)
+        if kind != b"DV" or not 0 <= dimensions <= _MOST_DIMENSIONS:
+            raise UnacceptedError("is damaged: the directory entry of a tile is invalid")
+        return segment, dimensions
+
     directory, metadata = unpacked("<QQ", _SEGMENT + 52)
     check(metadata, *unpacked("<ii", metadata + _SEGMENT))
     (count,) = unpacked("<i", directory + _SEGMENT)
     entry = directory + _SEGMENT + 128
     check(entry, 32 * count)
     for _ in range(count):
-        kind, place, dimensions = unpacked("<2s4xQ14xi", entry)
-        if kind != b"DV" or not 0 <= dimensions <= _MOST_DIMENSIONS:
-            raise UnacceptedError("is damaged: an entry of its directory is none of a tile")
-        check(place, *unpacked("<iiq", place + _SEGMENT))
+        place, dimensions = checked_entry(entry)
+        described, attached, held = unpacked("<iiq", place + _SEGMENT)
+        check(place, described, attached, held)
+        own = place + _SEGMENT + 16
+        _, dimensions_here = checked_entry(own)
+        if unpacked("<i", own + 18) == (_JPEG_XR,):
+            axes = [unpacked("<4s2i4xi", own + 32 + 20 * at) for at in range(dimensions_here)]
+            sides = {name[:1]: stored or length for name, _, length, stored in axes}
+            stream.seek(place + _SEGMENT + max(256, 48 + 20 * dimensions_here) + described)
+            *found, kind = tiff_streams.jpegxr_header(stream.read(held))
+            (pixels,) = unpacked("<i", own + 2)
+            if found != [sides.get(b"Y"), sides.get(b"X")] or _JPEG_XR_KINDS.get(pixels) != kind:
+                raise UnacceptedError("is damaged: a tile in JPEG XR has another size or type")
         entry += 32 + 20 * dimensions
     return int(count)
 
 
-def _stacks(file: Any, count: int) -> list[Stack]:
+def _stacks(file: Any, count: int, bytes_there: int) -> list[Stack]:
     box = file.total_bounding_box_no_pyramid
     longest = max(box[axis][1] for axis in box if axis not in "XY")
     if longest > max(count, 1):
@@ -137,6 +165,7 @@ def _stacks(file: Any, count: int) -> list[Stack]:
 
         def read(place: tuple[int, ...]) -> Image:
             plane = dict(zip(axes, place, strict=True))
+            check_promise(roi.h * roi.w, bytes_there, _PIXELS_A_BYTE)
             check_size(roi.h, roi.w, dtype.itemsize * max(colours))
             with damage():
                 if _place(plane, scene or 0) not in tiles:

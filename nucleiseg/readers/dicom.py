@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,8 @@ from nucleiseg.readers.units import pixel_size
 
 OFFSET, MARK = 128, b"DICM"
 """What a file has behind its preamble (PS3.10, 7.1)."""
+
+_HEADER_GROUP = 2
 
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _RAW = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
@@ -55,17 +59,36 @@ def opened(path: Path) -> Iterator[list[Stack]]:
     except ImportError:
         raise missing("DICOM", "pydicom", "dicom") from None
     check_bytes(path.stat().st_size)
-    with damage():
+    with _Source(io.FileIO(path)) as stream, damage():
         # Before all else: one transfer syntax compresses the whole of a file.
-        syntax = pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID
+        stream.seek(OFFSET + len(MARK))
+        about = pydicom.filereader.read_dataset(
+            stream, is_implicit_VR=False, is_little_endian=True, stop_when=_is_behind_the_header
+        )
+        syntax = about.TransferSyntaxUID
         if syntax not in {*_RAW, _JPEG, *_JPEG2000}:
             raise UnacceptedError(
                 f"is stored as {syntax.name}; accepted are uncompressed, JPEG Baseline and JPEG "
                 "2000"
             )
-        dataset = pydicom.dcmread(path)
+        stream.seek(0)
+        dataset = pydicom.dcmread(stream)
         stack = _stack(dataset, str(syntax))
     yield [stack]
+
+
+class _Source(io.BufferedReader):
+    """A file of which no more is read than is there, whatever length an element promises."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            # For more than there is, memory would be taken.
+            size = max(0, min(size, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
+def _is_behind_the_header(tag: Any, kind: str | None, length: int) -> bool:
+    return bool(tag.group != _HEADER_GROUP)
 
 
 def _stack(dataset: Any, syntax: str) -> Stack:

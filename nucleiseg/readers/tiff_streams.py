@@ -190,7 +190,20 @@ def _jpegxl(data: bytes) -> Size:
 
 
 def _jpegxr(data: bytes) -> Size:
-    """Read the container of ISO 29199-2, annex A, which is like a TIFF file."""
+    return *jpegxr_header(data)[:2], 0
+
+
+def jpegxr_header(data: bytes) -> tuple[int, int, int]:
+    """Return height and width of a JPEG XR, and the byte of its colours and type of values.
+
+    Its container (ISO 29199-2, annex A) is like a TIFF file, and the image in it has a header of
+    its own (8.3).
+
+    Raises
+    ------
+    StreamError
+        The two differ or are damaged.
+    """
     if data[:3] != b"II\xbc":
         raise StreamError("it does not begin as a JPEG XR does")
     (place,) = struct.unpack_from("<I", data, 4)
@@ -207,7 +220,15 @@ def _jpegxr(data: bytes) -> Size:
         raise StreamError("its header is incomplete") from None
     if offset + count > len(data):
         raise StreamError(f"it ends after {len(data):,} of {offset + count:,} bytes")
-    return height, width, 0
+    begin = data[offset : offset + count]
+    if begin[:8] != b"WMPHOTO\0":
+        raise StreamError("its header is damaged")
+    # What the decoder does not fill would be whatever the memory held.
+    short = begin[10] >> 7
+    own = struct.unpack_from(">2H" if short else ">2I", begin, 12)
+    if (own[0] + 1, own[1] + 1) != (width, height):
+        raise StreamError("the sizes in its headers differ")
+    return height, width, begin[11]
 
 
 def _lerc(data: bytes) -> Size:

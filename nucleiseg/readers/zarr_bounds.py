@@ -30,6 +30,7 @@ _GROWTH, _SPARE = 8, 2**16
 """What `_SAME_SIZE` may make of a value's bytes, and what small chunks may take more."""
 
 _DEFLATE_RATIO = 1032
+_BLOSC_HEADER = 16
 _PIECE = 2**20
 _NO_CHUNK = 2**64 - 1
 
@@ -111,6 +112,10 @@ def _codecs(found: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _blosc(data: bytes, most: int) -> int:
+    # The decoder trusts the header (Blosc's README_CHUNK_FORMAT): it reads what lies behind.
+    needed = max(int.from_bytes(data[12:16], "little"), _BLOSC_HEADER)
+    if len(data) < needed:
+        raise UnacceptedError(f"is truncated: a chunk has {len(data):,} bytes of {needed:,}")
     return int.from_bytes(data[4:8], "little")
 
 

@@ -98,6 +98,19 @@ def test_a_zarr_chunk_that_yields_far_more_is_refused_before_it_does(tmp_path, v
     refused_in_little_memory(tmp_path / "a.zarr", "yields more than the 98,304 that are accepted")
 
 
+@pytest.mark.parametrize("kept", [9, 16, 1000])
+def test_a_blosc_chunk_that_is_cut_off_is_an_error_and_not_what_memory_held(tmp_path, kept):
+    codec = codecs()[2]["blosc"]
+    zarr_array(tmp_path / "a.zarr", 2, chunks=(64, 64), compressors=[codec])
+    path = chunk_file(tmp_path / "a.zarr")
+    noise = np.random.default_rng(1).integers(0, 255, 64 * 64, np.uint8)
+    path.write_bytes(codec.encode(noise))  # stored as it is, behind a header
+    assert images.read(tmp_path / "a.zarr").shape == (128, 128)
+    os.truncate(path, kept)
+    with pytest.raises(ValueError, match=f"is truncated: a chunk has {kept:,} bytes of "):
+        images.read(tmp_path / "a.zarr")
+
+
 def test_a_zstd_chunk_that_hides_its_size_is_refused_too(tmp_path):
     zarr_array(tmp_path / "a.zarr", 2, chunks=(64, 64), compressors=[codecs()[2]["zstd"]])
     path = chunk_file(tmp_path / "a.zarr")

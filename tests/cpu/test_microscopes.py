@@ -5,24 +5,24 @@ byte.
 """
 
 import builtins
+import tracemalloc
 
+import dicom_writer
 import lif_writer
 import nd2_writer
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
 
 import nucleiseg
 from nucleiseg import data, images
 from nucleiseg.readers.codecs import imagecodecs
 
 try:
-    from pylibCZIrw import czi
+    import czi_writer
 except ImportError:
-    czi = None
+    czi_writer = None
 needs_czi = pytest.mark.skipif(
-    czi is None, reason="needs pylibCZIrw, which has no wheel for 64-bit Arm: '.[czi]'"
+    czi_writer is None, reason="needs pylibCZIrw, which has no wheel for 64-bit Arm: '.[czi]'"
 )
 
 
@@ -143,15 +143,7 @@ def test_a_frame_of_nd2_that_yields_more_than_its_pixels_is_refused(tmp_path):
 
 def czi_file(path, scenes=2, channels=2, options=None, dtype=np.uint16, colours=1):
     pixels = ramp(scenes, 2, channels, 40, 50, colours, dtype=dtype)
-    with czi.create_czi(str(path), compression_options=options) as writer:
-        for scene, z, c in np.ndindex(scenes, 2, channels):
-            tile = pixels[scene, z, c, :, :30], pixels[scene, z, c, :, 30:]
-            for left, part in zip((0, 30), tile, strict=True):
-                place = {"Z": int(z), "C": int(c)}
-                where = 100 * int(scene) + left, 0
-                writer.write(np.ascontiguousarray(part), where, place, scene=int(scene))
-        names = dict(enumerate(("DAPI", "GFP")[:channels]))
-        writer.write_metadata("a", names, scale_x=0.325e-6, scale_y=0.325e-6)
+    czi_writer.write(path, pixels, compression=options)
     return pixels
 
 
@@ -183,6 +175,34 @@ def test_a_tile_of_a_czi_that_promises_more_than_the_file_holds_is_refused(tmp_p
     content[content.index(b"ZISRAWSUBBLOCK") + 47] = 36  # the highest byte of its size
     (tmp_path / "a.czi").write_bytes(content)
     refused(tmp_path / "a.czi", "is truncated: [0-9,]+ bytes of at least", channel=0, z=0)
+
+
+def changed_tile(path, at, value):
+    """Change four bytes of the first tile's segment."""
+    czi_file(path, scenes=1)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"ZISRAWSUBBLOCK") + at
+    content[place : place + 4] = value.to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+@needs_czi
+@pytest.mark.parametrize("count", [41, 2**31 - 1, 2**32 - 100])
+def test_the_dimensions_within_a_tile_of_a_czi_are_counted_before_libczi_is_asked(tmp_path, count):
+    """Without this the process ends by SIGSEGV."""
+    changed_tile(tmp_path / "a.czi", 76, count)
+    refused(tmp_path / "a.czi", "is damaged: the directory entry of a tile is invalid", z=0)
+
+
+@needs_czi
+def test_a_czi_that_promises_far_more_pixels_than_it_can_hold_is_refused(tmp_path):
+    czi_file(tmp_path / "a.czi", scenes=1)
+    content = bytearray((tmp_path / "a.czi").read_bytes())
+    entry = content.index(b"Y\0\0\0", content.index(b"ZISRAWDIRECTORY"))
+    for at in (8, 16):  # its length, and that which is stored
+        content[entry + at : entry + at + 4] = (2**24).to_bytes(4, "little")
+    (tmp_path / "a.czi").write_bytes(content)
+    refused(tmp_path / "a.czi", "it promises 838,860,800 pixels in", channel=0, z=0)
 
 
 # LIF
@@ -225,34 +245,10 @@ def test_a_lif_that_refers_to_other_files_is_refused(tmp_path):
 # DICOM
 
 
-def dicom_file(path, pixels, *, encoded=None, syntax="1.2.840.10008.1.2.1", **changes):
-    image = Dataset()
-    image.file_meta = FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = syntax
-    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    colours = pixels.shape[-1] == 3
-    frames = pixels.shape[0] if pixels.ndim - colours == 3 else 1
-    image.Rows, image.Columns = pixels.shape[-2 - colours : len(pixels.shape) - colours]
-    image.SamplesPerPixel = 3 if colours else 1
-    if colours:
-        image.PlanarConfiguration = 0
-    if frames > 1:
-        image.NumberOfFrames = frames
-    image.PhotometricInterpretation = "RGB" if colours else "MONOCHROME2"
-    image.BitsAllocated = image.BitsStored = 8 * pixels.itemsize
-    image.HighBit = image.BitsStored - 1
-    image.PixelRepresentation = int(pixels.dtype.kind == "i")
-    for name, value in changes.items():
-        setattr(image, name, value)
-    image.PixelData = encapsulate(encoded) if encoded else pixels.tobytes()
-    image.save_as(path, enforce_file_format=True)
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
 def test_grey_dicom_is_read_as_stored(tmp_path, dtype):
     pixels = ramp(8, 10, dtype=dtype) - dtype(np.dtype(dtype).kind == "i")
-    dicom_file(tmp_path / "a", pixels)
+    dicom_writer.write(tmp_path / "a", pixels)
     found = images.read(tmp_path / "a")
     np.testing.assert_array_equal(found, pixels)
     assert found.dtype == dtype
@@ -260,13 +256,13 @@ def test_grey_dicom_is_read_as_stored(tmp_path, dtype):
 
 def test_dicom_in_colours_is_rgb(tmp_path):
     pixels = ramp(8, 10, 3, dtype=np.uint8)
-    dicom_file(tmp_path / "a.dcm", pixels)
+    dicom_writer.write(tmp_path / "a.dcm", pixels)
     np.testing.assert_array_equal(images.read(tmp_path / "a.dcm"), pixels)
 
 
 def test_zero_is_black_in_dicom(tmp_path):
     pixels = ramp(8, 10)
-    dicom_file(
+    dicom_writer.write(
         tmp_path / "a.dcm",
         pixels,
         PhotometricInterpretation="MONOCHROME1",
@@ -278,14 +274,14 @@ def test_zero_is_black_in_dicom(tmp_path):
 
 @pytest.mark.parametrize("name", ["PixelSpacing", "ImagerPixelSpacing"])
 def test_dicom_gives_its_pixel_size(tmp_path, name):
-    dicom_file(tmp_path / "a.dcm", ramp(8, 10), **{name: ["0.0005", "0.0005"]})
+    dicom_writer.write(tmp_path / "a.dcm", ramp(8, 10), **{name: ["0.0005", "0.0005"]})
     (plane,) = images.open(tmp_path / "a.dcm")
     assert plane.mpp == pytest.approx(0.5)
 
 
 def test_frames_of_dicom_need_a_meaning(tmp_path):
     pixels = ramp(3, 8, 10)
-    dicom_file(tmp_path / "a.dcm", pixels)
+    dicom_writer.write(tmp_path / "a.dcm", pixels)
     refused(tmp_path / "a.dcm", "does not say what axis 0 is")
     found = arrays(tmp_path / "a.dcm", axes="ZYX", z="all")
     np.testing.assert_array_equal(np.stack(list(found.values())), pixels)
@@ -294,7 +290,7 @@ def test_frames_of_dicom_need_a_meaning(tmp_path):
 def test_jpeg_2000_in_dicom_is_exact(tmp_path):
     pixels = ramp(3, 32, 40)
     encoded = [imagecodecs.jpeg2k_encode(frame, level=0, codecformat="J2K") for frame in pixels]
-    dicom_file(tmp_path / "a.dcm", pixels, encoded=encoded, syntax="1.2.840.10008.1.2.4.90")
+    dicom_writer.write(tmp_path / "a.dcm", pixels, encoded=encoded, syntax="1.2.840.10008.1.2.4.90")
     found = arrays(tmp_path / "a.dcm", axes="TYX", frame="all")
     np.testing.assert_array_equal(np.stack(list(found.values())), pixels)
 
@@ -305,7 +301,7 @@ def test_jpeg_in_dicom_has_the_colours_that_its_header_names(tmp_path, kind):
     pixels[..., 0] = 200
     space = "RGB" if kind == "RGB" else "YCBCR"
     data = imagecodecs.jpeg8_encode(pixels, 95, colorspace="RGB", outcolorspace=space)
-    dicom_file(
+    dicom_writer.write(
         tmp_path / "a.dcm",
         pixels,
         encoded=[data],
@@ -317,14 +313,27 @@ def test_jpeg_in_dicom_has_the_colours_that_its_header_names(tmp_path, kind):
 
 def test_what_is_no_plain_dicom_is_refused_by_its_name(tmp_path):
     pixels = ramp(8, 10)
-    dicom_file(tmp_path / "slide.dcm", pixels, SOPClassUID="1.2.840.10008.5.1.4.1.1.77.1.6")
+    dicom_writer.write(tmp_path / "slide.dcm", pixels, SOPClassUID="1.2.840.10008.5.1.4.1.1.77.1.6")
     refused(tmp_path / "slide.dcm", "is a whole slide, which the command nucleiseg slide segments")
-    dicom_file(tmp_path / "a.dcm", pixels, PhotometricInterpretation="PALETTE COLOR")
+    dicom_writer.write(tmp_path / "a.dcm", pixels, PhotometricInterpretation="PALETTE COLOR")
     refused(tmp_path / "a.dcm", "has the colours PALETTE COLOR in 1 samples; accepted are MONO")
-    dicom_file(tmp_path / "a.dcm", pixels, Rows=9)
+    dicom_writer.write(tmp_path / "a.dcm", pixels, Rows=9)
     refused(tmp_path / "a.dcm", "is truncated")
-    dicom_file(tmp_path / "a.dcm", pixels, encoded=[b"12"], syntax="1.2.840.10008.1.2.5")
+    dicom_writer.write(tmp_path / "a.dcm", pixels, encoded=[b"12"], syntax="1.2.840.10008.1.2.5")
     refused(tmp_path / "a.dcm", "is stored as RLE Lossless; accepted are uncompressed, JPEG")
+
+
+def test_an_element_of_dicom_that_promises_more_than_the_file_holds_takes_no_memory(tmp_path):
+    dicom_writer.write(tmp_path / "a.dcm", ramp(8, 10))
+    content = (tmp_path / "a.dcm").read_bytes()
+    at = content.index(b"\xe0\x7f\x10\0OW") + 8
+    (tmp_path / "a.dcm").write_bytes(content[:at] + b"\xf0\xff\xff\x7f" + content[at + 4 :])
+    tracemalloc.start()
+    try:
+        np.testing.assert_array_equal(images.read(tmp_path / "a.dcm"), ramp(8, 10))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 # All of them
@@ -339,7 +348,7 @@ def lif(path):
 
 
 def dicom(path):
-    dicom_file(path, ramp(8, 10))
+    dicom_writer.write(path, ramp(8, 10))
 
 
 def zeiss(path):

@@ -13,35 +13,10 @@ from nucleiseg import cli, data, images
 if zarr.__version__.startswith("2."):
     pytest.skip("ome-zarr with version 2 of zarr writes by another call", allow_module_level=True)
 
+import plate_writer
 from ome_zarr.format import FormatV04, FormatV05
-from ome_zarr.writer import write_multiscale, write_plate_metadata, write_well_metadata
 
-WELLS = {"B/03": ["0", "1"], "C/11": ["0"]}
 NAMES = ["B03_0", "B03_1", "C11_0"]
-
-
-def plate(path, pixels, version=FormatV04):
-    """Write a plate of which each field is one of the pixels, (C, H, W)."""
-    root = zarr.open_group(str(path), mode="w", zarr_format=version().zarr_format)
-    write_plate_metadata(root, ["B", "C"], ["03", "11"], list(WELLS), fmt=version())
-    fields = iter(pixels)
-    for well, names in WELLS.items():
-        group = root.require_group(well)
-        write_well_metadata(group, names, fmt=version())
-        for name in names:
-            field = group.require_group(name)
-            steps = [[{"type": "scale", "scale": [1, 0.325, 0.325]}]]
-            axes = [
-                {"name": "c", "type": "channel"},
-                *({"name": name, "type": "space", "unit": "micrometer"} for name in "yx"),
-            ]
-            write_multiscale(
-                [next(fields)],
-                field,
-                axes=axes,
-                fmt=version(),
-                coordinate_transformations=steps,
-            )
 
 
 @pytest.fixture
@@ -51,7 +26,7 @@ def fields():
 
 @pytest.mark.parametrize("version", [FormatV04, FormatV05])
 def test_the_fields_of_a_plate_are_images_named_after_well_and_field(tmp_path, fields, version):
-    plate(tmp_path / "plate.zarr", fields, version)
+    plate_writer.write(tmp_path / "plate.zarr", fields, version)
     found = list(images.open(tmp_path / "plate.zarr", channel=1, series="all"))
     assert [plane.suffix for plane in found] == [f"_{name}" for name in NAMES]
     for plane, pixels in zip(found, fields, strict=True):
@@ -60,7 +35,7 @@ def test_the_fields_of_a_plate_are_images_named_after_well_and_field(tmp_path, f
 
 
 def test_one_field_is_chosen_by_its_name(tmp_path, fields):
-    plate(tmp_path / "plate.zarr", fields)
+    plate_writer.write(tmp_path / "plate.zarr", fields)
     (plane,) = images.open(tmp_path / "plate.zarr", channel=0, series="B03_1")
     np.testing.assert_array_equal(plane.array, fields[1, 0])
     with pytest.raises(ValueError, match=r"holds several images \(0 'B03_0', 1 'B03_1', ...\)"):
@@ -68,14 +43,14 @@ def test_one_field_is_chosen_by_its_name(tmp_path, fields):
 
 
 def test_a_well_that_is_named_has_its_fields(tmp_path, fields):
-    plate(tmp_path / "plate.zarr", fields)
+    plate_writer.write(tmp_path / "plate.zarr", fields)
     found = list(images.open(tmp_path / "plate.zarr" / "B" / "03", channel=0, series="all"))
     assert [plane.suffix for plane in found] == ["_0", "_1"]
 
 
 def test_a_field_that_is_missing_or_elsewhere_is_refused(tmp_path, fields):
     path = tmp_path / "plate.zarr"
-    plate(path, fields)
+    plate_writer.write(path, fields)
     shutil.rmtree(path / "C" / "11" / "0")
     with pytest.raises(ValueError, match="is truncated: it names 'C/11/0', which is not there"):
         list(images.open(path, channel=0, series="all"))
@@ -89,7 +64,9 @@ def test_a_field_that_is_missing_or_elsewhere_is_refused(tmp_path, fields):
 def test_the_command_segments_a_plate_field_by_field(tmp_path):
     image = data.example("fluorescence")
     image = image if image.ndim == 2 else image[..., 0]
-    plate(tmp_path / "plates" / "plate.zarr", [image[None], image[None, ::-1], image[None] * 0])
+    plate_writer.write(
+        tmp_path / "plates" / "plate.zarr", [image[None], image[None, ::-1], image[None] * 0]
+    )
     output = tmp_path / "out"
     command = ["segment", str(tmp_path / "plates"), "-o", str(output), "--save", "labels"]
     result = CliRunner().invoke(cli.app, command)

@@ -21,15 +21,14 @@ from random import Random
 from typing import Any
 
 import cv2
+import microscopes
 import mutate
 import numpy as np
 import tifffile
+from mutate import Files
 
 from nucleiseg import ModelError, Segmenter, images
 from nucleiseg.model import Model
-
-Files = dict[str, bytes]
-"""The files of one input by their names; the first is the one that is read."""
 
 CORPUS = Path(__file__).parent / "corpus"
 MOST_PLANES = 8
@@ -97,6 +96,7 @@ def tiffs() -> list[Files]:
         {**tiles, "compression": "zlib"},
         {**tiles, "compression": "jpeg"},
         {**tiles, "byteorder": ">"},
+        {**tiles, "byteorder": ">", "bigtiff": True},
     ]
     made = []
     for way in ways:
@@ -299,6 +299,15 @@ def read_stack(path: Path) -> str:
     return read_image(path, channel=0, z="all", frame="all")
 
 
+def read_images(path: Path) -> str:
+    """Read one channel of every image of a file."""
+    return read_image(path, channel=0, z="all", frame="all", series="all")
+
+
+def read_dicom(path: Path) -> str:
+    return read_image(path, **({"axes": "ZYX", "z": "all"} if path.stem == "stack" else {}))
+
+
 def read_model(path: Path) -> str:
     labels = Segmenter(path, device="cpu", threads=1).segment(picture(40, 48), "maps", scale=1)
     return hashlib.blake2b(labels, digest_size=8).hexdigest()
@@ -349,6 +358,11 @@ FORMATS = {
     ),
     "npy": Format(npys, change_first(mutate.npy), read_image),
     "zarr": Format(zarrs, change_zarr, read_image),
+    "nd2": Format(microscopes.nd2s, microscopes.change_nd2, read_images),
+    "czi": Format(microscopes.czis, microscopes.change_czi, read_images),
+    "lif": Format(microscopes.lifs, microscopes.change_lif, read_images),
+    "dicom": Format(microscopes.dicoms, change_first(mutate.filled), read_dicom),
+    "plate": Format(microscopes.plates, change_zarr, read_images),
     "onnx": Format(models, change_network, read_model),
     "json": Format(models, change_description, read_model),
     "faulty": Format(

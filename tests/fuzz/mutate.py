@@ -11,6 +11,9 @@ from random import Random
 
 Mutator = Callable[[Random, bytes], bytes]
 
+Files = dict[str, bytes]
+"""The files of one input by their names; the first is the one that is read."""
+
 NUMBERS = [
     *(0, 1, 2, 3, 4, 7, 8, 16, 127, 128, 255, 256, 1000, 4096, 32767, 32768, 65535, 65536),
     *(2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**53, 2**63 - 1, 2**63, 2**64 - 1),
@@ -67,6 +70,17 @@ def anything(rng: Random, data: bytes) -> bytes:
             rng.choice(STEPS)(
                 rng, changed, rng.randrange(min(HEADER, len(changed)) if near else len(changed))
             )
+    return bytes(changed)
+
+
+def filled(rng: Random, data: bytes) -> bytes:
+    """Change bytes near those that are not zero, of which files of padded blocks hold few."""
+    places = [found.start() for found in re.finditer(rb"[^\0]", data)]
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
+        if changed and places:
+            at = rng.choice(places[: rng.choice((HEADER, len(places)))])
+            rng.choice(STEPS)(rng, changed, min(at, len(changed) - 1))
     return bytes(changed)
 
 
