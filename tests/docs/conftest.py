@@ -1,6 +1,6 @@
 """A folder with the files that the documents name, for each page."""
 
-# ruff: noqa: E402 (it lies beside the tests of slides)
+
 
 from __future__ import annotations
 
