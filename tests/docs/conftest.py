@@ -1,7 +1,5 @@
 """A folder with the files that the documents name, for each page."""
 
-
-
 from __future__ import annotations
 
 import json

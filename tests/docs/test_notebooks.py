@@ -16,7 +16,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 500_000
 """Bytes of a notebook with its outputs."""
 
-SHORTER = {"--steps 40": "--steps 2 --even-if-worse"}
+SHORTER = {"--steps 100": "--steps 2 --even-if-worse"}
 """What takes minutes in a notebook, and what a test runs instead; no output that is compared
 depends on it."""
 
