@@ -37,7 +37,7 @@ PARAMETERS: dict[str, tuple[str, tuple[int, int, int, int], Sequence[dict[str, A
     ),
     "separation": (
         "fluorescence_crowded",
-        (90, 130, 120, 120),
+        (48, 200, 120, 120),
         [{"separation": 0.01}, {}, {"separation": 0.5}],
     ),
     "min_area": ("purple_on_white", (0, 0, 200, 200), [{}, {"min_area": 250}]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -23,9 +25,22 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     client.execute(env={**os.environ, "PATH": path_of_programs})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ from run to run
-        if "outputs" in cell:  # but for progress bars
-            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
+        if "outputs" in cell:
+            cell.outputs = list(_printed(cell.outputs))
     return notebook
+
+
+def _printed(outputs: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
+    """Yield outputs without progress bars, and what was printed between these as one."""
+    kept = [each for each in outputs if each.get("name") != "stderr"]
+    for is_text, group in groupby(kept, key=lambda each: each.output_type == "stream"):
+        first, *others = group
+        if is_text:
+            lines = "".join(each.text for each in (first, *others)).splitlines()
+            first.text = "\n".join(line for line in lines if line)
+            yield first
+        else:
+            yield from (first, *others)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 from typing import Any
@@ -21,7 +21,8 @@ from napari.layers import Image
 from napari.qt.threading import thread_worker
 from numpy.typing import NDArray
 
-from nucleiseg.model import DEFAULT, shipped
+from nucleiseg.model import DEFAULT, Model, shipped
+from nucleiseg.parameters import Decoding
 from nucleiseg.readers import UnacceptedError, dtypes
 from nucleiseg.readers.units import pixel_size
 from nucleiseg.result import Result
@@ -48,16 +49,20 @@ class Settings:
         Micrometres a pixel, for measurements.
     scale_by_mpp : bool
         Whether it is also what decides the scale.
+    decoding : Decoding
+        What counts as a nucleus, and which nuclei are kept.
     """
 
     model: str = DEFAULT
     diameter: float | None = None
     mpp: float | None = None
     scale_by_mpp: bool = False
+    decoding: Decoding = field(default_factory=Decoding)
 
-    def size(self) -> dict[str, Any]:
-        """Return the size of nuclei as `Segmenter.analyze` takes it."""
-        return {"mpp": self.mpp} if self.scale_by_mpp else {"diameter": self.diameter}
+    def options(self) -> dict[str, Any]:
+        """Return the size of nuclei and the decoding as `Segmenter.analyze` takes them."""
+        size = {"mpp": self.mpp} if self.scale_by_mpp else {"diameter": self.diameter}
+        return {**size, **self.decoding.given}
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,11 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
             label="pixel size (µm)", max=1000, step=0.001, tooltip=_PIXEL_SIZE
         )
         self.by_pixel_size = widgets.CheckBox(text="find the scale by the pixel size")
+        self.nucleus_threshold = _share("nucleus threshold", _NUCLEUS_THRESHOLD)
+        self.separation = _share("separation", _SEPARATION)
+        self.min_diameter = _pixels("min diameter (pixels)", "smaller")
+        self.max_diameter = _pixels("max diameter (pixels)", "larger")
+        self.exclude_border = widgets.CheckBox(text="exclude border", tooltip=_BORDER)
         self.run_button = widgets.PushButton(text="Segment")
         self.cancel_button = widgets.PushButton(text="Cancel", enabled=False)
         self.progress = widgets.ProgressBar(label="planes", value=0, max=1)
@@ -104,15 +114,20 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
                     self.pixel_size,
                     self.by_pixel_size,
                 ),
+                *(self.nucleus_threshold, self.separation),
+                *(self.min_diameter, self.max_diameter, self.exclude_border),
                 *(self.run_button, self.cancel_button, self.progress, self.message),
             ]
         )
         self.image.changed.connect(self._fill)
+        self.model.changed.connect(self._reset)
+        self.own_model.changed.connect(self._reset)
         self.run_button.changed.connect(self.run)
         self.cancel_button.changed.connect(self.cancel)
         for event in ("inserted", "removed", "renamed"):
             getattr(viewer.layers.events, event).connect(self._offer)
         self._fill()
+        self._reset()
 
     def run(self) -> None:
         """Begin to segment the layer that is chosen; what is wrong is said in the widget."""
@@ -120,12 +135,17 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
         if layer is None:
             self.message.value = "open an image first"
             return
+        try:
+            settings = self._settings()
+        except ValueError as error:
+            self.message.value = str(error)
+            return
         data = layer.data[0] if layer.multiscale else layer.data
         planes = int(np.prod(_shape(data, layer.rgb)[:-2]))
         self.progress.value, self.progress.max = 0, planes
         self._set_running(True, f"segmenting {layer.name}")
         placement = {name: getattr(layer, name) for name in PLACEMENT}
-        name, settings = f"{layer.name} nuclei", self._settings()
+        name = f"{layer.name} nuclei"
         worker = thread_worker(segmented)(data, layer.rgb, settings)
         worker.yielded.connect(lambda done: setattr(self.progress, "value", done))
         worker.returned.connect(lambda found: self._show(found, name, placement, settings))
@@ -140,13 +160,38 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
             self._worker.quit()
             self.message.value = "stops after this plane"
 
-    def _settings(self) -> Settings:
+    def _chosen(self) -> str:
+        """Return the name of the shipped model, or the path of the user's own."""
         own = self.own_model.value
+        return str(own) if own and str(own) != "." else str(self.model.value)
+
+    def _reset(self) -> None:
+        """Show the parameters of the model that is chosen; a run says what is wrong with a file."""
+        with suppress(OSError, ValueError):
+            self._shown = _parameters(Model.load(self._chosen()))
+            for name, value in self._shown.items():
+                getattr(self, name).value = value
+
+    def _settings(self) -> Settings:
+        """Return what the fields say.
+
+        Raises
+        ------
+        ValueError
+            The least diameter is above the largest.
+        """
+        values = {name: getattr(self, name).value for name in self._shown}
         return Settings(
-            model=str(own) if own and str(own) != "." else self.model.value,
+            model=self._chosen(),
             diameter=self.diameter.value or None,
             mpp=self.pixel_size.value or None,
             scale_by_mpp=bool(self.by_pixel_size.value and self.pixel_size.value),
+            decoding=Decoding(
+                **{name: value for name, value in values.items() if value != self._shown[name]},
+                min_diameter=self.min_diameter.value or None,
+                max_diameter=self.max_diameter.value or None,
+                exclude_border=bool(self.exclude_border.value),
+            ),
         )
 
     def _show(self, found: Found, name: str, placement: dict[str, Any], settings: Settings) -> None:
@@ -155,7 +200,13 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
             found.labels,
             name=name,
             features=found.features,
-            metadata={"nucleiseg": {"model": settings.model, "mpp": settings.mpp}},
+            metadata={
+                "nucleiseg": {
+                    "model": settings.model,
+                    "mpp": settings.mpp,
+                    **settings.decoding.given,
+                }
+            },
             **placement,
         )
         self._set_running(False, f"{len(found.features):,} nuclei in {layer.name}")
@@ -184,6 +235,31 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
 
 _DIAMETER = "Usual diameter of a nucleus in pixels; 0 estimates it."
 _PIXEL_SIZE = "Micrometres a pixel, for measurements; 0 where it is unknown."
+_NUCLEUS_THRESHOLD = "Probability from which a pixel is nucleus. Lower: larger nuclei."
+_SEPARATION = (
+    "How far the map of distances must fall between two nuclei. Lower splits more, higher merges "
+    "more."
+)
+_BORDER = "Drop nuclei that touch the border of the image."
+
+
+def _share(label: str, tooltip: str) -> widgets.FloatSpinBox:
+    """Return a field for a number from 0 to 1."""
+    return widgets.FloatSpinBox(label=label, min=0, max=1, step=0.01, tooltip=tooltip)
+
+
+def _pixels(label: str, dropped: str) -> widgets.FloatSpinBox:
+    """Return a field for a limit of diameters."""
+    tooltip = f"Drop nuclei that are {dropped}; 0 is no limit."
+    return widgets.FloatSpinBox(label=label, max=5000, tooltip=tooltip)
+
+
+def _parameters(model: Model) -> dict[str, float]:
+    """Return the parameters of a model as the fields show them."""
+    return {
+        "nucleus_threshold": round(model.nucleus_threshold / 255, 2),
+        "separation": round(model.prominence / 255, 2),
+    }
 
 
 def layer_mpp(layer: Image) -> float | None:
@@ -245,7 +321,7 @@ def _analyzed(data: Any, settings: Settings) -> Result:
         plane = dtypes.accepted(np.ascontiguousarray(data))
     except UnacceptedError as error:
         raise ValueError(f"image: {error}") from None
-    result = _segmenter(settings.model).analyze(plane, **settings.size())
+    result = _segmenter(settings.model).analyze(plane, **settings.options())
     result.mpp = settings.mpp
     return result
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import tifffile
 from document_blocks import ROOT
 
 from nucleiseg import images
+
+sys.path.insert(0, str(ROOT / "tests" / "slides"))
+import aperio
 
 EXAMPLES = ROOT / "tests" / "data" / "images"
 MODELS = ROOT / "nucleiseg" / "models"
@@ -43,10 +48,28 @@ class _Workplaces(dict):  # type: ignore[type-arg]
     def __missing__(self, page: Path) -> tuple[Path, dict[str, Any]]:
         folder = self._factory.mktemp(page.stem)
         _fill(folder)
+        if "slide.svs" in page.read_text():
+            _add_slide(folder)
         image = images.read(EXAMPLES / "hematoxylin_eosin.png")
         # What a reader has before the first line: an image, and several.
         self[page] = folder, {"image": image, "images": [image, image[:128]]}
         return self[page]
+
+
+def _add_slide(folder: Path) -> None:
+    """Write a slide, and two of the ways of saying where its tissue is."""
+    width, height = 3300, 2700
+    tiles = aperio.tissue_tiles([images.read(EXAMPLES / "hematoxylin_eosin.png")], 3)
+    layout = aperio.layout(tiles, width, height, 0.3)
+    aperio.write(folder / "slide.svs", layout, width, height)
+    mask = np.zeros((270, 330), np.uint8)
+    mask[100:160, 120:200] = 255
+    images.write_png(folder / "mask.png", mask)
+    corners = [[1200, 1000], [2000, 1000], [2000, 1600], [1200, 1600], [1200, 1000]]
+    polygon = {"type": "Polygon", "coordinates": [corners]}
+    feature = {"type": "Feature", "geometry": polygon, "properties": {}}
+    collection = {"type": "FeatureCollection", "features": [feature]}
+    (folder / "annotations.geojson").write_text(json.dumps(collection))
 
 
 def _fill(folder: Path) -> None:

@@ -1,6 +1,7 @@
-"""The commands and blocks of Python in the documents.
+"""The commands and blocks of code in the documents.
 
-A comment before a block, ``<!-- not run: needs QuPath -->``, says why it is not run here.
+A comment before a block, ``<!-- not run: needs QuPath -->``, says why it is not run here. Only
+blocks of ``text``, what a program printed, need no reason.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ NOT_RUN = {
     r"(sudo |\S*pip |export |python3? -m venv|\. |NUCLEISEG_CUDA=\S+ pip )": "installs packages",
     r"(cmake|build/)": "builds the C++ library: tests/native/test_package.py",
     r"python -m (training|benchmarks)\b": "trains or measures for minutes or hours",
-    r"nucleiseg slide\b|dask |sbatch|srun": "needs a slide or a cluster: tests/slides",
+    r"nucleiseg slide .*--scheduler|dask ": "needs a cluster: tests/slides/test_cluster.py",
     r"nucleiseg build\b": "needs a GPU or TensorRT for RTX: tests/engines",
     r"nucleiseg doctor --gpu|tools/gpu_check": "needs a GPU: tests/gpu",
     r"nucleiseg benchmark": "measures for a minute: tests/end_to_end",
 }
 """Commands that are not run wherever they stand, and why."""
 
-SLIDES = re.compile(r"import slides$", re.M)
-"""Blocks of Python that need a slide, and often a cluster."""
+CLUSTER = re.compile(r"^from (dask_jobqueue|dask_kubernetes)", re.M)
+"""Blocks of Python that need a cluster."""
+
+TEXT = "text"
+"""The language of blocks that nothing runs: what a program printed."""
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
@@ -60,11 +64,13 @@ def blocks(page: Path) -> Iterator[Block]:
         before = _REASON.search(content[: fence.start()])
         reason = before["reason"] if before else None
         if language == "python":
-            reason = reason or ("needs a slide: tests/slides" if SLIDES.search(text) else None)
+            reason = reason or ("needs a cluster: tests/slides" if CLUSTER.search(text) else None)
             yield Block(page, line, language, text, reason)
         elif language == "bash":
             for offset, command in commands(text):
                 yield Block(page, line + offset, language, command, reason or _why_not(command))
+        elif language != TEXT:
+            yield Block(page, line, language, text, reason)
 
 
 def commands(text: str) -> Iterator[tuple[int, str]]:

@@ -13,7 +13,6 @@ from document_blocks import PAGES, ROOT, blocks
 from nucleiseg import cli
 
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
-OWN = ("segment", "slide", "doctor", "benchmark", "build")
 
 
 def _anchors(page: Path) -> set[str]:

@@ -8,7 +8,10 @@ the window is one without layers.
 
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ NEEDS = "needs napari and a Qt that starts here: pip install '.[napari]'"
 pytest.importorskip("napari", reason=NEEDS)
 pytest.importorskip("qtpy.QtWidgets", reason=NEEDS, exc_type=ImportError)
 
-from napari.components import ViewerModel
+from napari.components import LayerList, ViewerModel
 from napari.layers import Image, Labels
 from napari.qt import get_qapp
 from napari.utils._proxies import PublicOnlyProxy
@@ -28,6 +31,7 @@ from npe2.manifest.utils import import_python_name
 import nucleiseg
 from nucleiseg import images, napari_plugin
 from nucleiseg.napari_plugin import SegmentNuclei, Settings, segmented
+from nucleiseg.parameters import Decoding
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 GREY = DATA / "fluorescence_small.png"
@@ -89,7 +93,16 @@ def test_napari_finds_the_manifest_where_the_package_is_installed(manifest):
     assert any(each.contributions == manifest.contributions for each in own)
 
 
-def test_napari_docks_the_widget_and_the_table(application):
+@dataclass
+class Windowed:
+    """A viewer whose layers are not drawn, beside a window that could not draw them."""
+
+    layers: LayerList
+    add_labels: Callable[..., Labels]
+    window: Any
+
+
+def test_napari_docks_the_widget_and_after_a_run_the_table(application, viewer):
     import napari
 
     shown = napari.Viewer(show=False)
@@ -98,7 +111,13 @@ def test_napari_docks_the_widget_and_the_table(application):
         assert isinstance(widget, SegmentNuclei)
         widget.run()
         assert widget.message.value == "open an image first"
-        shown.window.add_plugin_dock_widget(*napari_plugin.TABLE, tabify=True)
+        viewer.add_image(images.read(GREY)[:96, :96], name="cells")
+        widget = SegmentNuclei(Windowed(viewer.layers, viewer.add_labels, shown.window))
+        docks = set(shown.window.dock_widgets)
+        widget.run()
+        finish(widget, application)
+        (table,) = set(shown.window.dock_widgets) - docks
+        assert napari_plugin.TABLE[1] in table
     finally:
         shown.close()
 
@@ -216,6 +235,56 @@ def test_the_pixel_size_and_the_model_decide_if_asked(application, viewer):
     expected = nucleiseg.Segmenter("nuclei").segment(GREY, "labels", mpp=0.4)
     np.testing.assert_array_equal(viewer.layers[-1].data, expected)
     assert viewer.layers[-1].metadata["nucleiseg"] == {"model": "nuclei", "mpp": 0.4}
+
+
+def test_the_fields_show_the_parameters_of_the_model(application, viewer):
+    widget = docked(viewer)
+    for name in nucleiseg.model.shipped():
+        widget.model.value = name
+        model = nucleiseg.Model.load(name)
+        assert widget.nucleus_threshold.value == round(model.nucleus_threshold / 255, 2)
+        assert widget.separation.value == round(model.prominence / 255, 2)
+        # As shown they are the model's own, not rounded ones.
+        assert widget._settings().decoding == Decoding()
+    widget.separation.value = 0.2
+    widget.own_model.value = nucleiseg.Model.load("nuclei-fast").path
+    assert widget._settings().decoding == Decoding()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"nucleus_threshold": 0.9},
+        {"separation": 0.4},
+        {"min_diameter": 14.0},
+        {"max_diameter": 12.0},
+        {"exclude_border": True},
+    ],
+    ids=lambda parameters: next(iter(parameters)),
+)
+def test_a_parameter_of_the_widget_is_that_of_python(application, viewer, parameters):
+    viewer.add_image(images.read(GREY), name="cells")
+    widget = docked(viewer)
+    for name, value in parameters.items():
+        getattr(widget, name).value = value
+    widget.run()
+    finish(widget, application)
+    layer = viewer.layers["cells nuclei"]
+    expected = nucleiseg.segment(GREY, "labels", **parameters)
+    np.testing.assert_array_equal(layer.data, expected)
+    assert (expected != nucleiseg.segment(GREY, "labels")).any()
+    assert len(layer.features) == expected.max()
+    assert layer.metadata["nucleiseg"].items() >= parameters.items()
+
+
+def test_diameters_that_exclude_each_other_are_refused(application, viewer):
+    viewer.add_image(images.read(GREY), name="cells")
+    widget = docked(viewer)
+    widget.min_diameter.value, widget.max_diameter.value = 20, 10
+    widget.run()
+    assert widget.message.value.startswith("min_diameter: got 20, above the max_diameter of 10")
+    assert widget.run_button.enabled
+    assert len(viewer.layers) == 1
 
 
 def test_colours_and_several_resolutions_are_understood(application, viewer):
