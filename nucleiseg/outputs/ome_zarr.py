@@ -149,10 +149,27 @@ def _halve(above: Any, level: Any) -> None:
     height, width = level.shape[-2:]
     for row in range(0, height, CHUNK):
         for column in range(0, width, CHUNK):
-            rows = slice(2 * row, 2 * (row + CHUNK))
-            block = above[..., rows, 2 * column : 2 * (column + CHUNK)][..., ::2, ::2]
+            block = _halved(above, 2 * row, 2 * column)
             if block.any():
                 level[..., row : row + CHUNK, column : column + CHUNK] = block
+
+
+def _halved(above: Any, row: int, column: int) -> NDArray[Any]:
+    """Return every second pixel of four chunks, in memory one at a time."""
+    height, width = above.shape[-2:]
+    return np.concatenate(
+        [
+            np.concatenate(
+                [
+                    above[..., top : top + CHUNK, left : left + CHUNK][..., ::2, ::2].copy()
+                    for left in range(column, min(column + 2 * CHUNK, width), CHUNK)
+                ],
+                axis=-1,
+            )
+            for top in range(row, min(row + 2 * CHUNK, height), CHUNK)
+        ],
+        axis=-2,
+    )
 
 
 def _fill(group: Any, pixels: NDArray[Any]) -> None:
