@@ -122,7 +122,8 @@ def main() -> None:
     tiles = aperio.tissue_tiles(aperio.pictures(options.images), options.tiles)
     print(
         "| Gpixel | peak memory | nuclei | of the tiles | on glass | wall time | "
-        f"times the slower alone | {', '.join(STAGES)} | written |\n|---|---|---|---|---|---|---|---|---|"
+        f"times the slower alone | {', '.join(STAGES)} | written |\n"
+        f"{'|---' * 9}|"
     )
     for gigapixels in options.gigapixels:
         print(row(gigapixels, tiles, options), flush=True)
