@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from nucleiseg.slides import outputs
+from nucleiseg.slides.grid import BLOCK
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
 SIDE = 2048
@@ -149,7 +150,11 @@ def main() -> None:
     for nuclei, row, column, labels in regions(arguments.nuclei):
         for name, output in chosen.items():
             timed(name, output.add, nuclei)
-            timed(name, output.add_labels, row, column, labels)
+            for y, x in np.ndindex(SIDE // BLOCK, SIDE // BLOCK):
+                place = np.s_[y * BLOCK : (y + 1) * BLOCK, x * BLOCK : (x + 1) * BLOCK]
+                block = labels[place]
+                if block.any():
+                    timed(name, output.add_labels, row + y * BLOCK, column + x * BLOCK, block)
     for name, output in chosen.items():
         timed(name, output.finish)
     for name, output in chosen.items():

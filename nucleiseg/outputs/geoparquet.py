@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.outputs import extras
+from nucleiseg.outputs import extras, parquets
 from nucleiseg.outputs.outlines import Outline, Part, Ring
 from nucleiseg.outputs.segmented import Segmented
 
@@ -69,7 +69,7 @@ def with_polygons(table: Any, corners: Iterable[NDArray[Any]], polygons: Any) ->
     polygons : pyarrow.Array
         In well-known binary.
     """
-    columns = [np.ascontiguousarray(corner) for corner in corners]
+    columns = [parquets.column(corner) for corner in corners]
     box = extras.load(NEEDS).StructArray.from_arrays(columns, CORNERS)
     return table.append_column(BOX, box).append_column(GEOMETRY, polygons)
 

@@ -6,6 +6,7 @@ row of the one above, so that every pixel of labels is still the number of a nuc
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -136,30 +137,67 @@ def create_level(group: Any, index: int, shape: Sequence[int], dtype: Any) -> An
     )
 
 
-def add_levels(group: Any, first: Any) -> None:
-    """Write the further levels of a pyramid, each from the one above, chunk by chunk."""
-    above = first
-    for index, shape in enumerate(level_shapes(*first.shape[-2:])[1:], start=1):
-        level = create_level(group, index, (*first.shape[:-2], *shape), first.dtype)
-        _halve(above, level)
-        above = level
+class Pyramid:
+    """Makes the further levels of a pyramid while the first one is written.
+
+    Parameters
+    ----------
+    group : zarr.Group
+    first : zarr.Array
+        The first level, (H, W) or (C, H, W).
+    """
+
+    def __init__(self, group: Any, first: Any) -> None:
+        shapes = level_shapes(*first.shape[-2:])[1:]
+        self._levels = [first] + [
+            create_level(group, index, (*first.shape[:-2], *shape), first.dtype)
+            for index, shape in enumerate(shapes, start=1)
+        ]
+        self._done = [0] * len(self._levels)  # rows of each level
+
+    def complete(self, rows: int) -> None:
+        """Write what depends on the first rows of the first level, which are complete."""
+        self._done[0] = max(rows, self._done[0])
+        for index, (above, level) in enumerate(itertools.pairwise(self._levels), start=1):
+            ready = -(-self._done[index - 1] // 2)
+            if self._done[index - 1] < above.shape[-2]:
+                ready -= ready % CHUNK
+            for row in range(self._done[index], ready, CHUNK):
+                _halve(above, level, row)
+            self._done[index] = max(ready, self._done[index])
 
 
-def _halve(above: Any, level: Any) -> None:
-    height, width = level.shape[-2:]
-    for row in range(0, height, CHUNK):
-        for column in range(0, width, CHUNK):
-            rows = slice(2 * row, 2 * (row + CHUNK))
-            block = above[..., rows, 2 * column : 2 * (column + CHUNK)][..., ::2, ::2]
-            if block.any():
-                level[..., row : row + CHUNK, column : column + CHUNK] = block
+def _halve(above: Any, level: Any, row: int) -> None:
+    """Write a row of a level's chunks from the level above, chunk by chunk."""
+    for column in range(0, level.shape[-1], CHUNK):
+        block = _halved(above, 2 * row, 2 * column)
+        if block.any():
+            level[..., row : row + CHUNK, column : column + CHUNK] = block
+
+
+def _halved(above: Any, row: int, column: int) -> NDArray[Any]:
+    """Return every second pixel of four chunks, in memory one at a time."""
+    height, width = above.shape[-2:]
+    return np.concatenate(
+        [
+            np.concatenate(
+                [
+                    above[..., top : top + CHUNK, left : left + CHUNK][..., ::2, ::2].copy()
+                    for left in range(column, min(column + 2 * CHUNK, width), CHUNK)
+                ],
+                axis=-1,
+            )
+            for top in range(row, min(row + 2 * CHUNK, height), CHUNK)
+        ],
+        axis=-2,
+    )
 
 
 def _fill(group: Any, pixels: NDArray[Any]) -> None:
     """Write all levels of an array, (H, W) or (C, H, W)."""
     first = create_level(group, 0, pixels.shape, pixels.dtype)
     first[...] = pixels
-    add_levels(group, first)
+    Pyramid(group, first).complete(first.shape[-2])
 
 
 def _display(image: NDArray[Any]) -> dict[str, Any]:

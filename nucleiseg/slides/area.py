@@ -44,13 +44,18 @@ class Part:
 
     def pixels(self) -> NDArray[np.bool_]:
         """Return the pixels that are looked at, (H, W) bool."""
-        if self.size == self.shape and (self.mask is None or self.mask.all()):
+        is_all = self.mask is None or self.mask.all()
+        if is_all and self.size == self.shape:
             return np.ones(self.shape, np.bool_)
         found = np.zeros(self.shape, np.bool_)
         row, column = self.corner
-        found[row : row + self.size[0], column : column + self.size[1]] = (
-            True if self.mask is None else self.mask[self.rows][:, self.columns]
-        )
+        place = found[row : row + self.size[0], column : column + self.size[1]]
+        if is_all:
+            place[:] = True
+        else:
+            assert self.mask is not None
+            # Columns first: the mask has a hundredth of the rows.
+            place[:] = self.mask[:, self.columns][self.rows]
         return found
 
 

@@ -18,6 +18,10 @@ from nucleiseg.slides.plan import AT_ONCE
 
 Task = tuple[Region, Part]
 
+AHEAD = 8
+"""Regions that wait to be computed or written: a row of them is written at once, which takes as
+long as some regions do."""
+
 FOR_EACH = 2
 """Regions that are given to a worker of a cluster at once: the next one waits there already."""
 
@@ -41,7 +45,7 @@ class Threads:
             try:
                 for region, part in tasks:
                     waiting[pool.submit(task.compute, settings, region, part)] = region
-                    if len(waiting) > AT_ONCE:
+                    if len(waiting) >= AT_ONCE + AHEAD:
                         yield from _finished(waiting)
                 while waiting:
                     yield from _finished(waiting)

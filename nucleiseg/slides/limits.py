@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
+from nucleiseg.device import available_threads
 from nucleiseg.limits import Limits
 from nucleiseg.model import Model
 from nucleiseg.slides.area import Area
@@ -74,13 +76,21 @@ def _pixels(
     slide: Slide, level: int, area: Area, parts: list[Region]
 ) -> Iterator[tuple[Region, NDArray[Any]]]:
     """Read the pixels of the area, (n,) or (n, 3); what is damaged is told by its region later."""
-    for part in parts:
+
+    def read(part: Region) -> NDArray[Any] | None:
         inside = area.part(part)
         if inside is None:
-            continue
+            return None
         with contextlib.suppress(ValueError, OSError):
             values = slide.read(level, part.row, part.column, part.height, part.width)
-            yield part, values[inside.pixels()]
+            found: NDArray[Any] = values[inside.pixels()]
+            return found
+        return None
+
+    with ThreadPoolExecutor(available_threads(), "limits") as pool:
+        for part, values in zip(parts, pool.map(read, parts), strict=True):
+            if values is not None:
+                yield part, values
 
 
 def _assembled(parts: list[tuple[Region, NDArray[Any]]], shape: tuple[int, int]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -185,8 +186,8 @@ class _Run:
         self._summary.nuclei = self._emitter.count
 
     def _finish(self) -> None:
-        for output in self._outputs:
-            output.finish()
+        with ThreadPoolExecutor(len(self._outputs) or 1, "finish") as pool:
+            list(pool.map(lambda output: output.finish(), self._outputs))
 
     def _computed(self) -> Iterator[None]:
         """Compute what is missing; return whenever more is known of some region."""

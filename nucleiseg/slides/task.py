@@ -144,7 +144,7 @@ def compute(settings: Settings, region: Region, part: Part) -> Found:
         pixels, maps, notes = _maps(settings, network, values, seen, region)
         clock.note("network")
         if not inside.all():
-            maps[~inside] = 0
+            maps *= inside[..., None]
         model = settings.decoding.model(network.model)
         is_nucleus = maps[..., 0] >= model.nucleus_threshold
         blurs = focus.blurs(pixels, is_nucleus, inside)

@@ -30,6 +30,9 @@ LARGEST = 2**32 - 2
 NO_DATE, NO_TIME = "19700101", "000000"
 """For slides that have no date: the time of writing would make each run's file another."""
 
+_PENDING = "2.25.0"
+"""Identifiers, until the nuclei are known."""
+
 WHOLE_SLIDE_IMAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 
@@ -63,6 +66,8 @@ class DicomAnnotations(GroupedOutput):
 
     def _open(self, path: Path) -> None:
         self._count = self._numbers = 0
+        # Before other outputs hold anything: highdicom reads the whole standard, 100 MB.
+        self._annotations = self._without_values()
         self._digest = hashlib.sha256(repr((self.info.path.name, self.info.settings)).encode())
         self._spools = [
             _Spool(header, tempfile.TemporaryFile(dir=path.parent))  # noqa: SIM115
@@ -93,8 +98,14 @@ class DicomAnnotations(GroupedOutput):
             self._digest.update(data.data)
 
     def _complete(self) -> None:
-        outside = io.BytesIO()
-        self._annotations().save_as(outside, enforce_file_format=True)
+        outside, annotations = io.BytesIO(), self._annotations
+        group = annotations.AnnotationGroupSequence[0]
+        annotations.SeriesInstanceUID = self._uid("series")
+        annotations.SOPInstanceUID = self._uid("instance")
+        annotations.file_meta.MediaStorageSOPInstanceUID = annotations.SOPInstanceUID
+        group.AnnotationGroupUID = self._uid("group")
+        group.NumberOfAnnotations = self._count
+        annotations.save_as(outside, enforce_file_format=True)
         with self._part.open("wb") as file:
             _splice(outside.getvalue(), self._spools, file)
 
@@ -102,8 +113,8 @@ class DicomAnnotations(GroupedOutput):
         for spool in self._spools:
             spool.file.close()
 
-    def _annotations(self) -> Any:
-        """Return the file without its long values, which are empty."""
+    def _without_values(self) -> Any:
+        """Return the file without what depends on nuclei: long values are empty."""
         from highdicom import ann
 
         source = source_image(self.info)
@@ -113,9 +124,9 @@ class DicomAnnotations(GroupedOutput):
             source_images=[source],
             annotation_coordinate_type=ann.AnnotationCoordinateTypeValues.SCOORD,
             annotation_groups=[self._group()],
-            series_instance_uid=self._uid("series"),
+            series_instance_uid=_PENDING,
             series_number=1,
-            sop_instance_uid=self._uid("instance"),
+            sop_instance_uid=_PENDING,
             instance_number=1,
             manufacturer="nucleiseg",
             manufacturer_model_name=self.info.model["name"],
@@ -146,7 +157,7 @@ class DicomAnnotations(GroupedOutput):
         )
         group = ann.AnnotationGroup(
             number=1,
-            uid=self._uid("group"),
+            uid=_PENDING,
             label="Nuclei",
             annotated_property_category=codes.SCT.AnatomicalStructure,
             annotated_property_type=codes.SCT.Nucleus,
@@ -164,7 +175,6 @@ class DicomAnnotations(GroupedOutput):
                 for name, unit in kinds
             ],
         )
-        group.NumberOfAnnotations = self._count
         group.PointCoordinatesData = group.LongPrimitivePointIndexList = b""
         for item in group.MeasurementsSequence:
             item.MeasurementValuesSequence[0].FloatingPointValues = b""

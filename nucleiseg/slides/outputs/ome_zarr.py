@@ -22,7 +22,7 @@ class OmeZarrLabels:
     """Writes ``labels.ome.zarr``, of which ``labels/nuclei`` is the pyramid, uint32.
 
     Blocks go straight to the first level; chunks that a block covers in part are read again. The
-    other levels are made by `finish`, chunk by chunk, from the level above.
+    other levels are made from the level above, chunk by chunk, as soon as its rows are complete.
 
     Raises
     ------
@@ -45,6 +45,7 @@ class OmeZarrLabels:
         self._shapes = ome_zarr.level_shapes(info.label_height, info.label_width)
         self._group.attrs["ome"] = _metadata(info, len(self._shapes))
         self._first = ome_zarr.create_level(self._group, 0, self._shapes[0], "uint32")
+        self._pyramid = ome_zarr.Pyramid(self._group, self._first)
 
     def add(self, nuclei: Nuclei) -> None:
         """Ignore nuclei: this is an output of labels."""
@@ -65,11 +66,13 @@ class OmeZarrLabels:
             )
         if labels.size and labels.max() > LARGEST_ID:
             raise ValueError(f"labels: got id {labels.max()}; accepted are up to {LARGEST_ID}")
+        # Blocks come from top to bottom. Two chunks make one of the next level.
+        self._pyramid.complete(row - row % (2 * ome_zarr.CHUNK))
         self._first[row : row + height, column : column + width] = labels.astype(np.uint32)
 
     def finish(self) -> None:
-        """Write the further levels and give the folder its name."""
-        ome_zarr.add_levels(self._group, self._first)
+        """Write the last rows of the further levels and give the folder its name."""
+        self._pyramid.complete(self._shapes[0][0])
         shutil.rmtree(self._path, ignore_errors=True)
         self._part.rename(self._path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nucleiseg.outputs import extras
+from nucleiseg.outputs import extras, parquets
 from nucleiseg.outputs.geoparquet import COMPRESSION
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs.columns import columns
@@ -44,7 +44,8 @@ class ParquetTable(GroupedOutput):
 
     def _table(self, nuclei: Nuclei) -> Any:
         """Return a ``pyarrow.Table`` of one group."""
-        return self._pyarrow.table(dict(columns(nuclei, self.info)))
+        found = columns(nuclei, self.info)
+        return self._pyarrow.table({name: parquets.column(each) for name, each in found.items()})
 
     def _new_writer(self, schema: Any) -> Any:
         from pyarrow import parquet
