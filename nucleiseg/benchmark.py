@@ -354,9 +354,9 @@ def _carry_out(run: Run) -> bool:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     model = "model {name} {version}, SHA-256 {sha256:.12}".format_map(report["model"])
     kernels = f"{report['machine']['cpu']}; kernels {report['machine']['kernels']}"
-    _console().print(f"{versions}; {kernels}; {model}")
     hidden = not errors.is_terminal
     try:
+        _console().print(f"{versions}; {kernels}; {model}")
         for step in track(run.steps(), "", console=errors, transient=True, disable=hidden):
             step()
     except KeyboardInterrupt:
