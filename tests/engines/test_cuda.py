@@ -110,9 +110,7 @@ def test_tiles_cells_and_repeats_are_checked(model):
     tiles = np.zeros((1, 32, 32, 3), np.uint8)
     with pytest.raises(ValueError, match=r"tiles: got shape \(1, 31, 32, 3\).*multiples of 2"):
         device.infer(tiles[:, :31])
-    with pytest.raises(
-        ValueError, match=r"cells: got shape \(1, 16, 15, 8\).*\(N, h"
-    ):
+    with pytest.raises(ValueError, match=r"cells: got shape \(1, 16, 15, 8\).*\(N, h"):
         device.infer(tiles, np.zeros((1, 16, 15, 8), np.uint8))
     with pytest.raises(ValueError, match="cells: got a read-only array"):
         device.infer(tiles, np.broadcast_to(np.uint8(0), (1, 16, 16, 8)))
