@@ -1,21 +1,12 @@
 # The kernels for GPUs: csrc/cuda and csrc/bindings/device, compiled once for each device into a
 # namespace of its name.
 include(cmake/sources.cmake)
-set(device_bindings
-    array
-    buffers
-    copies
-    devices
-    dlpack
-    label
-    mask
-    network
-    normalize
-    pipeline
-    register_all
-    streams
-    tiles)
+set(device_bindings array buffers devices dlpack network pipeline register_all)
 list(TRANSFORM device_bindings REPLACE "(.+)" "csrc/bindings/device/\\1.cpp")
+if(NUCLEISEG_TEST_BINDINGS)
+  file(GLOB test_device_bindings CONFIGURE_DEPENDS tests/cpp/bindings/device/*.cpp)
+  list(APPEND device_bindings ${test_device_bindings})
+endif()
 
 # All of a device's bindings are compiled as one file, and hardly optimised: reading pybind11 once
 # takes long enough, and argument checks are not worth the minute that optimising them takes.
@@ -27,6 +18,10 @@ function(add_bindings name)
   add_library(${name} OBJECT ${device_bindings})
   set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
   target_link_libraries(${name} PRIVATE ${ARGN} pybind11::module hardly_optimised)
+  if(NUCLEISEG_TEST_BINDINGS)
+    target_include_directories(${name} PRIVATE tests)
+    target_compile_definitions(${name} PRIVATE NUCLEISEG_WITH_TEST_BINDINGS)
+  endif()
   target_sources(_native PRIVATE $<TARGET_OBJECTS:${name}>)
 endfunction()
 

@@ -12,6 +12,12 @@ void register_all(pybind11::module_& module);
 }
 #endif
 
+// What tests/cpp adds.
+namespace nucleiseg::bindings {
+void register_parts(pybind11::module_& module);
+void register_emulation(pybind11::module_& module);
+}  // namespace nucleiseg::bindings
+
 PYBIND11_MODULE(_native, module) {
   using namespace nucleiseg::bindings;
   module.doc() = "Kernels before and after the network.";
@@ -19,17 +25,16 @@ PYBIND11_MODULE(_native, module) {
   register_csv(cpu);
   register_features(cpu);
   register_label(cpu);
-  register_label_bands(cpu);
-  register_mask(cpu);
   register_measure(cpu);
   register_network(cpu);
   register_normalize(cpu);
   register_outline(cpu);
-  register_own_size(cpu);
   register_pipeline(cpu);
   register_png(cpu);
   register_resize(cpu);
-  register_tiles(cpu);
+#if defined(NUCLEISEG_WITH_TEST_BINDINGS)
+  register_parts(cpu);
+#endif
 #if defined(NUCLEISEG_WITH_CUDA)
   auto cuda = module.def_submodule("cuda", "The kernels on a GPU: arrays in its memory.");
   cuda::register_all(cuda);

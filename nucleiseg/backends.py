@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from nucleiseg import _native, device
 from nucleiseg.device import available_threads
 from nucleiseg.engines import cuda, native
-from nucleiseg.engines.clock import Clock
 from nucleiseg.limits import Limits
 from nucleiseg.model import Model
 
@@ -136,6 +135,13 @@ class Pipeline:
         None on a GPU, whose steps are not waited for one by one.
         """
         return None if self._is_on_gpu else self._device.times()
+
+    def step_milliseconds(
+        self, image: NDArray[Any], repeats: int
+    ) -> tuple[NDArray[np.int32], dict[str, float]]:
+        """Return the labels of an image that is one tile, and the time of each step on the GPU."""
+        labels, times = self._native.step_milliseconds(image, repeats)
+        return labels, times
 
     def image(self, value: Any) -> Array:
         """Return an image that a caller gave, checked; TypeError or ValueError."""
@@ -303,12 +309,11 @@ def on_gpu(model: Model, kernels: ModuleType, engine: Any, threads: int) -> Back
     threads : int
         Of the processor, for what the host resizes and decodes.
     """
-    network: Callable[..., None] | Any = getattr(engine, "network", None) or engine.enqueue
     tile, batch = _fitting(model, kernels, engine)
     return Backend(
         name="cuda",
         kernels=kernels,
-        native=kernels.Device(network, threads, logger.warning),
+        native=cuda.device(kernels, engine, threads),
         model=model,
         engine=engine,
         threads=threads,
@@ -363,9 +368,9 @@ def _gpu_engine(model: Model, kernels: ModuleType) -> Any:
 
 
 def _milliseconds(kernels: ModuleType, engine: Any, side: int = TRIAL, repeats: int = 20) -> float:
-    clock = Clock(kernels, repeats)
-    work, _ = clock.network(engine, np.zeros((1, side, side, 3), np.uint8))
-    return clock.milliseconds(work)
+    tiles = np.zeros((1, side, side, 3), np.uint8)
+    took: float = cuda.device(kernels, engine).milliseconds(tiles, repeats)
+    return took
 
 
 def _on_the_cpu(model: Model, threads: int, unused: str) -> Backend:

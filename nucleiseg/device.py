@@ -144,9 +144,7 @@ def _kernels(driver_version: int, has_gpu: bool) -> Part:
 def _run_one(kernels: ModuleType) -> str:
     """Run a kernel on the current GPU; say why it does not, or nothing where it does."""
     try:
-        stream = kernels.Stream()
-        kernels.mask(kernels.Buffer((1, 1, 2)), 0, stream=stream)
-        stream.synchronize()
+        kernels.try_kernel()
     except RuntimeError as error:
         return " ".join(str(error).split())
     return ""

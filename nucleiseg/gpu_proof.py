@@ -22,7 +22,6 @@ from nucleiseg import __version__, backends, data, tensorrt
 from nucleiseg._native import cpu
 from nucleiseg.device import available_threads
 from nucleiseg.engines import cuda, known_answer, native
-from nucleiseg.engines.clock import REPEATS, Clock
 from nucleiseg.model import Model
 from nucleiseg.segmenter import Segmenter
 from nucleiseg.tensorrt_cache import LIBRARIES
@@ -31,6 +30,9 @@ Array = NDArray[Any]
 
 SIZES = ((1080, 1920), (2048, 2048))
 """Heights and widths of the images: a camera's frame, and a large one."""
+
+REPEATS = 20
+"""How often work stands in the graph that is timed."""
 
 CALLS = 20
 """Calls for the median latency; four times as many frames give the rate."""
@@ -56,7 +58,7 @@ def prove(
     sizes : tuple
         Heights and widths of images.
     repeats, calls : int
-        See `Clock` and `CALLS`.
+        See `REPEATS` and `CALLS`.
 
     Returns
     -------
@@ -66,15 +68,14 @@ def prove(
     """
     device = kernels.devices()[kernels.current_device()]
     tell(f"{device['name']}, compute capability {'.'.join(map(str, device['compute_capability']))}")
-    clock = Clock(kernels, repeats)
     images = [data.example("stained", size) for size in sizes]
     engines, found = [], []
     tiles = [_network_answer(model, image) for image in images]
     for name, make in _makers(model, kernels):
-        engines.append(_examine_engine(name, make, model, clock, tiles))
+        engines.append(_examine_engine(name, make, model, kernels, tiles, repeats))
         tell(_engine_line(engines[-1]))
     for image in images:
-        found.append(_examine_image(model, clock, image, calls))
+        found.append(_examine_image(model, kernels, image, repeats, calls))
         tell(_image_line(found[-1]))
     checks = [one for entry in engines for one in entry["checks"].values()]
     passed = bool(checks) and all([*checks, *(entry["equal"] for entry in found)])
@@ -100,7 +101,8 @@ def _both(segmenter: Segmenter, image: Array) -> tuple[Array, Array]:
 def _network_answer(model: Model, image: Array) -> tuple[str, Array, Array]:
     """Return an image's size, its tile, and the CPU's cells of that."""
     picture = cpu.normalize(image, *cpu.limits(image, *model.percentiles)[:3])
-    tile = cpu.gather(picture, np.zeros((1, 2), np.int64), *_padded(model, image))
+    around = [(0, -side % model.stride) for side in image.shape[:2]]
+    tile = np.pad(picture, (*around, (0, 0)), mode="reflect")[np.newaxis]
     return _size(image), tile, native.Engine(model, available_threads()).infer(tile)
 
 
@@ -116,8 +118,9 @@ def _examine_engine(
     name: str,
     make: Callable[[], Any],
     model: Model,
-    clock: Clock,
+    kernels: ModuleType,
     tiles: list[tuple[str, Array, Array]],
+    repeats: int,
 ) -> dict[str, Any]:
     """Compare an engine with the CPU and time it; an error becomes part of the findings."""
     is_own = name.startswith("own")
@@ -127,12 +130,14 @@ def _examine_engine(
         begin = time.perf_counter()
         engine = make()
         entry["seconds to start"] = round(time.perf_counter() - begin, 3)
-        mean, most = known_answer.difference(model, engine, clock.kernels)
+        mean, most = known_answer.difference(model, engine, kernels)
         entry["known answer"] = {"mean": mean, "most": most}
         if is_own:
             checks["known answer"] = most == 0
+        device = cuda.device(kernels, engine)
         for size, tile, cells in tiles:
-            plain, captured, took = _run(engine, clock, tile)
+            plain, captured = device.infer(tile), device.infer(tile, by_graph=True)
+            took = device.milliseconds(tile, repeats)
             apart = np.abs(plain.astype(int) - cells)
             entry["milliseconds"][size] = round(took, 4)
             entry[size] = {"mean": float(apart.mean()), "most": int(apart.max())}
@@ -146,72 +151,25 @@ def _examine_engine(
     return entry
 
 
-def _run(engine: Any, clock: Clock, tile: Array) -> tuple[Array, Array, float]:
-    """Return an engine's cells, those of a graph, and the milliseconds of the network."""
-    work, cells = clock.network(engine, tile)
-    work()
-    plain = clock.get(cells)
-    clock.kernels.fill(cells, 0, stream=clock.stream)
-    with clock.stream.capture() as graph:
-        work()
-    graph.launch(clock.stream)
-    return plain, clock.get(cells), clock.milliseconds(work)
-
-
-def _examine_image(model: Model, clock: Clock, image: Array, calls: int) -> dict[str, Any]:
+def _examine_image(
+    model: Model, kernels: ModuleType, image: Array, repeats: int, calls: int
+) -> dict[str, Any]:
     """Compare mask and labels of an image with the CPU's; time the steps and the whole."""
-    engine = cuda.Engine(model, clock.kernels)
-    backend = backends.on_gpu(model, clock.kernels, engine, available_threads())
+    engine = cuda.Engine(model, kernels)
+    backend = backends.on_gpu(model, kernels, engine, available_threads())
     segmenter = Segmenter(model, device=backend)
     expected = _both(Segmenter(model, device="cpu"), image)
     # Step by step at first, then captured, then by the graph.
     found = [_both(segmenter, image) for _ in range(4)]
-    works = steps(model, clock, engine, image)
-    times = {name: round(clock.milliseconds(work), 4) for name, work in works.items()}
-    took, rate = call_times(segmenter, image, calls)
+    _, times = backend.pipeline(backend.tile, 1).step_milliseconds(image, repeats)
+    latency, rate = call_times(segmenter, image, calls)
     return {
         "image": _size(image),
         "nuclei": int(expected[1].max()),
         "equal": all(all(map(np.array_equal, pair, expected)) for pair in found),
-        "steps, milliseconds": times,
-        "image to labels, milliseconds": round(took, 3),
+        "steps, milliseconds": {name: round(took, 4) for name, took in times.items()},
+        "image to labels, milliseconds": round(latency, 3),
         "frames a second": round(rate, 1),
-    }
-
-
-def steps(model: Model, clock: Clock, engine: Any, image: Array) -> dict[str, Callable[[], object]]:
-    """Return each step's work on an image that is one tile, from host memory to labels there."""
-    kernels, stream = clock.kernels, clock.stream
-    height, width = image.shape[:2]
-    rows, columns = _padded(model, image)
-    pinned = kernels.PinnedBuffer(image.shape, image.dtype)
-    pinned.array[...] = image
-    there = clock.put(image)
-    search = kernels.Buffer([kernels.limits_workspace()])
-    limits = kernels.Buffer([6], np.float64)
-    normal = kernels.Buffer((height, width, 3))
-    tiles = kernels.Buffer((1, rows, columns, 3))
-    cells = kernels.Buffer((1, rows // 2, columns // 2, 8))
-    maps, mask = kernels.Buffer((height, width, 2)), kernels.Buffer((height, width), np.bool_)
-    labels, count = kernels.Buffer((height, width), np.int32), kernels.Buffer([1], np.int32)
-    work = kernels.Buffer([kernels.label_workspace(height, width)])
-    answer = kernels.PinnedBuffer(labels.shape, np.int32)
-    origins, cores = np.zeros((1, 2), np.int64), np.array([[0, height, 0, width]])
-    rule = model.label_rule()
-    return {
-        "upload": lambda: kernels.copy(there, pinned, stream=stream),
-        "limits": lambda: kernels.limits(
-            there, *model.percentiles, stream=stream, workspace=search, out=limits
-        ),
-        "normalize": lambda: kernels.normalize(there, limits=limits, stream=stream, out=normal),
-        "gather": lambda: kernels.gather(normal, origins, rows, columns, stream=stream, out=tiles),
-        "network": clock.work(engine, tiles, cells),
-        "assemble": lambda: kernels.assemble(cells, origins, cores, maps, stream=stream),
-        "mask": lambda: kernels.mask(maps, model.nucleus_threshold, stream=stream, out=mask),
-        "label": lambda: kernels.label(
-            maps, *rule, stream=stream, workspace=work, out=labels, count=count
-        ),
-        "download": lambda: kernels.copy(answer, labels, stream=stream),
     }
 
 
@@ -228,11 +186,6 @@ def call_times(segmenter: Segmenter, image: Array, calls: int) -> tuple[float, f
     for _ in segmenter.map(itertools.repeat(image, 4 * calls), "labels", scale=1):
         pass
     return 1e3 * statistics.median(times[4:]), 4 * calls / (time.perf_counter() - begin)
-
-
-def _padded(model: Model, image: Array) -> tuple[int, int]:
-    height, width = (-(-side // model.stride) * model.stride for side in image.shape[:2])
-    return height, width
 
 
 def _size(image: Array) -> str:

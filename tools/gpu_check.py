@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,6 @@ from test_device_network import ACCURATE, FAST, Unet  # noqa: E402
 import nucleiseg._native as native  # noqa: E402
 from nucleiseg import Model, Segmenter, backends, data, images  # noqa: E402
 from nucleiseg.engines import cuda  # noqa: E402
-from nucleiseg.engines.clock import Clock  # noqa: E402
 from nucleiseg.engines.native import add_layers  # noqa: E402
 
 EXAMPLES = ROOT / "tests" / "data" / "images"
@@ -38,6 +38,45 @@ SMALL, SLOW = (1, 64, 96), 512
 """The only shape of the emulated device, and the most rows for a CPU without vector kernels."""
 
 Array = NDArray[Any]
+
+
+class Clock:
+    """A stream of a device, and times of what is given to it by its own events.
+
+    Parameters
+    ----------
+    kernels : module
+    repeats : int
+        How often work stands in the graph that is timed.
+    """
+
+    def __init__(self, kernels: ModuleType, repeats: int) -> None:
+        self.kernels, self.repeats = kernels, repeats
+        self.stream = kernels.Stream()
+
+    def put(self, array: Array) -> Any:
+        """Copy to the device."""
+        return self.kernels.to_device(array, stream=self.stream)
+
+    def get(self, array: Any) -> Array:
+        """Copy from the device."""
+        return self.kernels.to_host(array, stream=self.stream)
+
+    def milliseconds(self, work: Callable[[], object]) -> float:
+        """Return the median of seven launches."""
+        work()
+        with self.stream.capture() as graph:
+            for _ in range(self.repeats):
+                work()
+        begin, end = (self.kernels.Event(timing=True) for _ in range(2))
+        times = []
+        for _ in range(8):
+            begin.record(self.stream)
+            graph.launch(self.stream)
+            end.record(self.stream)
+            end.synchronize()
+            times.append(end.milliseconds_since(begin) / self.repeats)
+        return float(statistics.median(times[1:]))
 
 
 class Check:

@@ -44,7 +44,7 @@ has_cuda() {
 
 build() {
   architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
-  cmake -S . -B build/gpu -G Ninja -DNUCLEISEG_CUDA=on \
+  cmake -S . -B build/gpu -G Ninja -DNUCLEISEG_CUDA=on -DNUCLEISEG_TEST_BINDINGS=ON \
     -DCMAKE_CUDA_ARCHITECTURES="${architecture:-90}-real" \
     -DPython_EXECUTABLE="$(command -v "$python")" \
     -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" &&

@@ -41,8 +41,8 @@ def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         Nucleus probability and centre distance.
     """
     height, width = image.shape[:2]
-    sides = [-(-length // STRIDE) * STRIDE for length in (height, width)]
-    tile = cpu.gather(image, np.array([[0, 0]]), *sides)
+    around = [(0, -length % STRIDE) for length in (height, width)]
+    tile = np.pad(image, (*around, (0, 0)), mode="reflect")[np.newaxis]
     values = np.asarray(model(tile.astype(np.float32), training=False))
     return np.rint(255 * values[0, :height, :width]).astype(np.uint8)
 

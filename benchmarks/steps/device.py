@@ -10,19 +10,12 @@ import argparse
 
 import nucleiseg._native as native
 from benchmarks.steps.common import picture
-from nucleiseg import Model, gpu_proof
-from nucleiseg.engines.clock import Clock
+from nucleiseg import Model, backends
+from nucleiseg.device import available_threads
 
 LARGE = 1 << 30
+REPEATS = 20
 STEPS = ("limits", "normalize", "gather", "assemble", "mask", "label")
-
-
-def copying_rate(clock: Clock) -> float:
-    """Return the bytes a second, read and written."""
-    one, other = (clock.kernels.Buffer((LARGE,)) for _ in range(2))
-    clock.kernels.fill(one, 7, stream=clock.stream)
-    took = clock.milliseconds(lambda: clock.kernels.copy(other, one, stream=clock.stream))
-    return 2 * LARGE / took * 1e3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,18 +28,17 @@ def main(options: argparse.Namespace) -> None:
 
     if not hasattr(native, "cuda") or not native.cuda.device_count():
         raise SystemExit("no GPU, or a build without CUDA kernels: see `nucleiseg doctor`")
-    clock, model = Clock(native.cuda), Model.load()
-    engine = Engine(model, native.cuda)
-    rate = copying_rate(clock)
+    model = Model.load()
+    backend = backends.on_gpu(model, native.cuda, Engine(model, native.cuda), available_threads())
+    pipeline = backend.pipeline(backend.tile, 1)
+    rate = 2 * LARGE / native.cuda.copy_milliseconds(LARGE, REPEATS) * 1e3
     print(f"{native.cuda.devices()[0]['name']}: copies at {rate / 1e12:.2f} TB/s, read and written")
     least = {step.name: step.bytes for step in roofline.steps(roofline.Network(0, 0, 0))}
     print(f"{'step':<12}{'side':>6}{'us':>10}{'GB/s':>8}{'of least':>10}")
     for side in options.sides:
-        works = gpu_proof.steps(model, clock, engine, picture(side, "hematoxylin_eosin"))
-        for work in works.values():
-            work()  # so that each finds what the ones before make
+        _, times = pipeline.step_milliseconds(picture(side, "hematoxylin_eosin"), REPEATS)
         for name in STEPS:
-            took = 1e3 * clock.milliseconds(works[name])
+            took = 1e3 * times[name]
             size = least[name] * side * side
             of_least = took / (size / rate * 1e6)
             print(f"{name:<12}{side:>6}{took:>10.1f}{size / took / 1e3:>8.0f}{of_least:>10.1f}")

@@ -1,7 +1,8 @@
 """Each native kernel of the CPU: milliseconds, bytes moved a second, and the ratio to a copy.
 
 The bytes are what a kernel must read and write at least once. The copy is ``memcpy`` between
-buffers far larger than the cache, with as many threads. Times are the best of many calls.
+buffers far larger than the cache, with as many threads. Times are the best of many calls. Needs the
+development build, which binds single kernels.
 """
 
 import argparse
@@ -55,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
+    if not hasattr(cpu, "assemble"):
+        raise SystemExit("this build has no kernels by themselves: make the development build")
     if options.level:
         cpu.set_simd_level(options.level)
     clock = time.process_time if options.cpu_time else time.perf_counter

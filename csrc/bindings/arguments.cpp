@@ -269,19 +269,4 @@ bool is_dense_from(const py::array& array, py::ssize_t axis) {
   return true;
 }
 
-std::vector<int64_t> integer_table(py::handle value, const char* name, py::ssize_t columns) {
-  const py::array array = array_argument(value, name);
-  const py::dtype dtype = array.dtype();
-  if (dtype.kind() != 'i' || (dtype.itemsize() != 4 && dtype.itemsize() != 8)) {
-    fail_type(name, "dtype " + dtype_text(array), "are int32 and int64");
-  }
-  if (array.ndim() != 2 || array.shape(1) != columns) {
-    fail_value(name, shape_text(array), "is (N, " + std::to_string(columns) + ")");
-  }
-  check_memory(array, name);
-  const auto table = dense_array<int64_t>(array);
-  if (!table) throw py::error_already_set();
-  return {table.data(), table.data() + table.size()};
-}
-
 }  // namespace nucleiseg::bindings

@@ -91,7 +91,4 @@ std::vector<float> floats_argument(py::handle value, const char* name);
 // Do the bytes of the last axes, from `axis` on, lie side by side?
 bool is_dense_from(const py::array& array, py::ssize_t axis);
 
-// An (N, columns) array of int32 or int64, row after row.
-std::vector<int64_t> integer_table(py::handle value, const char* name, py::ssize_t columns);
-
 }  // namespace nucleiseg::bindings

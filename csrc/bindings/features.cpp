@@ -48,21 +48,6 @@ dict
     this CPU can run, weakest first; ``cpu``: list of str, what the CPU has.
 )";
 
-constexpr const char* kSetLevel = R"(Choose the kernels' instruction set, for the whole process.
-
-All levels give the same bits; this is how the tests prove it.
-
-Parameters
-----------
-level : str
-    One of ``features()["levels"]``.
-
-Raises
-------
-ValueError
-    If this CPU cannot run that level.
-)";
-
 py::dict features() {
   py::dict found;
   found["architecture"] = kArchitecture;
@@ -74,9 +59,6 @@ py::dict features() {
 
 }  // namespace
 
-void register_features(py::module_& module) {
-  module.def("features", features, kFeatures);
-  module.def("set_simd_level", cpu::set_level, py::arg("level"), kSetLevel);
-}
+void register_features(py::module_& module) { module.def("features", features, kFeatures); }
 
 }  // namespace nucleiseg::bindings

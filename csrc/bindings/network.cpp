@@ -42,23 +42,6 @@ ValueError
     If the shape is another.
 )";
 
-constexpr const char* kExercise = R"(Multiply as the network does, but in registers alone.
-
-No network can be faster, so the time that this takes is the measure of one.
-
-Parameters
-----------
-times : int
-    How often, at least 1: 10,000 take some microseconds.
-level : str, optional
-    One of ``convolution_levels()``; the best when empty.
-
-Returns
--------
-int
-    The multiplications, of which each was followed by an addition.
-)";
-
 py::array run(const cpu::Network& network, const py::object& tiles, int threads) {
   const py::array array = array_argument(tiles, "tiles", "uint8");
   check_tiles(array, network.stride());
@@ -78,13 +61,6 @@ std::vector<std::string> convolution_levels() {
   return names;
 }
 
-int64_t exercise(int64_t times, const std::string& level) {
-  if (times < 1) fail_value("times", std::to_string(times), "are whole numbers from 1 on");
-  const cpu::Convolution& one = cpu::convolution(level);
-  const GilReleased release;
-  return one.exercise(times);
-}
-
 }  // namespace
 
 void register_network(py::module_& module) {
@@ -95,7 +71,6 @@ void register_network(py::module_& module) {
   bound.def("run", run, py::arg("tiles"), py::arg("threads") = 1, kRun);
   module.def("convolution_levels", convolution_levels,
              "Instruction sets that `Network` can use on this CPU, weakest first.");
-  module.def("exercise", exercise, py::arg("times"), py::arg("level") = "", kExercise);
 }
 
 }  // namespace nucleiseg::bindings

@@ -88,6 +88,14 @@ Parameters
 image : numpy.ndarray
 )";
 
+constexpr const char* kCheckMaps =
+    R"(Raise what a pipeline's `decode` would of the maps' dtype and shape.
+
+Parameters
+----------
+maps : numpy.ndarray
+)";
+
 void check_image(const py::object& image) { image_view(array_argument(image, "image"), "image"); }
 
 py::tuple limits(const py::object& image, double low, double high, int threads) {
@@ -138,6 +146,9 @@ py::array normalize(const py::object& image, double low, double high, double cei
 
 void register_normalize(py::module_& module) {
   module.def("check_image", check_image, py::arg("image"), kCheckImage);
+  module.def(
+      "check_maps", [](const py::object& maps) { maps_argument(maps); }, py::arg("maps"),
+      kCheckMaps);
   module.def("limits", limits, py::arg("image"), py::arg("low"), py::arg("high"),
              py::arg("threads") = 1, kLimits);
   module.def("normalize", normalize, py::arg("image"), py::arg("low"), py::arg("high"),

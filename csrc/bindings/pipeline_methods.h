@@ -98,8 +98,9 @@ struct PipelineMethods {
     return results.arrays();
   }
 
-  static void add(py::module_& module) {
-    py::class_<Pipeline>(module, "Pipeline", kPipeline)
+  static py::class_<Pipeline> add(py::module_& module) {
+    py::class_<Pipeline> bound(module, "Pipeline", kPipeline);
+    bound
         .def(py::init(&make), py::arg("device").none(false), py::kw_only(), py::arg("stride"),
              py::arg("halo"), py::arg("tile"), py::arg("batch"), py::arg("percentiles"),
              py::arg("rule"))
@@ -114,6 +115,7 @@ struct PipelineMethods {
         .def("limits", limits, py::arg("image"), kLimits)
         .def("decode", decode, py::arg("maps"), py::arg("outputs"), py::arg("scale") = 1.0,
              py::arg("shape") = py::none(), py::arg("to_host") = true, kDecode);
+    return bound;
   }
 };
 

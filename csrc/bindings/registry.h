@@ -6,19 +6,14 @@
 namespace nucleiseg::bindings {
 
 void register_csv(pybind11::module_& module);
-void register_emulation(pybind11::module_& module);
 void register_features(pybind11::module_& module);
 void register_label(pybind11::module_& module);
-void register_label_bands(pybind11::module_& module);
-void register_mask(pybind11::module_& module);
 void register_measure(pybind11::module_& module);
 void register_network(pybind11::module_& module);
 void register_normalize(pybind11::module_& module);
 void register_outline(pybind11::module_& module);
-void register_own_size(pybind11::module_& module);
 void register_pipeline(pybind11::module_& module);
 void register_png(pybind11::module_& module);
 void register_resize(pybind11::module_& module);
-void register_tiles(pybind11::module_& module);
 
 }  // namespace nucleiseg::bindings

@@ -2,13 +2,11 @@
 
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <optional>
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"
-#include "cpu/tiles/enlarge.h"
 
 namespace nucleiseg::bindings {
 namespace {
@@ -114,53 +112,12 @@ py::array resize(const py::object& image, int64_t height, int64_t width, const P
   return result;
 }
 
-constexpr const char* kEnlargeMaps = R"(Enlarge maps by bilinear interpolation.
-
-Parameters
-----------
-maps : numpy.ndarray
-    (h, w, 2) uint8 with any strides.
-height, width : int
-    Neither below h and w.
-threads : int
-    How many threads work, 1 or more. The result does not depend on it.
-
-Returns
--------
-numpy.ndarray
-    (height, width, 2) uint8: bit for bit what OpenCV's ``INTER_LINEAR`` gives.
-
-Raises
-------
-TypeError
-    If the maps are not uint8.
-ValueError
-    If they are of another shape, or larger.
-)";
-
-py::array enlarge_maps(const py::object& maps, int64_t height, int64_t width, int threads) {
-  const py::array array = maps_argument(maps);
-  check_memory(array, "maps");
-  check_threads(threads);
-  check_side(height, std::max<int64_t>(1, array.shape(0)), "height");
-  check_side(width, std::max<int64_t>(1, array.shape(1)), "width");
-  check_bytes({height, width, 2}, "height, width");
-  py::array_t<uint8_t> result({height, width, int64_t{2}});
-  uint8_t* out = result.mutable_data();
-  const cpu::ImageView view = maps_view(array);
-  const GilReleased release;
-  cpu::enlarge_maps(view, height, width, out, threads);
-  return std::move(result);
-}
-
 }  // namespace
 
 void register_resize(py::module_& module) {
   module.def("resize", resize, py::arg("image"), py::arg("height"), py::arg("width"),
              py::arg("rows") = py::none(), py::arg("columns") = py::none(), py::arg("above") = 0,
              py::arg("below") = 0, py::arg("threads") = 1, kResize);
-  module.def("enlarge_maps", enlarge_maps, py::arg("maps"), py::arg("height"), py::arg("width"),
-             py::arg("threads") = 1, kEnlargeMaps);
 }
 
 }  // namespace nucleiseg::bindings

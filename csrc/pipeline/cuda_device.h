@@ -110,6 +110,8 @@ class CudaSteps {
   ~CudaSteps();
 
   int threads() const { return device_.threads(); }
+  // That kernels are given to.
+  const Stream& stream() { return lane_->work(); }
   Untimed time_decoding() const { return {}; }
   // The image where kernels read it, and where the host does.
   const ImageView& image();

@@ -13,9 +13,7 @@ class _Features(TypedDict):
     cpu: list[str]
 
 def features() -> _Features: ...
-def set_simd_level(level: str) -> None: ...
 def convolution_levels() -> list[str]: ...
-def exercise(times: int, level: str = "") -> int: ...
 
 class Layers(Protocol):
     """An empty network, to which layers are added: each returns the number of its tensor."""
@@ -70,27 +68,6 @@ def normalize(
     threads: int = 1,
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]: ...
-def gather(
-    image: NDArray[np.uint8],
-    origins: NDArray[np.int32] | NDArray[np.int64],
-    height: int,
-    width: int,
-    threads: int = 1,
-    out: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]: ...
-def assemble(
-    cells: NDArray[np.uint8],
-    origins: NDArray[np.int32] | NDArray[np.int64],
-    cores: NDArray[np.int32] | NDArray[np.int64],
-    out: NDArray[np.uint8],
-    threads: int = 1,
-) -> NDArray[np.uint8]: ...
-def mask(
-    maps: NDArray[np.uint8],
-    threshold: int,
-    threads: int = 1,
-    out: NDArray[np.bool_] | None = None,
-) -> NDArray[np.bool_]: ...
 def label(
     maps: NDArray[np.uint8],
     nucleus_threshold: int,
@@ -116,7 +93,6 @@ def nuclei(
     NDArray[np.float64],
     NDArray[np.int64],
 ]: ...
-def keep_largest_pieces(labels: NDArray[np.int32]) -> int: ...
 def resize(
     image: NDArray[_T],
     height: int,
@@ -128,62 +104,7 @@ def resize(
     threads: int = 1,
 ) -> NDArray[_T]: ...
 
-class LabelBands:
-    margin: int
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        rows: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        nucleus_threshold: int,
-        marker_threshold: int,
-        prominence: int,
-        min_area: int,
-        min_peak: int = 0,
-    ) -> None: ...
-    @property
-    def next(self) -> int: ...
-    def add(self, maps: NDArray[np.uint8], above: int, end: int, threads: int = 1) -> None: ...
-    def finish(self, threads: int = 1) -> NDArray[np.int32]: ...
-
-def enlarge_maps(
-    maps: NDArray[np.uint8], height: int, width: int, threads: int = 1
-) -> NDArray[np.uint8]: ...
-
-class Band:
-    @property
-    def rows(self) -> tuple[int, int]: ...
-    @property
-    def kept(self) -> tuple[int, int]: ...
-    @property
-    def sources(self) -> NDArray[np.int64]: ...
-    @property
-    def targets(self) -> NDArray[np.int64]: ...
-    @property
-    def cores(self) -> NDArray[np.int64]: ...
-    @property
-    def size(self) -> tuple[int, int]: ...
-
-def plan(
-    height: int, width: int, tile: int, halo: int, stride: int, tall: int | None = None
-) -> list[Band]: ...
-
 _Rule = tuple[int, int, int, int, int]
-
-class OwnSize:
-    def __init__(
-        self,
-        outputs: Sequence[str],
-        shape: Sequence[int],
-        seen: Sequence[int],
-        rule: _Rule,
-        threads: int = 1,
-    ) -> None: ...
-    def add(self, maps: NDArray[np.uint8]) -> None: ...
-    def results(self) -> tuple[NDArray[Any], ...]: ...
-
-def band_rows(shape: Sequence[int], seen: Sequence[int]) -> int: ...
 
 class Device:
     def __init__(self, network: Network, threads: int) -> None: ...

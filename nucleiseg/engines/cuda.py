@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from types import ModuleType
+from typing import Any
 
 from nucleiseg.engines import native
 from nucleiseg.model import Model, ModelError
+
+logger = logging.getLogger("nucleiseg")
 
 TILE = 2048
 """Largest side of a tile: above it nothing gets faster."""
@@ -55,35 +58,19 @@ class Engine:
         """Return the name of what runs the network."""
         return f"its own int8 kernels ({self.network.level})"
 
-    def enqueue(
-        self,
-        tiles: int,
-        cells: int,
-        shape: tuple[int, int, int],
-        stream: int,
-        memory: Callable[[int], int],
-    ) -> None:
-        """Put the network into a stream. Does not wait.
 
-        Parameters
-        ----------
-        tiles : int
-            The address of (N, h, w, 3) uint8; h and w are multiples of the model's stride.
-        cells : int
-            The address of (N, h / 2, w / 2, 8) uint8. Nucleus probability and centre distance,
-            0..255 for 0..1, of 2 x 2 pixels in raster order.
-        shape : tuple of int
-            N, h, w.
-        stream : int
-            A ``cudaStream_t``. It may be captured into a graph, after one call with the same shape
-            that was not; its later calls have that shape until the graph is gone.
-        memory : callable
-            Returns the address of so many bytes, for what comes between the layers. Streams that
-            wait for each other may be given the same.
+def device(kernels: ModuleType, engine: Any, threads: int = 1) -> Any:
+    """Return the current GPU with an engine: `_native.cuda.Device`.
 
-        Raises
-        ------
-        ValueError
-            Shapes beyond these.
-        """
-        self.network.enqueue(tiles, cells, shape, stream, memory)
+    Parameters
+    ----------
+    kernels : module
+        ``_native.cuda`` or ``_native.emulated``.
+    engine : Engine or tensorrt.Engine
+        One without a ``network`` has ``enqueue(tiles, cells, shape, stream, memory)`` instead, the
+        `network` of `_native.cuda.Device`.
+    threads : int
+        Of the processor, for what the host resizes and copies.
+    """
+    network = getattr(engine, "network", None) or engine.enqueue
+    return kernels.Device(network, threads, logger.warning)

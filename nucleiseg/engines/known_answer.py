@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.engines import native
-from nucleiseg.engines.clock import Clock
+from nucleiseg.engines import cuda, native
 from nucleiseg.model import Model
 
 SIDE = 128
@@ -41,17 +40,14 @@ def picture(side: int = SIDE) -> NDArray[np.uint8]:
 def difference(model: Model, engine: Any, kernels: ModuleType) -> tuple[float, int]:
     """Return the mean and the maximum difference from the integer network, in levels of 255.
 
-    The engine (see `nucleiseg.engines.cuda.Engine`) runs on the current device, and is waited for.
+    The engine (see `nucleiseg.engines.cuda.device`) runs on the current device, and is waited for.
     """
     tiles = picture(min(SIDE, engine.largest_tile))[np.newaxis]
     expected = native.Engine(model, threads=1).infer(tiles)
-    clock = Clock(kernels)
-    work, cells = clock.network(engine, tiles)
     # Whatever an engine leaves unwritten is as wrong as possible.
-    opposite = np.where(expected < 128, 255, 0).astype(np.uint8)
-    kernels.copy(cells, clock.put(opposite), stream=clock.stream)
-    work()
-    apart = np.abs(clock.get(cells).astype(int) - expected)
+    cells = np.where(expected < 128, 255, 0).astype(np.uint8)
+    cuda.device(kernels, engine).infer(tiles, cells)
+    apart = np.abs(cells.astype(int) - expected)
     return float(apart.mean()), int(apart.max())
 
 

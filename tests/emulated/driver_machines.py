@@ -96,7 +96,7 @@ class Watched:
             self.calls.append((stream, shape, memory(size)))
             return self.calls[-1][2]
 
-        self._engine.enqueue(tiles, cells, shape, stream, kept)
+        self._engine.network.enqueue(tiles, cells, shape, stream, kept)
 
 
 def watched_backend(name: str) -> Backend:

@@ -32,26 +32,15 @@ def gpu(monkeypatch):
     monkeypatch.setattr(device, "find", lambda: [device.Part("GPU", True, "emulated", "")])
 
 
-def infer(engine, tiles, stream):
-    count, height, width, _ = tiles.shape
-    given = native.emulated.to_device(tiles, stream=stream)
-    cells, memory = native.emulated.Buffer((count, height // 2, width // 2, 8)), []
-
-    def allocate(size):
-        memory.append(native.emulated.Buffer([size]))
-        return memory[-1].ptr
-
-    engine.enqueue(given.ptr, cells.ptr, (count, height, width), stream.handle, allocate)
-    return native.emulated.to_host(cells, stream=stream)
-
-
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (2, 32, 64, 3)])
 def test_it_gives_the_cpus_bytes(model, rng, shape):
     engine, cpu = cuda.Engine(model, native.emulated), native.cpu.Network()
     cuda.native.add_layers(model, cpu)
     tiles = rng.integers(0, 256, shape, np.uint8)
-    found = infer(engine, tiles, native.emulated.Stream())
-    np.testing.assert_array_equal(found, cpu.run(tiles))
+    device = cuda.device(native.emulated, engine)
+    for by_graph in (False, True):
+        found = device.infer(tiles, by_graph=by_graph)
+        np.testing.assert_array_equal(found, cpu.run(tiles), strict=True)
 
 
 def test_a_stride_that_the_network_does_not_have_is_refused(model):
@@ -100,6 +89,38 @@ def test_tensorrt_runs_where_it_is_faster(model, gpu, monkeypatch, caplog, took,
         assert backends.choose("cuda", model, 2).engine.name == name
     words = "TensorRT is not used, but its own int8 kernels (mma): 1.000 ms for a tile, not 0.900"
     assert (words in caplog.messages) == (took == 0.9)
+
+
+def test_an_answer_is_written_into_what_is_given(model, rng):
+    """So that what an engine leaves unwritten can be seen."""
+
+    class Idle:
+        def enqueue(self, tiles, cells, shape, stream, memory):
+            pass
+
+    tiles = rng.integers(0, 256, (1, 32, 32, 3), np.uint8)
+    for engine, changes in ((cuda.Engine(model, native.emulated), True), (Idle(), False)):
+        cells = np.full((1, 16, 16, 8), 9, np.uint8)
+        assert cuda.device(native.emulated, engine).infer(tiles, cells) is cells
+        assert (cells != 9).any() == changes
+
+
+def test_tiles_cells_and_repeats_are_checked(model):
+    device = cuda.device(native.emulated, cuda.Engine(model, native.emulated))
+    tiles = np.zeros((1, 32, 32, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"tiles: got shape \(1, 31, 32, 3\).*multiples of 2"):
+        device.infer(tiles[:, :31])
+    with pytest.raises(ValueError, match=r"cells: got shape \(1, 16, 15, 8\).*\(N, h"):
+        device.infer(tiles, np.zeros((1, 16, 15, 8), np.uint8))
+    with pytest.raises(ValueError, match="cells: got a read-only array"):
+        device.infer(tiles, np.broadcast_to(np.uint8(0), (1, 16, 16, 8)))
+    with pytest.raises(ValueError, match="repeats: got 0; accepted is 1 or more"):
+        device.milliseconds(tiles, 0)
+
+
+def test_a_kernel_and_a_copy_run(model):
+    native.emulated.try_kernel()
+    assert native.emulated.copy_milliseconds(1000, 2) >= 0
 
 
 def test_engines_are_timed_on_the_device(model):

@@ -31,6 +31,7 @@ def module():
     options = {
         "NUCLEISEG_CUDA": "off",
         "NUCLEISEG_SANITIZE": "ON",
+        "NUCLEISEG_TEST_BINDINGS": "ON",
         "Python_EXECUTABLE": sys.executable,
         "pybind11_DIR": pybind11.get_cmake_dir(),
     }

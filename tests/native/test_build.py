@@ -15,7 +15,9 @@ NO_NVCC = "-DCMAKE_CUDA_COMPILER=NOTFOUND"
 """What CMake finds where there is none."""
 
 SEGMENT = """
+import ast
 import sys
+from pathlib import Path
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 loader = ExtensionFileLoader("nucleiseg._native", sys.argv[1])
@@ -25,6 +27,10 @@ sys.modules["nucleiseg._native"] = native
 import nucleiseg
 from nucleiseg import _native
 assert _native is native and not hasattr(_native, "cuda")
+stub = ast.parse(Path(nucleiseg.__file__).with_name("_native").joinpath("cpu.pyi").read_text())
+named = {node.name for node in stub.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+bound = {name for name in dir(_native.cpu) if not name.startswith("_")}
+assert bound == {name for name in named if not name.startswith("_")} - {"Layers"}, bound ^ named
 assert nucleiseg.segment(sys.argv[2], "labels").max() > 10
 try:
     nucleiseg.Segmenter(device="cuda")

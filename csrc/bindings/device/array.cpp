@@ -1,6 +1,5 @@
 #include "bindings/device/array.h"
 
-#include <algorithm>
 #include <cstdint>
 
 #include "bindings/arguments.h"
@@ -11,8 +10,6 @@ namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
 
 constexpr const char* kInterface = "__cuda_array_interface__";
-constexpr size_t kWorkspaceAlignment = 16;
-constexpr py::ssize_t kMostBytes = py::ssize_t{1} << 46;
 
 void follow(const py::dict& interface, const device::Stream& stream) {
   if (!interface.contains("stream") || py::object(interface["stream"]).is_none()) return;
@@ -60,15 +57,6 @@ BufferPointer adopt(const py::object& value, const char* name, const device::Str
   return buffer;
 }
 
-std::string sizes_text(const Sizes& shape) {
-  return py::str(py::tuple(py::cast(shape))).cast<std::string>();
-}
-
-std::string dense_text(const Sizes& shape, py::ssize_t axis) {
-  if (axis == 0) return "is C-contiguous " + sizes_text(shape);
-  return "is " + sizes_text(shape) + " contiguous in its last axis";
-}
-
 }  // namespace
 
 std::shared_ptr<void> owner_of(const py::object& value) {
@@ -98,29 +86,6 @@ Sizes dense_strides(const Sizes& shape, py::ssize_t itemsize) {
   return strides;
 }
 
-void check_shape(const Sizes& shape, const py::dtype& dtype) {
-  py::ssize_t bytes = std::max<py::ssize_t>(1, dtype.itemsize());
-  for (const py::ssize_t length : shape) {
-    if (length < 0) fail_value("shape", sizes_text(shape), "is no negative length");
-    if (length > 0 && bytes > kMostBytes / length) {
-      fail_value("shape", sizes_text(shape) + " of " + py::str(dtype).cast<std::string>(),
-                 "are up to " + std::to_string(kMostBytes) + " bytes");
-    }
-    bytes *= std::max<py::ssize_t>(1, length);
-  }
-}
-
-BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype) {
-  check_shape(shape, dtype);
-  auto buffer = std::make_shared<Buffer>(
-      Buffer{{nullptr, nullptr, dtype, shape, dense_strides(shape, dtype.itemsize())}, nullptr});
-  const auto memory = std::make_shared<device::DeviceMemory>(buffer->bytes());
-  buffer->data = memory->data();
-  buffer->owner = memory;
-  buffer->device = device::current_device();
-  return buffer;
-}
-
 py::array outline(const Array& array) {
   // Memory of no bytes has no address, for which NumPy would allocate.
   static char nothing = 0;
@@ -142,35 +107,6 @@ BufferPointer buffer_argument(const py::object& value, const char* name,
                        py::type::handle_of(value).attr("__name__").cast<std::string>() +
                        "; accepted is an array on the device: a Buffer, or anything with " +
                        kInterface + " or, on a CUDA device, __dlpack__");
-}
-
-BufferPointer output_buffer(const py::object& value, const char* name, const Sizes& shape,
-                            const char* dtype, py::ssize_t axis, const device::Stream& stream) {
-  if (value.is_none()) return make_buffer(shape, py::dtype(dtype));
-  const BufferPointer buffer = buffer_argument(value, name, stream);
-  const py::array array = output_argument(outline(*buffer), name, dtype);
-  const bool fits = buffer->shape == shape;
-  if (!fits || !is_dense_from(array, axis)) {
-    const char* const gaps = axis == 0 ? ", not C-contiguous" : ", not contiguous in its last axis";
-    fail_value(name, bindings::shape_text(array) + (fits ? gaps : ""), dense_text(shape, axis));
-  }
-  return buffer;
-}
-
-BufferPointer workspace_argument(const py::object& value, size_t bytes,
-                                 const device::Stream& stream) {
-  const BufferPointer buffer = buffer_argument(value, "workspace", stream);
-  const bool aligned = reinterpret_cast<uintptr_t>(buffer->data) % kWorkspaceAlignment == 0;
-  if (buffer->bytes() < bytes || !buffer->is_dense() || buffer->read_only || !aligned) {
-    fail_value("workspace", std::to_string(buffer->bytes()) + " bytes",
-               "are at least " + std::to_string(bytes) +
-                   " bytes, contiguous, writable, at a multiple of 16 bytes");
-  }
-  return buffer;
-}
-
-void check_apart(const Array& out, const Array& input, const char* input_name) {
-  bindings::check_apart(outline(out), outline(input), input_name);
 }
 
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -3,6 +3,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <memory>
 #include <string>
@@ -39,20 +40,9 @@ struct Buffer : Array {
   int device = 0;        // CUDA's number of the one whose memory it is
 };
 
-// In page-locked host memory.
-struct PinnedBuffer : Array {
-  void* mapped = nullptr;  // the same memory as kernels see it
-};
-
 using BufferPointer = std::shared_ptr<Buffer>;
 
-// Refuses negative lengths, and more bytes than any device has.
-void check_shape(const Sizes& shape, const py::dtype& dtype);
-
 Sizes dense_strides(const Sizes& shape, py::ssize_t itemsize);
-
-// Allocates, which does not belong between the kernels of a frame.
-BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype);
 
 // The array as NumPy would see it, to be checked but never to be read: it is not host memory.
 py::array outline(const Array& array);
@@ -66,15 +56,22 @@ std::shared_ptr<void> owner_of(const py::object& value);
 BufferPointer buffer_argument(const py::object& value, const char* name,
                               const device::Stream& stream);
 
-// As above where one is given, else a new one. A given one has this shape and dtype, is writable,
-// and is dense from `axis` on.
-BufferPointer output_buffer(const py::object& value, const char* name, const Sizes& shape,
-                            const char* dtype, py::ssize_t axis, const device::Stream& stream);
-
-// Memory of at least so many bytes that is nothing but memory.
-BufferPointer workspace_argument(const py::object& value, size_t bytes,
-                                 const device::Stream& stream);
-
-void check_apart(const Array& out, const Array& input, const char* input_name);
+// Adds what every kind of array has.
+template <class Kind>
+void add_array_methods(py::class_<Kind, std::shared_ptr<Kind>>& bound, const char* name) {
+  const auto shape = [](const Kind& self) { return py::tuple(py::cast(self.shape)); };
+  bound.def_property_readonly("shape", shape)
+      .def_property_readonly("strides",
+                             [](const Kind& self) { return py::tuple(py::cast(self.strides)); })
+      .def_property_readonly("dtype", [](const Kind& self) { return self.dtype; })
+      .def_property_readonly("nbytes", &Kind::bytes)
+      .def_property_readonly("size", &Kind::size)
+      .def_property_readonly(
+          "ptr", [](const Kind& self) { return reinterpret_cast<uintptr_t>(self.data); },
+          "The address of the first value.")
+      .def("__repr__", [=](const Kind& self) {
+        return py::str("{}(shape={}, dtype={})").format(name, shape(self), self.dtype);
+      });
+}
 
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -1,7 +1,12 @@
 #include <pybind11/stl.h>
 
 #include "bindings/device/registry.h"
+#include "bindings/gil.h"
 #include "cuda/device.h"
+#include "cuda/mask.h"
+#include "cuda/memory.h"
+#include "cuda/stream.h"
+#include "pipeline/flow.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -38,6 +43,16 @@ py::list devices() {
 
 py::tuple version(int number) { return py::make_tuple(number / 1000, number % 1000 / 10); }
 
+void try_kernel() {
+  const device::DeviceMemory maps(2);
+  const device::DeviceMemory mask(1);
+  const device::Stream stream;
+  const auto* const pixel = static_cast<const uint8_t*>(maps.data());
+  device::mask(pipeline::maps_view(pixel, {1, 1}), 0, static_cast<uint8_t*>(mask.data()), 1,
+               stream.handle());
+  stream.synchronize();
+}
+
 }  // namespace
 
 void register_devices(py::module_& module) {
@@ -45,8 +60,9 @@ void register_devices(py::module_& module) {
              "How many devices there are; 0 where there is no driver.");
   module.def("devices", devices, kDevices);
   module.def("current_device", device::current_device, "The calling thread's device.");
-  module.def("set_device", device::set_device, py::arg("index"),
-             "Choose the calling thread's device.");
+  module.def(
+      "try_kernel", try_kernel, py::call_guard<GilReleased>(),
+      "Run a kernel on the current device and wait; RuntimeError with the reason if it fails.");
   module.def("memory", device::memory, "Free and all bytes of the current device.");
   module.def(
       "runtime_version", [] { return version(device::runtime_version()); },

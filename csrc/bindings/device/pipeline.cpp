@@ -1,9 +1,10 @@
 #include "bindings/arguments.h"
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "bindings/network_layers.h"
 #include "bindings/pipeline_methods.h"
 #include "cuda/network.h"
-#include "pipeline/cuda_device.h"
+#include "pipeline/cuda_times.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
@@ -41,6 +42,50 @@ Raises
 ------
 TypeError, ValueError
     If it is on another device, or of a dtype or shape that `Pipeline` does not take.
+)";
+
+constexpr const char* kInfer = R"(Run the network on tiles from the host, and wait for it.
+
+Parameters
+----------
+tiles : numpy.ndarray
+    (N, h, w, 3) uint8, C-contiguous; h and w are multiples of the network's stride.
+cells : numpy.ndarray, optional
+    (N, h / 2, w / 2, 8) uint8, C-contiguous, that is overwritten with what the network writes.
+by_graph : bool
+    Whether a graph does the work, captured after a run without it.
+
+Returns
+-------
+numpy.ndarray
+    (N, h / 2, w / 2, 8) uint8: both maps of 2 x 2 pixels in raster order, 0..255 for 0..1.
+)";
+
+constexpr const char* kMilliseconds =
+    R"(Time the network by the GPU's events, in a graph of repeats.
+
+Parameters
+----------
+tiles : numpy.ndarray
+    As of `infer`.
+repeats : int
+)";
+
+constexpr const char* kSteps = R"(Time each step of an image that is one tile.
+
+Parameters
+----------
+image : numpy.ndarray
+    As of `run`.
+repeats : int
+    How often each step stands in the graph that is timed.
+
+Returns
+-------
+labels : numpy.ndarray
+    (H, W) int32.
+milliseconds : dict of str to float
+    Of the upload, each kernel and the download, in their order.
 )";
 
 // Keeps Python's garbage collector from freeing device memory while a stream may be captured, which
@@ -207,18 +252,86 @@ py::array host(CudaDevice& self, const Buffer& buffer) {
                    bytes);
 }
 
+void check_repeats(int repeats) {
+  if (repeats < 1) fail_value("repeats", std::to_string(repeats), "is 1 or more");
+}
+
+device::Tiles tiles_on_host(const py::array& tiles, const py::array& cells) {
+  check_tiles(tiles, kernels::kCellSide);
+  const Sizes shape = {tiles.shape(0), tiles.shape(1) / 2, tiles.shape(2) / 2, kernels::kCellBytes};
+  const bool fits = cells.ndim() == 4 && std::equal(shape.begin(), shape.end(), cells.shape());
+  if (!fits || !is_dense_from(cells, 0)) {
+    fail_value("cells", shape_text(cells), "is C-contiguous (N, h / 2, w / 2, 8)");
+  }
+  return {static_cast<const uint8_t*>(tiles.data()), tiles.shape(0), tiles.shape(1), tiles.shape(2),
+          static_cast<uint8_t*>(const_cast<void*>(cells.data()))};
+}
+
+py::array empty_cells(const py::array& tiles) {
+  check_tiles(tiles, kernels::kCellSide);
+  return py::array_t<uint8_t>(
+      Sizes{tiles.shape(0), tiles.shape(1) / 2, tiles.shape(2) / 2, kernels::kCellBytes});
+}
+
+py::array infer(const CudaDevice& self, const py::object& tiles, const py::object& cells,
+                bool by_graph) {
+  const py::array given = array_argument(tiles, "tiles", "uint8");
+  const py::array result =
+      cells.is_none() ? empty_cells(given) : output_argument(cells, "cells", "uint8");
+  const device::Tiles both = tiles_on_host(given, result);
+  const GilReleased release;
+  device::infer(self, both, by_graph);
+  return result;
+}
+
+double milliseconds(const CudaDevice& self, const py::object& tiles, int repeats) {
+  check_repeats(repeats);
+  const py::array given = array_argument(tiles, "tiles", "uint8");
+  const py::array cells = empty_cells(given);
+  const device::Tiles both = tiles_on_host(given, cells);
+  const GilReleased release;
+  return device::network_milliseconds(self, both, repeats);
+}
+
+py::tuple step_milliseconds(const pipeline::Pipeline<CudaDevice>& self, const py::object& image,
+                            int repeats) {
+  check_repeats(repeats);
+  const py::array array = array_argument(image, "image");
+  const ImageView view = image_view(array, "image");
+  check_memory(array, "image");
+  const auto [labels, values] = host_array({view.height, view.width}, "int32");
+  std::vector<std::pair<std::string, double>> found;
+  {
+    const GilReleased release;
+    found = device::step_milliseconds(self.device(), self.settings(), view, repeats,
+                                      static_cast<int32_t*>(values));
+  }
+  py::dict times;
+  for (const auto& [name, time] : found) times[name.c_str()] = time;
+  return py::make_tuple(labels, times);
+}
+
 }  // namespace
 
 void register_pipeline(py::module_& module) {
+  constexpr int kRepeats = 20;
   constexpr size_t kPageLocked = size_t{1} << 28;
   py::class_<CudaDevice, std::shared_ptr<CudaDevice>>(module, "Device", kDevice)
       .def(py::init(&make_device), py::arg("network"), py::arg("threads"), py::arg("warn"),
            py::arg("page_locked") = kPageLocked)
       .def_property_readonly("threads", &CudaDevice::threads)
+      .def("infer", infer, py::arg("tiles"), py::arg("cells") = py::none(),
+           py::arg("by_graph") = false, kInfer)
+      .def("milliseconds", milliseconds, py::arg("tiles"), py::arg("repeats") = kRepeats,
+           kMilliseconds)
       .def("take", take, py::arg("array"), py::arg("name"), kTake)
       .def("host", host, py::arg("buffer").none(false),
            "Copy a Buffer, which is complete, to NumPy.");
-  PipelineMethods<CudaDevice, AnyArrays>::add(module);
+  PipelineMethods<CudaDevice, AnyArrays>::add(module).def("step_milliseconds", step_milliseconds,
+                                                          py::arg("image"),
+                                                          py::arg("repeats") = kRepeats, kSteps);
+  module.def("copy_milliseconds", device::copy_milliseconds, py::arg("bytes"), py::arg("repeats"),
+             py::call_guard<GilReleased>(), "Time a copy of so many bytes within the device.");
   module.attr("LANES") = device::kLanes;
 }
 

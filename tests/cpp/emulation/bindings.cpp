@@ -4,7 +4,6 @@
 #include <stdexcept>
 
 #include "bindings/gil.h"
-#include "bindings/registry.h"
 #include "emulation/machine.h"
 
 namespace nucleiseg::bindings {

@@ -1,9 +1,8 @@
 #include "cuda/tiles.h"
 
-#include "bindings/device/array.h"
-#include "bindings/device/registry.h"
 #include "bindings/gil.h"
-#include "bindings/tile_arguments.h"
+#include "cpp/bindings/device/arrays.h"
+#include "cpp/bindings/tile_arguments.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {

@@ -1,8 +1,7 @@
 #include <cstdint>
 
-#include "bindings/device/array.h"
-#include "bindings/device/registry.h"
 #include "bindings/gil.h"
+#include "cpp/bindings/device/arrays.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
-#include "bindings/registry.h"
 #include "bindings/results.h"
+#include "cpp/bindings/registry.h"
 #include "pipeline/plan.h"
 
 namespace nucleiseg::bindings {

@@ -9,7 +9,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
-#include "bindings/registry.h"
+#include "cpp/bindings/registry.h"
 #include "cpu/label/loose_pieces.h"
 
 namespace nucleiseg::bindings {

@@ -1,9 +1,8 @@
 #include "cuda/mask.h"
 
 #include "bindings/arguments.h"
-#include "bindings/device/array.h"
-#include "bindings/device/registry.h"
 #include "bindings/gil.h"
+#include "cpp/bindings/device/arrays.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
-#include "bindings/registry.h"
+#include "cpp/bindings/registry.h"
 
 namespace nucleiseg::bindings {
 namespace {
@@ -31,14 +31,6 @@ TypeError
     If a dtype is not accepted.
 ValueError
     If the maps are empty, a shape or the threshold is wrong, or `out` cannot be written.
-)";
-
-constexpr const char* kCheckMaps =
-    R"(Raise what `mask` and `label` would of the maps' dtype and shape.
-
-Parameters
-----------
-maps : numpy.ndarray
 )";
 
 py::array mask_output(const py::object& out, const py::array& maps) {
@@ -72,9 +64,6 @@ py::array mask(const py::object& maps, int threshold, int threads, const py::obj
 }  // namespace
 
 void register_mask(py::module_& module) {
-  module.def(
-      "check_maps", [](const py::object& maps) { maps_argument(maps); }, py::arg("maps"),
-      kCheckMaps);
   module.def("mask", mask, py::arg("maps"), py::arg("threshold"), py::arg("threads") = 1,
              py::arg("out") = py::none(), kMask);
 }

@@ -1,4 +1,4 @@
-#include "bindings/tile_arguments.h"
+#include "cpp/bindings/tile_arguments.h"
 
 namespace nucleiseg::bindings {
 namespace {
@@ -15,6 +15,23 @@ bool is_span_inside(int64_t begin, int64_t end, int64_t origin, int64_t tile, in
 
 std::string span_text(int64_t begin, int64_t end) {
   return std::to_string(begin) + ":" + std::to_string(end);
+}
+
+// An (N, columns) array of int32 or int64, row after row.
+std::vector<int64_t> integer_table(py::handle value, const char* name, py::ssize_t columns) {
+  const py::array array = array_argument(value, name);
+  const py::dtype dtype = array.dtype();
+  if (dtype.kind() != 'i' || (dtype.itemsize() != 4 && dtype.itemsize() != 8)) {
+    throw py::type_error(std::string(name) + ": got dtype " + py::str(dtype).cast<std::string>() +
+                         "; accepted are int32 and int64");
+  }
+  if (array.ndim() != 2 || array.shape(1) != columns) {
+    fail_value(name, shape_text(array), "is (N, " + std::to_string(columns) + ")");
+  }
+  check_memory(array, name);
+  const auto table = dense_array<int64_t>(array);
+  if (!table) throw py::error_already_set();
+  return {table.data(), table.data() + table.size()};
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
-#include "bindings/registry.h"
-#include "bindings/tile_arguments.h"
+#include "cpp/bindings/registry.h"
+#include "cpp/bindings/tile_arguments.h"
 
 namespace nucleiseg::bindings {
 namespace {

@@ -3,9 +3,8 @@
 #include <limits>
 
 #include "bindings/arguments.h"
-#include "bindings/device/array.h"
-#include "bindings/device/registry.h"
 #include "bindings/gil.h"
+#include "cpp/bindings/device/arrays.h"
 #include "cpu/normalize/normalize.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {

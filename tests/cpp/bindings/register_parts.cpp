@@ -1,0 +1,92 @@
+#include "bindings/arguments.h"
+#include "bindings/gil.h"
+#include "cpp/bindings/registry.h"
+#include "cpu/network/network.h"
+#include "cpu/simd/rows.h"
+#include "cpu/tiles/enlarge.h"
+
+namespace nucleiseg::bindings {
+namespace {
+
+constexpr const char* kSetLevel = R"(Choose the kernels' instruction set, for the whole process.
+
+All levels give the same bits; this is how the tests prove it. ``level`` is one of
+``features()["levels"]``, or ValueError is raised.
+)";
+
+constexpr const char* kExercise = R"(Multiply as the network does, but in registers alone.
+
+No network can be faster, so the time that this takes is the measure of one.
+
+Parameters
+----------
+times : int
+    How often, at least 1: 10,000 take some microseconds.
+level : str, optional
+    One of ``convolution_levels()``; the best when empty.
+
+Returns
+-------
+int
+    The multiplications, of which each was followed by an addition.
+)";
+
+constexpr const char* kEnlargeMaps = R"(Enlarge maps by bilinear interpolation.
+
+Parameters
+----------
+maps : numpy.ndarray
+    (h, w, 2) uint8 with any strides.
+height, width : int
+    Neither below h and w.
+threads : int
+
+Returns
+-------
+numpy.ndarray
+    (height, width, 2) uint8: bit for bit what OpenCV's ``INTER_LINEAR`` gives.
+)";
+
+int64_t exercise(int64_t times, const std::string& level) {
+  if (times < 1) fail_value("times", std::to_string(times), "are whole numbers from 1 on");
+  const cpu::Convolution& one = cpu::convolution(level);
+  const GilReleased release;
+  return one.exercise(times);
+}
+
+void check_larger(int64_t value, int64_t least, const char* name) {
+  constexpr int64_t kMostSide = int64_t{1} << 20;
+  if (value < least || value > kMostSide) {
+    fail_value(name, std::to_string(value), "is " + std::to_string(least) + " to 2**20");
+  }
+}
+
+py::array enlarge_maps(const py::object& maps, int64_t height, int64_t width, int threads) {
+  const py::array array = maps_argument(maps);
+  check_memory(array, "maps");
+  check_threads(threads);
+  check_larger(height, array.shape(0), "height");
+  check_larger(width, array.shape(1), "width");
+  check_bytes({height, width, 2}, "height, width");
+  py::array_t<uint8_t> result({height, width, int64_t{2}});
+  uint8_t* out = result.mutable_data();
+  const cpu::ImageView view = maps_view(array);
+  const GilReleased release;
+  cpu::enlarge_maps(view, height, width, out, threads);
+  return std::move(result);
+}
+
+}  // namespace
+
+void register_parts(py::module_& module) {
+  register_label_bands(module);
+  register_mask(module);
+  register_own_size(module);
+  register_tiles(module);
+  module.def("set_simd_level", cpu::set_level, py::arg("level"), kSetLevel);
+  module.def("exercise", exercise, py::arg("times"), py::arg("level") = "", kExercise);
+  module.def("enlarge_maps", enlarge_maps, py::arg("maps"), py::arg("height"), py::arg("width"),
+             py::arg("threads") = 1, kEnlargeMaps);
+}
+
+}  // namespace nucleiseg::bindings
