@@ -60,78 +60,60 @@ def segment(
     ] = None,
     example: Annotated[
         bool,
-        typer.Option(
-            "--example",
-            help="Segment the two images that come with the package.",
-            rich_help_panel=shared.INPUT,
-        ),
+        shared.input_option("--example", help="Segment the two images that come with the package."),
     ] = False,
     channel: Annotated[
         str | None,
-        typer.Option(
+        shared.input_option(
             metavar="NAME|INDEX",
             help="Channel with the nuclei, where there are several; numbers count from 0.",
-            rich_help_panel=shared.INPUT,
         ),
     ] = None,
     z: Annotated[
         str | None,
-        typer.Option(
-            "--z",
-            metavar="INDEX|all",
-            help="Plane of volumes, from 0, or all of them.",
-            rich_help_panel=shared.INPUT,
+        shared.input_option(
+            "--z", metavar="INDEX|all", help="Plane of volumes, from 0, or all of them."
         ),
     ] = None,
     frame: Annotated[
         str | None,
-        typer.Option(
-            metavar="INDEX|all",
-            help="Frame of time series, from 0, or all.",
-            rich_help_panel=shared.INPUT,
-        ),
+        shared.input_option(metavar="INDEX|all", help="Frame of time series, from 0, or all."),
     ] = None,
     axes: Annotated[
         str | None,
-        typer.Option(
+        shared.input_option(
             metavar="LETTERS",
             help="Meaning of each axis of the files, where they do not give it: T frame, Z plane, "
             "C channel, Y row, X column, S colour. For example ZCYX.",
-            rich_help_panel=shared.INPUT,
         ),
     ] = None,
     series: Annotated[
         str,
-        typer.Option(
+        shared.input_option(
             metavar="NAME|INDEX|all",
             help="Image of a file that holds several, such as a plate's field, a position or a "
             "scene; numbers count from 0.",
-            rich_help_panel=shared.INPUT,
         ),
     ] = "all",
     scale: Annotated[
         str,
-        typer.Option(
+        shared.size_option(
             metavar="auto|NUMBER",
             help="How many times larger the nuclei are, in pixels, than the model was trained for; "
             "auto estimates it for each image.",
-            rich_help_panel=shared.SIZE,
         ),
     ] = "auto",
     mpp: Annotated[
         str | None,
-        typer.Option(
+        shared.size_option(
             metavar="UM|file",
             help="Micrometres a pixel, instead of --scale; file takes it from each file.",
-            rich_help_panel=shared.SIZE,
         ),
     ] = None,
     diameter: Annotated[
         float | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Usual diameter of a nucleus in pixels, instead of --scale.",
-            rich_help_panel=shared.SIZE,
+        shared.size_option(
+            metavar="PIXELS", help="Usual diameter of a nucleus in pixels, instead of --scale."
         ),
     ] = None,
     nucleus_threshold: shared.NucleusThreshold = None,
@@ -141,18 +123,11 @@ def segment(
     max_diameter: shared.MaxDiameter = None,
     exclude_border: shared.ExcludeBorder = False,
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder for the results.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        Path, shared.output_option("--output", "-o", metavar="DIR", help="Folder for the results.")
     ] = shared.FOLDER,
     save: Annotated[
         str,
-        typer.Option(
+        shared.output_option(
             metavar="FORMATS",
             help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
             "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
@@ -162,55 +137,45 @@ def segment(
             "measurements), zarr (image and labels as OME-Zarr), anndata (.h5ad for scverse), "
             "spatialdata (shapes and table), cellpose (_seg.npy to correct). csv, parquet and coco "
             "are also written for all images together.",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = "mask,labels",
     smooth: Annotated[
         bool,
-        typer.Option(
+        shared.output_option(
             "--smooth",
             help="Smooth the outlines of geojson, rois and coco, which then has polygons.",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
     with_report: Annotated[
         bool,
-        typer.Option(
-            "--report",
-            help="Write DIR/report.html, a page about the run (needs jinja2).",
-            rich_help_panel=shared.OUTPUT,
+        shared.output_option(
+            "--report", help="Write DIR/report.html, a page about the run (needs jinja2)."
         ),
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option(
-            "--overwrite/--no-overwrite",
-            help="Replace files in DIR that no run of nucleiseg made.",
-            rich_help_panel=shared.OUTPUT,
+        shared.output_option(
+            "--overwrite/--no-overwrite", help="Replace files in DIR that no run of nucleiseg made."
         ),
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option(
+        shared.output_option(
             "--resume",
             help="Continue a run that was stopped: leave out images whose results, made with the "
             "same settings, are still there byte for byte.",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
     model: shared.ModelOption = DEFAULT,
-    device: Annotated[
-        Device, typer.Option(help="Where to run.", rich_help_panel=shared.RUN)
-    ] = Device.auto,
+    device: Annotated[Device, shared.run_option(help="Where to run.")] = Device.auto,
     threads: shared.Threads = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
+        shared.run_option(
             metavar="N",
             help="Images to work on at once: one in the network, the others being read or "
             "written. More take more memory.",
             show_default="4",
-            rich_help_panel=shared.RUN,
         ),
     ] = None,
     verbose: shared.Verbose = False,
