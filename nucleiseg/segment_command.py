@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from enum import Enum
 from pathlib import Path
@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nucleiseg import command_options as shared
-from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, counted, say, speak
+from nucleiseg.console import (
+    FAILED,
+    INTERRUPTED,
+    Rate,
+    bar,
+    cannot_start,
+    counted,
+    number_or_text,
+    say,
+    speak,
+)
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 from nucleiseg.summary import NUCLEUS, listed, reasons, summary, worth_a_look
 
 if TYPE_CHECKING:
-    from nucleiseg.batch import Job, Outcome
+    from nucleiseg.batch import Job, Outcome, Plan
     from nucleiseg.journal import Journal
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
@@ -228,28 +238,17 @@ def segment(
     )
     for note in [] if quiet else notes:
         say(note)
-    begin = time.perf_counter()
     running = batch.run(segmenter, todo, plan, at_once)
-    outcomes = _watched(running, len(todo), journal, verbose, quiet)
-    seconds = time.perf_counter() - begin
-    failures = reasons(todo, {each.image: each.failure for each in outcomes})
-    doubts = reasons(todo, {each.image: each.doubt for each in outcomes})
-    lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
-    lines += _combine(formats, todo, outcomes, journal)
-    if report:
-        for name, reason in failures.items():
-            report.fail(name, reason)
-        doubts = report.flagged()
-        lines += _write(report, journal, segmenter, formats, options)
+    outcomes, seconds = _watched(running, len(todo), journal, verbose, quiet)
+    doubts, lines = _concluded(segmenter, todo, plan, journal, outcomes, report)
     if doubts and not quiet:
         say(worth_a_look(doubts, report))
     for line in lines:
         print(line, file=sys.stderr)
     if not quiet:
         print(printable(summary(outcomes, seconds, f"{listed(formats)} in {output}")))
-    if len(outcomes) < len(todo):
-        left = counted(len(todo) - len(outcomes), "image")
-        say(f"the disk is full, {left} not begun; {GO_ON}")
+    if left := len(todo) - len(outcomes):
+        say(f"the disk is full, {counted(left, 'image')} not begun; {GO_ON}")
     if lines:
         raise typer.Exit(FAILED)
 
@@ -296,18 +295,15 @@ def _size(model: Model, scale: str, mpp: str | None, diameter: float | None) -> 
     from nucleiseg import resizing
     from nucleiseg.batch import FROM_FILE
 
-    size: dict[str, Any] = {"scale": _number(scale), "mpp": _number(mpp), "diameter": diameter}
+    size: dict[str, Any] = {
+        "scale": number_or_text(scale),
+        "mpp": mpp and number_or_text(mpp),
+        "diameter": diameter,
+    }
     # Any size will do to find out that more than one of them was given.
     known = {**size, "mpp": model.mpp} if mpp == FROM_FILE else size
     resizing.requested(**known, model=model)
     return size
-
-
-def _number(text: str | None) -> str | float | None:
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return text
 
 
 def _watched(
@@ -316,27 +312,48 @@ def _watched(
     journal: Journal,
     verbose: bool,
     quiet: bool,
-) -> list[Outcome]:
-    """Return the outcomes of a run, whose progress is shown meanwhile."""
-    from nucleiseg import console
-
+) -> tuple[list[Outcome], float]:
+    """Return the outcomes of a run and its seconds; its progress is shown meanwhile."""
+    begin = time.perf_counter()
     outcomes: list[Outcome] = []
     try:
         with ExitStack() as stack:
             with cannot_start():
                 stack.enter_context(journal.claimed())
             stack.enter_context(closing(running))
-            advance = stack.enter_context(console.progress(total, quiet))
+            shown = stack.enter_context(bar(Rate(), quiet=quiet))
+            task = shown.add_task("", total=total)
             for outcome in running:
                 outcomes.append(outcome)
-                advance()
+                shown.advance(task)
                 if verbose and not outcome.failure:
                     before = " (done before)" if outcome.before else ""
                     say(f"{outcome.image}: {counted(outcome.nuclei, *NUCLEUS)}{before}")
     except KeyboardInterrupt:
         say(f"interrupted after {len(outcomes):,} of {counted(total, 'image')}; {GO_ON}")
         raise typer.Exit(INTERRUPTED) from None
-    return outcomes
+    return outcomes, time.perf_counter() - begin
+
+
+def _concluded(
+    segmenter: Segmenter,
+    jobs: Sequence[Job],
+    plan: Plan,
+    journal: Journal,
+    outcomes: Sequence[Outcome],
+    report: Report | None,
+) -> tuple[dict[str, str], list[str]]:
+    """Write what is about all images; return the doubtful ones, and a line for each failure."""
+    failures = reasons(jobs, {each.image: each.failure for each in outcomes})
+    doubts = reasons(jobs, {each.image: each.doubt for each in outcomes})
+    lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
+    lines += _combine(plan.formats, jobs, outcomes, journal)
+    if report:
+        for name, reason in failures.items():
+            report.fail(name, reason)
+        doubts = report.flagged()
+        lines += _write(report, journal, segmenter, plan)
+    return doubts, lines
 
 
 def _combine(
@@ -362,21 +379,15 @@ def _report(segmenter: Segmenter, journal: Journal, overwrite: bool) -> Report:
     return Report(segmenter.model, path)
 
 
-def _write(
-    report: Report,
-    journal: Journal,
-    segmenter: Segmenter,
-    formats: Sequence[Format],
-    options: Mapping[str, Any],
-) -> list[str]:
+def _write(report: Report, journal: Journal, segmenter: Segmenter, plan: Plan) -> list[str]:
     """Write the report; return what went wrong, if anything, in a line."""
-    given = {name: str(value) for name, value in options.items() if value is not None}
+    given = {name: str(value) for name, value in plan.options.items() if value is not None}
     if "mpp" in given or "diameter" in given:
         del given["scale"]  # "auto", which the other stands instead of
     settings = {
         **given,
         "device": f"{segmenter.backend_name}, {counted(segmenter.threads, 'thread')}",
-        "saved": listed(formats),
+        "saved": listed(plan.formats),
     }
     try:
         journal.begin(report.path.with_suffix(""), [report.path.name])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nucleiseg import command_options as shared
-from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, reason, say, speak
+from nucleiseg.console import FAILED, INTERRUPTED, bar, cannot_start, reason, say, speak
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 
@@ -138,10 +137,7 @@ def slide(
         from nucleiseg.slides.plan import Options, plan, side_of
 
         speak(verbose, quiet)
-        names = [path.stem for path in paths]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"SLIDE: got several of the name {min(twice)}; accepted is one each")
+        _check_names(paths)
         options = Options(
             model,
             device,
@@ -185,6 +181,14 @@ def slide(
         raise typer.Exit(FAILED)
 
 
+def _check_names(paths: Sequence[Path]) -> None:
+    """Refuse slides whose results would lie in the same folder."""
+    names = [path.stem for path in paths]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"SLIDE: got several of the name {min(twice)}; accepted is one each")
+
+
 def _segmented(
     path: Path,
     output: Path,
@@ -198,7 +202,8 @@ def _segmented(
     """Segment one slide and say what came of it; return whether all of it was done."""
     from nucleiseg.slides import run
 
-    with _progress(quiet) as progress:
+    with bar(quiet=quiet) as shown:
+        task = shown.add_task("", total=None)
         summary = run.segment_planned(
             planned,
             run.folder_of(path, output),
@@ -206,7 +211,7 @@ def _segmented(
             executor,
             resume,
             threads,
-            progress,
+            lambda done, total: shown.update(task, completed=done, total=total),
         )
     for line in summary.failures:
         say(f"{path}: {line}")
@@ -244,18 +249,3 @@ def _rectangle(text: str | None) -> tuple[int, int, int, int] | None:
     except ValueError:
         raise ValueError(f"--region: got {text!r}; accepted is X,Y,W,H in whole pixels") from None
     return x, y, width, height
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr, if that is a terminal and quiet is not wanted, how many regions are done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
-    ) as shown:
-        task = shown.add_task("", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
