@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from nucleiseg import images
 from nucleiseg.model import PERCENTILES
 
 from . import groups
+from .argument_types import finite
 from .samples import Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -56,11 +56,8 @@ def parse_folder(text: str) -> WeightedFolder:
     folder, equals, weight = text.rpartition("=")
     if not Path(folder if equals else text).is_dir():
         raise ValueError(f"no such folder: {folder if equals else text}")
-    try:
-        value = float(weight)
-    except ValueError:
-        value = math.nan
-    if not (0 < value < math.inf):
+    value = finite(weight)
+    if not value > 0:
         raise ValueError(
             f"got {text!r}; a weight is a number above 0, and a data set that shall not count is "
             "left out"
