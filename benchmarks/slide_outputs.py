@@ -21,7 +21,7 @@ from nucleiseg.slides import outputs
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
 SIDE = 2048
-"""Of a region, in pixels of the labels."""
+"""Side of a region, in pixels of the labels."""
 
 SPACING = 25
 """Pixels of the labels from a nucleus to the next."""
@@ -32,7 +32,7 @@ A_REGION = A_ROW**2
 
 
 def slide_info(nuclei: int, path: Path = Path("synthetic.svs")) -> SlideInfo:
-    """A square slide at 0.25 um a pixel that has room for so many nuclei."""
+    """A square slide at 0.25 um per pixel that has room for so many nuclei."""
     regions = int(np.ceil(np.sqrt(nuclei / A_REGION)))
     labels = regions * SIDE
     return SlideInfo(

@@ -74,12 +74,12 @@ STEADY = 0.025
 """Coefficient of variation below which a measurement is called steady."""
 
 ROUNDS, FEWEST_ROUNDS = 10, 3
-"""Of a steady row at least, and of one that ran out of time."""
+"""Fewest rounds of a steady row, and of one that ran out of time."""
 
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 FEWEST_PASSES = 3
-"""That a split is made of."""
+"""Passes over the images from which a split is computed, at least."""
 
 Images = Sequence[NDArray[Any]]
 Call = Callable[[], object]
@@ -90,7 +90,7 @@ def benchmark(
     size: Annotated[
         list[int] | None,
         typer.Option(
-            min=1, help="Pixels a side; may be repeated.", show_default="512, 1024 and 2048"
+            min=1, help="Pixels per side; may be repeated.", show_default="512, 1024 and 2048"
         ),
     ] = None,
     batch: Annotated[

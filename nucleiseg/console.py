@@ -1,4 +1,4 @@
-"""What commands write to the terminal beside their results: reasons, numbers and progress."""
+"""What commands write to the terminal besides their results: reasons, numbers and progress."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return what an exception says, without the number of an operating system's error."""
+    """Return the message of an exception, without the number of an operating system's error."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
@@ -63,7 +63,7 @@ class Rate(ProgressColumn):
 
 
 def speak(verbose: bool, quiet: bool) -> None:
-    """Let the package's logger write to stderr what a user wants to hear.
+    """Set which messages the package's logger writes to stderr.
 
     Raises
     ------

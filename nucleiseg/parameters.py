@@ -20,10 +20,10 @@ from nucleiseg.model import Model
 from nucleiseg.resizing import Size
 
 _LARGEST = 2**31
-"""Of areas and diameters, in pixels: no label is larger."""
+"""Limit of areas and diameters, in pixels: no label is larger."""
 
 _ROWS = 256
-"""Of labels that are numbered anew at once, which bounds the memory."""
+"""Rows of labels that are renumbered at once, which bounds the memory."""
 
 
 class Parameters(TypedDict, total=False):

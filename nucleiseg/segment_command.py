@@ -117,7 +117,7 @@ def segment(
         str | None,
         shared.size_option(
             metavar="UM|file",
-            help="Micrometres a pixel, instead of --scale; file takes it from each file.",
+            help="Micrometres per pixel, instead of --scale; file takes it from each file.",
         ),
     ] = None,
     diameter: Annotated[
@@ -140,7 +140,7 @@ def segment(
         shared.output_option(
             metavar="FORMATS",
             help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
-            "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
+            "labels (16-bit PNG, one number per nucleus; 32-bit TIFF beyond 65,535), "
             "overlay (RGB PNG with outlines), tiff (labels as OME-TIFF, with the pixel size), "
             "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
             "csv and parquet (measurements of each nucleus), geoparquet (outlines and "
@@ -266,7 +266,7 @@ def _inputs(paths: list[str] | None, example: bool) -> list[str]:
 
 
 def _flagged(segmenter: Segmenter) -> Callable[[Result], str]:
-    """Return a function that says why a result is worth a second look."""
+    """Return a function that explains why a result is worth a second look."""
     from nucleiseg.report import flags
 
     return lambda result: flags.reasons(result, segmenter.model)
@@ -275,7 +275,7 @@ def _flagged(segmenter: Segmenter) -> Callable[[Result], str]:
 def _found(
     paths: list[str], output: Path, save: str
 ) -> tuple[list[Format], list[Job], Sequence[str]]:
-    """Return formats, jobs and what to tell, once all that can be wrong with them is checked."""
+    """Return formats, jobs and notes for the user, all checked."""
     from nucleiseg import outputs, walk
     from nucleiseg.batch import Job
 

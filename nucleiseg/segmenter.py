@@ -159,7 +159,7 @@ class Segmenter(Driver):
             The factor by which the network sees the image shrunk. 1 takes it as it is; "auto"
             resizes only if nuclei are outside of the range that the model is good at.
         mpp : float, optional
-            Micrometres a pixel, instead of ``scale``.
+            Micrometres per pixel, instead of ``scale``.
         diameter : float, optional
             Usual diameter of a nucleus in pixels, instead of ``scale``.
         to_host : bool
@@ -227,7 +227,7 @@ class Segmenter(Driver):
         image, scale, diameter
             As `segment` takes them.
         mpp : float, optional
-            Micrometres a pixel, instead of ``scale``. When left out, the pixel size that the
+            Micrometres per pixel, instead of ``scale``. When left out, the pixel size that the
             image's file gives is used for measurements in micrometres, not for the scale.
         ring : int
             Pixels around a nucleus within which the background is measured, from 0 up.

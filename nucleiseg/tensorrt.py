@@ -50,7 +50,7 @@ _building = threading.Lock()
 
 
 class Messages:
-    """What a library has logged; its builder keeps to the first logger of a process."""
+    """The messages of a library, whose builder keeps the first logger of a process."""
 
     def __init__(self, library: ModuleType) -> None:
         lines: deque[tuple[str, str]] = deque(maxlen=_LINES)
@@ -95,7 +95,7 @@ def find(name: str | None = None) -> ModuleType:
 
 
 messages = lru_cache(Messages)
-"""The only messages of a library."""
+"""Return the `Messages` of a library, of which there is one instance per process."""
 
 
 def build(
@@ -326,7 +326,7 @@ class Engine:
         self.largest_tile, self._stride = recipe.tile, model.stride
         self._library, self._messages = recipe.library, messages(recipe.library)
         self._lock = threading.Lock()
-        self._contexts: dict[int, _Context] = {}  # one a stream
+        self._contexts: dict[int, _Context] = {}  # one per stream
         with _uninterrupted():
             self._runtime = self._messages.start(self._library.Runtime)
             self._engine = self._runtime.deserialize_cuda_engine(self.built.plan)

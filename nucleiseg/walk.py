@@ -217,7 +217,7 @@ def _is_result(path: Path, real: str, made: Made) -> bool:
 
 
 class _Folder(NamedTuple):
-    """A folder met on the way: one to look into, a Zarr folder, or one that may not be read."""
+    """A folder that was found: one to search, a Zarr folder, or one that may not be read."""
 
     path: Path
     kind: Literal["open", "zarr", "locked"]

@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", required=True, help="annotated folders, as to train")
     parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--steps", type=int, default=2000, help="batches to learn rounding from")
-    parser.add_argument("--batch", type=int, default=8, help="crops a step")
+    parser.add_argument("--batch", type=int, default=8, help="crops per step")
     parser.add_argument("--rate", type=float, default=1e-4, help="first learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--teacher", **file, help="as to train")

@@ -35,7 +35,7 @@ CHECKPOINT = "checkpoint"
 """Folder of a run's state at the end of its last epoch."""
 
 LONGEST_EPOCH = 100
-"""Steps between two checkpoints, and two looks at the clock and at requests to end."""
+"""Steps between two checkpoints, at which the clock and requests to end are checked too."""
 
 KEPT_SETTINGS = (
     "networks",
@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         type=positive,
         help="end after this time instead; such a run is not resumed",
     )
-    add("--batch", type=whole(1), default=8, help="crops a step, default %(default)s")
+    add("--batch", type=whole(1), default=8, help="crops per step, default %(default)s")
     add("--rate", type=positive, default=2e-3, help="highest learning rate, default %(default)s")
     add("--seed", type=whole(0), default=0, help="of first weights and crops")
     add(

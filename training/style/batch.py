@@ -22,7 +22,7 @@ from .labels import agreement
 from .read import Picture, as_rgb, check, is_grey, read
 
 LEAST_DICE = 0.8
-"""Of the nuclei before and after; where it is lower, the labels are no longer true."""
+"""Least Dice of the nuclei before and after; below it, the labels are no longer true."""
 
 TABLE, SETTINGS = "styles.csv", "settings.json"
 
