@@ -1,6 +1,6 @@
 """What a device needs: which parts are there, and the command that gets what is missing.
 
-The only place with these texts: errors, the log and ``nucleiseg doctor`` quote it.
+The only place that words this: errors, the log and ``nucleiseg doctor`` quote it.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _kernels(driver_version: int, has_gpu: bool) -> Part:
 
 
 def _run_one(kernels: ModuleType) -> str:
-    """Run a kernel on the current GPU; return why it fails, or "" where it does not."""
+    """Run a kernel on the current GPU; say why it does not, or nothing where it does."""
     try:
         stream = kernels.Stream()
         kernels.mask(kernels.Buffer((1, 1, 2)), 0, stream=stream)
@@ -153,7 +153,7 @@ def _run_one(kernels: ModuleType) -> str:
 
 
 def tensorrt_module() -> str:
-    """Return the name of the installed TensorRT module; "" if there is none."""
+    """Name the module of TensorRT that is installed; "" if none is."""
     return next((name for name in _TENSORRT_MODULES if importlib.util.find_spec(name)), "")
 
 
@@ -181,7 +181,7 @@ def _version(package: str) -> str:
 
 
 def available_threads() -> int:
-    """Return the number of processors that this process may use."""
+    """Count the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

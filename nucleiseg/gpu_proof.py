@@ -33,7 +33,7 @@ SIZES = ((1080, 1920), (2048, 2048))
 """Heights and widths of the images: a camera's frame, and a large one."""
 
 CALLS = 20
-"""Calls for the median latency; the rate is measured on four times as many frames."""
+"""Calls for the median latency; four times as many frames give the rate."""
 
 
 def prove(
@@ -44,7 +44,7 @@ def prove(
     repeats: int = REPEATS,
     calls: int = CALLS,
 ) -> dict[str, Any]:
-    """Return answers and times of every engine on the current device, compared with the CPU.
+    """Return what every engine on the current device computes and takes, compared with the CPU.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ STEPS = ("limits", "normalize", "gather", "assemble", "mask", "label")
 
 
 def copying_rate(clock: Clock) -> float:
-    """Return the bytes per second, read and written."""
+    """Return the bytes a second, read and written."""
     one, other = (clock.kernels.Buffer((LARGE,)) for _ in range(2))
     clock.kernels.fill(one, 7, stream=clock.stream)
     took = clock.milliseconds(lambda: clock.kernels.copy(other, one, stream=clock.stream))

@@ -1,4 +1,4 @@
-"""How long work takes on a GPU, measured by the GPU's own events."""
+"""What work takes on a GPU, by its own events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 REPEATS, PASSES = 20, 7
-"""How often the work is repeated in the graph that is timed, and how often that is launched."""
+"""How often work stands in the graph that is timed, and how often that is launched."""
 
 
 class Clock:
@@ -47,7 +47,7 @@ class Clock:
         return found
 
     def milliseconds(self, work: Callable[[], object]) -> float:
-        """Return the median time of the work, from events around a graph that repeats it."""
+        """Time work by events around a graph of many times the same: the median of passes."""
         work()
         with self.stream.capture() as graph:
             for _ in range(self.repeats):
