@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -211,11 +211,9 @@ def prepare(folder: Path) -> None:
     OSError
         The path, or one above it, is a file, or the folder is not writable.
     """
-    probe = folder / f".{uuid.uuid4().hex}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink(missing_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"{folder}: no files can be written there: {error.strerror}") from error
 

@@ -1,6 +1,6 @@
 """Write a million synthetic nuclei of a slide in every format: seconds, MB, and peak memory.
 
-python benchmarks/slide_outputs.py [--nuclei N] [--outputs csv,zarr,...] [--folder FOLDER]
+python synthetic_nuclei.py [--nuclei N] [--outputs csv,zarr,...] [--folder FOLDER]
 
 Needs the extras ``slide``, ``parquet``, ``dicom`` and ``report``. Each output is timed alone in
 turn, region by region as a slide gives them; peak memory is that of the process.
