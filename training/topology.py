@@ -180,20 +180,12 @@ def _seen(nodes: Mapping[str, Node], name: str, first: int, last: int) -> tuple[
 
 
 ACCURATE = Topology(
-    name="nuclei",
-    widths=(32, 64, 96, 160, 256),
-    down=(1, 2, 3, 3, 2),
-    up=(2, 2, 2, 2),
-    stem=6,
+    name="nuclei", widths=(32, 64, 96, 160, 256), down=(1, 2, 3, 3, 2), up=(2, 2, 2, 2), stem=6
 )
 """About 35,600 multiply-adds per pixel: for what is looked at once, as slides are."""
 
 FAST = Topology(
-    name="nuclei-fast",
-    widths=(16, 32, 64, 128, 256),
-    down=(1, 2, 2, 2, 2),
-    up=(1, 1, 1, 1),
-    stem=3,
+    name="nuclei-fast", widths=(16, 32, 64, 128, 256), down=(1, 2, 2, 2, 2), up=(1, 1, 1, 1), stem=3
 )
 """About 9,500 multiply-adds per pixel: for cameras. Two convolutions per level of the decoder
 too would be 12,400."""

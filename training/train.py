@@ -81,11 +81,7 @@ def parser() -> argparse.ArgumentParser:
         help="of training/topology.py, default %(default)s; the first teaches the others",
     )
     add("--steps", type=whole(1), default=24_000, help="batches to learn from, default %(default)s")
-    add(
-        "--minutes",
-        type=positive,
-        help="end after this time instead; such a run is not resumed",
-    )
+    add("--minutes", type=positive, help="end after this time instead; such a run is not resumed")
     add("--batch", type=whole(1), default=8, help="crops per step, default %(default)s")
     add("--rate", type=positive, default=2e-3, help="highest learning rate, default %(default)s")
     add("--seed", type=whole(0), default=0, help="of first weights and crops")

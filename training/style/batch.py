@@ -130,11 +130,7 @@ def restyle(
 
 
 def _one(
-    features: Features,
-    sample: Sample,
-    style: Picture,
-    settings: run.Settings,
-    output: Path,
+    features: Features, sample: Sample, style: Picture, settings: run.Settings, output: Path
 ) -> float:
     """Restyle an image, keep it where its nuclei have not moved, and return their Dice."""
     content = as_rgb(sample.picture)
