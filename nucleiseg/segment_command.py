@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from enum import Enum
 from pathlib import Path
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
     from nucleiseg.report import Report
-    from nucleiseg.result import Result
     from nucleiseg.segmenter import Segmenter
 
 EXAMPLES = shared.examples(
@@ -225,22 +224,12 @@ def segment(
         for each in formats:
             if each.combined:
                 batch.check_free(output / each.combined.name, journal, overwrite)
-    plan = batch.Plan(
-        formats,
-        options,
-        selection,
-        journal,
-        resume,
-        overwrite,
-        describe=report.describe if report else None,
-        restore=report.restore if report else None,
-        second_look=_flagged(segmenter),
-    )
+    plan = batch.Plan(formats, options, selection, journal, resume, overwrite, report)
     for note in [] if quiet else notes:
         say(note)
     running = batch.run(segmenter, todo, plan, at_once)
     outcomes, seconds = _watched(running, len(todo), journal, verbose, quiet)
-    doubts, lines = _concluded(segmenter, todo, plan, journal, outcomes, report)
+    doubts, lines = _concluded(segmenter, todo, plan, journal, outcomes)
     if doubts and not quiet:
         say(worth_a_look(doubts, report))
     for line in lines:
@@ -263,13 +252,6 @@ def _inputs(paths: list[str] | None, example: bool) -> list[str]:
             f"got {got}; accepted is one of them", param_hint="PATH, --example"
         )
     return paths or [str(data.path(name)) for name in data.EXAMPLES]
-
-
-def _flagged(segmenter: Segmenter) -> Callable[[Result], str]:
-    """Return a function that explains why a result is worth a second look."""
-    from nucleiseg.report import flags
-
-    return lambda result: flags.reasons(result, segmenter.model)
 
 
 def _found(
@@ -341,18 +323,17 @@ def _concluded(
     plan: Plan,
     journal: Journal,
     outcomes: Sequence[Outcome],
-    report: Report | None,
 ) -> tuple[dict[str, str], list[str]]:
     """Write what is about all images; return the doubtful ones, and a line for each failure."""
     failures = reasons(jobs, {each.image: each.failure for each in outcomes})
     doubts = reasons(jobs, {each.image: each.doubt for each in outcomes})
     lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
     lines += _combine(plan.formats, jobs, outcomes, journal)
-    if report:
+    if plan.report:
         for name, reason in failures.items():
-            report.fail(name, reason)
-        doubts = report.flagged()
-        lines += _write(report, journal, segmenter, plan)
+            plan.report.fail(name, reason)
+        doubts = plan.report.flagged()
+        lines += _write(plan.report, journal, segmenter, plan)
     return doubts, lines
 
 
