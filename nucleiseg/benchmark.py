@@ -347,8 +347,8 @@ def _carry_out(run: Run) -> bool:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     model = "model {name} {version}, SHA-256 {sha256:.12}".format_map(report["model"])
     kernels = f"{report['machine']['cpu']}; kernels {report['machine']['kernels']}"
-    _console().print(f"{versions}; {kernels}; {model}")
     try:
+        _console().print(f"{versions}; {kernels}; {model}")
         with bar() as shown:
             for step in shown.track(run.steps()):
                 step()
