@@ -21,7 +21,6 @@ LONGEST_FUNCTION = 50
 
 TABLES = {
     "nucleiseg/report/columns.py:columns",
-    "nucleiseg/segment_command.py:segment",
     "nucleiseg/slides/command.py:slide",
     "tools/model_zoo.py:_description",
     "training/style_transfer.py:parser",
