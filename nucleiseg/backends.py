@@ -34,7 +34,8 @@ TRIAL = 1024
 """Side of the tile that engines of a GPU are timed on."""
 
 GAIN = 0.8
-"""Of the time of the package's own engine, which gives the CPU's bytes, another may take."""
+"""Share of the time of the package's own engine, which returns the CPU's bytes, that another engine
+may take at most."""
 
 # DLPack's kDLCUDA and kDLCUDAManaged, and what NumPy can read: kDLCPU, kDLCUDAHost.
 _GPU_TYPES, _HOST_TYPES = (2, 13), (1, 3)

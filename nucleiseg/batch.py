@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nucleiseg import images, journal, pool, walk
 from nucleiseg.journal import Done, Journal
@@ -17,8 +17,12 @@ from nucleiseg.names import natural, printable
 from nucleiseg.outputs import Format, beside
 from nucleiseg.outputs.combined import parts
 from nucleiseg.readers import versions
+from nucleiseg.report import flags
 from nucleiseg.result import Result
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
+
+if TYPE_CHECKING:
+    from nucleiseg.report import Report
 
 FROM_FILE = "file"
 """As ``mpp``: the pixel size that each image's own file gives."""
@@ -98,15 +102,8 @@ class Plan:
         Whether to leave out what the journal says is done.
     overwrite : bool
         Whether to replace files that the journal does not name.
-    describe : callable, optional
-        Called with the image's name, a result and its files; what it returns is kept in the
-        journal.
-    restore : callable, optional
-        Called with the same name, what `describe` returned in an earlier run, and the files;
-        ValueError has the image done again.
-    second_look : callable, optional
-        Called with a saved result; returns why it is worth a second look, or an empty text. Without
-        it, that is the doubt of its intensities.
+    report : Report, optional
+        The page that shows every plane; what it keeps of one is in the journal.
     """
 
     formats: Sequence[Format]
@@ -115,9 +112,7 @@ class Plan:
     journal: Journal | None = None
     resume: bool = False
     overwrite: bool = False
-    describe: Callable[[str, Result, Sequence[Path]], Mapping[str, Any]] | None = None
-    restore: Callable[[str, Any, Sequence[Path]], None] | None = None
-    second_look: Callable[[Result], str] | None = None
+    report: Report | None = None
 
 
 def run(
@@ -276,7 +271,7 @@ class _Run:
             return Outcome(job.image, done.nuclei, doubt=done.doubt, stems=[stem])
         self._check_free(beside(stem, each.ending) for each in plan.formats)
         options = _options(plan.options, plane)
-        with_maps = bool(plan.describe) or any(each.maps for each in plan.formats)
+        with_maps = bool(plan.report) or any(each.maps for each in plan.formats)
         result = self.segmenter.analyze(plane.load(), **options, maps=with_maps)
         result.mpp = result.mpp or plane.mpp
         result.name, result.plane, result.threads = job.image.name, plane.suffix, self.threads
@@ -295,11 +290,11 @@ class _Run:
         if not plan.journal or not plan.resume:
             return None
         done = plan.journal.find(stem, source, plan.formats)
-        if done and plan.restore:
+        if done and plan.report:
             files = list(dict.fromkeys(_made(done, stem, each) for each in plan.formats))
             try:
-                plan.restore(name, plan.journal.entry(done), files)
-            except ValueError:
+                plan.report.restore(name, plan.journal.entry(done), files)
+            except ValueError:  # a damaged entry: the plane is done again
                 return None
         return done
 
@@ -319,8 +314,8 @@ class _Run:
             plan.journal.begin(stem, [path.name for path in paths])
         for each in plan.formats:
             each.save(stem, result)
-        entry = plan.describe(name, result, paths) if plan.describe else None
-        doubt = plan.second_look(result) if plan.second_look else result.doubt
+        entry = plan.report.describe(name, result, paths) if plan.report else None
+        doubt = flags.reasons(result, self.segmenter.model)
         if plan.journal:
             plan.journal.finish(stem, source, paths, len(result), doubt, entry)
         return doubt

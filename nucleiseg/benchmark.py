@@ -44,11 +44,9 @@ import json as jsons
 import math
 import os
 import platform
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -61,8 +59,8 @@ from numpy.typing import NDArray
 from nucleiseg import data, resizing
 from nucleiseg._native import cpu
 from nucleiseg.command_options import ModelOption
+from nucleiseg.console import INTERRUPTED, bar, cannot_start, number_or_text, say
 from nucleiseg.model import DEFAULT
-from nucleiseg.names import printable
 from nucleiseg.resizing import Scale
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
 
@@ -76,14 +74,12 @@ STEADY = 0.025
 """Coefficient of variation below which a measurement is called steady."""
 
 ROUNDS, FEWEST_ROUNDS = 10, 3
-"""Of a steady row at least, and of one that ran out of time."""
+"""Fewest rounds of a steady row, and of one that ran out of time."""
 
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 FEWEST_PASSES = 3
-"""That a split is made of."""
-
-CANNOT_START, INTERRUPTED = 2, 130
+"""Passes over the images from which a split is computed, at least."""
 
 Images = Sequence[NDArray[Any]]
 Call = Callable[[], object]
@@ -94,7 +90,7 @@ def benchmark(
     size: Annotated[
         list[int] | None,
         typer.Option(
-            min=1, help="Pixels a side; may be repeated.", show_default="512, 1024 and 2048"
+            min=1, help="Pixels per side; may be repeated.", show_default="512, 1024 and 2048"
         ),
     ] = None,
     batch: Annotated[
@@ -130,11 +126,11 @@ def benchmark(
     sizes = size or ([512] if quick else [512, 1024, 2048])
     batches = batch or ([1, 4] if quick else [1, 8])
     limit = seconds if seconds is not None else 0.5 if quick else 10.0
-    with _cannot_start():
+    with cannot_start():
         if json is not None and (json.is_dir() or not os.access(json.parent, os.W_OK | os.X_OK)):
             raise ValueError(f"json: cannot write {json}; accepted is a file in a writable folder")
         segmenter = Segmenter(model, device=device, threads=threads)
-        run = Run(segmenter, sizes, batches, images, _number_or_text(scale), limit)
+        run = Run(segmenter, sizes, batches, images, number_or_text(scale), limit)
         is_whole = _carry_out(run)
     _show(run.report["rows"])
     if not is_whole:
@@ -142,7 +138,7 @@ def benchmark(
     if json is not None:
         from nucleiseg.images import write
 
-        with _cannot_start("json: "):
+        with cannot_start("json: "):
             write(json, jsons.dumps(run.report, indent=2).encode() + b"\n")
 
 
@@ -347,20 +343,17 @@ def _digest(images: Images) -> str:
 
 def _carry_out(run: Run) -> bool:
     """Do all steps, shown on a terminal; return whether the user let them end."""
-    from rich.console import Console
-    from rich.progress import track
-
-    report, errors = run.report, Console(stderr=True)
+    report = run.report
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     model = "model {name} {version}, SHA-256 {sha256:.12}".format_map(report["model"])
     kernels = f"{report['machine']['cpu']}; kernels {report['machine']['kernels']}"
-    hidden = not errors.is_terminal
     try:
         _console().print(f"{versions}; {kernels}; {model}")
-        for step in track(run.steps(), "", console=errors, transient=True, disable=hidden):
-            step()
+        with bar() as shown:
+            for step in shown.track(run.steps()):
+                step()
     except KeyboardInterrupt:
-        _say(f"interrupted after {len(report['rows'])} rows; no file was written")
+        say(f"interrupted after {len(report['rows'])} rows; no file was written")
         return False
     return True
 
@@ -421,23 +414,3 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, emoji=False, markup=False)
-
-
-@contextmanager
-def _cannot_start(prefix: str = "") -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        _say(f"{prefix}{error}")
-        raise typer.Exit(CANNOT_START) from None
-
-
-def _say(message: str) -> None:
-    print(f"nucleiseg: {printable(message)}", file=sys.stderr)
-
-
-def _number_or_text(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text  # what is not "auto" is refused later

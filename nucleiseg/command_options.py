@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,99 +11,79 @@ from typer.core import TyperCommand
 
 from nucleiseg.model import shipped
 
-INPUT, SIZE, NUCLEI, OUTPUT, RUN = "Input", "Size of nuclei", "Nuclei", "Output", "Run"
-"""Groups of options."""
+input_option, size_option, nuclei_option, output_option, run_option = (
+    partial(typer.Option, rich_help_panel=group)
+    for group in ("Input", "Size of nuclei", "Nuclei", "Output", "Run")
+)
+"""`typer.Option` of each group that the help of a command shows."""
 
 FOLDER = Path("nucleiseg_out")
 """For the results, in the folder in which a command is run."""
 
 ModelOption = Annotated[
     str,
-    typer.Option(
+    run_option(
         metavar="NAME|PATH",
         help=f"Shipped model ({', '.join(shipped())}), or the path of an .onnx file.",
-        rich_help_panel=RUN,
     ),
 ]
 
 Threads = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Processor threads to use.",
-        show_default="all",
-        rich_help_panel=RUN,
-    ),
+    int | None, run_option(metavar="N", help="Processor threads to use.", show_default="all")
 ]
 
 NucleusThreshold = Annotated[
     float | None,
-    typer.Option(
+    nuclei_option(
         metavar="0..1",
         help="Probability from which a pixel is nucleus. Lower: larger nuclei.",
         show_default="the model's",
-        rich_help_panel=NUCLEI,
     ),
 ]
 
 Separation = Annotated[
     float | None,
-    typer.Option(
+    nuclei_option(
         metavar="0..1",
         help="How far the map of distances must fall between two nuclei. Lower splits more, higher "
         "merges more.",
         show_default="the model's, 0.08 for those shipped",
-        rich_help_panel=NUCLEI,
     ),
 ]
 
 MinArea = Annotated[
     float | None,
-    typer.Option(
+    nuclei_option(
         metavar="PIXELS",
         help="Drop nuclei of fewer pixels of the image.",
         show_default="the model's, 24 at its own scale",
-        rich_help_panel=NUCLEI,
     ),
 ]
 
 MinDiameter = Annotated[
     float | None,
-    typer.Option(
+    nuclei_option(
         metavar="PIXELS",
         help="Drop nuclei whose area is less than that of a circle of this diameter.",
-        rich_help_panel=NUCLEI,
     ),
 ]
 
 MaxDiameter = Annotated[
-    float | None,
-    typer.Option(metavar="PIXELS", help="Drop nuclei that are larger.", rich_help_panel=NUCLEI),
+    float | None, nuclei_option(metavar="PIXELS", help="Drop nuclei that are larger.")
 ]
 
 ExcludeBorder = Annotated[
     bool,
-    typer.Option(
-        "--exclude-border",
-        help="Drop nuclei that touch the border of what is segmented.",
-        rich_help_panel=NUCLEI,
+    nuclei_option(
+        "--exclude-border", help="Drop nuclei that touch the border of what is segmented."
     ),
 ]
 
 Verbose = Annotated[
-    bool,
-    typer.Option(
-        "--verbose",
-        "-v",
-        help="Say what is used, and each file as it is done.",
-        rich_help_panel=RUN,
-    ),
+    bool, run_option("--verbose", "-v", help="Say what is used, and each file as it is done.")
 ]
 
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", help="Say only what fails.", rich_help_panel=RUN),
-]
+Quiet = Annotated[bool, run_option("--quiet", "-q", help="Say only what fails.")]
 
 
 class Grouped(TyperCommand):

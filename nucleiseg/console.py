@@ -1,11 +1,12 @@
-"""What commands write to the terminal beside their results: reasons, numbers and progress."""
+"""What commands write to the terminal besides their results: reasons, numbers and progress."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -35,7 +36,7 @@ def cannot_start(prefix: str = "") -> Iterator[None]:
     """End the command with a sentence if the block raises what a user can mend."""
     try:
         yield
-    except (ImportError, OSError, ValueError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError, MemoryError) as error:
         say(f"{prefix}{reason(error)}")
         raise typer.Exit(CANNOT_START) from None
 
@@ -46,22 +47,23 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return what an exception says, without the number of an operating system's error."""
+    """Return the message of an exception, without the number of an operating system's error."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
 
 
-class _Rate(ProgressColumn):
-    """The recent rate in images a second."""
+class Rate(ProgressColumn):
+    """The recent rate in images per second."""
 
     def render(self, task: Task) -> Text:
+        """Return the rate of a task; nothing before there is one."""
         rate = task.finished_speed or task.speed
         return Text("" if rate is None else f"{rate:.3g} images/s")
 
 
 def speak(verbose: bool, quiet: bool) -> None:
-    """Let the package's logger write to stderr what a user wants to hear.
+    """Set which messages the package's logger writes to stderr.
 
     Raises
     ------
@@ -80,21 +82,23 @@ def speak(verbose: bool, quiet: bool) -> None:
         logger.setLevel(logging.ERROR)
 
 
-@contextmanager
-def progress(total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
-    """Show a bar, a count, the rate and the time left on stderr while the block runs.
+def bar(*columns: ProgressColumn, quiet: bool = False) -> Progress:
+    """Return a progress bar on stderr, to be entered: a bar, a count, the columns, the time left.
 
-    Nothing is shown where stderr is no terminal, or quiet is wanted.
-
-    Yields
-    ------
-    callable
-        To be called for each of the ``total`` that is done.
+    Nothing is shown where stderr is no terminal, or ``quiet`` is wanted.
     """
     console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
-    ) as shown:
-        task = shown.add_task("", total=total)
-        yield lambda: shown.advance(task)
+    return Progress(
+        *(BarColumn(), MofNCompleteColumn(), *columns, TimeRemainingColumn()),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )
+
+
+def number_or_text(text: str) -> Any:
+    """Return the number that an option holds, or its text, such as "auto"."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -13,9 +13,7 @@ from nucleiseg.segmenter import Image, Labels, Maps, Mask, Segmenter
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from nucleiseg.parameters import Options, Parameters
-
-_Home = Literal[True]
+    from nucleiseg.parameters import HostOptions, Options, Parameters
 
 _default: Segmenter | None = None
 _default_lock = threading.Lock()
@@ -23,16 +21,12 @@ _default_lock = threading.Lock()
 
 @overload
 def segment(
-    image: Image, output: Literal["mask"] = ..., *, to_host: _Home = ..., **options: Unpack[Options]
+    image: Image, output: Literal["mask"] = ..., **options: Unpack[HostOptions]
 ) -> Mask: ...
 @overload
-def segment(
-    image: Image, output: Literal["labels"], *, to_host: _Home = ..., **options: Unpack[Options]
-) -> Labels: ...
+def segment(image: Image, output: Literal["labels"], **options: Unpack[HostOptions]) -> Labels: ...
 @overload
-def segment(
-    image: Image, output: Literal["maps"], *, to_host: _Home = ..., **options: Unpack[Options]
-) -> Maps: ...
+def segment(image: Image, output: Literal["maps"], **options: Unpack[HostOptions]) -> Maps: ...
 @overload
 def segment(
     image: Image, output: Output = ..., *, to_host: bool = ..., **options: Unpack[Options]

@@ -7,7 +7,6 @@ rotation, so that a mask always lies on the pixels of its file. Colours are in R
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import threading
 import uuid
@@ -185,10 +184,8 @@ def write(path: Path, data: bytes | memoryview) -> None:
     OSError
         The folder is missing or not writable, or the disk is full. Nothing is left behind.
     """
-    left = memoryview(data)
-    with _named_at_the_end(path) as part, io.FileIO(part, "x") as file:
-        while left:
-            left = left[file.write(left) :]
+    with writing(path) as file:
+        file.write(data)
 
 
 @contextlib.contextmanager
@@ -202,16 +199,10 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     OSError
         See `write`.
     """
-    with _named_at_the_end(path) as part, part.open("xb") as file:
-        yield file
-
-
-@contextlib.contextmanager
-def _named_at_the_end(path: Path) -> Iterator[Path]:
-    """Yield a temporary name, renamed to the path when the block is left without an error."""
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        yield part
+        with part.open("xb") as file:
+            yield file
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 EXIT_CODE = 130
-"""Of a command that was interrupted, as shells have it for SIGINT."""
+"""Exit code of an interrupted command: what shells report after SIGINT."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Job schedulers stop a job with SIGTERM: it ends in the same order as after Ctrl-C."""

@@ -5,7 +5,7 @@ separated by tabs, written in one call before and after the files of each plane 
 
 | kind | name | value |
 |---|---|---|
-| ``settings`` | none | all that decides a result beside the image |
+| ``settings`` | none | all that a result depends on besides the image |
 | ``begun`` | stem | the names of the files that will be made |
 | ``entry`` | stem | what the report keeps of the plane |
 | ``done`` | stem | SHA-256 of settings and source, size and SHA-256 of each output, counts |
@@ -36,12 +36,12 @@ from nucleiseg import images
 from nucleiseg.outputs import Format, folders
 
 FOLDER = ".nucleiseg"
-"""Below the folder for outputs."""
+"""Name of the journal's folder, below the folder for outputs."""
 
 NAME = "journal"
 
 _RUN = ".run"
-"""How the names of files end that runs at work hold locked; they begin with their settings."""
+"""Suffix of the files that active runs hold locked; their names begin with the settings' digest."""
 
 _BLOCK = 2**20
 
@@ -76,7 +76,7 @@ class Done:
 
 @dataclass
 class _Known:
-    """What the lines of a journal say.
+    """The state that the lines of a journal describe.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class _Known:
     done: dict[str, Done] = field(default_factory=dict)
 
     def take(self, line: bytes, end: int) -> None:
-        """Add what a line says, which ends at an offset; ValueError or TypeError if damaged."""
+        """Add what a line holds, which ends at an offset; ValueError or TypeError if damaged."""
         kind, name, value = line.split(b"\t")
         if kind == b"settings":
             self.settings.add(digest(json.loads(value)))
@@ -136,7 +136,7 @@ class Journal:
     output : Path
         The folder for outputs.
     settings : mapping
-        All that decides a result beside the image; what JSON can hold.
+        All that a result depends on besides the image; values that JSON can hold.
     """
 
     def __init__(self, output: Path, settings: Mapping[str, Any] | None = None) -> None:

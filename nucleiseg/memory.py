@@ -9,17 +9,17 @@ LARGE = 1 << 24
 """Pixels from which an image is checked. Below, it takes less than the package itself."""
 
 OUTPUT_BYTES = {"mask": 1, "labels": 4, "maps": 2}
-"""Of a pixel of each output."""
+"""Bytes per pixel of each output."""
 
 MAP_BYTES = 2
-"""Of a pixel that the network saw."""
+"""Bytes per pixel that the network saw."""
 
 BAND_BYTES = 3
-"""Of a pixel: the most that a band of the maps of a magnified image takes."""
+"""Bytes per pixel that a band of the maps of a magnified image takes at most."""
 
 LABEL_BYTES, BAND_LABEL_BYTES = 2, 6
-"""Of a pixel: what labelling needs beside maps and labels, of the whole and of bands. Measured on
-nuclei of 8 pixels side by side, taken as they are and magnified four times: 1.5 and 5."""
+"""Bytes per pixel that labelling needs beside maps and labels, of the whole and of bands. Measured
+on nuclei of 8 pixels side by side, taken as they are and magnified four times: 1.5 and 5."""
 
 
 def check(shape: Sequence[int], outputs: Sequence[str], scale: float) -> None:

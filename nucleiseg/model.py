@@ -60,7 +60,7 @@ class Model:
     percentiles : tuple of float
         Of a field full of nuclei, which become 0 and 255.
     mpp : float
-        Micrometres a pixel at which it is at its best.
+        Micrometres per pixel at which it is at its best.
     diameter : float
         Usual diameter of nuclei, in pixels, at which it is at its best.
     good_diameters : tuple of float
@@ -70,7 +70,7 @@ class Model:
     marker_threshold : int
         Centre distance (0..255) that the peaks of nuclei reach that touch each other.
     prominence : int
-        How far the lower of their peaks is above the pass between them.
+        Height of the lower of their peaks above the saddle between them, at least.
     min_area : int
         Nuclei of fewer pixels are dropped.
     min_peak : int

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ from nucleiseg.model import Model
 from nucleiseg.resizing import Size
 
 _LARGEST = 2**31
-"""Of areas and diameters, in pixels: no label is larger."""
+"""Limit of areas and diameters, in pixels: no label is larger."""
 
 _ROWS = 256
-"""Of labels that are numbered anew at once, which bounds the memory."""
+"""Rows of labels that are renumbered at once, which bounds the memory."""
 
 
 class Parameters(TypedDict, total=False):
@@ -38,7 +38,13 @@ class Parameters(TypedDict, total=False):
 
 
 class Options(Size, Parameters, total=False):
-    """All that `nucleiseg.Segmenter.segment` takes by name beside its image and output."""
+    """What `nucleiseg.Segmenter.segment` takes by name beside its image, output and ``to_host``."""
+
+
+class HostOptions(Options, total=False):
+    """The same for results that are NumPy's arrays."""
+
+    to_host: Literal[True]
 
 
 @dataclass(frozen=True)

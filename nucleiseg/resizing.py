@@ -1,6 +1,6 @@
 """The scale at which the network sees an image: requested by a caller, and what becomes of sizes.
 
-A *scale* is the model's micrometres a pixel over the image's: at scale 2 nuclei are twice as many
+A *scale* is the model's micrometres per pixel over the image's: at scale 2 nuclei are twice as many
 pixels across as the model is best at, so the network sees the image at half its size.
 """
 
@@ -41,7 +41,7 @@ def requested(
     ----------
     scale : float or "auto"
     mpp : float, optional
-        Micrometres a pixel.
+        Micrometres per pixel.
     diameter : float, optional
         Of a usual nucleus, in pixels.
     model : Model

@@ -47,7 +47,7 @@ class Result:
     scale : float
         The factor by which the network saw the image shrunk.
     mpp : float or None
-        Micrometres a pixel, None where unknown.
+        Micrometres per pixel, None where unknown.
     limits : Limits or None
         The intensities that became 0 and 255; ``limits.doubt`` says why they may not be right.
     name : str

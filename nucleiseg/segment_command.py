@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from enum import Enum
 from pathlib import Path
@@ -13,18 +13,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nucleiseg import command_options as shared
-from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, counted, say, speak
+from nucleiseg.console import (
+    FAILED,
+    INTERRUPTED,
+    Rate,
+    bar,
+    cannot_start,
+    counted,
+    number_or_text,
+    say,
+    speak,
+)
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 from nucleiseg.summary import NUCLEUS, listed, reasons, summary, worth_a_look
 
 if TYPE_CHECKING:
-    from nucleiseg.batch import Job, Outcome
+    from nucleiseg.batch import Job, Outcome, Plan
     from nucleiseg.journal import Journal
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
     from nucleiseg.report import Report
-    from nucleiseg.result import Result
     from nucleiseg.segmenter import Segmenter
 
 EXAMPLES = shared.examples(
@@ -60,78 +69,60 @@ def segment(
     ] = None,
     example: Annotated[
         bool,
-        typer.Option(
-            "--example",
-            help="Segment the two images that come with the package.",
-            rich_help_panel=shared.INPUT,
-        ),
+        shared.input_option("--example", help="Segment the two images that come with the package."),
     ] = False,
     channel: Annotated[
         str | None,
-        typer.Option(
+        shared.input_option(
             metavar="NAME|INDEX",
             help="Channel with the nuclei, where there are several; numbers count from 0.",
-            rich_help_panel=shared.INPUT,
         ),
     ] = None,
     z: Annotated[
         str | None,
-        typer.Option(
-            "--z",
-            metavar="INDEX|all",
-            help="Plane of volumes, from 0, or all of them.",
-            rich_help_panel=shared.INPUT,
+        shared.input_option(
+            "--z", metavar="INDEX|all", help="Plane of volumes, from 0, or all of them."
         ),
     ] = None,
     frame: Annotated[
         str | None,
-        typer.Option(
-            metavar="INDEX|all",
-            help="Frame of time series, from 0, or all.",
-            rich_help_panel=shared.INPUT,
-        ),
+        shared.input_option(metavar="INDEX|all", help="Frame of time series, from 0, or all."),
     ] = None,
     axes: Annotated[
         str | None,
-        typer.Option(
+        shared.input_option(
             metavar="LETTERS",
             help="Meaning of each axis of the files, where they do not give it: T frame, Z plane, "
             "C channel, Y row, X column, S colour. For example ZCYX.",
-            rich_help_panel=shared.INPUT,
         ),
     ] = None,
     series: Annotated[
         str,
-        typer.Option(
+        shared.input_option(
             metavar="NAME|INDEX|all",
             help="Image of a file that holds several, such as a plate's field, a position or a "
             "scene; numbers count from 0.",
-            rich_help_panel=shared.INPUT,
         ),
     ] = "all",
     scale: Annotated[
         str,
-        typer.Option(
+        shared.size_option(
             metavar="auto|NUMBER",
             help="How many times larger the nuclei are, in pixels, than the model was trained for; "
             "auto estimates it for each image.",
-            rich_help_panel=shared.SIZE,
         ),
     ] = "auto",
     mpp: Annotated[
         str | None,
-        typer.Option(
+        shared.size_option(
             metavar="UM|file",
-            help="Micrometres a pixel, instead of --scale; file takes it from each file.",
-            rich_help_panel=shared.SIZE,
+            help="Micrometres per pixel, instead of --scale; file takes it from each file.",
         ),
     ] = None,
     diameter: Annotated[
         float | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Usual diameter of a nucleus in pixels, instead of --scale.",
-            rich_help_panel=shared.SIZE,
+        shared.size_option(
+            metavar="PIXELS", help="Usual diameter of a nucleus in pixels, instead of --scale."
         ),
     ] = None,
     nucleus_threshold: shared.NucleusThreshold = None,
@@ -141,76 +132,59 @@ def segment(
     max_diameter: shared.MaxDiameter = None,
     exclude_border: shared.ExcludeBorder = False,
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder for the results.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        Path, shared.output_option("--output", "-o", metavar="DIR", help="Folder for the results.")
     ] = shared.FOLDER,
     save: Annotated[
         str,
-        typer.Option(
+        shared.output_option(
             metavar="FORMATS",
             help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
-            "labels (16-bit PNG, one number a nucleus; 32-bit TIFF beyond 65,535), "
+            "labels (16-bit PNG, one number per nucleus; 32-bit TIFF beyond 65,535), "
             "overlay (RGB PNG with outlines), tiff (labels as OME-TIFF, with the pixel size), "
             "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
             "csv and parquet (measurements of each nucleus), geoparquet (outlines and "
             "measurements), zarr (image and labels as OME-Zarr), anndata (.h5ad for scverse), "
             "spatialdata (shapes and table), cellpose (_seg.npy to correct). csv, parquet and coco "
             "are also written for all images together.",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = "mask,labels",
     smooth: Annotated[
         bool,
-        typer.Option(
+        shared.output_option(
             "--smooth",
             help="Smooth the outlines of geojson, rois and coco, which then has polygons.",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
     with_report: Annotated[
         bool,
-        typer.Option(
-            "--report",
-            help="Write DIR/report.html, a page about the run (needs jinja2).",
-            rich_help_panel=shared.OUTPUT,
+        shared.output_option(
+            "--report", help="Write DIR/report.html, a page about the run (needs jinja2)."
         ),
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option(
-            "--overwrite/--no-overwrite",
-            help="Replace files in DIR that no run of nucleiseg made.",
-            rich_help_panel=shared.OUTPUT,
+        shared.output_option(
+            "--overwrite/--no-overwrite", help="Replace files in DIR that no run of nucleiseg made."
         ),
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option(
+        shared.output_option(
             "--resume",
             help="Continue a run that was stopped: leave out images whose results, made with the "
             "same settings, are still there byte for byte.",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
     model: shared.ModelOption = DEFAULT,
-    device: Annotated[
-        Device, typer.Option(help="Where to run.", rich_help_panel=shared.RUN)
-    ] = Device.auto,
+    device: Annotated[Device, shared.run_option(help="Where to run.")] = Device.auto,
     threads: shared.Threads = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
+        shared.run_option(
             metavar="N",
             help="Images to work on at once: one in the network, the others being read or "
             "written. More take more memory.",
             show_default="4",
-            rich_help_panel=shared.RUN,
         ),
     ] = None,
     verbose: shared.Verbose = False,
@@ -250,41 +224,20 @@ def segment(
         for each in formats:
             if each.combined:
                 batch.check_free(output / each.combined.name, journal, overwrite)
-    plan = batch.Plan(
-        formats,
-        options,
-        selection,
-        journal,
-        resume,
-        overwrite,
-        describe=report.describe if report else None,
-        restore=report.restore if report else None,
-        second_look=_flagged(segmenter),
-    )
+    plan = batch.Plan(formats, options, selection, journal, resume, overwrite, report)
     for note in [] if quiet else notes:
         say(note)
-    begin = time.perf_counter()
     running = batch.run(segmenter, todo, plan, at_once)
-    outcomes = _watched(running, len(todo), journal, verbose, quiet)
-    seconds = time.perf_counter() - begin
-    failures = reasons(todo, {each.image: each.failure for each in outcomes})
-    doubts = reasons(todo, {each.image: each.doubt for each in outcomes})
-    lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
-    lines += _combine(formats, todo, outcomes, journal)
-    if report:
-        for name, reason in failures.items():
-            report.fail(name, reason)
-        doubts = report.flagged()
-        lines += _write(report, journal, segmenter, formats, options)
+    outcomes, seconds = _watched(running, len(todo), journal, verbose, quiet)
+    doubts, lines = _concluded(segmenter, todo, plan, journal, outcomes)
     if doubts and not quiet:
         say(worth_a_look(doubts, report))
     for line in lines:
         print(line, file=sys.stderr)
     if not quiet:
         print(printable(summary(outcomes, seconds, f"{listed(formats)} in {output}")))
-    if len(outcomes) < len(todo):
-        left = counted(len(todo) - len(outcomes), "image")
-        say(f"the disk is full, {left} not begun; {GO_ON}")
+    if left := len(todo) - len(outcomes):
+        say(f"the disk is full, {counted(left, 'image')} not begun; {GO_ON}")
     if lines:
         raise typer.Exit(FAILED)
 
@@ -301,17 +254,10 @@ def _inputs(paths: list[str] | None, example: bool) -> list[str]:
     return paths or [str(data.path(name)) for name in data.EXAMPLES]
 
 
-def _flagged(segmenter: Segmenter) -> Callable[[Result], str]:
-    """Return a function that says why a result is worth a second look."""
-    from nucleiseg.report import flags
-
-    return lambda result: flags.reasons(result, segmenter.model)
-
-
 def _found(
     paths: list[str], output: Path, save: str
 ) -> tuple[list[Format], list[Job], Sequence[str]]:
-    """Return formats, jobs and what to tell, once all that can be wrong with them is checked."""
+    """Return formats, jobs and notes for the user, all checked."""
     from nucleiseg import outputs, walk
     from nucleiseg.batch import Job
 
@@ -331,18 +277,15 @@ def _size(model: Model, scale: str, mpp: str | None, diameter: float | None) -> 
     from nucleiseg import resizing
     from nucleiseg.batch import FROM_FILE
 
-    size: dict[str, Any] = {"scale": _number(scale), "mpp": _number(mpp), "diameter": diameter}
+    size: dict[str, Any] = {
+        "scale": number_or_text(scale),
+        "mpp": mpp and number_or_text(mpp),
+        "diameter": diameter,
+    }
     # Any size will do to find out that more than one of them was given.
     known = {**size, "mpp": model.mpp} if mpp == FROM_FILE else size
     resizing.requested(**known, model=model)
     return size
-
-
-def _number(text: str | None) -> str | float | None:
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return text
 
 
 def _watched(
@@ -351,27 +294,47 @@ def _watched(
     journal: Journal,
     verbose: bool,
     quiet: bool,
-) -> list[Outcome]:
-    """Return the outcomes of a run, whose progress is shown meanwhile."""
-    from nucleiseg import console
-
+) -> tuple[list[Outcome], float]:
+    """Return the outcomes of a run and its seconds; its progress is shown meanwhile."""
+    begin = time.perf_counter()
     outcomes: list[Outcome] = []
     try:
         with ExitStack() as stack:
             with cannot_start():
                 stack.enter_context(journal.claimed())
             stack.enter_context(closing(running))
-            advance = stack.enter_context(console.progress(total, quiet))
+            shown = stack.enter_context(bar(Rate(), quiet=quiet))
+            task = shown.add_task("", total=total)
             for outcome in running:
                 outcomes.append(outcome)
-                advance()
+                shown.advance(task)
                 if verbose and not outcome.failure:
                     before = " (done before)" if outcome.before else ""
                     say(f"{outcome.image}: {counted(outcome.nuclei, *NUCLEUS)}{before}")
     except KeyboardInterrupt:
         say(f"interrupted after {len(outcomes):,} of {counted(total, 'image')}; {GO_ON}")
         raise typer.Exit(INTERRUPTED) from None
-    return outcomes
+    return outcomes, time.perf_counter() - begin
+
+
+def _concluded(
+    segmenter: Segmenter,
+    jobs: Sequence[Job],
+    plan: Plan,
+    journal: Journal,
+    outcomes: Sequence[Outcome],
+) -> tuple[dict[str, str], list[str]]:
+    """Write what is about all images; return the doubtful ones, and a line for each failure."""
+    failures = reasons(jobs, {each.image: each.failure for each in outcomes})
+    doubts = reasons(jobs, {each.image: each.doubt for each in outcomes})
+    lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
+    lines += _combine(plan.formats, jobs, outcomes, journal)
+    if plan.report:
+        for name, reason in failures.items():
+            plan.report.fail(name, reason)
+        doubts = plan.report.flagged()
+        lines += _write(plan.report, journal, segmenter, plan)
+    return doubts, lines
 
 
 def _combine(
@@ -397,21 +360,15 @@ def _report(segmenter: Segmenter, journal: Journal, overwrite: bool) -> Report:
     return Report(segmenter.model, path)
 
 
-def _write(
-    report: Report,
-    journal: Journal,
-    segmenter: Segmenter,
-    formats: Sequence[Format],
-    options: Mapping[str, Any],
-) -> list[str]:
+def _write(report: Report, journal: Journal, segmenter: Segmenter, plan: Plan) -> list[str]:
     """Write the report; return what went wrong, if anything, in a line."""
-    given = {name: str(value) for name, value in options.items() if value is not None}
+    given = {name: str(value) for name, value in plan.options.items() if value is not None}
     if "mpp" in given or "diameter" in given:
         del given["scale"]  # "auto", which the other stands instead of
     settings = {
         **given,
         "device": f"{segmenter.backend_name}, {counted(segmenter.threads, 'thread')}",
-        "saved": listed(formats),
+        "saved": listed(plan.formats),
     }
     try:
         journal.begin(report.path.with_suffix(""), [report.path.name])

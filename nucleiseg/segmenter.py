@@ -19,7 +19,7 @@ from nucleiseg.resizing import Scale
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from nucleiseg.parameters import Options, Parameters
+    from nucleiseg.parameters import HostOptions, Options, Parameters
     from nucleiseg.result import Result
 
 Image = Any
@@ -28,8 +28,6 @@ Image = Any
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 Maps = NDArray[np.uint8]
-
-_Home = Literal[True]
 
 IN_FLIGHT = 4
 """Images that `Segmenter.map` works on at once: two in the network, on a thread each or one after
@@ -121,30 +119,15 @@ class Segmenter(Driver):
 
     @overload
     def segment(
-        self,
-        image: Image,
-        output: Literal["mask"] = ...,
-        *,
-        to_host: _Home = ...,
-        **options: Unpack[Options],
+        self, image: Image, output: Literal["mask"] = ..., **options: Unpack[HostOptions]
     ) -> Mask: ...
     @overload
     def segment(
-        self,
-        image: Image,
-        output: Literal["labels"],
-        *,
-        to_host: _Home = ...,
-        **options: Unpack[Options],
+        self, image: Image, output: Literal["labels"], **options: Unpack[HostOptions]
     ) -> Labels: ...
     @overload
     def segment(
-        self,
-        image: Image,
-        output: Literal["maps"],
-        *,
-        to_host: _Home = ...,
-        **options: Unpack[Options],
+        self, image: Image, output: Literal["maps"], **options: Unpack[HostOptions]
     ) -> Maps: ...
     @overload
     def segment(
@@ -176,7 +159,7 @@ class Segmenter(Driver):
             The factor by which the network sees the image shrunk. 1 takes it as it is; "auto"
             resizes only if nuclei are outside of the range that the model is good at.
         mpp : float, optional
-            Micrometres a pixel, instead of ``scale``.
+            Micrometres per pixel, instead of ``scale``.
         diameter : float, optional
             Usual diameter of a nucleus in pixels, instead of ``scale``.
         to_host : bool
@@ -244,7 +227,7 @@ class Segmenter(Driver):
         image, scale, diameter
             As `segment` takes them.
         mpp : float, optional
-            Micrometres a pixel, instead of ``scale``. When left out, the pixel size that the
+            Micrometres per pixel, instead of ``scale``. When left out, the pixel size that the
             image's file gives is used for measurements in micrometres, not for the scale.
         ring : int
             Pixels around a nucleus within which the background is measured, from 0 up.
@@ -297,30 +280,15 @@ class Segmenter(Driver):
 
     @overload
     def map(
-        self,
-        images: Iterable[Image],
-        output: Literal["mask"] = ...,
-        *,
-        to_host: _Home = ...,
-        **options: Unpack[Options],
+        self, images: Iterable[Image], output: Literal["mask"] = ..., **options: Unpack[HostOptions]
     ) -> Iterator[Mask]: ...
     @overload
     def map(
-        self,
-        images: Iterable[Image],
-        output: Literal["labels"],
-        *,
-        to_host: _Home = ...,
-        **options: Unpack[Options],
+        self, images: Iterable[Image], output: Literal["labels"], **options: Unpack[HostOptions]
     ) -> Iterator[Labels]: ...
     @overload
     def map(
-        self,
-        images: Iterable[Image],
-        output: Literal["maps"],
-        *,
-        to_host: _Home = ...,
-        **options: Unpack[Options],
+        self, images: Iterable[Image], output: Literal["maps"], **options: Unpack[HostOptions]
     ) -> Iterator[Maps]: ...
     @overload
     def map(
@@ -376,7 +344,7 @@ class Segmenter(Driver):
         output: Literal["mask"] = ...,
         *,
         scale: float = ...,
-        to_host: _Home = ...,
+        to_host: Literal[True] = ...,
         **parameters: Unpack[Parameters],
     ) -> Mask: ...
     @overload
@@ -386,7 +354,7 @@ class Segmenter(Driver):
         output: Literal["labels"],
         *,
         scale: float = ...,
-        to_host: _Home = ...,
+        to_host: Literal[True] = ...,
         **parameters: Unpack[Parameters],
     ) -> Labels: ...
     @overload

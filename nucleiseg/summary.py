@@ -1,4 +1,4 @@
-"""What ``nucleiseg segment`` says of a run once it is over."""
+"""The summary that ``nucleiseg segment`` prints at the end of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NUCLEUS = "nucleus", "nuclei"
 
 NAMED = 10
-"""Images worth a second look that are named; of more, their number is."""
+"""Most images worth a second look that are named; the others are counted."""
 
 
 def reasons(jobs: Sequence[Job], found: Mapping[Path, str]) -> dict[str, str]:
@@ -35,7 +35,7 @@ def worth_a_look(doubts: Mapping[str, str], report: Report | None) -> str:
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float, saved: str) -> str:
-    """Return what came of a run, in a line."""
+    """Return the summary of a run, in a line."""
     done = [outcome for outcome in outcomes if not outcome.failure]
     if not done:
         return f"{counted(len(outcomes), 'image')} failed"
@@ -50,6 +50,6 @@ def summary(outcomes: Sequence[Outcome], seconds: float, saved: str) -> str:
 
 
 def listed(formats: Sequence[Format]) -> str:
-    """Return what the files of formats are called, in words."""
+    """Return the names of formats as an enumeration: "masks, labels and overlays"."""
     *first, last = [each.plural for each in formats]
     return f"{', '.join(first)} and {last}" if first else last

@@ -20,7 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nucleiseg import _native, interrupts, tensorrt_cache
+from rich.progress import TextColumn
+
+from nucleiseg import _native, console, interrupts, tensorrt_cache
 from nucleiseg.engines import known_answer, native
 from nucleiseg.model import Model, ModelError
 from nucleiseg.tensorrt_cache import (
@@ -48,7 +50,7 @@ _building = threading.Lock()
 
 
 class Messages:
-    """What a library has logged; its builder keeps to the first logger of a process."""
+    """The messages of a library, whose builder keeps the first logger of a process."""
 
     def __init__(self, library: ModuleType) -> None:
         lines: deque[tuple[str, str]] = deque(maxlen=_LINES)
@@ -93,7 +95,7 @@ def find(name: str | None = None) -> ModuleType:
 
 
 messages = lru_cache(Messages)
-"""The only messages of a library."""
+"""Return the `Messages` of a library, of which there is one instance per process."""
 
 
 def build(
@@ -203,7 +205,7 @@ def _compile(recipe: Recipe, free: int, interrupted: threading.Event) -> bytes |
     config = _config(recipe, builder, free)
     words = "builds the engine for compute capability %s with %s, once"
     logger.info(words, recipe.target, title(library))
-    with _progress() as bar:
+    with console.bar(TextColumn("{task.description}", markup=False)) as bar:
         monitor = _monitor(library, bar, interrupted)  # kept alive by this variable alone
         config.progress_monitor = monitor
         plan = builder.build_serialized_network(network, config)
@@ -243,18 +245,6 @@ def _config(recipe: Recipe, builder: Any, free: int) -> Any:
         reason = messages(library).errors()
         raise RuntimeError(f"TensorRT: refuses the range of shapes: {reason}")
     return config
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        yield progress
 
 
 def _monitor(library: ModuleType, bar: Any, interrupted: threading.Event) -> Any:
@@ -336,7 +326,7 @@ class Engine:
         self.largest_tile, self._stride = recipe.tile, model.stride
         self._library, self._messages = recipe.library, messages(recipe.library)
         self._lock = threading.Lock()
-        self._contexts: dict[int, _Context] = {}  # one a stream
+        self._contexts: dict[int, _Context] = {}  # one per stream
         with _uninterrupted():
             self._runtime = self._messages.start(self._library.Runtime)
             self._engine = self._runtime.deserialize_cuda_engine(self.built.plan)

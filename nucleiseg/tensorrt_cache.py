@@ -30,7 +30,7 @@ LIBRARIES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 
 TILE, BATCH = 2048, 4
 """Limits of an engine: side of a tile in pixels, and tiles at once. The memory used depends on the
-actual tiles, about 32 bytes a pixel: 540 MB for the largest batch."""
+actual tiles, about 32 bytes per pixel: 540 MB for the largest batch."""
 
 GRAPH = "3"
 """Part of the cache key; changed whenever the same model and settings give a different engine."""
@@ -40,7 +40,7 @@ PORTABLE = (8, 0)
 earlier ones need an engine of their own."""
 
 Key = Mapping[str, str]
-"""What a content depends on, by name."""
+"""The dependences of a file's content, by name."""
 
 _MAGIC = b"nucleiseg engine file 1\n"
 
@@ -144,7 +144,7 @@ def title(library: ModuleType) -> str:
 
 
 def dotted(compute_capability: tuple[int, int] | None) -> str:
-    """Write a compute capability as people do: "8.6"."""
+    """Return a compute capability in the usual form: "8.6"."""
     return ".".join(map(str, compute_capability or ()))
 
 

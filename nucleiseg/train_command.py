@@ -11,7 +11,13 @@ from typing import Annotated
 
 import typer
 
-from nucleiseg.command_options import INPUT, OUTPUT, RUN, ModelOption, examples
+from nucleiseg.command_options import (
+    ModelOption,
+    examples,
+    input_option,
+    output_option,
+    run_option,
+)
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
 from nucleiseg.model import FAST
 
@@ -28,61 +34,39 @@ MINUTES = 10.0
 def train(
     data: Annotated[
         Path,
-        typer.Option(
+        input_option(
             metavar="FOLDER",
             help="Annotated images: NAME.png with NAME_labels.png or NAME_masks.png beside it, or "
             "the folders images and labels (or masks) with files of the same names.",
-            rich_help_panel=INPUT,
         ),
     ],
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="MODEL",
-            help="The .onnx file to write.",
-            rich_help_panel=OUTPUT,
-        ),
+        Path, output_option("--output", "-o", metavar="MODEL", help="The .onnx file to write.")
     ],
     model: ModelOption = FAST,
     validation: Annotated[
         Path | None,
-        typer.Option(
+        input_option(
             metavar="FOLDER",
             help="Annotated images to measure with, of other patients or slides.",
             show_default="a fifth of --data",
-            rich_help_panel=INPUT,
         ),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            min=0.1,
-            help="How long to train.",
-            show_default=f"{MINUTES:.0f}, without --steps",
-            rich_help_panel=RUN,
+        run_option(
+            min=0.1, help="How long to train.", show_default=f"{MINUTES:.0f}, without --steps"
         ),
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Steps to train instead, which can be repeated.", rich_help_panel=RUN
-        ),
+        int | None, run_option(min=1, help="Steps to train instead, which can be repeated.")
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, help="Of the order and the held-out images.", rich_help_panel=RUN),
-    ] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace MODEL.", rich_help_panel=OUTPUT)
-    ] = False,
+    seed: Annotated[int, run_option(min=0, help="Of the order and the held-out images.")] = 0,
+    overwrite: Annotated[bool, output_option("--overwrite", help="Replace MODEL.")] = False,
     even_if_worse: Annotated[
         bool,
-        typer.Option(
-            "--even-if-worse",
-            help="Write MODEL though its AP@0.5 is below the start's.",
-            rich_help_panel=OUTPUT,
+        output_option(
+            "--even-if-worse", help="Write MODEL though its AP@0.5 is below the start's."
         ),
     ] = False,
 ) -> None:

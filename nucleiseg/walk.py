@@ -39,32 +39,26 @@ SUFFIXES = (
 """Suffixes that are searched for in folders, beside Zarr folders. Not ``.npy``, in which other
 programs keep other data; a pattern with that suffix finds it."""
 
-UNREAD = {
-    ".ndpi": "Hamamatsu slides",
-    ".ndpis": "Hamamatsu slides",
-    ".vms": "Hamamatsu slides",
-    ".vmu": "Hamamatsu slides",
-    ".mrxs": "MIRAX slides",
-    ".scn": "Leica slides",
-    ".bif": "Ventana slides",
-    ".svslide": "Sakura slides",
-    ".isyntax": "Philips slides",
-    ".qptiff": "Akoya slides",
-    ".vsi": "Olympus images",
-    ".oib": "Olympus images",
-    ".oif": "Olympus images",
-    ".oir": "Olympus images",
-    ".lsm": "Zeiss images",
-    ".zvi": "Zeiss images",
-    ".ims": "Imaris images",
-    ".dv": "DeltaVision images",
-    ".jp2": "JPEG 2000 images",
-    ".j2k": "JPEG 2000 images",
-    ".jxl": "JPEG XL images",
-    ".avif": "AVIF images",
-    ".heic": "HEIC images",
-    ".gif": "GIF images",
+_UNREAD = {
+    "Hamamatsu slides": (".ndpi", ".ndpis", ".vms", ".vmu"),
+    "MIRAX slides": (".mrxs",),
+    "Leica slides": (".scn",),
+    "Ventana slides": (".bif",),
+    "Sakura slides": (".svslide",),
+    "Philips slides": (".isyntax",),
+    "Akoya slides": (".qptiff",),
+    "Olympus images": (".vsi", ".oib", ".oif", ".oir"),
+    "Zeiss images": (".lsm", ".zvi"),
+    "Imaris images": (".ims",),
+    "DeltaVision images": (".dv",),
+    "JPEG 2000 images": (".jp2", ".j2k"),
+    "JPEG XL images": (".jxl",),
+    "AVIF images": (".avif",),
+    "HEIC images": (".heic",),
+    "GIF images": (".gif",),
 }
+
+UNREAD = {suffix: kind for kind, suffixes in _UNREAD.items() for suffix in suffixes}
 """Suffixes of images, above all slides, that cannot be read. They are left out of folders with a
 note."""
 
@@ -217,7 +211,7 @@ def _is_result(path: Path, real: str, made: Made) -> bool:
 
 
 class _Folder(NamedTuple):
-    """A folder met on the way: one to look into, a Zarr folder, or one that may not be read."""
+    """A folder that was found: one to search, a Zarr folder, or one that may not be read."""
 
     path: Path
     kind: Literal["open", "zarr", "locked"]

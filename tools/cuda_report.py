@@ -52,7 +52,7 @@ class Kernel(NamedTuple):
 
 
 def read_report(text: str, architecture: int) -> list[Kernel]:
-    """Find the kernels in what ``ptxas -v`` says."""
+    """Return the kernels in the output of ``ptxas -v``."""
     found = []
     name, stack, spilled = "", 0, 0
     for line in text.splitlines():
@@ -81,7 +81,7 @@ def readable(names: list[str]) -> dict[str, str]:
 
 
 def compile_kernels(nvcc: str, source: Path, architecture: int, folder: str) -> list[Kernel]:
-    """Compile a source for one GPU and give its kernels."""
+    """Compile a source for one GPU and return its kernels."""
     target = Path(folder) / f"{source.stem}.cubin"
     command = [nvcc, *FLAGS, f"-arch=sm_{architecture}", str(source), "-o", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

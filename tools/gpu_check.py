@@ -33,7 +33,7 @@ from nucleiseg.engines.native import add_layers  # noqa: E402
 EXAMPLES = ROOT / "tests" / "data" / "images"
 THREADS = len(os.sched_getaffinity(0))
 SHAPES = ((1, 64, 96), (3, 512, 480), (1, 1088, 1920), (1, 2048, 2048))
-"""Of tiles; 1080 rows become 1088."""
+"""Shapes of tiles; 1080 rows become 1088."""
 SMALL, SLOW = (1, 64, 96), 512
 """The only shape of the emulated device, and the most rows for a CPU without vector kernels."""
 

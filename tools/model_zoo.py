@@ -40,7 +40,8 @@ TOLERANCE = {
     "absolute_tolerance": 0.01,
     "mismatched_elements_per_million": 1000,
 }
-"""Of the test: a float sum between two of the 255 levels may round the other way, in each layer."""
+"""Tolerance of the test: a float sum between two of the 255 levels may round the other way, in each
+layer."""
 
 LICENCES = {"CC BY 4.0": "CC-BY-4.0"}
 

@@ -150,10 +150,7 @@ def prepare(sample: Sample) -> Material:
 
 
 def crop(
-    material: Material,
-    styles: NDArray[np.float32],
-    rng: np.random.Generator,
-    settings: Settings,
+    material: Material, styles: NDArray[np.float32], rng: np.random.Generator, settings: Settings
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
     """Cut one changed crop from an image.
 

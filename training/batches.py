@@ -146,7 +146,7 @@ class Stream(Iterator[Batch]):
 
 _recipe: Recipe
 _ring: NDArray[np.uint8]
-"""Of a process that makes batches."""
+"""The shared memory of a process that makes batches."""
 
 
 def _settle() -> None:

@@ -24,7 +24,7 @@ WARM_UP = 0.02
 """Share of a run in which the learning rate rises."""
 
 LOWEST = 0.002
-"""Of the highest learning rate, at the end."""
+"""Learning rate at the end, as a share of the highest."""
 
 Logs = dict[str, float] | None
 

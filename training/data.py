@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,12 +27,13 @@ from nucleiseg import images
 from nucleiseg.model import PERCENTILES
 
 from . import groups
+from .argument_types import finite
 from .samples import Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 ENDINGS = ("_labels", "_masks")
-"""Of the names of label images beside their images, as this package and Cellpose write them."""
+"""Endings of the names of label images, as this package and Cellpose write them."""
 
 
 class WeightedFolder(NamedTuple):
@@ -56,11 +56,8 @@ def parse_folder(text: str) -> WeightedFolder:
     folder, equals, weight = text.rpartition("=")
     if not Path(folder if equals else text).is_dir():
         raise ValueError(f"no such folder: {folder if equals else text}")
-    try:
-        value = float(weight)
-    except ValueError:
-        value = math.nan
-    if not (0 < value < math.inf):
+    value = finite(weight)
+    if not value > 0:
         raise ValueError(
             f"got {text!r}; a weight is a number above 0, and a data set that shall not count is "
             "left out"
@@ -133,7 +130,7 @@ def _check_names(folders: list[Path]) -> None:
 
 
 def load_split(folders: list[Path]) -> tuple[list[Sample], list[Sample]]:
-    """Read `folders` and give the images to train on and those held out for validation."""
+    """Return the images of `folders` to train on and those held out for validation."""
     samples = load(folders)
     held_out = groups.split([sample.group for sample in samples])
     pairs = list(zip(samples, held_out, strict=True))
@@ -218,7 +215,7 @@ def _kaggle(folder: Path) -> Iterator[Pair]:
 
 
 def dataset_name(folder: Path) -> str:
-    """Name a folder by its last part that says more than which split it is."""
+    """Return the name of a folder: the last part of its path that is not merely that of a split."""
     parts = [part for part in Path(folder).resolve().parts if part not in ("train", "stage1_train")]
     return parts[-1]
 

@@ -18,7 +18,7 @@ from keras import ops
 from . import losses
 
 SHARE = 0.5
-"""Of the teacher in what a network learns; the rest is the annotation."""
+"""Weight of the teacher in the loss; the rest is the annotation's."""
 
 MAGNIFIED = 1.5
 """Touching nuclei come apart when they are magnified: from 101 merges in seven crowded images to 72

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from nucleiseg import Model, Segmenter, images, outputs, resizing
 from nucleiseg.model import DEFAULT
 
 from . import data, metrics, report, worst
+from .argument_types import existing_folder, finite
 from .samples import Sample
 
 Labeller = Callable[[Sample], NDArray[np.int32]]
@@ -145,7 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
     )
-    parser.add_argument("--data", type=_folder, nargs="+", required=True, help="annotated folders")
+    parser.add_argument(
+        "--data", type=existing_folder, nargs="+", required=True, help="annotated folders"
+    )
     parser.add_argument(
         "--all", action="store_true", help="every image, not only the held-out ones"
     )
@@ -160,20 +162,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _folder(words: str) -> Path:
-    if not Path(words).is_dir():
-        raise argparse.ArgumentTypeError(f"{words} is not a folder")
-    return Path(words)
-
-
 def _scale(words: str) -> float | str:
     if words == "auto":
         return words
-    try:
-        value = OWN_SIZE if words == "none" else float(words)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
+    value = OWN_SIZE if words == "none" else finite(words)
+    if not value > 0:
         raise argparse.ArgumentTypeError(
             f"got {words!r}; accepted are auto, none and a number above 0"
         )

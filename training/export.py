@@ -31,7 +31,7 @@ OPSET = 17
 """Read by TensorRT 8.6 and later, and ONNX Runtime."""
 
 GROWTH = 2
-"""Pixels a side that a transposed convolution makes of one."""
+"""Pixels per side that a transposed convolution makes of one."""
 
 
 def to_onnx(network: IntegerNetwork, rounding: bool = True) -> onnx.ModelProto:

@@ -42,7 +42,7 @@ LENGTH = 10
 """Steps between two changes of the learning rate."""
 
 BATCH = 8
-"""Crops a step."""
+"""Crops per step."""
 
 RATE = 3e-4
 """Highest learning rate: that of a network that has learned already."""
@@ -184,7 +184,7 @@ class Check(keras.callbacks.Callback):
     Attributes
     ----------
     rows : list of Figures
-        One a check, the first of the start.
+        One per check; the first is of the start.
     """
 
     def __init__(

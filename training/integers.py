@@ -31,10 +31,10 @@ COVERED = 99.99
 """Percentile of an activation's values that its range covers before it is learned."""
 
 BATCH_NORM_EPSILON = 1e-3
-"""Of `keras.layers.BatchNormalization`."""
+"""The epsilon of `keras.layers.BatchNormalization`."""
 
 EVENNESS = 0.5
-"""How much of the unevenness of channels goes from activations to weights: 1 is all of it."""
+"""Share of the unevenness of channels that moves from activations to weights: 1 is all of it."""
 
 
 class Layer(NamedTuple):

@@ -33,9 +33,9 @@ class Score:
     Attributes
     ----------
     dice, iou : list of float
-        Of the masks, one an image.
+        Of the masks, one per image.
     aji : list of float
-        Aggregated Jaccard index, one an image (Kumar et al. 2017, doi:10.1109/TMI.2017.2677499,
+        Aggregated Jaccard index, one per image (Kumar et al. 2017, doi:10.1109/TMI.2017.2677499,
         algorithm 1): each true nucleus goes with the found one of highest IoU, which may serve
         several; their intersections over their unions and the found ones that serve none.
     matched, missed, extra : ndarray, (len(IOU_THRESHOLDS),) int64
@@ -232,7 +232,7 @@ def _overlaps(truth: NDArray[np.int32], labels: NDArray[np.int32]) -> _Overlaps:
 
 
 def _without_gaps(labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Number the nuclei that have a pixel 1..n, in their order; give one number a pixel."""
+    """Return the number, 1..n in the order of the labels, of the nucleus of each pixel."""
     flat = labels.ravel().astype(np.int64)
     used = np.bincount(flat, minlength=1) > 0
     used[0] = True

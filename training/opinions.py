@@ -67,7 +67,7 @@ def _witness(text: str) -> Witness:
 
 
 def opinion(sample: Sample, witnesses: list[Witness]) -> NDArray[np.uint8]:
-    """Return the mean of all looks of all models at an image.
+    """Return the mean of the maps of all models over all views of an image.
 
     Returns
     -------

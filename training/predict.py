@@ -25,7 +25,7 @@ which TNBC has Dice 0.80 too, where AP@0.5 hardly depends on it."""
 
 SCALING = {"mpp": 0.3, "diameter": 30.0, "good_diameters": [18.0, 40.0]}
 """Where the model is at its best. A usual nucleus is about 9 um across, so 30 pixels are reached at
-0.3 um a pixel. The range was chosen on validation images resized by 1/3 to 4."""
+0.3 um per pixel. The range was chosen on validation images resized by 1/3 to 4."""
 
 
 def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -26,6 +26,7 @@ from nucleiseg import images
 from nucleiseg.model import PERCENTILES
 
 from . import batches, export, integers, sampling, train, weights
+from .argument_types import existing_file
 from .augment import LIGHT
 from .callbacks import Bar
 from .distillation import SideBySide
@@ -48,7 +49,7 @@ MOMENTUM = 0.99
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.quantize", description=__doc__)
-    file = {"type": train.existing_file}
+    file = {"type": existing_file}
     parser.add_argument("--weights", **file, required=True, help="of training.train")
     parser.add_argument(
         "--start", **file, help="go on from this int8 file, which was made of the same weights"
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", required=True, help="annotated folders, as to train")
     parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--steps", type=int, default=2000, help="batches to learn rounding from")
-    parser.add_argument("--batch", type=int, default=8, help="crops a step")
+    parser.add_argument("--batch", type=int, default=8, help="crops per step")
     parser.add_argument("--rate", type=float, default=1e-4, help="first learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--teacher", **file, help="as to train")

@@ -76,7 +76,7 @@ class Group:
         return metrics.total([scores[index] for index in self.members])
 
     def intervals(self, scores: Sequence[Score]) -> Intervals | None:
-        """Return the 95 % intervals over the members; a single image says nothing of its spread."""
+        """Return the 95 % intervals over the members; there are none for a single image."""
         if len(self.members) == 1:
             return None
         return metrics.bootstrap([scores[index] for index in self.members])
@@ -165,7 +165,7 @@ def groups_csv(grouped: Sequence[Group], scores: Sequence[Score]) -> str:
 
 
 def images_csv(samples: Sequence[Sample], scores: Sequence[Score]) -> str:
-    """Write one line an image, with all figures."""
+    """Write one line per image, with all figures."""
     rows = [["image", "data_set", "modality", *(column.name for column in COLUMNS)]]
     for sample, score in zip(samples, scores, strict=True):
         cells = [_exact(column.value(score)) for column in COLUMNS]

@@ -23,7 +23,7 @@ from .samples import Sample
 FACTORS = (1.0, 0.33, 0.5, 2.0, 3.0, 4.0)
 
 LARGEST_SIDE = 2600
-"""Images that resizing would make larger than this many pixels a side are left out."""
+"""Images that resizing would make larger than this many pixels per side are left out."""
 
 
 def main(arguments: list[str] | None = None) -> None:

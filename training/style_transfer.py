@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from . import weights
+from .argument_types import weight, whole
 from .style import batch, features, run
 from .style.labels import agreement
 from .style.losses import Weights
@@ -69,15 +68,15 @@ def parser() -> argparse.ArgumentParser:
         "a random one",
     )
     add("--output", type=Path, required=True, metavar="DIR", help="folder of this run")
-    add("--steps", type=_whole(1), default=standard.steps, help="default %(default)s")
+    add("--steps", type=whole(1), default=standard.steps, help="default %(default)s")
     add(
         "--size",
-        type=_whole(1),
+        type=whole(1),
         metavar="S",
         help="take the middle S x S pixels of the content, and at most that of the style",
     )
     for name, value in balance._asdict().items():
-        add(f"--{name}-weight", type=_weight, default=value, help="default %(default)s")
+        add(f"--{name}-weight", type=weight, default=value, help="default %(default)s")
     add(
         "--optimizer",
         choices=("lbfgs", "adam"),
@@ -93,37 +92,16 @@ def parser() -> argparse.ArgumentParser:
     add("--keep-luminance", action="store_true", help="take over colours alone")
     add(
         "--save-every",
-        type=_whole(1),
+        type=whole(1),
         default=standard.save_every,
         metavar="N",
         help="steps from one stage to the next, default %(default)s",
     )
     add("--features", choices=("nuclei", "vgg19"), default="nuclei", help="default %(default)s")
     add("--weights", type=Path, metavar="FILE", help="of --features; vgg19 needs them")
-    add("--seed", type=_whole(0), default=0, help="of noise, and of which style is taken")
+    add("--seed", type=whole(0), default=0, help="of noise, and of which style is taken")
     add("--resume", action="store_true", help="go on with the run that --output holds")
     return made
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def read_number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"got {text!r}; accepted is a whole number from {least} up"
-            )
-        return int(text)
-
-    return read_number
-
-
-def _weight(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (0 <= value < math.inf):
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number from 0 up")
-    return value
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ STRIDE = 2**LEVELS
 """Image sides are multiples of this many pixels."""
 
 BLOCK = 2
-"""The last convolution answers for blocks of this many pixels a side."""
+"""The last convolution answers for blocks of this many pixels per side."""
 
 IMAGE = "image"
 """The input, which no node makes."""
@@ -180,23 +180,15 @@ def _seen(nodes: Mapping[str, Node], name: str, first: int, last: int) -> tuple[
 
 
 ACCURATE = Topology(
-    name="nuclei",
-    widths=(32, 64, 96, 160, 256),
-    down=(1, 2, 3, 3, 2),
-    up=(2, 2, 2, 2),
-    stem=6,
+    name="nuclei", widths=(32, 64, 96, 160, 256), down=(1, 2, 3, 3, 2), up=(2, 2, 2, 2), stem=6
 )
-"""About 35,600 multiply-adds a pixel: for what is looked at once, as slides are."""
+"""About 35,600 multiply-adds per pixel: for what is looked at once, as slides are."""
 
 FAST = Topology(
-    name="nuclei-fast",
-    widths=(16, 32, 64, 128, 256),
-    down=(1, 2, 2, 2, 2),
-    up=(1, 1, 1, 1),
-    stem=3,
+    name="nuclei-fast", widths=(16, 32, 64, 128, 256), down=(1, 2, 2, 2, 2), up=(1, 1, 1, 1), stem=3
 )
-"""About 9,500 multiply-adds a pixel: for cameras. Two convolutions a level on the way up too would
-be 12,400."""
+"""About 9,500 multiply-adds per pixel: for cameras. Two convolutions per level of the decoder
+too would be 12,400."""
 
 TEACHER = Topology(
     name="nuclei-teacher",
@@ -205,6 +197,6 @@ TEACHER = Topology(
     up=(2, 2, 2, 2),
     stem=6,
 )
-"""About 140,000 multiply-adds a pixel: what the other two learn from. It does not ship."""
+"""About 140,000 multiply-adds per pixel: what the other two learn from. It does not ship."""
 
 NETWORKS = {one.name: one for one in (TEACHER, ACCURATE, FAST)}

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import augment, batches, losses, sampling, unet, weights
+from .argument_types import existing_file, positive, whole
 from .callbacks import Bar, Keep, Pace, Stop, interruptible
 from .distillation import SideBySide
 from .samples import Sample, unpack, with_opinions
@@ -34,7 +35,7 @@ CHECKPOINT = "checkpoint"
 """Folder of a run's state at the end of its last epoch."""
 
 LONGEST_EPOCH = 100
-"""Steps between two checkpoints, and two looks at the clock and at requests to end."""
+"""Steps between two checkpoints, at which the clock and requests to end are checked too."""
 
 KEPT_SETTINGS = (
     "networks",
@@ -79,25 +80,21 @@ def parser() -> argparse.ArgumentParser:
         default=[FAST.name],
         help="of training/topology.py, default %(default)s; the first teaches the others",
     )
-    add("--steps", type=_count, default=24_000, help="batches to learn from, default %(default)s")
-    add(
-        "--minutes",
-        type=_positive,
-        help="end after this time instead; such a run is not resumed",
-    )
-    add("--batch", type=_count, default=8, help="crops a step, default %(default)s")
-    add("--rate", type=_positive, default=2e-3, help="highest learning rate, default %(default)s")
-    add("--seed", type=_count_or_zero, default=0, help="of first weights and crops")
+    add("--steps", type=whole(1), default=24_000, help="batches to learn from, default %(default)s")
+    add("--minutes", type=positive, help="end after this time instead; such a run is not resumed")
+    add("--batch", type=whole(1), default=8, help="crops per step, default %(default)s")
+    add("--rate", type=positive, default=2e-3, help="highest learning rate, default %(default)s")
+    add("--seed", type=whole(0), default=0, help="of first weights and crops")
     add(
         "--validate-every",
-        type=_count,
+        type=whole(1),
         default=1000,
         metavar="STEPS",
         help="and save, default %(default)s",
     )
     add(
         "--patience",
-        type=_count_or_zero,
+        type=whole(0),
         default=5,
         metavar="N",
         help="stop after N validations without a better AP@0.5, default %(default)s; 0 is never",
@@ -134,46 +131,17 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--emphasis",
-        type=_positive,
+        type=positive,
         default=losses.EMPHASIS,
         help="extra weight of gaps and small nuclei, default %(default)s",
     )
-    add("--stop-after", type=_count, metavar="STEP", help="end this sitting at that step")
+    add("--stop-after", type=whole(1), metavar="STEP", help="end this sitting at that step")
     add(
         "--resume",
         action="store_true",
         help="go on from the run's last checkpoint, where it has one",
     )
     return made
-
-
-def existing_file(text: str) -> Path:
-    """Read the path of a file, for an argument parser."""
-    if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"no such file: {text}")
-    return Path(text)
-
-
-def _count_or_zero(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a whole number from 0 up")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a whole number from 1 up")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number above 0")
-    return value
 
 
 def load(

@@ -1,8 +1,8 @@
 """Try the settings of the decoding on the validation images.
 
-``python -m training.tune [MODEL] --data DIR ...`` runs the network once an image and decodes its
-maps with every combination of the grid; the best by AP@0.5 come first. Beside them stands how well
-the setting gives the true nuclei back from their own maps, which should stay above 0.97.
+``python -m training.tune [MODEL] --data DIR ...`` runs the network once per image and decodes its
+maps with every combination of the grid; the best by AP@0.5 come first. "Of true maps" is the AP@0.5
+of nuclei decoded from the maps of the annotation, which should stay above 0.97.
 """
 
 from __future__ import annotations

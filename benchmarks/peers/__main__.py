@@ -22,7 +22,7 @@ HOME = "NUCLEISEG_PEERS"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; give the exit code."""
+    """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         peers = table.chosen([name for name in options.only.split(",") if name])
@@ -54,7 +54,7 @@ def describe(
 
 
 def write(document: dict[str, Any], folder: Path) -> list[Path]:
-    """Write the results, the page and its picture into a folder; give their names."""
+    """Write the results, the page and its picture into a folder; return their paths."""
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     files = [folder / "benchmarks.json", folder / "benchmarks.md", folder / "pictures/peers.png"]
     files[0].write_text(json.dumps(document, indent=2) + "\n")

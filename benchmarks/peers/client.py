@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from benchmarks.peers import environments
@@ -98,14 +97,3 @@ class Client:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.peers.table import ENVIRONMENTS
 
 MARKER = "requirements.txt"
-"""In a finished environment: what it was made of."""
+"""The file in a finished environment that lists what it was made of."""
 
 
 class PeerError(Exception):

@@ -139,7 +139,7 @@ class Race:
         return {**answer, "ours": ours}
 
     def _guarded(self, peer: Peer, step: Any) -> dict[str, Any] | None:
-        """Take a step with a tool; where it fails say so, and go on without it."""
+        """Take a step with a tool; if it fails, print the reason and continue without the tool."""
         entry = self.about.setdefault(peer.name, {"name": peer.name, "title": peer.title})
         if "error" in entry:
             return None

@@ -88,7 +88,7 @@ def _answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _peak_memory() -> int | None:
-    """Return the most megabytes that this process has had resident, where the system says it."""
+    """Return the peak resident memory of this process in MB, None where it is not known."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]

@@ -25,16 +25,16 @@ CACHES = 4
 """Times the last level of cache that each of these buffers is."""
 
 EXERCISES = {"portable": 10_000}
-"""Of a thread at once, so that they take some milliseconds."""
+"""Repetitions per call and thread at a level, which take some milliseconds."""
 
 MOST_EXERCISES = 1_000_000
-"""The same at every other level."""
+"""Repetitions at every other level."""
 
 
 def copy_speed(
     threads: int, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Return the bytes a second of a copy, read and written, with its parts in threads."""
+    """Return the bytes per second of a copy, read and written, with its parts in threads."""
     size = max(SMALLEST_COPY, CACHES * last_cache()) // threads
     sources, targets = (
         [np.full(size, number, np.uint8) for _ in range(threads)] for number in (1, 2)
@@ -58,7 +58,7 @@ def last_cache() -> int:
 
 
 def int8_speed(threads: int, seconds: float, level: str = "") -> float:
-    """Return the multiply-adds a second that threads reach together in registers.
+    """Return the multiply-adds per second that threads reach together in registers.
 
     Parameters
     ----------
@@ -118,6 +118,6 @@ class _Counter:
         return self._made(positions)
 
     def _made(self, positions: float) -> int:
-        """Add a tensor of so many positions a pixel of the image."""
+        """Add a tensor of so many positions per pixel of the image."""
         self._positions.append(positions)
         return len(self._positions) - 1

@@ -13,7 +13,7 @@ SAME = {
     "model": ("name", "version", "sha256"),
     "settings": ("scale",),
 }
-"""Entries without which ratios say little."""
+"""Entries that must be equal for ratios to be meaningful."""
 
 Document = dict[str, Any]
 
@@ -42,7 +42,7 @@ def pairs(earlier: Document, now: Document) -> list[tuple[Document, Document]]:
 
 
 def differences(earlier: Document, now: Document) -> list[str]:
-    """Return what makes the ratios say less, a sentence each."""
+    """Return a sentence on each difference that makes the ratios less meaningful."""
     found = [
         f"{part}: {entry} was {earlier[part][entry]!r}, is {now[part][entry]!r}"
         for part, entries in SAME.items()

@@ -82,11 +82,7 @@ def described(times: np.ndarray, pixels: int, work: float, peak: float) -> str:
 
 
 def opponent(
-    level: str,
-    model: Model,
-    tile: np.ndarray,
-    expected: np.ndarray,
-    options: argparse.Namespace,
+    level: str, model: Model, tile: np.ndarray, expected: np.ndarray, options: argparse.Namespace
 ) -> Client | None:
     """Start OpenVINO with a picture; nothing where it does not run, or computes something else."""
     with tempfile.TemporaryDirectory() as folder:

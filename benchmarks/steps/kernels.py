@@ -21,7 +21,7 @@ from nucleiseg._native import cpu
 from nucleiseg.model import Model
 
 TILE, HALO = 256, 32
-"""Of the tiles that are gathered and assembled. In use there are fewer and larger ones."""
+"""Side and halo of the tiles that are gathered and assembled; in use they are fewer and larger."""
 
 FULL = (20.0, 240.0)
 """Intensities that are stretched; they do not change the time."""

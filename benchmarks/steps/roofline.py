@@ -21,12 +21,12 @@ QUANTISATIONS = ("QuantizeLinear", "DequantizeLinear")
 
 
 class Gpu(NamedTuple):
-    """Bytes a second; int8 operations a second without sparsity, an addition being one."""
+    """Bytes per second; int8 operations per second without sparsity, an addition being one."""
 
     name: str
     memory: float
     operations: float
-    link: float | None  # bytes a second to the host, one way; None where memory is shared
+    link: float | None  # bytes per second to the host, one way; None where memory is shared
 
 
 # Sources:
@@ -91,7 +91,7 @@ for the running sum."""
 
 
 class Network(NamedTuple):
-    """What the network costs a pixel of the image."""
+    """Cost of the network per pixel of the image."""
 
     launches: int
     bytes: float

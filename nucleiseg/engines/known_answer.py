@@ -12,7 +12,7 @@ from nucleiseg.engines import cuda, native
 from nucleiseg.model import Model
 
 SIDE = 128
-"""Of the tile, in pixels."""
+"""Side of the tile, in pixels."""
 
 MEAN, MOST = 1.0, 64
 """Levels of 255 by which an engine may differ in the mean, which a different order of rounding does

@@ -20,10 +20,10 @@ LOGIT_STEPS = 128
 """Steps of a unit to which logits are rounded: ``kLogitSteps`` in csrc/kernels/network.h."""
 
 GROWTH = 2
-"""Pixels a side that a transposed convolution makes of one."""
+"""Pixels per side that a transposed convolution makes of one."""
 
 STEM_PADS = {3: [0, 0, 1, 1], 6: [2, 2, 2, 2]}
-"""Of the image's convolution, by its side: rows and columns of zeros before, then after."""
+"""Padding of the first convolution, by its side: rows and columns of zeros before, then after."""
 
 
 class Engine:

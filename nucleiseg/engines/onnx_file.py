@@ -27,7 +27,7 @@ DTYPES = {1: "<f4", UINT8: "|u1", 3: "|i1"}
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 VARINT_BYTES = 10
-"""Of the longest number that a protocol buffer holds, one of 64 bits."""
+"""Length of the longest number that a protocol buffer holds, one of 64 bits."""
 LONGEST_NAME = 1000
 LARGEST_RANK = 4
 """Axes of a constant: those of a convolution's weights."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 from nucleiseg import images
@@ -120,63 +121,35 @@ class Format:
         return self.beyond if self.beyond and len(result) > labels.MOST else self
 
 
-_TIFF = Format("OME-TIFF labels", tiffs.ENDING, tiffs.write)
+def _format(module: ModuleType, plural: str, **more: Any) -> Format:
+    """Return the format of a module, from its ``ENDING``, ``write`` and, if any, ``NEEDS``."""
+    needs = getattr(module, "NEEDS", "")
+    return Format(plural, module.ENDING, module.write, needs=needs, **more)
+
+
+_TIFF = _format(tiffs, "OME-TIFF labels")
+
+_COCO = Combined("coco.json", combined.write_coco)
+_CSV = Combined("table.csv", combined.write_csv)
+_PARQUET = Combined("table.parquet", combined.write_parquet)
 
 FORMATS = {
-    "mask": Format("masks", masks.ENDING, masks.write),
-    "labels": Format("labels", labels.ENDING, labels.write, beyond=_TIFF),
-    "overlay": Format("overlays", overlays.ENDING, overlays.write),
+    "mask": _format(masks, "masks"),
+    "labels": _format(labels, "labels", beyond=_TIFF),
+    "overlay": _format(overlays, "overlays"),
     "tiff": _TIFF,
-    "geojson": Format("GeoJSON outlines", geojson.ENDING, geojson.write, maps=True),
-    "rois": Format("ImageJ ROIs", rois.ENDING, rois.write, needs=rois.NEEDS),
-    "coco": Format(
-        "COCO annotations",
-        coco.ENDING,
-        coco.write,
-        combined=Combined("coco.json", combined.write_coco),
-    ),
-    "csv": Format(
-        "CSV tables",
-        csvs.ENDING,
-        csvs.write,
-        maps=True,
-        combined=Combined("table.csv", combined.write_csv),
-    ),
-    "parquet": Format(
-        "Parquet tables",
-        parquets.ENDING,
-        parquets.write,
-        maps=True,
-        needs=parquets.NEEDS,
-        combined=Combined("table.parquet", combined.write_parquet),
-    ),
-    "geoparquet": Format(
-        "GeoParquet outlines",
-        geoparquet.ENDING,
-        geoparquet.write,
-        maps=True,
-        needs=geoparquet.NEEDS,
-    ),
-    "zarr": Format(
-        "OME-Zarr images with labels",
-        ome_zarr.ENDING,
-        ome_zarr.write,
-        needs=ome_zarr.NEEDS,
-        folder=True,
-    ),
-    "anndata": Format(
-        "AnnData tables", anndatas.ENDING, anndatas.write, maps=True, needs=anndatas.NEEDS
-    ),
-    "spatialdata": Format(
-        "SpatialData shapes",
-        spatial.ENDING,
-        spatial.write,
-        maps=True,
-        needs=spatial.NEEDS,
-        folder=True,
-    ),
-    "cellpose": Format("Cellpose masks", cellpose.ENDING, cellpose.write),
+    "geojson": _format(geojson, "GeoJSON outlines", maps=True),
+    "rois": _format(rois, "ImageJ ROIs"),
+    "coco": _format(coco, "COCO annotations", combined=_COCO),
+    "csv": _format(csvs, "CSV tables", maps=True, combined=_CSV),
+    "parquet": _format(parquets, "Parquet tables", maps=True, combined=_PARQUET),
+    "geoparquet": _format(geoparquet, "GeoParquet outlines", maps=True),
+    "zarr": _format(ome_zarr, "OME-Zarr images with labels", folder=True),
+    "anndata": _format(anndatas, "AnnData tables", maps=True),
+    "spatialdata": _format(spatial, "SpatialData shapes", maps=True, folder=True),
+    "cellpose": _format(cellpose, "Cellpose masks"),
 }
+"""Formats by name."""
 
 
 def beside(stem: Path, ending: str) -> Path:
@@ -211,11 +184,9 @@ def prepare(folder: Path) -> None:
     OSError
         The path, or one above it, is a file, or the folder is not writable.
     """
-    probe = folder / f".{uuid.uuid4().hex}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink(missing_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"{folder}: no files can be written there: {error.strerror}") from error
 

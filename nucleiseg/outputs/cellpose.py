@@ -20,7 +20,7 @@ from nucleiseg.outputs.segmented import Segmented
 ENDING = "_seg.npy"
 
 _GREY = [0, 0]
-"""Of Cellpose's two channels: the first is grey, there is no second."""
+"""Cellpose's choice of two channels: the first is grey, there is no second."""
 
 
 def write(result: Segmented, file: BinaryIO) -> None:

@@ -21,7 +21,7 @@ IMAGE = "image"
 """The column that names the image of a nucleus."""
 
 _ROWS = 2**16
-"""Of a row group in Parquet, at least, where there are so many."""
+"""Fewest rows of a row group in Parquet, the last group excepted."""
 
 Parts = Mapping[str, Path]
 """The file of each image, by its stem relative to the folder for outputs, in their order."""

@@ -23,7 +23,7 @@ ENDING = "_nuclei.geojson"
 CLASSIFICATION = {"name": "Nucleus", "color": [0, 200, 0]}
 
 DIGITS = 4
-"""Of measurements."""
+"""Significant digits of measurements."""
 
 _MEASURED = (
     ("Area", "area", 2),

@@ -30,10 +30,10 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 _LITTLE_ENDIAN, _POLYGON, _MULTIPOLYGON = 1, 3, 6
 _HEAD = "<BII"
-"""Of well-known binary: byte order, type of geometry, number of rings or polygons."""
+"""Header of well-known binary: byte order, type of geometry, number of rings or polygons."""
 
 _TYPES = {"Polygon": False, "MultiPolygon": True}
-"""Of geometry, and whether it has several parts."""
+"""Types of geometry, and whether each has several parts."""
 
 
 def write(result: Segmented, file: BinaryIO) -> None:

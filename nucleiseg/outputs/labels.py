@@ -1,4 +1,4 @@
-"""Label images as 16-bit PNG, which every viewer opens: one number a nucleus, 0 the background."""
+"""Label images as 16-bit PNG, which every viewer opens: a number for each nucleus, 0 elsewhere."""
 
 from __future__ import annotations
 

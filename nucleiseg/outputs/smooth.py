@@ -1,9 +1,8 @@
 """Smooth outlines: rings that follow a nucleus without the stairs of its pixels.
 
 Each ring is cut into steps of one pixel, every point is replaced by the binomial mean of the
-points around it, and the ring is enlarged about its middle until it bounds the area that it had,
-of which rounding takes some. Sums are of whole numbers, so every machine gives the
-same.
+points around it, and the ring is enlarged about its middle until it bounds the area that it had
+before smoothing shrank it. Sums are of whole numbers, so every machine gives the same result.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 from nucleiseg.outputs.outlines import Outlines
 
 PASSES = 6
-"""Of the filter 1, 2, 1: a standard deviation of 1.7 pixels along the outline."""
+"""Passes of the filter 1, 2, 1: a standard deviation of 1.7 pixels along the outline."""
 
 SHORT = 16
 """Steps below which a ring keeps a point for each; of longer ones every second is enough."""
 
 DECIMALS = 2
-"""Of a coordinate in pixels."""
+"""Decimal places of a coordinate in pixels."""
 
 
 def smoothed(outlines: Outlines, shape: tuple[int, ...]) -> Outlines:

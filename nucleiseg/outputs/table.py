@@ -25,7 +25,7 @@ AREAS = ("area",)
 """Columns in square pixels, which have a twin that ends in ``_um2``."""
 
 _ROWS = 4096
-"""Rows that are Python objects at once."""
+"""Rows that are converted to Python objects at once."""
 
 
 class Table(dict[str, NDArray[Any]]):
@@ -54,7 +54,7 @@ class Table(dict[str, NDArray[Any]]):
         maps : ndarray, (H, W, 2) uint8, or None
             None leaves out the column of probabilities.
         mpp : float or None
-            Micrometres a pixel. None leaves out the columns in micrometres.
+            Micrometres per pixel. None leaves out the columns in micrometres.
         ring : int
             Pixels around a nucleus within which the background is measured.
         threads : int

@@ -39,7 +39,7 @@ class Entry:
     dtype : str
         Of the image, such as ``"uint8"``: intensities of different ones cannot be compared.
     mpp : float or None
-        Micrometres a pixel.
+        Micrometres per pixel.
     scale : float
         The factor by which the network saw the image shrunk.
     nuclei, cut : int

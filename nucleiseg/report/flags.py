@@ -28,7 +28,7 @@ MOST_BLUR = 2.9
 3.9 once they are blurred with a Gaussian of 3."""
 
 MOST_RELATIVE_BLUR = 0.08
-"""Blur of edges over the diameter of nuclei. An image of many pixels a nucleus, though sharp, has
+"""Blur of edges over the diameter of nuclei. An image of many pixels per nucleus, though sharp, has
 wide edges: those of nuclei more than 38 pixels across are held against this (0.05 when sharp)."""
 
 
@@ -119,7 +119,7 @@ def _out_of_range(nuclei: Nuclei, scale: float, model: Model) -> Iterator[Flag]:
             "unusual size",
             f"A usual nucleus is {seen:.0f} pixels across as the network sees it; the model is at "
             f"its best from {low:.0f} to {high:.0f}. Should nuclei be of another size, give their "
-            "diameter or the image's micrometres a pixel.",
+            "diameter or the image's micrometres per pixel.",
         )
 
 

@@ -12,7 +12,7 @@ LIBRARIES = ("numpy", "opencv-python-headless")
 
 
 def described(model: Model) -> dict[str, str]:
-    """Return what the model is, in names and values."""
+    """Return the description of the model, as names and values."""
     low, high = model.good_diameters
     return {
         "Name": model.name,
@@ -20,7 +20,7 @@ def described(model: Model) -> dict[str, str]:
         "SHA-256": model.checksum,
         "Licence": model.licence,
         "Trained on": "; ".join(model.data),
-        "At its best": f"{low:g} to {high:g} pixels a nucleus, {model.mpp:g} µm a pixel",
+        "At its best": f"{low:g} to {high:g} pixels per nucleus, {model.mpp:g} µm per pixel",
     }
 
 

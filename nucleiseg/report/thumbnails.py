@@ -15,7 +15,7 @@ SIDE = 512
 """Longest side of a picture in pixels. Outlines have twice as many, for thin lines."""
 
 QUALITY = 70
-"""Of WebP, 1 to 100: the example images take 2 to 14 kB each."""
+"""Quality of WebP, 1 to 100: the example images take 2 to 14 kB each."""
 
 LOSSLESS = 101
 """OpenCV's name of lossless WebP."""

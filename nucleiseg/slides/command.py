@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nucleiseg import command_options as shared
-from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, reason, say, speak
+from nucleiseg.console import FAILED, INTERRUPTED, bar, cannot_start, reason, say, speak
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 
@@ -38,35 +37,28 @@ def slide(
     ],
     mpp: Annotated[
         float | None,
-        typer.Option(
-            metavar="UM",
-            help="Micrometres a pixel of the finest level, instead of the file's.",
-            rich_help_panel=shared.INPUT,
+        shared.input_option(
+            metavar="UM", help="Micrometres a pixel of the finest level, instead of the file's."
         ),
     ] = None,
     tissue: Annotated[
         str,
-        typer.Option(
+        shared.input_option(
             metavar="auto|none|FILE",
             help="Where to look: tissue that is found, everywhere, or what a picture of the slide "
             "(0 is no tissue) or GeoJSON with polygons says.",
-            rich_help_panel=shared.INPUT,
         ),
     ] = "auto",
     region: Annotated[
         str | None,
-        typer.Option(
-            metavar="X,Y,W,H",
-            help="A rectangle of the finest level, outside of which not to look.",
-            rich_help_panel=shared.INPUT,
+        shared.input_option(
+            metavar="X,Y,W,H", help="A rectangle of the finest level, outside of which not to look."
         ),
     ] = None,
     channel: Annotated[
         int | None,
-        typer.Option(
-            metavar="INDEX",
-            help="Channel with the nuclei, where there are several.",
-            rich_help_panel=shared.INPUT,
+        shared.input_option(
+            metavar="INDEX", help="Channel with the nuclei, where there are several."
         ),
     ] = None,
     nucleus_threshold: shared.NucleusThreshold = None,
@@ -77,83 +69,56 @@ def slide(
     exclude_border: shared.ExcludeBorder = False,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder for the results, one folder a slide.",
-            rich_help_panel=shared.OUTPUT,
+        shared.output_option(
+            "--output", "-o", metavar="DIR", help="Folder for the results, one folder a slide."
         ),
     ] = shared.FOLDER,
     save: Annotated[
         str,
-        typer.Option(
+        shared.output_option(
             metavar="FORMATS",
             help="What to save, separated by commas: zarr (labels as an OME-Zarr pyramid), "
             "geojson (outlines for QuPath), geoparquet, csv, parquet, dicom, density (a map), "
             "report (a page).",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = "zarr,geojson,csv",
     measurements: Annotated[
-        str,
-        typer.Option(
-            metavar="few|all|none",
-            help="Of each nucleus, in GeoJSON.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        str, shared.output_option(metavar="few|all|none", help="Of each nucleus, in GeoJSON.")
     ] = "few",
     compression: Annotated[
         str,
-        typer.Option(
-            metavar="none|gz|zip",
-            help="Of GeoJSON. QuPath opens it as it is and in a zip file.",
-            rich_help_panel=shared.OUTPUT,
+        shared.output_option(
+            metavar="none|gz|zip", help="Of GeoJSON. QuPath opens it as it is and in a zip file."
         ),
     ] = "none",
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Go on with a run of the same settings that was stopped or failed.",
-            rich_help_panel=shared.OUTPUT,
+        shared.output_option(
+            "--resume", help="Go on with a run of the same settings that was stopped or failed."
         ),
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            help="Say what would be done, and what it would take, and stop there.",
-            rich_help_panel=shared.OUTPUT,
+        shared.output_option(
+            "--dry-run", help="Say what would be done, and what it would take, and stop there."
         ),
     ] = False,
     model: shared.ModelOption = DEFAULT,
     device: Annotated[
-        str,
-        typer.Option(metavar="auto|cpu|cuda|gpu", help="Where to run.", rich_help_panel=shared.RUN),
+        str, shared.run_option(metavar="auto|cpu|cuda|gpu", help="Where to run.")
     ] = "auto",
     threads: shared.Threads = None,
     memory: Annotated[
-        float,
-        typer.Option(
-            metavar="GB", help="Memory that the run may take.", rich_help_panel=shared.RUN
-        ),
+        float, shared.run_option(metavar="GB", help="Memory that the run may take.")
     ] = 2.0,
     workers: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="Processes on this machine (package dask.distributed).",
-            rich_help_panel=shared.RUN,
+        shared.run_option(
+            metavar="N", help="Processes on this machine (package dask.distributed)."
         ),
     ] = None,
     scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Of a dask cluster: docs/cluster.md.",
-            rich_help_panel=shared.RUN,
-        ),
+        str | None, shared.run_option(metavar="ADDRESS", help="Of a dask cluster: docs/cluster.md.")
     ] = None,
     verbose: shared.Verbose = False,
     quiet: shared.Quiet = False,
@@ -172,10 +137,7 @@ def slide(
         from nucleiseg.slides.plan import Options, plan, side_of
 
         speak(verbose, quiet)
-        names = [path.stem for path in paths]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"SLIDE: got several of the name {min(twice)}; accepted is one each")
+        _check_names(paths)
         options = Options(
             model,
             device,
@@ -219,6 +181,14 @@ def slide(
         raise typer.Exit(FAILED)
 
 
+def _check_names(paths: Sequence[Path]) -> None:
+    """Refuse slides whose results would lie in the same folder."""
+    names = [path.stem for path in paths]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"SLIDE: got several of the name {min(twice)}; accepted is one each")
+
+
 def _segmented(
     path: Path,
     output: Path,
@@ -232,7 +202,8 @@ def _segmented(
     """Segment one slide and say what came of it; return whether all of it was done."""
     from nucleiseg.slides import run
 
-    with _progress(quiet) as progress:
+    with bar(quiet=quiet) as shown:
+        task = shown.add_task("", total=None)
         summary = run.segment_planned(
             planned,
             run.folder_of(path, output),
@@ -240,7 +211,7 @@ def _segmented(
             executor,
             resume,
             threads,
-            progress,
+            lambda done, total: shown.update(task, completed=done, total=total),
         )
     for line in summary.failures:
         say(f"{path}: {line}")
@@ -278,18 +249,3 @@ def _rectangle(text: str | None) -> tuple[int, int, int, int] | None:
     except ValueError:
         raise ValueError(f"--region: got {text!r}; accepted is X,Y,W,H in whole pixels") from None
     return x, y, width, height
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr, if that is a terminal and quiet is not wanted, how many regions are done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
-    ) as shown:
-        task = shown.add_task("", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_what_was_not_measured_is_in_italics(document):
 
 @pytest.fixture
 def client(tmp_path):
-    with Client(OURS, tmp_path, 1) as client:
+    with closing(Client(OURS, tmp_path, 1)) as client:
         yield client
 
 
@@ -170,7 +171,7 @@ def test_a_tool_that_ends_or_hangs_is_said_to(client, tmp_path):
     with pytest.raises(PeerError, match=r"^ended by itself with -9; what it said is in "):
         client.ask("load", threads=1, files={})
     with (
-        Client(OURS, tmp_path, 1) as other,
+        closing(Client(OURS, tmp_path, 1)) as other,
         pytest.raises(PeerError, match=r"^gave no answer in 0\.001 s; what it said is in "),
     ):
         other.ask("load", patience=0.001, threads=1, files={})

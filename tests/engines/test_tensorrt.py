@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from nucleiseg import Model, ModelError, _native, tensorrt
+from nucleiseg import Model, ModelError, _native, console, tensorrt
 from nucleiseg.model import DEFAULT
 from nucleiseg.tensorrt_cache import LIBRARIES, Recipe
 from training.topology import NETWORKS
@@ -175,7 +175,7 @@ def test_a_bar_that_fails_does_not_end_a_build(recipe, monkeypatch):
         def __getattr__(self, name):
             raise OSError("the terminal is gone")
 
-    monkeypatch.setattr(tensorrt, "_progress", lambda: contextlib.nullcontext(Broken()))
+    monkeypatch.setattr(console, "bar", lambda *_: contextlib.nullcontext(Broken()))
     assert tensorrt.compile_engine(recipe())
 
 

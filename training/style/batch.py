@@ -22,7 +22,7 @@ from .labels import agreement
 from .read import Picture, as_rgb, check, is_grey, read
 
 LEAST_DICE = 0.8
-"""Of the nuclei before and after; where it is lower, the labels are no longer true."""
+"""Least Dice of the nuclei before and after; below it, the labels are no longer true."""
 
 TABLE, SETTINGS = "styles.csv", "settings.json"
 
@@ -130,11 +130,7 @@ def restyle(
 
 
 def _one(
-    features: Features,
-    sample: Sample,
-    style: Picture,
-    settings: run.Settings,
-    output: Path,
+    features: Features, sample: Sample, style: Picture, settings: run.Settings, output: Path
 ) -> float:
     """Restyle an image, keep it where its nuclei have not moved, and return their Dice."""
     content = as_rgb(sample.picture)

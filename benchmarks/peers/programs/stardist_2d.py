@@ -13,10 +13,10 @@ from stardist.models import Config2D, StarDist2D
 from . import seconds
 
 HE = {"axes": "YXC", "n_channel_in": 3, "n_rays": 32, "grid": (2, 2)}
-"""Of the model for tissue that StarDist offers, 2D_versatile_he; the rest are the defaults."""
+"""Settings of 2D_versatile_he, StarDist's model for tissue; the rest are the defaults."""
 
 THRESHOLDS = {"prob": 0.692, "nms": 0.3}
-"""Of the same model."""
+"""Thresholds of the same model."""
 
 
 class PerfectNetwork:

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
+from synthetic_nuclei import regions, slide_info
 
-from benchmarks.slide_outputs import regions, slide_info
 from nucleiseg.slides.outputs import grouped
 from nucleiseg.slides.outputs.grouped import concatenated
 

@@ -15,7 +15,7 @@ from nucleiseg.slides import outputs
 from nucleiseg.slides.outputs import OUTPUTS, make
 from nucleiseg.slides.outputs.grouped import NO_NUCLEI, part
 
-BENCHMARK = Path(__file__).parents[3] / "benchmarks/slide_outputs.py"
+PROGRAM = Path(__file__).with_name("synthetic_nuclei.py")
 
 pytestmark = pytest.mark.usefixtures("small_groups")
 
@@ -155,7 +155,7 @@ def test_memory_does_not_grow_with_the_slide():
     """All outputs together, in a process of their own; a million nuclei may take 500 MB."""
 
     def peak(nuclei):
-        command = [sys.executable, BENCHMARK, "--nuclei", str(nuclei)]
+        command = [sys.executable, PROGRAM, "--nuclei", str(nuclei)]
         run = subprocess.run(command, check=True, capture_output=True, text=True)
         return json.loads(run.stdout.splitlines()[-1])["peak_mb"]
 

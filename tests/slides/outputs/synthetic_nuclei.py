@@ -1,6 +1,6 @@
 """Write a million synthetic nuclei of a slide in every format: seconds, MB, and peak memory.
 
-python benchmarks/slide_outputs.py [--nuclei N] [--outputs csv,zarr,...] [--folder FOLDER]
+python synthetic_nuclei.py [--nuclei N] [--outputs csv,zarr,...] [--folder FOLDER]
 
 Needs the extras ``slide``, ``parquet``, ``dicom`` and ``report``. Each output is timed alone in
 turn, region by region as a slide gives them; peak memory is that of the process.
@@ -22,7 +22,7 @@ from nucleiseg.slides.grid import BLOCK
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
 SIDE = 2048
-"""Of a region, in pixels of the labels."""
+"""Side of a region, in pixels of the labels."""
 
 SPACING = 25
 """Pixels of the labels from a nucleus to the next."""
@@ -33,7 +33,7 @@ A_REGION = A_ROW**2
 
 
 def slide_info(nuclei: int, path: Path = Path("synthetic.svs")) -> SlideInfo:
-    """A square slide at 0.25 um a pixel that has room for so many nuclei."""
+    """A square slide at 0.25 um per pixel that has room for so many nuclei."""
     regions = int(np.ceil(np.sqrt(nuclei / A_REGION)))
     labels = regions * SIDE
     return SlideInfo(
