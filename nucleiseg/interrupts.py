@@ -1,7 +1,13 @@
-"""Ctrl-C and SIGTERM on the command line: the first ends the work in order, the second at once."""
+"""Ctrl-C and SIGTERM on the command line: the first ends the work in order, the second at once.
+
+A command ends its process without the interpreter's own end. At that end signals are no longer
+handled, and a thread of Arrow that lets go of a Python object then aborts the process
+(https://github.com/apache/arrow/issues/34314), although everything is done and written.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -21,14 +27,21 @@ _begun = False
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Handle the signals in the main thread, and end the process if there was one."""
+    """Handle the signals in the main thread, and end the process with the command's exit code."""
     for number in SIGNALS:
         signal.signal(number, once)
+    code: object = 0
     try:
         yield
+    except SystemExit as end:
+        code = end.code
     finally:
         if _begun:
-            _end()
+            _end(EXIT_CODE)
+    if code is None or isinstance(code, int):
+        atexit._run_exitfuncs()
+        _end(code or 0)
+    raise SystemExit(code)
 
 
 def once(number: int, frame: FrameType | None) -> NoReturn:
@@ -40,8 +53,13 @@ def once(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _end() -> NoReturn:
-    """Skip the interpreter's end, at which signals are no longer handled."""
+def _end(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(EXIT_CODE)
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            code = code or 1
+        except OSError as error:
+            code = code or 1
+            os.write(2, f"nucleiseg: standard output: {error.strerror}\n".encode())
+    os._exit(code)

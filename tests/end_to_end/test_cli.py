@@ -482,3 +482,34 @@ def test_a_page_that_no_report_made_is_not_replaced_unless_asked(tmp_path):
     assert segment(GREY, "-o", tmp_path, "--report", "--overwrite").returncode == 0
     assert segment(GREY, "-o", tmp_path, "--report").returncode == 0
     assert "Nuclei report" in page.read_text()
+
+
+def test_the_process_ends_when_the_command_has(tmp_path):
+    # A thread of a library that lives on would run, or abort, at the interpreter's own end.
+    code = (
+        "import atexit, sys; from nucleiseg import cli\n"
+        "atexit.register(print, 'exit functions run')\n"
+        "class Last:\n    def __del__(self): print('torn down')\n"
+        "last = Last(); sys.argv = ['nucleiseg', *sys.argv[1:]]; cli.main()"
+    )
+    for arguments, status in ((["--version"], 0), (["segment", tmp_path / "none.png"], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status
+        assert done.stdout.splitlines()[-1] == "exit functions run"
+
+
+def test_a_full_standard_output_is_told():
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nucleiseg", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=environment,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "nucleiseg: standard output: No space left on device\n"
