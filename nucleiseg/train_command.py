@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -118,6 +119,9 @@ def _check(output: Path, minutes: float | None, steps: int | None, overwrite: bo
 def _finetune() -> ModuleType:
     """Import what trains: part of the installed package, and beside it in the source tree."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    source = Path(__file__).resolve().parents[1]
+    if (source / "training" / "finetune.py").is_file():
+        sys.path.append(str(source))
     missing = ""
     for package in ("nucleiseg.training", "training"):
         try:
