@@ -1,8 +1,9 @@
 """Smooth outlines: rings that follow a nucleus without the stairs of its pixels.
 
 Each ring is cut into steps of one pixel, every point is replaced by the binomial mean of the
-points around it, and the ring is enlarged about its middle until it bounds the area that it had
-before smoothing shrank it. Sums are of whole numbers, so every machine gives the same result.
+points around it, and the ring is enlarged until it bounds the area that it had before smoothing
+shrank it. Points at the border of the image stay there. Sums are of whole numbers, so every machine
+gives the same result.
 """
 
 from __future__ import annotations
@@ -35,18 +36,23 @@ def smoothed(outlines: Outlines, shape: tuple[int, ...]) -> Outlines:
     if not len(outlines.points):
         return outlines
     points, firsts = _steps(outlines.points.astype(np.int64), outlines.rings)
+    pinned = (points == 0) | (points == np.array(shape))  # a nucleus that is cut stays cut straight
     # Counted from a point of the ring itself, so that whole numbers stay small.
     origins = points[firsts[:-1]]
     points -= np.repeat(origins, np.diff(firsts), axis=0)
     before, after = _neighbours(firsts, len(points))
     soft = points
     for _ in range(PASSES):
-        soft = soft[before] + 2 * soft + soft[after]
+        soft = np.where(pinned, 4 * soft, soft[before] + 2 * soft + soft[after])
     soft, ends = _thinned(soft, firsts)
     unit, lengths = 4**PASSES, np.diff(ends)
     grown = np.sqrt(_areas(points, firsts) * unit**2 / _areas(soft, ends))
-    middles = np.add.reduceat(soft, ends[:-1]) / (unit * lengths)[:, None]
-    shifts = origins + middles * (1 - grown[:, None])
+    # What touches the border of the image grows away from it, all else about its middle.
+    fixed = np.add.reduceat(soft, ends[:-1]) / (unit * lengths)[:, None]
+    starts, (low, high) = firsts[:-1], (np.zeros(2), np.array(shape))
+    fixed = np.where(np.maximum.reduceat(points, starts) + origins == high, high - origins, fixed)
+    fixed = np.where(np.minimum.reduceat(points, starts) + origins == low, low - origins, fixed)
+    shifts = origins + fixed * (1 - grown[:, None])
     placed = soft / unit * np.repeat(grown, lengths)[:, None] + np.repeat(shifts, lengths, axis=0)
     placed = placed.clip(0, shape).round(DECIMALS)
     return Outlines(placed, ends, outlines.owners, outlines.holes)

@@ -127,7 +127,7 @@ class TestMissingParts:
         def fail(*arguments: object, **options: object) -> None:
             raise RuntimeError("CUDA: no kernel image is available")
 
-        monkeypatch.setattr(native.emulated, "mask", fail)
+        monkeypatch.setattr(native.emulated, "try_kernel", fail)
         assert ", but none runs here: CUDA: no kernel image is" in self.sentence("CUDA kernels")
 
     @pytest.mark.parametrize("name", ["pycuda"])
