@@ -69,9 +69,19 @@ def _stacks(file: Any, size: int) -> list[Stack]:
     images = [image for image in file.images if not image.is_flim]
     if not images:
         raise UnacceptedError("is empty: it names no images")
-    tiles = [(image, tile) for image in images for tile in range(image.sizes.get(_MOSAIC, 1))]
+    tiles = [(image, tile) for image in images for tile in range(_tiles(image))]
     names = unique_names(starmap(_name, tiles)) if len(tiles) > 1 else [""]
     return [_stack(*each, name, size) for each, name in zip(tiles, names, strict=True)]
+
+
+def _tiles(image: Any) -> int:
+    """Return how many tiles a mosaic has; 1 where its block cannot hold them, as reading says."""
+    tiles: int = image.sizes.get(_MOSAIC, 1)
+    return tiles if image.memory_block.size >= _needed(image) else 1
+
+
+def _needed(image: Any) -> int:
+    return int(math.prod(image.sizes.values())) * np.dtype(image.dtype).itemsize
 
 
 def _name(image: Any, tile: int) -> str:
@@ -88,7 +98,7 @@ def _stack(image: Any, tile: int, name: str, size: int) -> Stack:
 
     def read(place: tuple[int, ...]) -> Image:
         with damage():
-            _check_block(image.memory_block, math.prod(sizes.values()) * dtype.itemsize, size)
+            _check_block(image.memory_block, _needed(image), size)
             where = {**dict(zip(outer, place, strict=True)), **mosaic}
             frames = image.frames(**where) if where else image.frames
             found: Image = frames[(0,) * len(where)] if where else frames[0]
