@@ -81,7 +81,8 @@ def _tiles(image: Any) -> int:
 
 
 def _needed(image: Any) -> int:
-    return int(math.prod(image.sizes.values())) * np.dtype(image.dtype).itemsize
+    needed: int = math.prod(image.sizes.values()) * np.dtype(image.dtype).itemsize
+    return needed
 
 
 def _name(image: Any, tile: int) -> str:
