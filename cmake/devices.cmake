@@ -1,10 +1,10 @@
 # The kernels for GPUs: csrc/cuda and csrc/bindings/device, compiled once for each device into a
 # namespace of its name.
 include(cmake/sources.cmake)
-set(device_bindings array buffers devices dlpack network pipeline register_all)
-list(TRANSFORM device_bindings REPLACE "(.+)" "csrc/bindings/device/\\1.cpp")
+file(GLOB device_bindings CONFIGURE_DEPENDS csrc/bindings/device/*.cpp)
 if(NUCLEISEG_TEST_BINDINGS)
-  file(GLOB test_device_bindings CONFIGURE_DEPENDS tests/cpp/bindings/device/*.cpp)
+  file(GLOB test_device_bindings CONFIGURE_DEPENDS tests/cpp/bindings/device/*.cpp
+       tests/cpp/bindings/kernels/*.cpp)
   list(APPEND device_bindings ${test_device_bindings})
 endif()
 

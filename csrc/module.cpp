@@ -30,7 +30,6 @@ PYBIND11_MODULE(_native, module) {
   register_normalize(cpu);
   register_outline(cpu);
   register_pipeline(cpu);
-  register_png(cpu);
   register_resize(cpu);
 #if defined(NUCLEISEG_WITH_TEST_BINDINGS)
   register_parts(cpu);

@@ -20,7 +20,6 @@ from typing import BinaryIO
 import numpy as np
 
 from nucleiseg import readers
-from nucleiseg._native import cpu
 from nucleiseg.readers import UnacceptedError, codecs, dtypes
 from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.selection import Plane, Selection, selection
@@ -43,6 +42,9 @@ __all__ = [
 
 PART = r"\.[0-9a-f]{32}\.part"
 """A regular expression of the temporary names of files; see `writing`."""
+
+PNG_SIDE = 1_000_000
+"""Pixels on the longest side of a PNG file that libpng writes, and other programs read."""
 
 
 def read(path: str | Path) -> Image:
@@ -211,12 +213,25 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 def png(image: Image) -> bytes:
-    """Return an (H, W) grey or (H, W, 3) RGB image of uint8 or uint16 as the bytes of a PNG."""
-    if image.ndim == 2:
-        return cpu.png(image)
-    codecs.check("PNG in colour")
-    # Run lengths behind a difference filter are as fast as any of zlib's methods.
-    fast = {"strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.SUB}
+    """Return an (H, W) grey or (H, W, 3) RGB image of uint8 or uint16 as the bytes of a PNG.
+
+    Raises
+    ------
+    UnacceptedError
+        imagecodecs is missing.
+    ValueError
+        The image is empty, of another shape or dtype, or longer than `PNG_SIDE` on one side.
+    """
+    codecs.check("PNG")
+    if max(image.shape) > PNG_SIDE:
+        raise ValueError(f"image: got {image.shape}; accepted in PNG are sides of up to {PNG_SIDE}")
+    # A row of a mask or of labels resembles the row above, a pixel in colour the one on its left.
+    # Behind such a filter run lengths are as fast as any of zlib's methods, and small.
+    filters = imagecodecs.PNG.FILTER
+    fast = {
+        "strategy": imagecodecs.PNG.STRATEGY.RLE,
+        "filter": filters.UP if image.ndim == 2 else filters.SUB,
+    }
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=1, **fast))
 
 

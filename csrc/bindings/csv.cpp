@@ -1,4 +1,4 @@
-#include "cpu/encode/csv.h"
+#include "cpu/measure/csv.h"
 
 #include <pybind11/stl.h>
 

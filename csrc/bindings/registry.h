@@ -13,7 +13,6 @@ void register_network(pybind11::module_& module);
 void register_normalize(pybind11::module_& module);
 void register_outline(pybind11::module_& module);
 void register_pipeline(pybind11::module_& module);
-void register_png(pybind11::module_& module);
 void register_resize(pybind11::module_& module);
 
 }  // namespace nucleiseg::bindings

@@ -209,10 +209,6 @@ def outline(calls: Calls) -> Any:
     return calls.call(calls.cpu.outline, labels, tolerance=0.5, threads=calls.threads)
 
 
-def png(calls: Calls) -> Any:
-    return calls.call(calls.cpu.png, calls.array(calls.rng.choice(DTYPES[:2]), *calls.sides))
-
-
 def csv_rows(calls: Calls) -> Any:
     rows = calls.rng.choice(SIDES)
     kinds = ("float64", "int64", "bool", "float32", "int32")
@@ -302,7 +298,7 @@ def set_simd_level(calls: Calls) -> Any:
 
 FUNCTIONS = (
     *(limits, normalize, check_image, check_maps, gather, assemble, mask, label, nuclei),
-    *(label_bands, keep_largest_pieces, resize, measure, areas, outline, png, csv_rows),
+    *(label_bands, keep_largest_pieces, resize, measure, areas, outline, csv_rows),
     *(network, network, set_simd_level, enlarge_maps, plan, own_size, pipeline, pipeline),
 )
 

@@ -25,7 +25,6 @@ CALLS = {
     "areas": lambda: cpu.areas(repeated("int32", 2**15, 2**15)),
     "measure": lambda: cpu.measure(repeated("int32", 2**15, 2**15)),
     "outline": lambda: cpu.outline(repeated("int32", 2**15, 2**15)),
-    "png": lambda: cpu.png(repeated("uint16", *HUGE)),
     "csv_rows": lambda: cpu.csv_rows([repeated("float64", 2**22)] * 2),
     "gather": lambda: cpu.gather(IMAGE, repeated("int64", 2**40, 2), 4, 4),
 }

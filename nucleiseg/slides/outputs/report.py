@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg import images
 from nucleiseg import report as image_report
 from nucleiseg.outputs import extras
-from nucleiseg.outputs.extras import cv2
 from nucleiseg.report.charts import number
 from nucleiseg.report.origin import versions
 from nucleiseg.slides.nuclei import Nuclei
@@ -161,8 +161,7 @@ def _readable(words: str) -> str:
 
 def _png(picture: NDArray[np.uint8]) -> str:
     """Return a picture as a data URI."""
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return f"data:image/png;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
+    return f"data:image/png;base64,{base64.b64encode(images.png(picture)).decode('ascii')}"
 
 
 def _text(package: str, name: str) -> str:

@@ -185,9 +185,7 @@ int32_t keep_largest_pieces(const py::object& labels) {
   return cpu::drop_loose_pieces(ids, array.shape(0), array.shape(1));
 }
 
-}  // namespace
-
-void register_label_bands(py::module_& module) {
+const CpuBinding kLabelBandsBinding([](py::module_& module) {
   py::class_<Bands> bands(module, "LabelBands", kLabelBands);
   bands
       .def(py::init(&make_bands), py::arg("height"), py::arg("width"), py::arg("rows"),
@@ -199,6 +197,7 @@ void register_label_bands(py::module_& module) {
       .def("finish", &Bands::finish, py::arg("threads") = 1, kFinish);
   bands.attr("margin") = cpu::LabelBands::kMargin;
   module.def("keep_largest_pieces", keep_largest_pieces, py::arg("labels"), kLargestPieces);
-}
+});
 
+}  // namespace
 }  // namespace nucleiseg::bindings

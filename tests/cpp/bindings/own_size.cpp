@@ -178,9 +178,7 @@ std::unique_ptr<BoundOwnSize> make_own_size(const py::object& outputs, const Sid
   return std::make_unique<BoundOwnSize>(outputs, size, maps, rule_argument(rule), threads);
 }
 
-}  // namespace
-
-void register_own_size(py::module_& module) {
+const CpuBinding kOwnSizeBinding([](py::module_& module) {
   py::class_<Band>(module, "Band", kBand)
       .def_property_readonly(
           "rows", [](const Band& self) { return py::make_tuple(self.seen_begin, self.seen_end); })
@@ -205,6 +203,7 @@ void register_own_size(py::module_& module) {
         return pipeline::band_rows({shape[0], shape[1]}, {seen[0], std::max<int64_t>(1, seen[1])});
       },
       py::arg("shape"), py::arg("seen"), kBandRows);
-}
+});
 
+}  // namespace
 }  // namespace nucleiseg::bindings

@@ -79,10 +79,7 @@ py::array enlarge_maps(const py::object& maps, int64_t height, int64_t width, in
 }  // namespace
 
 void register_parts(py::module_& module) {
-  register_label_bands(module);
-  register_mask(module);
-  register_own_size(module);
-  register_tiles(module);
+  CpuBinding::register_all(module);
   module.def("set_simd_level", cpu::set_level, py::arg("level"), kSetLevel);
   module.def("exercise", exercise, py::arg("times"), py::arg("level") = "", kExercise);
   module.def("enlarge_maps", enlarge_maps, py::arg("maps"), py::arg("height"), py::arg("width"),

@@ -132,13 +132,12 @@ py::array assemble(const py::object& cells, const py::object& origins, const py:
   return result;
 }
 
-}  // namespace
-
-void register_tiles(py::module_& module) {
+const CpuBinding kTilesBinding([](py::module_& module) {
   module.def("gather", gather, py::arg("image"), py::arg("origins"), py::arg("height"),
              py::arg("width"), py::arg("threads") = 1, py::arg("out") = py::none(), kGather);
   module.def("assemble", assemble, py::arg("cells"), py::arg("origins"), py::arg("cores"),
              py::arg("out"), py::arg("threads") = 1, kAssemble);
-}
+});
 
+}  // namespace
 }  // namespace nucleiseg::bindings

@@ -226,11 +226,6 @@ void add_test_methods(py::class_<Buffer, BufferPointer>& bound) {
 
 void register_parts(py::module_& module) {
   register_streams(module);
-  register_copies(module);
-  register_label(module);
-  register_mask(module);
-  register_normalize(module);
-  register_tiles(module);
   module.def("set_device", device::set_device, py::arg("index"),
              "Choose the calling thread's device.");
   module.def("as_buffer", as_buffer, py::arg("array"), py::arg("name") = "array", py::kw_only(),
@@ -246,6 +241,7 @@ void register_parts(py::module_& module) {
   pinned.def_property_readonly("array", host_view, "The memory as NumPy sees it.");
   pinned.def("device", device_view,
              "The memory as kernels see it: a Buffer. ValueError where it is not mapped.");
+  DeviceBinding::register_all(module);
 }
 
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -5,6 +5,7 @@
 
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
+#include "cpp/bindings/registry.h"
 #include "cuda/network.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
@@ -35,11 +36,6 @@ void check_apart(const Array& out, const Array& input, const char* input_name);
 void add_test_methods(py::class_<Buffer, BufferPointer>& bound);
 void add_test_methods(py::class_<device::Network, std::shared_ptr<device::Network>>& bound);
 
-void register_copies(py::module_& module);
-void register_label(py::module_& module);
-void register_mask(py::module_& module);
-void register_normalize(py::module_& module);
 void register_streams(py::module_& module);
-void register_tiles(py::module_& module);
 
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -137,9 +137,7 @@ py::array to_host(const py::object& value, const StreamPointer& stream) {
   return array;
 }
 
-}  // namespace
-
-void register_copies(py::module_& module) {
+const DeviceBinding kCopiesBinding([](py::module_& module) {
   module.def("copy", copy, py::arg("destination"), py::arg("source"), py::kw_only(),
              py::arg("stream").none(false), kCopy);
   module.def("fill", fill, py::arg("destination"), py::arg("byte"), py::kw_only(),
@@ -148,6 +146,7 @@ void register_copies(py::module_& module) {
              kToDevice);
   module.def("to_host", to_host, py::arg("array"), py::kw_only(), py::arg("stream").none(false),
              kToHost);
-}
+});
 
+}  // namespace
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -70,9 +70,7 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int marker_thresh
   return py::make_tuple(labels, number);
 }
 
-}  // namespace
-
-void register_label(py::module_& module) {
+const DeviceBinding kLabelBinding([](py::module_& module) {
   module.def("label_workspace", label_workspace, py::arg("height"), py::arg("width"),
              kLabelWorkspace);
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
@@ -80,6 +78,7 @@ void register_label(py::module_& module) {
              py::arg("min_peak") = 0, py::kw_only(), py::arg("stream").none(false),
              py::arg("workspace"), py::arg("out") = py::none(), py::arg("count") = py::none(),
              kLabel);
-}
+});
 
+}  // namespace
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

@@ -141,9 +141,7 @@ BufferPointer normalize(const py::object& image, const py::object& low, const py
   return result;
 }
 
-}  // namespace
-
-void register_normalize(py::module_& module) {
+const DeviceBinding kNormalizeBinding([](py::module_& module) {
   module.def("limits_workspace", device::limits_workspace, kLimitsWorkspace);
   module.def("limits", limits, py::arg("image"), py::arg("low"), py::arg("high"), py::kw_only(),
              py::arg("stream").none(false), py::arg("workspace"), py::arg("out") = py::none(),
@@ -154,6 +152,7 @@ void register_normalize(py::module_& module) {
              py::arg("ceiling") = std::numeric_limits<double>::infinity(), py::kw_only(),
              py::arg("stream").none(false), py::arg("limits") = py::none(),
              py::arg("out") = py::none(), kNormalize);
-}
+});
 
+}  // namespace
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

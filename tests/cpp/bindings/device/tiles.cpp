@@ -92,14 +92,13 @@ py::object assemble(const py::object& cells, const py::object& origins, const py
   return out;
 }
 
-}  // namespace
-
-void register_tiles(py::module_& module) {
+const DeviceBinding kTilesBinding([](py::module_& module) {
   module.def("gather", gather, py::arg("image"), py::arg("origins"), py::arg("height"),
              py::arg("width"), py::kw_only(), py::arg("stream").none(false),
              py::arg("out") = py::none(), kGather);
   module.def("assemble", assemble, py::arg("cells"), py::arg("origins"), py::arg("cores"),
              py::arg("out"), py::kw_only(), py::arg("stream").none(false), kAssemble);
-}
+});
 
+}  // namespace
 }  // namespace nucleiseg::bindings::NUCLEISEG_DEVICE

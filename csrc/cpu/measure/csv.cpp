@@ -1,4 +1,4 @@
-#include "cpu/encode/csv.h"
+#include "cpu/measure/csv.h"
 
 #if defined(NUCLEISEG_HAS_CSV)
 #include <cmath>
