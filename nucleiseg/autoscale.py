@@ -77,9 +77,7 @@ class Settings:
         Share of the evidence that must remain when the image is magnified; else it is not. Where
         small nuclei are out of focus magnifying loses them.
     kept_shrinking : float
-        Share of the most evidence that must remain when an image that was shrunk is shrunk further,
-        by `resizing.TOLERANCE`. Crowded fluorescence loses nuclei at 0.9 before evidence shows it,
-        and at 1 H&E remains too large.
+        Share of the most evidence that must remain when an image that was shrunk is shrunk further.
     distant : tuple of float
         Scales probed after a doubtful probe.
     good_sizes : tuple of float
@@ -214,12 +212,8 @@ def find(
 def _shrunk_further(
     scale: float, seen: Probe, probe: Callable[[float], Probe], model: Model
 ) -> float:
-    """Return the last scale, in steps up from one, at which the evidence remains.
-
-    No step makes the usual diameter smaller than what is good.
-    """
-    step = resizing.TOLERANCE
-    most = seen.evidence(model)
+    """Return the last scale, in steps that keep diameters good, at which the evidence remains."""
+    step, most = resizing.TOLERANCE, seen.evidence(model)
     while (
         scale * step <= SETTINGS.largest_found
         and seen.diameters.size
@@ -272,10 +266,7 @@ def usual_diameter(diameters: NDArray[np.float64]) -> float:
 
 
 def distant_scales(seen: Probe, model: Model) -> tuple[float, ...]:
-    """Return the scales to probe after a doubtful probe at scale 1.
-
-    What is too large already is not magnified: grain and texture are, and would look like nuclei.
-    """
+    """Return the scales to probe after a doubtful probe; large texture is not to be magnified."""
     return tuple(other for other in SETTINGS.distant if other > 1 or not _is_large(seen, model))
 
 
@@ -287,8 +278,8 @@ def _is_large(seen: Probe, model: Model) -> bool:
 def most_evident(seen: Probe, distant: Mapping[float, Probe], model: Model) -> float | None:
     """Return the distant scale with the most evidence, None if no other is better than 1.
 
-    Where nuclei look large, evidence at scale 1 is of their texture: any other scale is better that
-    is not doubtful.
+    Where nuclei look large, evidence at scale 1 is of their texture: one above it is better that is
+    not doubtful.
 
     Parameters
     ----------
