@@ -40,6 +40,7 @@ class DensityMap(GroupedOutput):
         The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
     """
 
+    about = "a map of nuclei per mm2"
     name = "density.png"
 
     def __init__(self, picture: NDArray[Any] | None = None) -> None:
