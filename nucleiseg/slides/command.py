@@ -49,7 +49,7 @@ def slide(
     mpp: Annotated[
         float | None,
         shared.input_option(
-            metavar="UM", help="Micrometres a pixel of the finest level, instead of the file's."
+            metavar="UM", help="Micrometres per pixel of the finest level, instead of the file's."
         ),
     ] = None,
     tissue: Annotated[
