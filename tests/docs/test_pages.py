@@ -21,7 +21,7 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_are_there(page: Path) -> None:
     for link in LINK.finditer(page.read_text()):
         target, _, anchor = link["target"].partition("#")
@@ -41,7 +41,7 @@ def test_the_readme_is_short_and_opens_with_the_two_commands() -> None:
     assert text.index("docs/pictures/first.jpg") < text.index("make demo")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_have_options_that_exist(page: Path) -> None:
     known = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     for block in blocks(page):
