@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import importlib
 import os
 import re
@@ -47,7 +46,7 @@ def end_all() -> None:
 
 
 def _expanded(word: str) -> list[str]:
-    return (sorted(glob.glob(word)) if "*" in word else []) or [word]
+    return (sorted(map(str, Path().glob(word))) if "*" in word else []) or [word]
 
 
 def _environment() -> dict[str, str]:

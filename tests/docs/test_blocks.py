@@ -20,9 +20,10 @@ from nucleiseg import images
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 PACKAGES = {
-    r"--ahead-of-time|tensorrt\.build": "tensorrt_rtx",
-    r"\bnapari\.": "napari",
-    r"^dask |--scheduler|import LocalCluster": "distributed",
+    r"--ahead-of-time|tensorrt\.build": ("tensorrt_rtx", None),
+    r"\bnapari\.": ("napari", None),
+    r"^dask |--scheduler|import LocalCluster": ("distributed", None),
+    r"plate\.zarr|plates/ .*--channel": ("zarr", "3"),
 }
 """What a block needs of the extra ``test`` that some platforms have no wheel of."""
 
@@ -41,9 +42,9 @@ def test_a_block_of_the_documents_runs(
 ) -> None:
     if block.reason:
         pytest.skip(block.reason)
-    for pattern, package in PACKAGES.items():
+    for pattern, (package, version) in PACKAGES.items():
         if re.search(pattern, block.text):
-            pytest.importorskip(package, reason=f"needs {package}: '.[test]'")
+            pytest.importorskip(package, version, f"needs {package} {version or ''}: '.[test]'")
     text = stood_in(block.text)
     folder, variables = workplaces[block.page]
     monkeypatch.chdir(folder)
