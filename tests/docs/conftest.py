@@ -128,7 +128,7 @@ def _add_microscopes(folder: Path) -> None:
     import plate_writer
 
     for name in ("plate.zarr", "plates/one.zarr"):
-        plate_writer.write(folder / name, [np.stack([grey, grey])] * 3)
+        plate_writer.write(folder / name, [np.stack([grey, grey])] * 3, channels=["DAPI", "GFP"])
 
 
 def _add_frames(folder: Path) -> None:

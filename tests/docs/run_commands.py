@@ -95,7 +95,8 @@ def _pip(words: list[str]) -> None:
     """
     wheel = _wheel(Path.cwd())
     assert words[1] == "install"
-    asked = [re.sub(r"^\.(?=\[|$)", f"./{wheel.name}", word) for word in words[2:]]
+    named = [name for word in words[2:] for name in _expanded(word)]
+    asked = [re.sub(r"^\.(?=\[|$)", f"./{wheel.name}", name) for name in named]
     printed = _other(
         [
             *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"),

@@ -31,7 +31,7 @@ REPLACED = {
     r"^(nucleiseg train (?!.*--steps).*)": r"\1 --steps 2",
     r"^(nucleiseg train .*)": r"\1 --even-if-worse",
     r"^(python -m training.style_transfer (?!.*--steps).*)": r"\1 --steps 2",
-    r"--gigapixels [\d.]+": "--gigapixels 0.004",
+    r"--gigapixels [\d.]+": "--gigapixels 0.004 --tiles 3",
     # Folders of the page's own
     r"(?<![\w.])/(data|results)\b": r"\1",
     r"-B build/cpp": f"-B {LIBRARY}",
@@ -67,6 +67,7 @@ def small_training(module: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if module == "nucleiseg.train":
             finetune = importlib.import_module("training.finetune")
+            patch.setattr(finetune, "BATCH", 2)
             patch.setattr(finetune, "LIGHT", dataclasses.replace(finetune.LIGHT, size=128))
         elif module.startswith("training.") and module != "training.style_transfer":
             patch.syspath_prepend(ROOT / "tests" / "training")
