@@ -76,7 +76,14 @@ class _Workplaces(dict):  # type: ignore[type-arg]
             (folder / "mine.json").unlink()
         image = images.read(EXAMPLES / "hematoxylin_eosin.png")
         # What a reader has before the first line: an image, and several.
-        self[page] = folder, {"image": image, "images": [image, image[:128]]}
+        self[page] = (
+            folder,
+            {
+                "__name__": "__main__",
+                "image": image,
+                "images": [image, image[:128]],
+            },
+        )
         return self[page]
 
 

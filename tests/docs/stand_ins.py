@@ -26,11 +26,12 @@ PORT = _free_port()
 
 REPLACED = {
     # Fewer steps, smaller batches, one small slide
-    r"--(steps|validate-every) \d+": r"--\1 2",
+    r"--(steps|validate-every) \d+": r"--\1 1",
     r"--batch \d+": "--batch 1",
-    r"^(nucleiseg train (?!.*--steps).*)": r"\1 --steps 2",
+    r"(-m training\.(train|quantize) (?!.*--batch).*)": r"\1 --batch 1",
+    r"^(nucleiseg train (?!.*--steps).*)": r"\1 --steps 1",
     r"^(nucleiseg train .*)": r"\1 --even-if-worse",
-    r"^(python -m training.style_transfer (?!.*--steps).*)": r"\1 --steps 2",
+    r"^(python -m training.style_transfer (?!.*--steps).*)": r"\1 --steps 1",
     r"--gigapixels [\d.]+": "--gigapixels 0.004 --tiles 3",
     # Folders of the page's own
     r"(?<![\w.])/(data|results)\b": r"\1",
@@ -64,15 +65,24 @@ def small_training(module: str) -> Iterator[None]:
 
     Style transfer and ``nucleiseg train`` begin with shipped weights, so these have their networks.
     """
+    if not module:
+        yield
+        return
+    tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow: '.[train]'")
     with pytest.MonkeyPatch.context() as patch:
+        # To trace a network takes longer than the few steps.
+        tensorflow.config.run_functions_eagerly(True)
         if module == "nucleiseg.train":
             finetune = importlib.import_module("training.finetune")
             patch.setattr(finetune, "BATCH", 2)
             patch.setattr(finetune, "LIGHT", dataclasses.replace(finetune.LIGHT, size=128))
-        elif module.startswith("training.") and module != "training.style_transfer":
+        elif module != "training.style_transfer":
             patch.syspath_prepend(ROOT / "tests" / "training")
             small = importlib.import_module("small_networks").NETWORKS["small"]
             networks = importlib.import_module("training.topology").NETWORKS
             for name in list(networks):
                 patch.setitem(networks, name, dataclasses.replace(small, name=name))
-        yield
+        try:
+            yield
+        finally:
+            tensorflow.config.run_functions_eagerly(False)
