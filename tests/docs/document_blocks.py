@@ -21,13 +21,10 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 
-UNAVAILABLE = {"needs a GPU", "needs QuPath", "needs Fiji"}
-"""All reasons that a block may have not to be run."""
-
 TEXT = "text"
 """The language of blocks that nothing runs: what a program printed."""
 
-_FENCE = re.compile(
+FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
 _REASON = re.compile(r"<!-- not run: (?P<reason>[^\n]+) -->\n+ *\Z")
@@ -51,7 +48,7 @@ class Block:
 def blocks(page: Path) -> Iterator[Block]:
     """Yield what can be run of a page, in its order."""
     content = page.read_text()
-    for fence in _FENCE.finditer(content):
+    for fence in FENCE.finditer(content):
         line = content[: fence.start()].count("\n") + 2
         language, text = fence["language"], textwrap.dedent(fence["text"])
         before = _REASON.search(content[: fence.start()])

@@ -12,12 +12,21 @@ from typing import Any
 
 import pytest
 import run_commands
-from document_blocks import PAGES, ROOT, UNAVAILABLE, Block, blocks
+from document_blocks import FENCE, PAGES, ROOT, TEXT, Block, blocks
 from stand_ins import stood_in
 
 from nucleiseg import images
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+EXCUSED = {
+    ("gpu.md", "needs a GPU"),
+    ("gpu_driver.md", "needs a GPU"),
+    ("gpu_engine.md", "needs a GPU"),
+    ("jetson.md", "needs a GPU"),
+    ("qupath.md", "needs QuPath"),
+}
+"""The pages with blocks that are not run, and the only reasons."""
 
 PACKAGES = {
     r"--ahead-of-time|tensorrt\.build": ("tensorrt_rtx", None),
@@ -81,8 +90,15 @@ def _is_part_of_the_example(text: str) -> None:
         assert line.replace("(program ", "(count_nuclei ") in there
 
 
-def test_only_a_gpu_qupath_and_fiji_excuse_a_block() -> None:
-    assert {block.reason for block in BLOCKS} - {None} <= UNAVAILABLE
+def test_only_a_gpu_and_qupath_excuse_a_block() -> None:
+    assert {(each.page.name, each.reason) for each in BLOCKS if each.reason} == EXCUSED
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_command_passes_for_what_a_program_printed(page: Path) -> None:
+    for fence in FENCE.finditer(page.read_text()):
+        words = set(re.findall(r"^ *(\w+)\b", fence["text"], re.M))
+        assert fence["language"] != TEXT or not words & run_commands.PROGRAMS.keys()
 
 
 def test_the_readme_s_first_python_block_writes_the_picture_that_it_shows(
