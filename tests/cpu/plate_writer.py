@@ -24,7 +24,7 @@ def write(
 ) -> None:
     """Write a plate of which each field is one of the pixels, (C, H, W), with channels' names."""
     labels = [{"label": name, "color": "FFFFFF"} for name in channels]
-    names = {"metadata": {"omero": {"channels": labels}}} if labels else {}
+    about = {"metadata": {"omero": {"channels": labels}}} if labels else {}
     root = zarr.open_group(str(path), mode="w", zarr_format=version().zarr_format)
     write_plate_metadata(root, ["B", "C"], ["03", "11"], list(WELLS), fmt=version())
     fields = iter(pixels)
@@ -44,5 +44,5 @@ def write(
                 axes=axes,
                 fmt=version(),
                 coordinate_transformations=steps,
-                **deepcopy(names),  # it takes out what it has read
+                **deepcopy(about),  # it takes out what it has read
             )

@@ -29,9 +29,10 @@ REPLACED = {
     r"--(steps|validate-every) \d+": r"--\1 1",
     r"--batch \d+": "--batch 1",
     r"(-m training\.(train|quantize) (?!.*--batch).*)": r"\1 --batch 1",
-    r"^(nucleiseg train (?!.*--steps).*)": r"\1 --steps 1",
+    r"^((nucleiseg train|.*-m training\.(train|quantize|style_transfer)) (?!.*--steps).*)": (
+        r"\1 --steps 1"
+    ),
     r"^(nucleiseg train .*)": r"\1 --even-if-worse",
-    r"^(python -m training.style_transfer (?!.*--steps).*)": r"\1 --steps 1",
     r"--gigapixels [\d.]+": "--gigapixels 0.004 --tiles 3",
     # Folders of the page's own
     r"(?<![\w.])/(data|results)\b": r"\1",
