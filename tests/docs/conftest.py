@@ -75,7 +75,7 @@ class _Workplaces(dict):  # type: ignore[type-arg]
             (folder / "mine.onnx").unlink()
             (folder / "mine.json").unlink()
         image = images.read(EXAMPLES / "hematoxylin_eosin.png")
-        # What a reader has before the first line: an image, and several.
+        # What a reader has before the first line: a script, an image, and several.
         self[page] = (
             folder,
             {
@@ -116,10 +116,8 @@ def _add_data_sets(folder: Path) -> None:
                 images.write_png(path, np.ascontiguousarray(pixels))
 
 
-def _add_source(folder: Path) -> None:
-    """Add what the commands take of the source tree, and what they write to."""
-    for name in ("examples", "tests"):
-        (folder / name).symlink_to(ROOT / name)
+def _add_models(folder: Path) -> None:
+    """Copy the shipped models to where they are in the source tree, for commands that replace one."""
     shutil.copytree(MODELS, folder / "nucleiseg" / "models")
     (folder / "training" / "weights").mkdir(parents=True)
 
@@ -143,6 +141,7 @@ def _add_frames(folder: Path) -> None:
     film = cv2.VideoWriter(
         str(folder / "camera.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (320, 240)
     )
+    assert film.isOpened()
     image = images.read(EXAMPLES / "hematoxylin_eosin.png")[:240, :320, ::-1]
     for _ in range(2):
         film.write(np.ascontiguousarray(image))
@@ -162,6 +161,7 @@ def _grey() -> np.ndarray:
 ADDED = {
     ".svs": _add_slides,
     "cells.nd2": _add_microscopes,
+    "--output nucleiseg/models": _add_models,
     "VideoCapture": _add_frames,
     "image.ppm": _add_picture,
     "dsb2018/train": _add_data_sets,
@@ -172,7 +172,8 @@ ADDED = {
 
 
 def _fill(folder: Path) -> None:
-    _add_source(folder)
+    for name in ("examples", "tests"):
+        (folder / name).symlink_to(ROOT / name)
     for name, example in COPIES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(EXAMPLES / example, folder / name)

@@ -1,4 +1,4 @@
-"""What takes the place of what a test has not: hours, a camera, other machines, a screen."""
+"""What takes the place of what a test does not have: hours, a camera, other machines, a screen."""
 
 from __future__ import annotations
 
