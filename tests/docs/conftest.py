@@ -117,7 +117,7 @@ def _add_data_sets(folder: Path) -> None:
 
 
 def _add_models(folder: Path) -> None:
-    """Copy the shipped models to where they are in the source tree, for commands that replace one."""
+    """Copy the shipped models to where the source tree has them: a command replaces one."""
     shutil.copytree(MODELS, folder / "nucleiseg" / "models")
     (folder / "training" / "weights").mkdir(parents=True)
 
