@@ -15,7 +15,9 @@ the evidence
     the right scale.
 
 If the area-weighted mean diameter is outside the model's good range, the image is probed again at
-the scale that would bring it to the model's diameter. If little was detected, or little of it with
+the scale that would bring it to the model's diameter. An image that was shrunk is then shrunk
+further in small steps while the evidence remains, as crowded nuclei that are too large run into
+clumps and their mean diameter says too little. If little was detected, or little of it with
 confidence, distant scales are probed first and the one with the most evidence is taken.
 """
 
@@ -74,6 +76,8 @@ class Settings:
     kept_evidence : float
         Share of the evidence that must remain when the image is magnified; else it is not. Where
         small nuclei are out of focus magnifying loses them.
+    kept_shrinking : float
+        Share of the most evidence that must remain when an image that was shrunk is shrunk further.
     distant : tuple of float
         Scales probed after a doubtful probe.
     good_sizes : tuple of float
@@ -106,6 +110,7 @@ class Settings:
     least_nuclei: int = 5
     pixels_per_nucleus: int = 8192
     kept_evidence: float = 0.8
+    kept_shrinking: float = 0.95
     distant: tuple[float, ...] = (1 / 3, 1 / 2, 2.0, 4.0, 8.0)
     good_sizes: tuple[float, float] = (0.4, 1.5)
     least_evidence: float = 0.004
@@ -187,7 +192,7 @@ def find(
     """
     scale, seen = 1.0, probe(1.0)
     if seen.is_doubtful:
-        distant = {other: probe_distant(other) for other in SETTINGS.distant}
+        distant = {other: probe_distant(other) for other in distant_scales(seen, model)}
         other = most_evident(seen, distant, model)
         if other is not None:
             return better_scale(other, distant[other], model)
@@ -201,6 +206,25 @@ def find(
         if then.evidence(model) < kept * seen.evidence(model):
             break
         scale, seen = better, then
+    return _shrunk_further(scale, seen, probe, model) if scale > 1 else scale
+
+
+def _shrunk_further(
+    scale: float, seen: Probe, probe: Callable[[float], Probe], model: Model
+) -> float:
+    """Return the last scale, in steps that keep diameters good, at which the evidence remains."""
+    step, most = resizing.TOLERANCE, seen.evidence(model)
+    while (
+        scale * step <= SETTINGS.largest_found
+        and seen.diameters.size
+        and usual_diameter(seen.diameters) >= step * model.good_diameters[0]
+    ):
+        then = probe(scale * step)
+        evidence = then.evidence(model)
+        if evidence < SETTINGS.kept_shrinking * most:
+            break
+        most = max(most, evidence)
+        scale, seen = scale * step, then
     return scale
 
 
@@ -241,8 +265,21 @@ def usual_diameter(diameters: NDArray[np.float64]) -> float:
     return float(np.average(diameters, weights=diameters**2))
 
 
+def distant_scales(seen: Probe, model: Model) -> tuple[float, ...]:
+    """Return the scales to probe after a doubtful probe; large texture is not to be magnified."""
+    return tuple(other for other in SETTINGS.distant if other > 1 or not _is_large(seen, model))
+
+
+def _is_large(seen: Probe, model: Model) -> bool:
+    enough = seen.diameters.size >= SETTINGS.least_nuclei
+    return enough and usual_diameter(seen.diameters) >= model.diameter
+
+
 def most_evident(seen: Probe, distant: Mapping[float, Probe], model: Model) -> float | None:
     """Return the distant scale with the most evidence, None if no other is better than 1.
+
+    Where nuclei look large, evidence at scale 1 is of their texture: one above it is better that is
+    not doubtful.
 
     Parameters
     ----------
@@ -252,6 +289,10 @@ def most_evident(seen: Probe, distant: Mapping[float, Probe], model: Model) -> f
         The probes at the other scales.
     model : Model
     """
+    if _is_large(seen, model):
+        sure = {o: p.evidence(model) for o, p in distant.items() if o > 1 and not p.is_doubtful}
+        if sure:
+            return max(sure, key=sure.__getitem__)
     evidence = {other: _evidence_at(other, probe, seen, model) for other, probe in distant.items()}
     best = max(evidence, key=evidence.__getitem__)
     return best if evidence[best] > SETTINGS.gain * seen.evidence(model) else None

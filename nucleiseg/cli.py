@@ -17,9 +17,9 @@ from nucleiseg.benchmark import benchmark
 from nucleiseg.command_options import Grouped, ModelOption
 from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
 from nucleiseg.model import DEFAULT
-from nucleiseg.segment_command import EXAMPLES, segment
+from nucleiseg.segment_command import EXAMPLES, Segment, segment
 from nucleiseg.slides.command import EXAMPLES as SLIDE_EXAMPLES
-from nucleiseg.slides.command import slide
+from nucleiseg.slides.command import SlideCommand, slide
 from nucleiseg.train_command import EXAMPLES as TRAIN_EXAMPLES
 from nucleiseg.train_command import train
 
@@ -61,7 +61,7 @@ def _options(
     pass
 
 
-app.command(cls=Grouped, epilog=EXAMPLES)(segment)
+app.command(cls=Segment, epilog=EXAMPLES)(segment)
 
 
 @app.command()
@@ -148,7 +148,7 @@ def doctor(
 
 
 app.command()(benchmark)
-app.command(cls=Grouped, epilog=SLIDE_EXAMPLES)(slide)
+app.command(cls=SlideCommand, epilog=SLIDE_EXAMPLES)(slide)
 app.command(cls=Grouped, epilog=TRAIN_EXAMPLES)(train)
 
 

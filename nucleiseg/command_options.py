@@ -17,6 +17,9 @@ input_option, size_option, nuclei_option, output_option, run_option = (
 )
 """`typer.Option` of each group that the help of a command shows."""
 
+FORMATS_HERE = "{formats}"
+"""What stands in a help for the list of formats, whose modules are loaded only to show it."""
+
 FOLDER = Path("nucleiseg_out")
 """For the results, in the folder in which a command is run."""
 
@@ -87,7 +90,15 @@ Quiet = Annotated[bool, run_option("--quiet", "-q", help="Say only what fails.")
 
 
 class Grouped(TyperCommand):
-    """A command whose options are shown in groups, as plain text of the terminal's width."""
+    """A command whose options are shown in groups, as plain text of the terminal's width.
+
+    `FORMATS_HERE` in an option's help becomes the formats that `formats` returns.
+    """
+
+    @staticmethod
+    def formats() -> dict[str, str]:
+        """Return the output formats of the command, by name, and what each is."""
+        return {}
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group, in the order in which they first occur."""
@@ -97,9 +108,12 @@ class Grouped(TyperCommand):
             is_argument = each.param_type_name == "argument"
             other = "Arguments" if is_argument else "Other"
             if record:
-                groups.setdefault(getattr(each, "rich_help_panel", None) or other, []).append(
-                    record
-                )
+                option, text = record
+                if FORMATS_HERE in text:
+                    listed = ", ".join(f"{key} ({what})" for key, what in self.formats().items())
+                    text = text.replace(FORMATS_HERE, listed)
+                panel = getattr(each, "rich_help_panel", None) or other
+                groups.setdefault(panel, []).append((option, text))
         for name, records in groups.items():
             with formatter.section(name):
                 formatter.write_dl(records)

@@ -133,13 +133,14 @@ class Driver:
         maps, limits = pipeline.maps(image, 1.0) if whole else (None, pipeline.limits(image))
         if limits.is_blank:
             return 1.0, limits, None
-        latest = {1.0: maps} if whole else {}  # maps of the whole image, of one probe
+        latest = {1.0: maps} if whole else {}  # maps of the whole image, of the last two probes
 
         def probe(scale: float) -> Probe:
             if not whole:
                 return self._probe_windows(image, limits, scale)
             if scale not in latest:
-                latest.clear()
+                while len(latest) > 1:
+                    del latest[next(iter(latest))]
                 latest[scale], _ = pipeline.maps(image, scale, limits)
             windows = autoscale.windows_of_maps(pipeline.host(latest[scale]))
             return autoscale.decode(windows, self.model, self.threads)

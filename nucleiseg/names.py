@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 def as_utf8(name: str) -> str:
     """Return a file's name as its bytes are in UTF-8, whatever the locale.
 
-    Bytes that are no UTF-8 stay surrogates.
+    Bytes that are not valid UTF-8 stay surrogates.
     """
     return os.fsencode(name).decode("utf-8", "surrogateescape")
 

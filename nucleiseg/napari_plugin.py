@@ -46,7 +46,7 @@ class Settings:
     diameter : float, optional
         Usual diameter of a nucleus in pixels.
     mpp : float, optional
-        Micrometres a pixel, for measurements.
+        Micrometres per pixel, for measurements.
     scale_by_mpp : bool
         Whether it is also what decides the scale.
     decoding : Decoding
@@ -234,7 +234,7 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
 
 
 _DIAMETER = "Usual diameter of a nucleus in pixels; 0 estimates it."
-_PIXEL_SIZE = "Micrometres a pixel, for measurements; 0 where it is unknown."
+_PIXEL_SIZE = "Micrometres per pixel, for measurements; 0 where it is unknown."
 _NUCLEUS_THRESHOLD = "Probability from which a pixel is nucleus. Lower: larger nuclei."
 _SEPARATION = (
     "How far the map of distances must fall between two nuclei. Lower splits more, higher merges "
@@ -263,7 +263,7 @@ def _parameters(model: Model) -> dict[str, float]:
 
 
 def layer_mpp(layer: Image) -> float | None:
-    """Return micrometres a pixel where a layer's scale has units of length, None where not.
+    """Return micrometres per pixel where a layer's scale has units of length, None where not.
 
     Parameters
     ----------

@@ -56,6 +56,17 @@ class Device(str, Enum):
     gpu = "gpu"
 
 
+class Segment(shared.Grouped):
+    """The command, whose help lists the formats."""
+
+    @staticmethod
+    def formats() -> dict[str, str]:
+        """Return what `nucleiseg.outputs` has."""
+        from nucleiseg.outputs import FORMATS
+
+        return {name: each.about for name, each in FORMATS.items()}
+
+
 def segment(
     paths: Annotated[
         list[str] | None,
@@ -138,13 +149,7 @@ def segment(
         str,
         shared.output_option(
             metavar="FORMATS",
-            help="What to save, separated by commas: mask (8-bit PNG, 0 and 255), "
-            "labels (16-bit PNG, one number per nucleus; 32-bit TIFF beyond 65,535), "
-            "overlay (RGB PNG with outlines), tiff (labels as OME-TIFF, with the pixel size), "
-            "geojson (outlines for QuPath), rois (zip for ImageJ), coco (JSON), "
-            "csv and parquet (measurements of each nucleus), geoparquet (outlines and "
-            "measurements), zarr (image and labels as OME-Zarr), anndata (.h5ad for scverse), "
-            "spatialdata (shapes and table), cellpose (_seg.npy to correct). csv, parquet and coco "
+            help=f"What to save, separated by commas: {shared.FORMATS_HERE}. csv, parquet and coco "
             "are also written for all images together.",
         ),
     ] = "mask,labels",

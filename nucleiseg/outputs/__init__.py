@@ -1,37 +1,20 @@
-"""The files that a segmented image becomes: one module a format, and the table of them."""
+"""The files that a segmented image becomes: one module for each format, and the table of them."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
+import pkgutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO
 
 from nucleiseg import images
-from nucleiseg.outputs import (
-    anndatas,
-    cellpose,
-    coco,
-    combined,
-    csvs,
-    extras,
-    folders,
-    geojson,
-    geoparquet,
-    labels,
-    masks,
-    ome_zarr,
-    overlays,
-    parquets,
-    rois,
-    spatial,
-    tiffs,
-)
+from nucleiseg.outputs import combined, extras, folders, labels, tiffs
 from nucleiseg.outputs.segmented import Segmented
 
 __all__ = ["FORMATS", "Format", "beside", "formats", "prepare", "stems"]
@@ -68,6 +51,8 @@ class Format:
     ----------
     plural : str
         What its files are called in a sentence.
+    about : str
+        What the help of the command says of it.
     ending : str
         How its files' names end.
     write : callable
@@ -85,6 +70,7 @@ class Format:
     """
 
     plural: str
+    about: str
     ending: str
     write: Callable[[Segmented, Any], None]
     maps: bool = False
@@ -121,34 +107,36 @@ class Format:
         return self.beyond if self.beyond and len(result) > labels.MOST else self
 
 
-def _format(module: ModuleType, plural: str, **more: Any) -> Format:
-    """Return the format of a module, from its ``ENDING``, ``write`` and, if any, ``NEEDS``."""
-    needs = getattr(module, "NEEDS", "")
-    return Format(plural, module.ENDING, module.write, needs=needs, **more)
-
-
-_TIFF = _format(tiffs, "OME-TIFF labels")
-
-_COCO = Combined("coco.json", combined.write_coco)
-_CSV = Combined("table.csv", combined.write_csv)
-_PARQUET = Combined("table.parquet", combined.write_parquet)
-
-FORMATS = {
-    "mask": _format(masks, "masks"),
-    "labels": _format(labels, "labels", beyond=_TIFF),
-    "overlay": _format(overlays, "overlays"),
-    "tiff": _TIFF,
-    "geojson": _format(geojson, "GeoJSON outlines", maps=True),
-    "rois": _format(rois, "ImageJ ROIs"),
-    "coco": _format(coco, "COCO annotations", combined=_COCO),
-    "csv": _format(csvs, "CSV tables", maps=True, combined=_CSV),
-    "parquet": _format(parquets, "Parquet tables", maps=True, combined=_PARQUET),
-    "geoparquet": _format(geoparquet, "GeoParquet outlines", maps=True),
-    "zarr": _format(ome_zarr, "OME-Zarr images with labels", folder=True),
-    "anndata": _format(anndatas, "AnnData tables", maps=True),
-    "spatialdata": _format(spatial, "SpatialData shapes", maps=True, folder=True),
-    "cellpose": _format(cellpose, "Cellpose masks"),
+_COMBINED = {
+    "coco": Combined("coco.json", combined.write_coco),
+    "csv": Combined("table.csv", combined.write_csv),
+    "parquet": Combined("table.parquet", combined.write_parquet),
 }
+
+
+def _format(module: Any) -> Format:
+    """Return the format that the constants of a module describe."""
+    return Format(
+        plural=module.PLURAL,
+        about=module.ABOUT,
+        ending=module.ENDING,
+        write=module.write,
+        maps=getattr(module, "MAPS", False),
+        needs=getattr(module, "NEEDS", ""),
+        beyond=_format(tiffs) if module is labels else None,
+        folder=getattr(module, "FOLDER", False),
+        combined=_COMBINED.get(module.NAME),
+    )
+
+
+def _found() -> dict[str, Format]:
+    """Return the format of each module of this package that has a ``NAME``."""
+    names = (each.name for each in pkgutil.iter_modules(__path__, f"{__name__}."))
+    modules = map(importlib.import_module, names)
+    return {module.NAME: _format(module) for module in modules if hasattr(module, "NAME")}
+
+
+FORMATS = _found()
 """Formats by name."""
 
 

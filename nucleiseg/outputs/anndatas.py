@@ -15,6 +15,9 @@ from nucleiseg.names import printable
 from nucleiseg.outputs import extras
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "anndata", "AnnData tables"
+ABOUT = ".h5ad for scverse"
+MAPS = True
 ENDING = "_nuclei.h5ad"
 
 NEEDS = "anndata"

@@ -17,6 +17,8 @@ from nucleiseg.outputs import overlays
 from nucleiseg.outputs.labels import MOST
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "cellpose", "Cellpose masks"
+ABOUT = "_seg.npy to correct"
 ENDING = "_seg.npy"
 
 _GREY = [0, 0]

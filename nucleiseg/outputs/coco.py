@@ -15,6 +15,8 @@ from nucleiseg.names import as_utf8
 from nucleiseg.outputs import rle
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "coco", "COCO annotations"
+ABOUT = "JSON of outlines for machine learning"
 ENDING = "_coco.json"
 
 CATEGORY = {"id": 1, "name": "nucleus", "supercategory": "cell"}

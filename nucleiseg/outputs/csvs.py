@@ -10,6 +10,9 @@ from nucleiseg._native import cpu
 from nucleiseg.outputs.segmented import Segmented
 from nucleiseg.outputs.table import Table
 
+NAME, PLURAL = "csv", "CSV tables"
+ABOUT = "measurements of each nucleus"
+MAPS = True
 ENDING = "_nuclei.csv"
 
 

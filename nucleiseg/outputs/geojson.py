@@ -18,6 +18,9 @@ from typing import Any, BinaryIO
 from nucleiseg.outputs.outlines import Outline, Part, Ring
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "geojson", "GeoJSON outlines"
+ABOUT = "outlines for QuPath"
+MAPS = True
 ENDING = "_nuclei.geojson"
 
 CLASSIFICATION = {"name": "Nucleus", "color": [0, 200, 0]}

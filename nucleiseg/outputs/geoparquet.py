@@ -18,6 +18,9 @@ from nucleiseg.outputs import extras, parquets
 from nucleiseg.outputs.outlines import Outline, Part, Ring
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "geoparquet", "GeoParquet outlines"
+ABOUT = "outlines and measurements"
+MAPS = True
 ENDING = "_outlines.parquet"
 
 NEEDS = "pyarrow"

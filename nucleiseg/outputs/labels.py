@@ -9,6 +9,8 @@ import numpy as np
 from nucleiseg import images
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "labels", "labels"
+ABOUT = "16-bit PNG, one number per nucleus; 32-bit TIFF beyond 65,535"
 ENDING = "_labels.png"
 
 MOST = int(np.iinfo(np.uint16).max)

@@ -9,6 +9,8 @@ import numpy as np
 from nucleiseg import images
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "mask", "masks"
+ABOUT = "8-bit PNG, 0 and 255"
 ENDING = "_mask.png"
 
 

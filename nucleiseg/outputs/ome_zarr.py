@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from nucleiseg.outputs import extras
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "zarr", "OME-Zarr images with labels"
+ABOUT = "image and labels as OME-Zarr"
+FOLDER = True
 ENDING = "_nuclei.ome.zarr"
 
 NEEDS = "zarr"
@@ -28,7 +31,7 @@ CHUNK = 1024
 SMALLEST = 512
 """The pyramid ends where no side is longer."""
 
-LABELS, NAME = "labels", "nuclei"
+LABELS, GROUP = "labels", "nuclei"
 
 _COLOURS = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
 
@@ -51,7 +54,7 @@ def write(result: Segmented, folder: Path) -> None:
     root.attrs["ome"] = {"version": VERSION, "multiscales": [metadata], **_display(image)}
     _fill(root, image)
     group = labels_group(root)
-    metadata = multiscale(NAME, levels, scale, unit=unit)
+    metadata = multiscale(GROUP, levels, scale, unit=unit)
     group.attrs["ome"] = label_metadata(metadata, image="../../")
     _fill(group, result.labels.astype(np.uint32))
 
@@ -59,8 +62,8 @@ def write(result: Segmented, folder: Path) -> None:
 def labels_group(root: Any) -> Any:
     """Return a new group for the pyramid of labels below the root of a store."""
     labels = root.create_group(LABELS)
-    labels.attrs["ome"] = {"version": VERSION, "labels": [NAME]}
-    return labels.create_group(NAME)
+    labels.attrs["ome"] = {"version": VERSION, "labels": [GROUP]}
+    return labels.create_group(GROUP)
 
 
 def label_metadata(metadata: dict[str, Any], image: str | None = None) -> dict[str, Any]:

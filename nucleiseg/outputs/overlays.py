@@ -12,6 +12,8 @@ from nucleiseg._native import cpu
 from nucleiseg.model import PERCENTILES
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "overlay", "overlays"
+ABOUT = "RGB PNG with outlines"
 ENDING = "_overlay.png"
 
 # Green stands out on pink, purple and white, yellow on dark and on green fluorescence.

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from nucleiseg.outputs import extras
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "parquet", "Parquet tables"
+ABOUT = "measurements of each nucleus"
+MAPS = True
 ENDING = "_nuclei.parquet"
 
 NEEDS = "pyarrow"

@@ -16,6 +16,8 @@ from nucleiseg.outputs import extras
 from nucleiseg.outputs.outlines import Outline, Ring
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "rois", "ImageJ ROIs"
+ABOUT = "zip for ImageJ"
 ENDING = "_rois.zip"
 
 NEEDS = "roifile"

@@ -10,6 +10,10 @@ from nucleiseg.outputs import anndatas, extras
 from nucleiseg.outputs.geoparquet import well_known_binary
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "spatialdata", "SpatialData shapes"
+ABOUT = "shapes and table for scverse"
+MAPS = True
+FOLDER = True
 ENDING = "_spatialdata.zarr"
 
 NEEDS = "spatialdata"

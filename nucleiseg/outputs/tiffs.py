@@ -12,6 +12,8 @@ from nucleiseg.names import printable
 from nucleiseg.outputs import labels
 from nucleiseg.outputs.segmented import Segmented
 
+NAME, PLURAL = "tiff", "OME-TIFF labels"
+ABOUT = "labels as OME-TIFF, with the pixel size"
 ENDING = "_labels.ome.tif"
 
 LARGE = 4096 * 4096

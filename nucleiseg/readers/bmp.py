@@ -23,7 +23,7 @@ _MASKED_HEADER = 52
 _PALETTES = (1, 2, 4, 8)
 _PIXELS_A_BYTE = 8
 _COPIES = 8
-"""Bytes a pixel in memory at once, at most: as numbers of 32 bits, and as red to alpha."""
+"""Bytes per pixel in memory at once, at most: as numbers of 32 bits, and as red to alpha."""
 _NO_COMPRESSION, _MASKS = 0, 3
 _USUAL_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 

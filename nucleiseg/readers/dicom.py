@@ -174,7 +174,7 @@ def _inverted(image: Image, bits: int) -> Image:
 
 
 def _mpp(dataset: Any) -> float | None:
-    """Return micrometres a pixel, from millimetres between rows and between columns."""
+    """Return micrometres per pixel, from millimetres between rows and between columns."""
     spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
     if not spacing and "SharedFunctionalGroupsSequence" in dataset:
         measures = dataset.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence")

@@ -28,7 +28,7 @@ class Description:
     channels
         Names of the channels.
     mpp
-        Micrometres a pixel, if the file says it.
+        Micrometres per pixel, if the file says it.
     of_set
         Whether some of the planes are in other files.
     """
@@ -137,7 +137,7 @@ def _too_many(promised: float, found: int) -> UnacceptedError:
 
 
 def _length(pixels: ElementTree.Element, axis: str) -> float:
-    """Micrometres a pixel along an axis, 0 where unknown."""
+    """Micrometres per pixel along an axis, 0 where unknown."""
     unit = MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"), 0.0)
     try:
         return float(pixels.get(f"PhysicalSize{axis}", "0")) * unit

@@ -35,7 +35,7 @@ _JPEG_SCAN = b"\xff\xda"
 _JPEG_PIXELS_A_BYTE = 512
 """A block of 8 x 8 pixels takes one bit at least, of Huffman's code for its mean."""
 _JPEG_USUAL_SCANS = 10
-"""Of a progressive file as libjpeg writes it; files of more scans take more bytes a pixel."""
+"""Of a progressive file as libjpeg writes it; files of more scans take more bytes per pixel."""
 _WEBP_PIXELS_A_BYTE = 4096
 """No bound of the format, in which an empty image of any size takes some 50 bytes: 2 to 4 times
 what images of one colour hold that libwebp compresses with loss."""

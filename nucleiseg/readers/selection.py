@@ -34,7 +34,7 @@ class Plane:
     load
         Returns the pixels, (H, W) grey or (H, W, C) in RGB or RGBA order.
     mpp
-        Micrometres a pixel, if the file says it.
+        Micrometres per pixel, if the file says it.
     """
 
     suffix: str

@@ -55,7 +55,7 @@ class Stack:
     channels
         Names of the channels, or nothing.
     mpp
-        Micrometres a pixel, if the file says it.
+        Micrometres per pixel, if the file says it.
     name
         Which image of the file it is, as `unique_names` gives it; empty where a file of this kind
         holds only one.

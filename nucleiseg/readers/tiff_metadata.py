@@ -10,7 +10,7 @@ from nucleiseg.readers.units import MICROMETRES, pixel_size
 
 
 def mpp(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
-    """Return micrometres a pixel as ImageJ or Aperio give them, None where they do not.
+    """Return micrometres per pixel as ImageJ or Aperio give them, None where they do not.
 
     The resolution of a TIFF file without ImageJ's unit is left aside: most programs write that of
     a printer there.

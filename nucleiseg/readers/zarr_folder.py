@@ -197,7 +197,7 @@ def letters(names: Sequence[str]) -> str:
 def mpp_of(
     axes: Sequence[dict[str, Any]], image: dict[str, Any], level: dict[str, Any]
 ) -> float | None:
-    """Return micrometres a pixel: the unit of Y and X, times the scales of level and image."""
+    """Return micrometres per pixel: the unit of Y and X, times the scales of level and image."""
     lengths = []
     for letter in "yx":
         place = [axis["name"] for axis in axes].index(letter)

@@ -26,6 +26,17 @@ EXAMPLES = shared.examples(
 )
 
 
+class SlideCommand(shared.Grouped):
+    """The command, whose help lists the formats."""
+
+    @staticmethod
+    def formats() -> dict[str, str]:
+        """Return what `nucleiseg.slides.outputs` has."""
+        from nucleiseg.slides.outputs import OUTPUTS
+
+        return {name: each.about for name, each in OUTPUTS.items()}
+
+
 def slide(
     paths: Annotated[
         list[Path],
@@ -38,7 +49,7 @@ def slide(
     mpp: Annotated[
         float | None,
         shared.input_option(
-            metavar="UM", help="Micrometres a pixel of the finest level, instead of the file's."
+            metavar="UM", help="Micrometres per pixel of the finest level, instead of the file's."
         ),
     ] = None,
     tissue: Annotated[
@@ -77,9 +88,7 @@ def slide(
         str,
         shared.output_option(
             metavar="FORMATS",
-            help="What to save, separated by commas: zarr (labels as an OME-Zarr pyramid), "
-            "geojson (outlines for QuPath), geoparquet, csv, parquet, dicom, density (a map), "
-            "report (a page).",
+            help=f"What to save, separated by commas: {shared.FORMATS_HERE}.",
         ),
     ] = "zarr,geojson,csv",
     measurements: Annotated[

@@ -58,7 +58,7 @@ class SlideInfo:
     width, height : int
         Pixels of level 0.
     mpp : tuple of float
-        Micrometres a pixel of level 0, along x and y.
+        Micrometres per pixel of level 0, along x and y.
     scale : float
         Pixels of level 0 for one pixel of the labels, along a side.
     model : dict of str to str
@@ -68,7 +68,7 @@ class SlideInfo:
     label_height, label_width : int
         Size of the labels, which are at the network's scale.
     label_mpp : tuple of float
-        Micrometres a pixel of the labels, along x and y.
+        Micrometres per pixel of the labels, along x and y.
     """
 
     path: Path

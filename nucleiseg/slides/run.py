@@ -287,7 +287,7 @@ def segment_slide(
         Is given how many regions are done and how many there are.
     **options
         Fields of `nucleiseg.slides.plan.Options`: ``model``, ``device`` and ``threads`` as
-        `nucleiseg.Segmenter` takes them; ``mpp``, micrometres a pixel of level 0 instead of what
+        `nucleiseg.Segmenter` takes them; ``mpp``, micrometres per pixel of level 0 instead of what
         the file says; ``channel``, from 0; ``tissue``, "auto", "none", or the path of a picture or
         of GeoJSON; ``region``, (x, y, width, height) in level 0; ``memory`` in bytes, which
         decides how large regions are, or ``side``, their side; and ``nucleus_threshold``,

@@ -31,7 +31,7 @@ class Size:
     shape : tuple of int
         Height and width as the network sees it, which are those of the labels.
     mpp : float
-        Micrometres a pixel of level 0.
+        Micrometres per pixel of level 0.
     """
 
     level: int
@@ -47,7 +47,7 @@ def choose(slide: Slide, mpp: float | None, model: Model) -> Size:
     ----------
     slide : Slide
     mpp : float or None
-        Micrometres a pixel of level 0, instead of what the file says.
+        Micrometres per pixel of level 0, instead of what the file says.
     model : Model
 
     Raises
@@ -59,7 +59,7 @@ def choose(slide: Slide, mpp: float | None, model: Model) -> Size:
     if own is None or not 0 < own < math.inf:
         got = "" if own is None else f" got {own!r};"
         raise ValueError(
-            f"{slide.path}: does not say its pixel size;{got} give it in micrometres a pixel of "
+            f"{slide.path}: does not say its pixel size;{got} give it in micrometres per pixel of "
             "its finest level: --mpp 0.25, or mpp=0.25 in Python"
         )
     sizes = [own * slide.levels[0][1] / width for _, width in slide.levels]

@@ -25,7 +25,7 @@ class Slide(ABC):
     levels : list of tuple of int
         Height and width of each level, the finest first.
     mpp : float or None
-        Micrometres a pixel of level 0; None where the file does not say it.
+        Micrometres per pixel of level 0; None where the file does not say it.
     format : str
         What the file is, for people.
     """

@@ -28,7 +28,7 @@ FOLDER = ".work"
 _SETTINGS = "settings.json"
 _DIGEST = hashlib.sha256().digest_size
 _MOST_BYTES = 1 << 31
-"""That a region's arrays may take: 40 bytes a pixel of the largest region are 0.7 GB."""
+"""That a region's arrays may take: 40 bytes per pixel of the largest region are 0.7 GB."""
 
 _OPEN = ("places", "objects", "maps", "pixels", "boxes")
 

@@ -204,7 +204,7 @@ def _tile_bytes(page: tifffile.TiffPage) -> int:
 
 
 def _from_resolution(page: tifffile.TiffPage) -> float | None:
-    """Return micrometres a pixel by the resolution tags, where they are a microscope's."""
+    """Return micrometres per pixel by the resolution tags, where they are a microscope's."""
     names = ("XResolution", "YResolution", "ResolutionUnit")
     values = [tag.value for name in names if (tag := page.tags.get(name)) is not None]
     if len(values) < len(names) or int(values[2]) not in _UNITS:

@@ -40,7 +40,7 @@ SEAM_UM = 32.0
 """Glass that is taken in around tissue."""
 
 MPP = 8.0
-"""Micrometres a pixel of the picture, where that is not more than `MOST_PIXELS`."""
+"""Micrometres per pixel of the picture, where that is not more than `MOST_PIXELS`."""
 
 MOST_PIXELS = 1 << 24
 
@@ -56,7 +56,7 @@ def find(picture: NDArray[Any], mpp: float) -> Mask:
     picture : ndarray, (h, w) or (h, w, 3)
         Of the whole slide.
     mpp : float
-        Micrometres a pixel of the picture.
+        Micrometres per pixel of the picture.
 
     Returns
     -------

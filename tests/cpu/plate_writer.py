@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,15 @@ WELLS = {"B/03": ["0", "1"], "C/11": ["0"]}
 """The wells of a plate, and the fields of each."""
 
 
-def write(path: Path, pixels: Iterable[np.ndarray], version: Any = FormatV04) -> None:
-    """Write a plate of which each field is one of the pixels, (C, H, W)."""
+def write(
+    path: Path,
+    pixels: Iterable[np.ndarray],
+    version: Any = FormatV04,
+    channels: Iterable[str] = (),
+) -> None:
+    """Write a plate of which each field is one of the pixels, (C, H, W), with channels' names."""
+    labels = [{"label": name, "color": "FFFFFF"} for name in channels]
+    about = {"metadata": {"omero": {"channels": labels}}} if labels else {}
     root = zarr.open_group(str(path), mode="w", zarr_format=version().zarr_format)
     write_plate_metadata(root, ["B", "C"], ["03", "11"], list(WELLS), fmt=version())
     fields = iter(pixels)
@@ -36,4 +44,5 @@ def write(path: Path, pixels: Iterable[np.ndarray], version: Any = FormatV04) ->
                 axes=axes,
                 fmt=version(),
                 coordinate_transformations=steps,
+                **deepcopy(about),  # it takes out what it has read
             )

@@ -75,7 +75,7 @@ def test_a_doubtful_probe_leads_to_other_scales(segmenter, name, noise, factor, 
     assert ap50(larger, segmenter.segment(seen, "labels")) > least
 
 
-def probe(count: int, peak: float, diameter: float = 30, confident: int = 0) -> Probe:
+def probe(count: int, peak: float, diameter: float = 29, confident: int = 0) -> Probe:
     """Return a probe of equal nuclei in a field of 640 x 640 pixels."""
     sizes = np.full(count, float(diameter))
     return Probe(sizes, np.full(count, peak), sizes[:confident], 640 * 640)
@@ -91,7 +91,7 @@ def test_a_probe_is_doubtful_if_little_was_detected_or_little_with_confidence():
 
 def test_evidence_is_the_area_of_nuclei_of_a_good_size_with_high_peaks(segmenter):
     model = segmenter.model
-    area = 40 * np.pi * 15**2 / 640**2
+    area = 40 * np.pi * 14.5**2 / 640**2
     assert probe(40, 1).evidence(model) == pytest.approx(area)
     assert probe(40, 1).cover == pytest.approx(area)
     assert probe(40, 0.5).evidence(model) == pytest.approx(area / 8)
@@ -140,7 +140,9 @@ def test_a_move_that_loses_evidence_is_given_up(segmenter):
     def found(**probes: Probe) -> float:
         by_scale = {float(name[1:]) / 2: one for name, one in probes.items()}
         return autoscale.find(
-            by_scale.__getitem__, lambda _: pytest.fail("distant"), segmenter.model
+            lambda scale: by_scale.get(scale, few),
+            lambda _: pytest.fail("distant"),
+            segmenter.model,
         )
 
     small, large = probe(40, 0.7, 15, confident=40), probe(40, 0.7, 60, confident=40)
@@ -151,6 +153,43 @@ def test_a_move_that_loses_evidence_is_given_up(segmenter):
     both = Probe(good.diameters, good.peaks, large.diameters, good.pixels)
     assert found(x2=large, x4=both, x8=good) == 4
     assert found(x2=large, x4=both, x8=few) == 2
+
+
+def test_an_image_that_was_shrunk_is_shrunk_further_while_the_evidence_remains(segmenter):
+    def found(*further: Probe) -> float:
+        """Return the scale of nuclei found at 1, 2 and then in steps of `resizing.TOLERANCE`."""
+        seen = [probe(40, 0.7, 60, confident=40), probe(40, 0.7, 36, confident=40), *further]
+        return autoscale.find(
+            lambda _: seen.pop(0), lambda _: pytest.fail("distant"), segmenter.model
+        )
+
+    smaller = 36 / resizing.TOLERANCE
+    as_much = 40 * resizing.TOLERANCE**2
+    kept = as_much * SETTINGS.kept_shrinking
+    few = probe(40, 0.7, smaller)
+    assert found(few) == 2
+    assert found(probe(0, 0)) == 2
+    assert found(probe(round(kept - 2), 0.7, smaller)) == 2
+    assert found(probe(round(kept + 1), 0.7, smaller), few) == 2.5
+    assert found(probe(round(as_much), 0.7, smaller), probe(200, 0.7, 22)) == 3.125  # small enough
+
+
+def test_large_texture_is_not_magnified(segmenter):
+    model = segmenter.model
+    small, large = probe(40, 0.6, 29), probe(40, 0.6, 31)
+    assert autoscale.distant_scales(small, model) == SETTINGS.distant
+    assert autoscale.distant_scales(large, model) == (2, 4, 8)
+    assert autoscale.distant_scales(probe(4, 0.6, 31), model) == SETTINGS.distant
+
+
+def test_above_large_texture_the_scale_without_doubt_is_taken(segmenter):
+    def taken(first: Probe, confident: int) -> float | None:
+        distant = {2.0: probe(40, 0.7), 4.0: probe(40, 0.5, confident=confident)}
+        return autoscale.most_evident(first, distant, segmenter.model)
+
+    assert taken(probe(60, 0.6, 31), confident=40) == 4
+    assert taken(probe(60, 0.6, 31), confident=0) is None
+    assert taken(probe(60, 0.6, 29), confident=40) is None
 
 
 def test_distant_scales_are_probed_after_a_doubtful_probe_alone(segmenter):

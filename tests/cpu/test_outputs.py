@@ -153,7 +153,7 @@ def test_an_output_never_overwrites_an_image(tmp_path):
 def test_formats_are_chosen_by_name():
     assert outputs.formats("labels, mask,labels") == [FORMATS["labels"], FORMATS["mask"]]
     for names in ("", "masks", "mask,,labels"):
-        with pytest.raises(ValueError, match="accepted are mask, labels, overlay"):
+        with pytest.raises(ValueError, match="accepted are anndata, cellpose, coco"):
             outputs.formats(names)
 
 

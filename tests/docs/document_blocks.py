@@ -1,7 +1,7 @@
 """The commands and blocks of code in the documents.
 
-A comment before a block, ``<!-- not run: needs QuPath -->``, says why it is not run here. Only
-blocks of ``text``, what a program printed, need no reason.
+A comment before a block, ``<!-- not run: needs QuPath -->``, is why it is not run. Blocks of
+``text``, what a program printed, need none.
 """
 
 from __future__ import annotations
@@ -14,27 +14,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-NOT_RUN = {
-    r"make demo|make test|make docs|make wheels": "builds the package",
-    r"(sudo |\S*pip |export |python3? -m venv|\. |NUCLEISEG_CUDA=\S+ pip )": "installs packages",
-    r"(cmake|build/)": "builds the C++ library: tests/native/test_package.py",
-    r"python -m (training|benchmarks)\b": "trains or measures for minutes or hours",
-    r"nucleiseg slide .*--scheduler|dask ": "needs a cluster: tests/slides/test_cluster.py",
-    r"nucleiseg build\b": "needs a GPU or TensorRT for RTX: tests/engines",
-    r"nucleiseg doctor --gpu|tools/gpu_check": "needs a GPU: tests/gpu",
-    r"nucleiseg benchmark": "measures for a minute: tests/end_to_end",
-}
-"""Commands that are not run wherever they stand, and why."""
-
-CLUSTER = re.compile(r"^from (dask_jobqueue|dask_kubernetes)", re.M)
-"""Blocks of Python that need a cluster."""
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "training" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 TEXT = "text"
 """The language of blocks that nothing runs: what a program printed."""
 
-_FENCE = re.compile(
+FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
 _REASON = re.compile(r"<!-- not run: (?P<reason>[^\n]+) -->\n+ *\Z")
@@ -58,17 +48,16 @@ class Block:
 def blocks(page: Path) -> Iterator[Block]:
     """Yield what can be run of a page, in its order."""
     content = page.read_text()
-    for fence in _FENCE.finditer(content):
+    for fence in FENCE.finditer(content):
         line = content[: fence.start()].count("\n") + 2
         language, text = fence["language"], textwrap.dedent(fence["text"])
         before = _REASON.search(content[: fence.start()])
         reason = before["reason"] if before else None
         if language == "python":
-            reason = reason or ("needs a cluster: tests/slides" if CLUSTER.search(text) else None)
             yield Block(page, line, language, text, reason)
         elif language == "bash":
             for offset, command in commands(text):
-                yield Block(page, line + offset, language, command, reason or _why_not(command))
+                yield Block(page, line + offset, language, command, reason)
         elif language != TEXT:
             yield Block(page, line, language, text, reason)
 
@@ -84,10 +73,3 @@ def commands(text: str) -> Iterator[tuple[int, str]]:
         if not code.endswith("\\") and command.strip():
             yield begin, " ".join(command.split())
             command = ""
-
-
-def _why_not(command: str) -> str | None:
-    for pattern, reason in NOT_RUN.items():
-        if re.match(pattern, command):
-            return reason
-    return None

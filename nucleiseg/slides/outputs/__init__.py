@@ -6,7 +6,7 @@ writes the same bytes however they are divided. See `nucleiseg.slides.nuclei.Out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from nucleiseg.slides.outputs.csv_table import CsvTable
@@ -20,7 +20,7 @@ from nucleiseg.slides.outputs.report import SlideReport
 
 __all__ = ["OPTIONS", "OUTPUTS", "make"]
 
-OUTPUTS: dict[str, Callable[..., Any]] = {
+OUTPUTS: dict[str, Any] = {
     "zarr": OmeZarrLabels,
     "geoparquet": GeoParquet,
     "parquet": ParquetTable,

@@ -149,6 +149,6 @@ def blended(
     return np.where(where[..., None], mixed, beneath).astype(np.uint8)
 
 
-def micrometres_a_map_pixel(info: SlideInfo) -> float:
+def micrometres_per_map_pixel(info: SlideInfo) -> float:
     """Return the size of a map's pixel."""
     return max(info.height * info.mpp[1], info.width * info.mpp[0]) / LONGEST

@@ -44,7 +44,7 @@ def columns(nuclei: Nuclei, info: SlideInfo) -> Table:
 
 
 def mean_mpp(info: SlideInfo) -> float:
-    """Return micrometres a pixel of level 0 for lengths of any direction: the geometric mean."""
+    """Return micrometres per pixel of level 0 for lengths of any direction: the geometric mean."""
     return float(np.sqrt(info.mpp[0] * info.mpp[1]))
 
 

@@ -14,6 +14,7 @@ from nucleiseg.slides.outputs.grouped import GroupedOutput
 class CsvTable(GroupedOutput):
     """Writes ``nuclei.csv``. Values that are not known are empty fields."""
 
+    about = "measurements of each nucleus"
     name = "nuclei.csv"
 
     def _open(self, path: Path) -> None:

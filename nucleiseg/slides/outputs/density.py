@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nucleiseg import images
 from nucleiseg.outputs.extras import cv2
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
-from nucleiseg.slides.outputs.cells import Cells, backdrop, blended, micrometres_a_map_pixel
+from nucleiseg.slides.outputs.cells import Cells, backdrop, blended, micrometres_per_map_pixel
 from nucleiseg.slides.outputs.grouped import GroupedOutput
 
 CEILING = 99.5
@@ -40,6 +40,7 @@ class DensityMap(GroupedOutput):
         The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
     """
 
+    about = "a map of nuclei per mm2"
     name = "density.png"
 
     def __init__(self, picture: NDArray[Any] | None = None) -> None:
@@ -74,7 +75,7 @@ def draw(info: SlideInfo, cells: Cells, picture: NDArray[Any] | None) -> NDArray
         canvas, (_MARGIN - 1, _MARGIN - 1), (_MARGIN + width, _MARGIN + height), (190,) * 3
     )
     _colour_scale(canvas[:, _MARGIN + width :], tall, most)
-    _length_scale(canvas, _MARGIN + height + 14, width, micrometres_a_map_pixel(info))
+    _length_scale(canvas, _MARGIN + height + 14, width, micrometres_per_map_pixel(info))
     return canvas
 
 

@@ -58,6 +58,7 @@ class DicomAnnotations(GroupedOutput):
         When constructed: the package highdicom is not installed.
     """
 
+    about = "outlines as DICOM annotations"
     name = "annotations.dcm"
 
     def __init__(self) -> None:

@@ -51,6 +51,8 @@ class GeoJson(GroupedOutput):
         An argument is none of these.
     """
 
+    about = "outlines for QuPath"
+
     def __init__(
         self, measurements: Measurements = "few", compression: Compression = "none"
     ) -> None:

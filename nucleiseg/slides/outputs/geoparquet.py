@@ -36,6 +36,7 @@ class GeoParquet(ParquetTable):
         When constructed: the package pyarrow is not installed.
     """
 
+    about = "outlines and measurements"
     name = "outlines.parquet"
 
     def _open(self, path: Path) -> None:

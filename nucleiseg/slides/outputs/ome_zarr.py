@@ -30,6 +30,7 @@ class OmeZarrLabels:
         When constructed: the package zarr is not installed.
     """
 
+    about = "labels as an OME-Zarr pyramid"
     name = "labels.ome.zarr"
 
     def __init__(self) -> None:
@@ -90,5 +91,5 @@ def _metadata(info: SlideInfo, levels: int) -> dict[str, Any]:
     across, down = info.label_mpp
     origin = [(down - info.mpp[1]) / 2, (across - info.mpp[0]) / 2]
     return ome_zarr.label_metadata(
-        ome_zarr.multiscale(ome_zarr.NAME, levels, (down, across), origin)
+        ome_zarr.multiscale(ome_zarr.GROUP, levels, (down, across), origin)
     )

@@ -21,6 +21,7 @@ class ParquetTable(GroupedOutput):
         When constructed: the package pyarrow is not installed.
     """
 
+    about = "measurements of each nucleus"
     name = "nuclei.parquet"
 
     def __init__(self) -> None:

@@ -50,6 +50,7 @@ class SlideReport(GroupedOutput):
         When constructed: the package jinja2 is not installed.
     """
 
+    about = "a page about the slide"
     name = "report.html"
 
     def __init__(
