@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from nucleiseg import images
-from training import augment, export, integers, quantize, train, unet, weights
+from training import augment, average, export, integers, quantize, train, unet, weights
 from training.topology import FAST
 
 DATA = Path(__file__).parents[1] / "data"
@@ -101,3 +101,33 @@ def test_a_float_graph_has_the_limits_too(int8):
 def test_training_does_not_begin_with_a_float_twin(int8):
     with pytest.raises(SystemExit, match="batch normalisations are folded"):
         train._start(unet.build(FAST), int8.with_suffix(".npz"))
+
+
+def test_an_average_lies_between_two_models(int8, tmp_path):
+    shipped = tmp_path / "shipped.onnx"
+    folder = Path(average.__file__).parents[1] / "nucleiseg" / "models"
+    shipped.write_bytes((folder / f"{FAST.name}.onnx").read_bytes())
+    shipped.with_suffix(".json").write_bytes((folder / f"{FAST.name}.json").read_bytes())
+    shipped.with_suffix(".npz").write_bytes((weights.FOLDER / f"{FAST.name}.npz").read_bytes())
+    for share, equal in ((0, shipped), (1, int8)):
+        mixed = tmp_path / f"{share}.onnx"
+        average.main([str(shipped), str(int8), f"--output={mixed}", f"--share={share}"])
+        # Float twins are of 16 bits: a weight may be rounded to the level beside its own.
+        assert np.abs(maps_of_int8(mixed) - maps_of_int8(equal)).mean() < 1
+    half = tmp_path / "half.onnx"
+    average.main([str(shipped), str(int8), f"--output={half}"])
+    kernels = [average.load(path).convolutions["stem"].kernel for path in (shipped, int8, half)]
+    one, other, mean = map(numpy, kernels)
+    assert np.allclose(mean, (one + other) / 2, atol=np.abs(one).max() * 2**-10)  # of 16 bits
+    assert json.loads(half.with_suffix(".json").read_text())["name"] == "half"
+
+
+def test_models_of_different_networks_are_not_averaged(int8, tmp_path, capsys):
+    folder = Path(average.__file__).parents[1] / "nucleiseg" / "models"
+    other = tmp_path / "nuclei.onnx"
+    other.write_bytes((folder / "nuclei.onnx").read_bytes())
+    other.with_suffix(".npz").write_bytes((weights.FOLDER / "nuclei.npz").read_bytes())
+    with pytest.raises(SystemExit):
+        average.main([str(int8), str(other), f"--output={tmp_path / 'mixed.onnx'}"])
+    assert "nuclei-fast and nuclei are different networks" in capsys.readouterr().err
+    assert not (tmp_path / "mixed.onnx").exists()
