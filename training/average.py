@@ -5,7 +5,8 @@
 Weights that were trained on from the same start lie in one basin of the loss, and their average
 often does better on what neither was trained for than both (Wortsman et al. 2022,
 doi:10.48550/arXiv.2109.01903). Kernels, biases and the logarithms of the ranges are averaged before
-they are rounded; beside each file its float twin, ``.npz``, has to lie.
+they are rounded, so each file's float twin, ``.npz``, is read: beside it, or that of a shipped
+model.
 """
 
 from __future__ import annotations
@@ -52,10 +53,11 @@ def load(path: Path) -> IntegerNetwork:
     ValueError
         The file is not of `training.quantize`.
     OSError
-        There is no float twin beside it.
+        There is no float twin.
     """
     network = integers.from_file(onnx.load(path))
-    twin = IntegerNetwork(weights.load(path.with_suffix(".npz")))
+    beside = path.with_suffix(".npz")
+    twin = IntegerNetwork(weights.load(beside if beside.exists() else weights.shipped(path.stem)))
     for name, layer in network.convolutions.items():
         layer.kernel.assign(twin.convolutions[name].kernel)
         layer.bias.assign(twin.convolutions[name].bias)

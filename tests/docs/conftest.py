@@ -117,9 +117,10 @@ def _add_data_sets(folder: Path) -> None:
 
 
 def _add_models(folder: Path) -> None:
-    """Copy the shipped models to where the source tree has them: a command replaces one."""
+    """Copy shipped models to where the source tree has them: a command replaces one."""
     shutil.copytree(MODELS, folder / "nucleiseg" / "models")
     (folder / "training" / "weights").mkdir(parents=True)
+    shutil.copy(ROOT / "training" / "weights" / "nuclei-fast.npz", folder / "training" / "weights")
 
 
 def _add_microscopes(folder: Path) -> None:

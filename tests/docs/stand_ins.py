@@ -61,10 +61,11 @@ def stood_in(text: str) -> str:
 
 
 @contextmanager
-def small_training(module: str) -> Iterator[None]:
+def small_training(module: str, shipped: bool = False) -> Iterator[None]:
     """Have a program of `training` learn with small networks and crops, or change nothing.
 
-    Style transfer and ``nucleiseg train`` begin with shipped weights, so these have their networks.
+    Style transfer, ``nucleiseg train`` and what is told to be `shipped` begin with shipped weights,
+    so these have their networks.
     """
     if not module:
         yield
@@ -77,7 +78,7 @@ def small_training(module: str) -> Iterator[None]:
             finetune = importlib.import_module("training.finetune")
             patch.setattr(finetune, "BATCH", 2)
             patch.setattr(finetune, "LIGHT", dataclasses.replace(finetune.LIGHT, size=128))
-        elif module != "training.style_transfer":
+        elif module != "training.style_transfer" and not shipped:
             patch.syspath_prepend(ROOT / "tests" / "training")
             small = importlib.import_module("small_networks").NETWORKS["small"]
             networks = importlib.import_module("training.topology").NETWORKS
