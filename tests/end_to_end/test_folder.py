@@ -181,7 +181,7 @@ def test_every_format_is_told_the_pixel_size(tmp_path, volume):
 
     jobs = [Job(volume[0], tmp_path / "out" / "a")]
     chosen = images.selection(channel=1, z=0, frame="all")
-    plan = Plan([Format("sizes", ".size", write)], selection=chosen)
+    plan = Plan([Format("sizes", "each size", ".size", write)], selection=chosen)
     (outcome,) = run(nucleiseg.Segmenter(), jobs, plan)
     assert not outcome.failure
     # Planes are saved side by side, in any order.

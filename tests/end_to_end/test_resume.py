@@ -498,7 +498,7 @@ def fill(disk, left):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_says_that_the_disk_is_full(small_disk, name):
-    fill(small_disk, 8192)  # for the record and less than any of these files
+    fill(small_disk, 4096)  # for the record and less than any of these files
     out = small_disk / "out"
     full = segment(EXAMPLES / "purple_on_white.png", "-o", out, "--save", name)
     assert full.returncode == 1
