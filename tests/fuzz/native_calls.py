@@ -223,7 +223,7 @@ def enlarge_maps(calls: Calls) -> Any:
 
 
 def plan(calls: Calls) -> Any:
-    height, width = (side * calls.rng.choice((1, 7, 49)) for side in calls.sides)
+    height, width = (side * calls.rng.choice((1, 7, 99)) for side in calls.sides)
     bands = calls.call(calls.cpu.plan, height, width, 64, 16, 8, tall=calls.rng.choice((40, 64)))
     parts = ("rows", "kept", "sources", "targets", "cores", "size")
     return [getattr(band, part) for band in bands[:9] for part in parts]
@@ -298,7 +298,7 @@ def set_simd_level(calls: Calls) -> Any:
 
 FUNCTIONS = (
     *(limits, normalize, check_image, check_maps, gather, assemble, mask, label, nuclei),
-    *(label_bands, keep_largest_pieces, resize, measure, areas, outline, csv_rows),
+    *(label_bands, keep_largest_pieces, resize, measure, areas, outline, csv_rows, csv_rows),
     *(network, network, set_simd_level, enlarge_maps, plan, own_size, pipeline, pipeline),
 )
 
