@@ -394,7 +394,10 @@ def _sibling(stem: str, name: object) -> str:
 
 
 def _hold(path: Path, stack: contextlib.ExitStack) -> None:
-    """Lock a file until a stack is left, where the file system has locks."""
+    """Lock a file until a stack is left, where the file system has locks.
+
+    filelock raises NotImplementedError where it has none.
+    """
     with contextlib.suppress(OSError, NotImplementedError):
         stack.enter_context(filelock.FileLock(path))
 

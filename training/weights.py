@@ -13,7 +13,7 @@ from . import unet
 from .topology import NETWORKS
 
 FOLDER = Path(__file__).parent / "weights"
-"""The float twins of the shipped int8 models; in ``before_rounding``, what they were made from."""
+"""The float twins of the shipped int8 models; in ``before_rounding``, weights to train on from."""
 
 
 LIMIT = "limit/"
