@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import scenes, stains
 from .samples import Sample
+from .targets import octaves, size_targets
 
 DIAMETERS = (7.0, 60.0)
 """Median diameters, in pixels, that zoom may lead to: beyond, the package rescales the image."""
@@ -46,6 +47,9 @@ class Settings:
         Least emphasis, 0..1, of the nuclei of stained images.
     dark : float
         Least emphasis, 0..1, of the background of fluorescence.
+    diameters : tuple of float, optional
+        Median diameters that magnification brings nuclei to, evenly by their logarithms; the maps
+        are then those of `targets.size_targets`.
     """
 
     size: int = 256
@@ -70,7 +74,10 @@ class Settings:
     blank: float = 0.02
     stained: float = 0.0
     dark: float = 0.0
+    diameters: tuple[float, float] | None = None
 
+
+FULL = Settings()
 
 LIGHT = Settings(
     stained=1.0,
@@ -88,6 +95,10 @@ LIGHT = Settings(
 emphasised, and the background of fluorescence. Without it the best threshold differs between
 modalities, on the images trained on too: 150 of 255 for fluorescence, 120 for purple stain, 100 for
 H&E, whose outlines are least certain. With it, one threshold serves all."""
+
+
+SIZES = replace(LIGHT, usual=0.15, zoom=(0.12, 8.0), crowd=0.0, diameters=(3.5, 170.0))
+"""Crops to learn diameters from (`training.sizes`)."""
 
 
 COLOUR_CHANGES = ("restyle", "stain", "swap_channels", "tint", "brown", "greyed")
@@ -135,13 +146,14 @@ class Material:
         return self.modality in ("fluorescence", "grey bright-field")
 
 
-def prepare(sample: Sample) -> Material:
+def prepare(sample: Sample, settings: Settings = FULL) -> Material:
     """Do once for each image what all of its crops need."""
+    targets = size_targets(sample.labels) if settings.diameters else sample.targets()
     areas = np.bincount(sample.labels.ravel())[1:]
     diameters = 2 * np.sqrt(areas[areas > 0] / np.pi)
     return Material(
         sample.image,
-        np.dstack(sample.targets()),
+        np.dstack(targets),
         sample.modality,
         float(np.median(diameters)) if diameters.size else float("nan"),
         np.stack(_style(_lab(sample.image))),
@@ -178,7 +190,10 @@ def crop(
     if material.modality == "fluorescence" and rng.random() < settings.crowd:
         other = _place(material.image, material.maps, zoom, rng, settings)
         image, maps = scenes.crowded((image, maps), other, rng)
-    _emphasise(maps, material, settings)
+    if settings.diameters:
+        maps[..., 1] = np.clip(np.rint(maps[..., 1] + 255 * octaves(zoom)), 0, 255)
+    else:
+        _emphasise(maps, material, settings)
     clean, diameter = image, material.diameter * zoom
     if rng.random() < settings.coarse:
         image = _coarse(image, diameter, rng)
@@ -194,10 +209,16 @@ def crop(
 
 def _zoom(diameter: float, rng: np.random.Generator, settings: Settings) -> float:
     """Draw a magnification: near the image's own, or from the whole range as far as nuclei stay
-    within `DIAMETERS`."""
-    if rng.random() < settings.usual:
+    within `DIAMETERS`, or are brought to `Settings.diameters`."""
+    usual, (low, high) = rng.random() < settings.usual, settings.zoom
+    if usual and not settings.diameters:
         return float(np.exp(rng.uniform(*np.log(settings.near))))
-    low, high = settings.zoom
+    if usual:
+        return 1.0
+    if settings.diameters and np.isfinite(diameter):
+        wanted = np.exp(rng.uniform(*np.log(settings.diameters)))
+        zoom = float(np.clip(wanted / diameter, low, high))
+        return 1.0 if settings.near[0] < zoom < settings.near[1] else zoom
     if np.isfinite(diameter):
         low = min(max(low, DIAMETERS[0] / diameter), 1.0)
         high = max(min(high, DIAMETERS[1] / diameter), 1.0)

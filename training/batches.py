@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -96,7 +97,9 @@ class Source:
         self.folder = tempfile.TemporaryDirectory(prefix="nucleiseg-crops-")
         pixels, ring = (Path(self.folder.name) / name for name in ("pixels.npy", "ring.npy"))
         with ProcessPoolExecutor(self.processes + 1, PROCESSES, _settle) as pool:
-            materials = list(pool.map(augment.prepare, samples, chunksize=8))
+            materials = list(
+                pool.map(partial(augment.prepare, settings=settings), samples, chunksize=8)
+            )
         np.save(pixels, np.concatenate([x.ravel() for m in materials for x in (m.image, m.maps)]))
         shape = (self.slots, 3, batch, settings.size, settings.size, 3)
         self.ring = np.lib.format.open_memmap(ring, "w+", np.uint8, shape)

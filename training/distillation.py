@@ -85,11 +85,15 @@ class SideBySide(keras.Model):
         total = 0.0
         for number, (network, maps) in enumerate(zip(self.networks, y_pred, strict=True)):
             is_teacher = self.teacher is None and number == 0
-            parts = losses.of_maps(maps, target if is_teacher else taught, self.emphasis)
+            parts = self.loss_of(maps, target if is_teacher else taught)
             for name, part in zip(loss_names(network.name), (parts[0], parts[1]), strict=True):
                 self.means[name].update_state(part)
                 total = total + part
         return total
+
+    def loss_of(self, maps: keras.KerasTensor, target: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the two losses of a network's maps."""
+        return losses.of_maps(maps, target, self.emphasis)
 
 
 def loss_names(network: str) -> tuple[str, str]:

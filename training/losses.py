@@ -39,5 +39,31 @@ def of_maps(
     return ops.stack([ops.mean(entropy) + 0.5 * dice, 2 * ops.mean(weight * excess)])
 
 
+def of_sizes(predicted: keras.KerasTensor, target: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the losses of a network that measures diameters (`training.sizes`).
+
+    Parameters
+    ----------
+    predicted : Tensor, (N, h, w, 2) float32
+    target : Tensor, (N, h, w, 3) float32
+        Nucleus, diameter and nothing, 0..1.
+
+    Returns
+    -------
+    Tensor, (2,) float32
+        Cross-entropy and Dice of the nucleus map; cross-entropy of the diameter in nuclei, less its
+        smallest possible value. Each crop counts the same, however many nuclei it has.
+    """
+    predicted = ops.clip(predicted, 1e-6, 1 - 1e-6)
+    nucleus, diameter = target[..., 0], ops.clip(target[..., 1], 1e-6, 1 - 1e-6)
+    found, seen = predicted[..., 0], predicted[..., 1]
+    both = ops.sum(nucleus * found)
+    dice = 1 - (2 * both + 1) / (ops.sum(nucleus) + ops.sum(found) + 1)
+    excess = _cross_entropy(diameter, seen) - _cross_entropy(diameter, diameter)
+    share = nucleus / (ops.sum(nucleus, (1, 2), keepdims=True) + 50.0)
+    entropy = ops.mean(_cross_entropy(nucleus, found))
+    return ops.stack([entropy + 0.3 * dice, 20 * ops.mean(ops.sum(share * excess, (1, 2)))])
+
+
 def _cross_entropy(target: keras.KerasTensor, predicted: keras.KerasTensor) -> keras.KerasTensor:
     return -(target * ops.log(predicted) + (1 - target) * ops.log(1 - predicted))
