@@ -47,6 +47,8 @@ class Settings:
         Least emphasis, 0..1, of the nuclei of stained images.
     dark : float
         Least emphasis, 0..1, of the background of fluorescence.
+    grain : float
+        Share of magnified crops with noise whose grain is magnified, too.
     diameters : tuple of float, optional
         Median diameters that magnification brings nuclei to, evenly by their logarithms; the maps
         are then those of `targets.size_targets`.
@@ -74,6 +76,7 @@ class Settings:
     blank: float = 0.02
     stained: float = 0.0
     dark: float = 0.0
+    grain: float = 0.0
     diameters: tuple[float, float] | None = None
 
 
@@ -97,7 +100,7 @@ modalities, on the images trained on too: 150 of 255 for fluorescence, 120 for p
 H&E, whose outlines are least certain. With it, one threshold serves all."""
 
 
-SIZES = replace(LIGHT, usual=0.15, zoom=(0.12, 8.0), crowd=0.0, diameters=(3.5, 170.0))
+SIZES = replace(LIGHT, usual=0.15, zoom=(0.12, 8.0), crowd=0.0, grain=0.3, diameters=(3.5, 170.0))
 """Crops to learn diameters from (`training.sizes`)."""
 
 
@@ -204,6 +207,8 @@ def crop(
         image = stains.browned(image, maps[..., 0], rng)
     elif not grey and rng.random() < settings.greyed:
         image, grey = stains.greyed(image, rng), True
+    if settings.grain and zoom > 1 and rng.random() < settings.grain:
+        image = _grainy(image, zoom, grey, rng)
     return _appearance(image, grey, rng, settings), maps, clean
 
 
@@ -247,6 +252,19 @@ def _coarse(
     small = round(size / rng.uniform(LEAST_COARSE, most))
     image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _grainy(
+    image: NDArray[np.uint8], zoom: float, grey: bool, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Add the noise of an image that was magnified afterwards."""
+    size = image.shape[0]
+    small = max(2, round(size / rng.uniform(1.0, zoom)))
+    sigma = np.exp(rng.uniform(np.log(2.0), np.log(40.0)))
+    noise = sigma * rng.standard_normal((small, small, 1 if grey else 3), np.float32)
+    grain = cv2.resize(noise, (size, size), interpolation=cv2.INTER_LINEAR)
+    changed = image.astype(np.float32) + grain.reshape(size, size, -1)
+    return np.clip(changed + 0.5, 0, 255).astype(np.uint8)
 
 
 def _lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:

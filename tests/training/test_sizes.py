@@ -75,7 +75,7 @@ def test_crops_bring_nuclei_to_all_diameters_and_say_which():
     material = augment.prepare(sample, settings)
     rng = np.random.default_rng(0)
     seen = []
-    for _ in range(60):
+    for _ in range(200):
         _, maps, _ = augment.crop(material, NO_STYLES, rng, settings)
         parts = measure.label(maps[..., 0] > 127)
         for part in measure.regionprops(segmentation.clear_border(parts)):
