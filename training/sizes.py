@@ -1,6 +1,6 @@
 """The network that measures how large nuclei are: ``python -m training.sizes --data DIR ...``.
 
-It goes on from a shipped int8 model and keeps its wiring. The first map stays the probability of a
+It goes on from a shipped model and keeps its wiring. The first map stays the probability of a
 nucleus; the second becomes the diameter of the nucleus that a pixel is in (`targets.code`). Crops
 bring nuclei to diameters of 3.5 to 170 pixels. What this is worth beside the package's scale finder
 is in ``docs/experiments.md``.
@@ -13,9 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 import keras
-import onnx
 
-from nucleiseg.model import FAST, MODELS
+from nucleiseg.model import FAST
 
 from . import augment, batches, export, integers, losses, quantize, sampling, train, weights
 from .argument_types import existing_file
@@ -41,13 +40,12 @@ class Measuring(SideBySide):
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.sizes", description=__doc__)
-    file = {"type": existing_file}
     parser.add_argument("--data", nargs="+", required=True, help="annotated folders, as to train")
     parser.add_argument(
-        "--weights", **file, required=True, help="the float weights beside the int8 file"
-    )
-    parser.add_argument(
-        "--start", **file, default=MODELS / f"{FAST}.onnx", help="int8 file, default %(default)s"
+        "--weights",
+        type=existing_file,
+        default=weights.FOLDER / f"{FAST}.npz",
+        help="the float twin to go on from, default %(default)s",
     )
     parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--steps", type=int, default=4000)
@@ -63,7 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         parser.error(f"argument {train.with_option(error)}")
     network = IntegerNetwork(weights.load(options.weights))
-    integers.restore(network, onnx.load(options.start))
+    if not network.limited:
+        integers.calibrate(network, quantize.calibration_crops(samples))
     source = batches.Source(
         samples, sampling.chances(samples, shares), options.batch, options.seed, augment.SIZES
     )
