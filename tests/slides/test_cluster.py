@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,18 @@ def test_two_of_four_workers_are_killed_and_the_files_are_the_same(
             scheduler=cluster.scheduler_address,
             progress=kill,
         )
+        # A nanny that is starting another worker while it is closed may wait for it for ever.
+        for _ in range(600):
+            if all(_is_running(one, killed) for one in cluster.workers.values()):
+                break
+            time.sleep(0.1)
     assert len(killed) == 2
     assert not summary.failures
     assert digests(summary.folder) == digests(unbroken)
+
+
+def _is_running(nanny: distributed.Nanny, killed: list[int]) -> bool:
+    return nanny.status.name == "running" and bool(nanny.pid) and nanny.pid not in killed
 
 
 def test_workers_and_a_scheduler_are_one_or_the_other() -> None:
