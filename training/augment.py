@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import scenes, stains
 from .samples import Sample
-from .targets import octaves, size_targets
+from .targets import share_of_range, size_targets
 
 DIAMETERS = (7.0, 60.0)
 """Median diameters, in pixels, that zoom may lead to: beyond, the package rescales the image."""
@@ -194,7 +194,7 @@ def crop(
         other = _place(material.image, material.maps, zoom, rng, settings)
         image, maps = scenes.crowded((image, maps), other, rng)
     if settings.diameters:
-        maps[..., 1] = np.clip(np.rint(maps[..., 1] + 255 * octaves(zoom)), 0, 255)
+        maps[..., 1] = np.clip(np.rint(maps[..., 1] + 255 * share_of_range(zoom)), 0, 255)
     else:
         _emphasise(maps, material, settings)
     clean, diameter = image, material.diameter * zoom

@@ -83,11 +83,11 @@ def size_targets(labels: NDArray[np.int32]) -> Targets:
 
 def code(diameters: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Return the values that stand for diameters, of any shape, in pixels."""
-    share = octaves(np.maximum(diameters, DIAMETERS[0]) / DIAMETERS[0])
+    share = share_of_range(np.maximum(diameters, DIAMETERS[0]) / DIAMETERS[0])
     return np.rint(np.clip(255 * share, 0, 255)).astype(np.uint8)
 
 
-def octaves(factor: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def share_of_range(factor: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """Return by which share of the range of `DIAMETERS` a factor changes a code."""
     shares: NDArray[np.float64] = np.log(factor) / np.log(DIAMETERS[1] / DIAMETERS[0])
     return shares

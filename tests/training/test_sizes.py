@@ -34,7 +34,7 @@ def discs(*sizes: int) -> np.ndarray:
     return labels
 
 
-def test_a_code_stands_for_a_diameter_within_two_percent():
+def test_a_code_stands_for_a_diameter_within_one_percent():
     expected = np.geomspace(*DIAMETERS, 50)
     np.testing.assert_allclose(diameters_of(code(expected).astype(float)), expected, rtol=0.01)
     assert code(np.array([0.5, 3, 192, 900])).tolist() == [0, 0, 255, 255]
