@@ -6,24 +6,24 @@ distance, which the network learned to be 1 in every nucleus; at a wrong scale p
 the one decoding come
 
 detected nuclei
-    of almost any size and peak; they decide whether to magnify;
+    of almost any size and peak;
 confident nuclei
     with a high peak, after joining parts that hardly stand out from each other, so that noise and
-    texture are not among them; they decide whether to shrink;
+    texture are not among them;
 the evidence
     the area of detected nuclei of a good size times the cube of their peaks, which is largest near
     the right scale.
 
-If the area-weighted mean diameter is outside the model's good range, the image is probed again at
-the scale that would bring it to the model's diameter. An image that was shrunk is then shrunk
-further in small steps while the evidence remains, as crowded nuclei that are too large run into
-clumps and their mean diameter says too little. If little was detected, or little of it with
-confidence, distant scales are probed first and the one with the most evidence is taken.
+An image whose detected nuclei are mostly confident and of a good size is taken as it is. Where they
+are confident and too large, it is shrunk by as much as their area-weighted mean diameter asks for,
+and further in small steps while the evidence remains, as crowded nuclei that are too large run into
+clumps and their mean diameter says too little. In all other images a second network, ``SIZES``,
+measures the nuclei: in each pixel of a nucleus it gives that nucleus's diameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from nucleiseg import resizing
 from nucleiseg._native import cpu
-from nucleiseg.model import Model
+from nucleiseg.model import MODELS, Model
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,14 @@ class Settings:
         times gains nothing (AP@0.5 of images shrunk to a third: 0.758 at 3 times, 0.733 at 4).
     probes : int
         How many scales are probed one after the other.
+    measurements : int
+        How many times nuclei are measured, each time at the scale that the last one asked for.
+    close : float
+        Measuring ends where it asks for a change of the scale by less than this factor.
+    least_measured : int
+        Nucleus pixels that a measurement needs.
+    magnified : float
+        Nuclei that are too small are brought to the model's diameter times this.
     window : int
         Side of a window in pixels of what the network sees: ten nuclei across.
     windows : int
@@ -70,35 +78,20 @@ class Settings:
         does not decide for shrinking: a single large clump among small nuclei does not count. At
         the right scale most images have half or more.
     least_nuclei : int
-        An image with fewer detected nuclei is not magnified: a few small ones may be dust.
-    pixels_per_nucleus : int
-        Fewer nuclei are enough in a small image: one more than it has multiples of this.
-    kept_evidence : float
-        Share of the evidence that must remain when the image is magnified; else it is not. Where
-        small nuclei are out of focus magnifying loses them.
+        Fewer detected nuclei decide nothing.
     kept_shrinking : float
         Share of the most evidence that must remain when an image that was shrunk is shrunk further.
-    distant : tuple of float
-        Scales probed after a doubtful probe.
     good_sizes : tuple of float
         Nuclei count as evidence if their diameters are between these multiples of the model's.
-    least_evidence : float
-        Evidence needed to magnify after a doubtful probe: of fat tissue with three nuclei texture
-        became 74 nuclei with half of this.
-    gain : float
-        Evidence needed at another scale, as a multiple of the doubtful probe's. From 1.1 to 1.7 it
-        hardly matters; with less than 1.4 an image that is out of focus is magnified for nothing.
-    most_growth, trusted_share, same_size : float
-        Where the detected area grows by more than the first factor at another scale, it is texture,
-        or clumps of nuclei that look like one when they are shrunk; unless confident nuclei have
-        this share of it, or nuclei have the same size in the image within the last factor.
-    least_shrunk : int
-        Fewer nuclei than this are no evidence at scales above 1: they may be clumps, too.
     """
 
     smallest_found: float = 1 / 3
     largest_found: float = 16.0
     probes: int = 3
+    measurements: int = 4
+    close: float = 1.25
+    least_measured: int = 50
+    magnified: float = 0.9
     window: int = 320
     windows: int = 4
     thumbnail: int = 1_000_000
@@ -108,20 +101,15 @@ class Settings:
     confident_prominence: int = 75
     confident_share: float = 1 / 4
     least_nuclei: int = 5
-    pixels_per_nucleus: int = 8192
-    kept_evidence: float = 0.8
     kept_shrinking: float = 0.95
-    distant: tuple[float, ...] = (1 / 3, 1 / 2, 2.0, 4.0, 8.0)
     good_sizes: tuple[float, float] = (0.4, 1.5)
-    least_evidence: float = 0.004
-    gain: float = 1.4
-    most_growth: float = 3.0
-    trusted_share: float = 1 / 2
-    same_size: float = 1.5
-    least_shrunk: int = 8
 
 
 SETTINGS = Settings()
+
+SIZES = MODELS / "sizes" / "nuclei-sizes.onnx"
+"""The network that measures nuclei. Of its two maps, uint8, the first is the probability of a
+nucleus and the second the diameter of the nucleus that a pixel is in (`training.sizes`)."""
 
 
 @dataclass(frozen=True)
@@ -177,36 +165,65 @@ def _area(diameters: NDArray[np.float64]) -> float:
     return float((diameters**2).sum()) * np.pi / 4
 
 
-def find(
-    probe: Callable[[float], Probe], probe_distant: Callable[[float], Probe], model: Model
-) -> float:
+def find(probe: Callable[[float], Probe], measure: Callable[[float], float], model: Model) -> float:
     """Return the scale at which the model sees nuclei at the size it is best at.
 
     Parameters
     ----------
     probe : callable
-        Returns the probe at a scale that is likely to be taken.
-    probe_distant : callable
-        Returns the probe at a scale that is not, so that it should be cheap.
+        Returns the probe at a scale.
+    measure : callable
+        Returns the usual diameter at a scale, in the network's pixels; 0 where there are no nuclei.
     model : Model
     """
-    scale, seen = 1.0, probe(1.0)
-    if seen.is_doubtful:
-        distant = {other: probe_distant(other) for other in distant_scales(seen, model)}
-        other = most_evident(seen, distant, model)
-        if other is not None:
-            return better_scale(other, distant[other], model)
-    for number in range(1, SETTINGS.probes):
-        better = better_scale(scale, seen, model)
-        if better == scale:
+    seen = probe(1.0)
+    low, high = model.good_diameters
+    if not seen.is_doubtful:
+        if usual_diameter(seen.confident) > high:
+            return _shrunk(seen, probe, model)
+        if usual_diameter(seen.diameters) >= low:
+            return 1.0
+    return _measured_scale(measure, model)
+
+
+def _measured_scale(measure: Callable[[float], float], model: Model) -> float:
+    """Return the scale that measured diameters lead to, 1 if they are good or there are none."""
+    scale = 1.0
+    for _ in range(SETTINGS.measurements):
+        diameter = scale * measure(scale)
+        if not diameter:
             break
-        then = probe(better)
+        wanted = _scale_of(diameter, model)
+        change = wanted / scale
+        scale = wanted
+        if 1 / SETTINGS.close < change < SETTINGS.close:
+            break
+    return resizing.snapped(scale)
+
+
+def _scale_of(diameter: float, model: Model) -> float:
+    """Return the scale for nuclei of a diameter in an image."""
+    low, high = model.good_diameters
+    if low <= diameter <= high:
+        return 1.0
+    share = SETTINGS.magnified if diameter < low else 1.0
+    return _limited(diameter / (share * model.diameter))
+
+
+def _shrunk(seen: Probe, probe: Callable[[float], Probe], model: Model) -> float:
+    """Return the scale at which nuclei that are confident and too large have a good size."""
+    scale, (_, high) = 1.0, model.good_diameters
+    for number in range(SETTINGS.probes - 1):
+        usual = usual_diameter(seen.confident) if not seen.is_doubtful else 0.0
+        if usual <= high:
+            break
+        wanted = _limited(scale * usual / model.diameter)
+        then = probe(wanted)
         # Windows of an image that was shrunk hold more background, so evidence may fall once.
-        kept = SETTINGS.kept_evidence if better < scale else float(number > 1)
-        if then.evidence(model) < kept * seen.evidence(model):
+        if number and then.evidence(model) < seen.evidence(model):
             break
-        scale, seen = better, then
-    return _shrunk_further(scale, seen, probe, model) if scale > 1 else scale
+        scale, seen = wanted, then
+    return _shrunk_further(scale, seen, probe, model)
 
 
 def _shrunk_further(
@@ -228,93 +245,13 @@ def _shrunk_further(
     return scale
 
 
-def better_scale(scale: float, seen: Probe, model: Model) -> float:
-    """Return the scale that a probe suggests, its own if nuclei have a good size there.
-
-    The image is magnified for the sake of any detected nuclei. It is shrunk only for confident
-    ones, as others may be noise, or parts of nuclei that are too large.
-
-    Parameters
-    ----------
-    scale : float
-        Of the probe.
-    seen : Probe
-    model : Model
-    """
-    if not seen.diameters.size:
-        return scale
-    low, high = model.good_diameters
-    usual = usual_diameter(seen.diameters)
-    if usual < low:
-        fewest = min(SETTINGS.least_nuclei, 1 + seen.pixels // SETTINGS.pixels_per_nucleus)
-        return _scale_for(scale, usual, model) if seen.diameters.size >= fewest else scale
-    if seen.confident.size and seen.confident_share >= SETTINGS.confident_share:
-        usual = usual_diameter(seen.confident)
-        if usual > high:
-            return _scale_for(scale, usual, model)
-    return scale
-
-
-def _scale_for(scale: float, usual: float, model: Model) -> float:
-    wanted = scale * usual / model.diameter
-    return resizing.snapped(float(np.clip(wanted, SETTINGS.smallest_found, SETTINGS.largest_found)))
+def _limited(scale: float) -> float:
+    return float(np.clip(scale, SETTINGS.smallest_found, SETTINGS.largest_found))
 
 
 def usual_diameter(diameters: NDArray[np.float64]) -> float:
     """Return the mean diameter, weighted by area so that fragments and specks hardly count."""
     return float(np.average(diameters, weights=diameters**2))
-
-
-def distant_scales(seen: Probe, model: Model) -> tuple[float, ...]:
-    """Return the scales to probe after a doubtful probe; large texture is not to be magnified."""
-    return tuple(other for other in SETTINGS.distant if other > 1 or not _is_large(seen, model))
-
-
-def _is_large(seen: Probe, model: Model) -> bool:
-    enough = seen.diameters.size >= SETTINGS.least_nuclei
-    return enough and usual_diameter(seen.diameters) >= model.diameter
-
-
-def most_evident(seen: Probe, distant: Mapping[float, Probe], model: Model) -> float | None:
-    """Return the distant scale with the most evidence, None if no other is better than 1.
-
-    Where nuclei look large, evidence at scale 1 is of their texture: one above it is better that is
-    not doubtful.
-
-    Parameters
-    ----------
-    seen : Probe
-        The doubtful probe at scale 1.
-    distant : mapping of float to Probe
-        The probes at the other scales.
-    model : Model
-    """
-    if _is_large(seen, model):
-        sure = {o: p.evidence(model) for o, p in distant.items() if o > 1 and not p.is_doubtful}
-        if sure:
-            return max(sure, key=sure.__getitem__)
-    evidence = {other: _evidence_at(other, probe, seen, model) for other, probe in distant.items()}
-    best = max(evidence, key=evidence.__getitem__)
-    return best if evidence[best] > SETTINGS.gain * seen.evidence(model) else None
-
-
-def _evidence_at(scale: float, probe: Probe, first: Probe, model: Model) -> float:
-    """Return the evidence of a distant probe, 0 if it is likely to be texture or clumps."""
-    fewest = SETTINGS.least_nuclei if scale < 1 else SETTINGS.least_shrunk
-    if probe.diameters.size < fewest or _shows_other_things(scale, probe, first):
-        return 0.0
-    evidence = probe.evidence(model)
-    return evidence if scale > 1 or evidence >= SETTINGS.least_evidence else 0.0
-
-
-def _shows_other_things(scale: float, probe: Probe, first: Probe) -> bool:
-    """Return whether a probe detects far more than the first did, of another size and faintly."""
-    had_nuclei = first.diameters.size >= SETTINGS.least_nuclei
-    if not had_nuclei or probe.cover <= SETTINGS.most_growth * first.cover:
-        return False
-    growth = scale * usual_diameter(probe.diameters) / usual_diameter(first.diameters)
-    is_same = 1 / SETTINGS.same_size < growth < SETTINGS.same_size
-    return probe.confident_share < SETTINGS.trusted_share and not is_same
 
 
 class Table(NamedTuple):
@@ -390,6 +327,31 @@ def _diameters(areas: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the diameters of discs of these areas."""
     diameters: NDArray[np.float64] = 2 * np.sqrt(areas / np.pi)
     return diameters
+
+
+def measured_diameter(
+    windows: Iterable[NDArray[np.uint8]], diameters: tuple[float, float]
+) -> float:
+    """Return the usual diameter of nuclei in maps of the network `SIZES`, 0 where there are none.
+
+    Parameters
+    ----------
+    windows : iterable of ndarray, (h, w, 2) uint8
+        Maps of parts of an image, all at one scale.
+    diameters : tuple of float
+        What 0 and 255 of the second map stand for; between them their logarithms are even.
+
+    Returns
+    -------
+    float
+        In the network's pixels; the mean over all pixels of nuclei.
+    """
+    pixels = np.zeros(256, np.int64)
+    for maps in windows:
+        pixels += np.bincount(maps[..., 1][maps[..., 0] > 127], minlength=256)
+    if pixels.sum() < SETTINGS.least_measured:
+        return 0.0
+    return float(np.average(np.geomspace(*diameters, 256), weights=pixels))
 
 
 def busiest_windows(values: NDArray[np.uint8], side: int) -> list[tuple[slice, slice]]:

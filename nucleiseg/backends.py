@@ -86,6 +86,13 @@ class Backend:
         """
         return Pipeline(self, model or self.model, tile, batch)
 
+    def beside(self, model: Model) -> Backend:
+        """Return a backend for another network on the same device, run by the package's own
+        kernels."""
+        if self.name == "cpu":
+            return _of_the_cpu(model, self.threads)
+        return on_gpu(model, self.kernels, cuda.Engine(model, self.kernels), self.threads)
+
 
 class Pipeline:
     """The way from an image to its outputs, on one device.
@@ -375,10 +382,15 @@ def _milliseconds(kernels: ModuleType, engine: Any, side: int = TRIAL, repeats: 
 
 
 def _on_the_cpu(model: Model, threads: int, unused: str) -> Backend:
-    engine = native.Engine(model, threads)
+    backend = _of_the_cpu(model, threads)
     level = logging.WARNING if unused else logging.INFO
     reason = f"; the GPU is not used: {unused}" if unused else ""
-    logger.log(level, "runs on the CPU with %s, %d threads%s", engine.name, threads, reason)
+    logger.log(level, "runs on the CPU with %s, %d threads%s", backend.engine.name, threads, reason)
+    return backend
+
+
+def _of_the_cpu(model: Model, threads: int) -> Backend:
+    engine = native.Engine(model, threads)
     return Backend(
         name="cpu",
         kernels=_native.cpu,

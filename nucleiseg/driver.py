@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nucleiseg import autoscale, memory, merged, resizing
 from nucleiseg.autoscale import Probe
@@ -145,16 +147,31 @@ class Driver:
             windows = autoscale.windows_of_maps(pipeline.host(latest[scale]))
             return autoscale.decode(windows, self.model, self.threads)
 
-        def probe_distant(scale: float) -> Probe:
-            return self._probe_windows(image, limits, scale)
+        def measure(scale: float) -> float:
+            sizes, diameters = self._sizes
+            windows = self._windows(sizes, image, limits, scale)
+            return autoscale.measured_diameter(windows, diameters)
 
-        scale = autoscale.find(probe, probe_distant, self.model)
+        scale = autoscale.find(probe, measure, self.model)
         return scale, limits, latest.get(scale)
 
     def _probe_windows(self, image: Array, limits: Limits, scale: float) -> Probe:
-        windows = autoscale.windows_of_image(self._pipeline.host(image), scale)
-        maps = (self._pipeline.maps(window, scale, limits)[0] for window in windows)
-        return autoscale.decode(map(self._pipeline.host, maps), self.model, self.threads)
+        windows = self._windows(self._pipeline, image, limits, scale)
+        return autoscale.decode(windows, self.model, self.threads)
+
+    def _windows(
+        self, pipeline: Pipeline, image: Array, limits: Limits, scale: float
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Return a network's maps of a few windows of an image."""
+        for window in autoscale.windows_of_image(self._pipeline.host(image), scale):
+            yield pipeline.host(pipeline.maps(window, scale, limits)[0])
+
+    @cached_property
+    def _sizes(self) -> tuple[Pipeline, tuple[float, float]]:
+        """The pipeline of the network that measures nuclei, and what its second map stands for."""
+        model = Model.load(autoscale.SIZES)
+        pipeline = self._backend.beside(model).pipeline(self.tile, 1)
+        return pipeline, model.metadata["output"]["diameters"]
 
 
 def _check_size(image: Array, outputs: Sequence[str], scale: float) -> None:

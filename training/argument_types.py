@@ -50,6 +50,14 @@ def weight(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Return a number from 0 to 1."""
+    value = finite(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number from 0 to 1")
+    return value
+
+
 def finite(text: str) -> float:
     """Return a finite number; NaN for any other text."""
     try:

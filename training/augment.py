@@ -100,7 +100,9 @@ modalities, on the images trained on too: 150 of 255 for fluorescence, 120 for p
 H&E, whose outlines are least certain. With it, one threshold serves all."""
 
 
-SIZES = replace(LIGHT, usual=0.15, zoom=(0.12, 8.0), crowd=0.0, grain=0.3, diameters=(3.5, 170.0))
+SIZES = replace(
+    LIGHT, usual=0.15, zoom=(0.12, 8.0), crowd=0.0, blank=0.08, grain=0.3, diameters=(3.5, 170.0)
+)
 """Crops to learn diameters from (`training.sizes`)."""
 
 
@@ -260,7 +262,7 @@ def _grainy(
     """Add the noise of an image that was magnified afterwards."""
     size = image.shape[0]
     small = max(2, round(size / rng.uniform(1.0, zoom)))
-    sigma = np.exp(rng.uniform(np.log(2.0), np.log(40.0)))
+    sigma = np.exp(rng.uniform(np.log(2.0), np.log(64.0)))
     noise = sigma * rng.standard_normal((small, small, 1 if grey else 3), np.float32)
     grain = cv2.resize(noise, (size, size), interpolation=cv2.INTER_LINEAR)
     changed = image.astype(np.float32) + grain.reshape(size, size, -1)

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from . import export, integers, quantize, weights
-from .argument_types import existing_file
+from .argument_types import existing_file, share
 from .integers import IntegerNetwork
 
 
@@ -29,11 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("models", nargs=2, type=existing_file, help="files of training.quantize")
     parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument(
-        "--share", type=float, default=0.5, help="of the second, 0 to 1; default 0.5"
+        "--share", type=share, default=0.5, help="of the second, 0 to 1; default 0.5"
     )
     options = parser.parse_args(arguments)
-    if not 0 <= options.share <= 1:
-        parser.error(f"argument --share: {options.share} is not between 0 and 1")
     first, second = options.models
     try:
         network = average(load(first), load(second), options.share)

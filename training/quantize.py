@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from nucleiseg import images
 from nucleiseg.model import PERCENTILES
 
 from . import batches, export, integers, sampling, train, weights
-from .argument_types import existing_file
+from .argument_types import existing_file, share
 from .augment import LIGHT
 from .callbacks import Bar
 from .distillation import SideBySide
@@ -62,6 +63,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--teacher", **file, help="as to train")
     parser.add_argument("--opinions", **file, help="as to train")
+    parser.add_argument(
+        "--brown",
+        type=share,
+        default=LIGHT.brown,
+        metavar="SHARE",
+        help="of H&E crops whose nuclei are stained brown, default %(default)s",
+    )
     parser.add_argument("--version", default="0.1.0", help="of the model")
     parser.add_argument("--licence", default="not stated", help="of the model")
     parser.add_argument("--source", nargs="+", help="what to say of the data; by default its name")
@@ -102,11 +110,12 @@ def learn(
     chances : ndarray, (len(samples),) float64
         Each image's chance of being drawn.
     options : Namespace
-        ``steps``, ``batch``, ``rate``, ``seed`` and ``teacher``.
+        ``steps``, ``batch``, ``rate``, ``seed``, ``teacher`` and ``brown``.
     """
     if options.steps < 1:
         return
-    source = batches.Source(samples, chances, options.batch, options.seed, LIGHT)
+    settings = replace(LIGHT, brown=options.brown)
+    source = batches.Source(samples, chances, options.batch, options.seed, settings)
     teacher = options.teacher and weights.load(options.teacher)
     rate = keras.optimizers.schedules.CosineDecay(options.rate, options.steps)
     model = learner(network, rate, teacher)

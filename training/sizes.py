@@ -21,6 +21,7 @@ from .argument_types import existing_file
 from .callbacks import Bar
 from .distillation import SideBySide
 from .integers import IntegerNetwork
+from .targets import DIAMETERS
 
 MOMENTUM = 0.998
 """Averages the weights over about the last 500 steps."""
@@ -78,7 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
         "version": options.version,
         "licence": options.licence,
         "data": options.source or sorted({sample.dataset for sample in samples}),
-        "output": {"layout": "(N, h / 2, w / 2, 8) uint8", "maps": ["nucleus", "diameter"]},
+        "output": {"layout": "(N, h / 2, w / 2, 8) uint8", "maps": ["nucleus", "diameter"]}
+        | {"diameters": list(DIAMETERS)},
     }
     packed = weights.pack(integers.as_float(network))
     quantize.save(export.to_onnx(network), packed, network.topology, options.output, about)

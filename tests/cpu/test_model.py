@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nucleiseg import Model, ModelError, Segmenter, images, model
+from nucleiseg import Model, ModelError, Segmenter, autoscale, images, model
 from nucleiseg.model import DEFAULT, shipped
 
 IMAGE = Path(__file__).parents[1] / "data" / "images" / "fluorescence_small.png"
@@ -44,8 +44,9 @@ def test_the_default_is_shipped():
 
 
 def test_every_file_in_the_folder_belongs_to_a_model():
-    expected = {f"{name}{suffix}" for name in shipped() for suffix in (".onnx", ".json")}
-    assert {path.name for path in model.MODELS.iterdir()} == expected
+    files = [model.MODELS / f"{name}.onnx" for name in shipped()] + [autoscale.SIZES]
+    expected = {file.with_suffix(suffix) for file in files for suffix in (".onnx", ".json")}
+    assert {path for path in model.MODELS.rglob("*") if path.is_file()} == expected
 
 
 @pytest.mark.parametrize("written", ["mine.onnx", "./mine.onnx", Path("mine.onnx")])
