@@ -87,8 +87,7 @@ class Backend:
         return Pipeline(self, model or self.model, tile, batch)
 
     def beside(self, model: Model) -> Backend:
-        """Return a backend for another network on the same device, run by the package's own
-        kernels."""
+        """Return a backend for another network on this device, with the package's own engine."""
         if self.name == "cpu":
             return _of_the_cpu(model, self.threads)
         return on_gpu(model, self.kernels, cuda.Engine(model, self.kernels), self.threads)

@@ -2,8 +2,8 @@
 
 It goes on from a shipped model and keeps its wiring. The first map stays the probability of a
 nucleus; the second becomes the diameter of the nucleus that a pixel is in (`targets.code`). Crops
-bring nuclei to diameters of 3.5 to 170 pixels. What this is worth beside the package's scale finder
-is in ``docs/experiments.md``.
+bring nuclei to diameters of 3.5 to 170 pixels. `nucleiseg.autoscale` asks it where nuclei are not
+found with confidence; ``docs/experiments.md`` says what that is worth.
 """
 
 from __future__ import annotations
@@ -79,8 +79,11 @@ def main(arguments: list[str] | None = None) -> None:
         "version": options.version,
         "licence": options.licence,
         "data": options.source or sorted({sample.dataset for sample in samples}),
-        "output": {"layout": "(N, h / 2, w / 2, 8) uint8", "maps": ["nucleus", "diameter"]}
-        | {"diameters": list(DIAMETERS)},
+        "output": {
+            "layout": "(N, h / 2, w / 2, 8) uint8",
+            "maps": ["nucleus", "diameter"],
+            "diameters": list(DIAMETERS),
+        },
     }
     packed = weights.pack(integers.as_float(network))
     quantize.save(export.to_onnx(network), packed, network.topology, options.output, about)

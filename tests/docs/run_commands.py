@@ -83,7 +83,7 @@ def _nucleiseg(words: list[str]) -> None:
 def _python(words: list[str]) -> None:
     if words[1] == "-m" and words[2].startswith("training."):
         goes_on = words[2] == "training.quantize" and "--start" in words
-        shipped = goes_on or words[2] == "training.average"
+        shipped = goes_on or words[2] in ("training.average", "training.sizes")
         with small_training(words[2], shipped):
             importlib.import_module(words[2]).main(words[3:])
     else:

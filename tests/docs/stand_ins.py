@@ -28,7 +28,7 @@ REPLACED = {
     # Fewer steps, smaller batches, one small slide
     r"--(steps|validate-every) \d+": r"--\1 1",
     r"--batch \d+": "--batch 1",
-    r"(-m training\.(train|quantize) (?!.*--batch).*)": r"\1 --batch 1",
+    r"(-m training\.(train|quantize|sizes) (?!.*--batch).*)": r"\1 --batch 1",
     r"^((nucleiseg train|.*-m training\.(train|quantize|style_transfer)) (?!.*--steps).*)": (
         r"\1 --steps 1"
     ),

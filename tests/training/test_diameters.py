@@ -111,10 +111,8 @@ def test_a_short_run_writes_a_model_that_measures(tmp_path, monkeypatch):
     path = tmp_path / "sizes.onnx"
     arguments = [f"--data={DATA}", f"--weights={FLOAT}", f"--output={path}"]
     sizes.main([*arguments, "--steps=30", "--rate=1e-3", "--batch=4"])
-    assert json.loads(path.with_suffix(".json").read_text())["output"]["maps"] == [
-        "nucleus",
-        "diameter",
-    ]
+    output = json.loads(path.with_suffix(".json").read_text())["output"]
+    assert (output["maps"], output["diameters"]) == (["nucleus", "diameter"], list(DIAMETERS))
     image = images.read(DATA / "images" / "purple_on_violet.png")[:256, :320]
     labels = images.read(DATA / "labels" / "purple_on_violet.png")[:256, :320]
     session = onnxruntime.InferenceSession(path)
