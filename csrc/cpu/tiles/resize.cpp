@@ -78,9 +78,25 @@ constexpr int kLanes = 4;
 template <class Sum>
 using Pixel __attribute__((vector_size(kLanes * sizeof(Sum)))) = Sum;
 
+template <class Sum>
+void sum_along_grey_row(const Sum* values, const Taps& taps, Sum* out) {
+  size_t k = 0;
+  for (int64_t i = 0; i < taps.count(); ++i) {
+    Sum sum = 0;
+    for (const size_t end = taps.first[static_cast<size_t>(i) + 1]; k < end; ++k) {
+      sum += values[taps.sources[k]] * static_cast<Sum>(taps.weights[k]);
+    }
+    out[i] = sum;
+  }
+}
+
 // Both rows have room for kLanes - 1 more values at their end.
 template <class Sum>
 void sum_along_row(const Sum* values, const Taps& taps, int64_t channels, Sum* out) {
+  if (channels == 1) {
+    sum_along_grey_row(values, taps, out);
+    return;
+  }
   for (size_t i = 0; i + 1 < taps.first.size(); ++i, out += channels) {
     Pixel<Sum> sum = {};
     for (size_t k = taps.first[i]; k < taps.first[i + 1]; ++k) {
