@@ -77,7 +77,22 @@ void OwnSize::add_all(const ImageView& maps) {
 void OwnSize::take(const ImageView& maps, int64_t end) {
   const int64_t step = std::max(8 * kReach, kChunk / seen_.width);
   const int64_t ready = end == seen_.height ? end : std::max<int64_t>(0, end - kReach);
-  if (outputs_.mask) write_mask(maps, ready);
+  if (outputs_.mask) {
+    const auto next = std::lower_bound(rows_.begin(), rows_.end(), ready) - rows_.begin();
+    cpu::parallel_for(next - mask_done_, cpu::rows_per_thread(image_.width), threads_,
+                      [&](int64_t begin, int64_t stop) {
+                        for (int64_t row = mask_done_ + begin; row < mask_done_ + stop; ++row) {
+                          const auto* values = reinterpret_cast<const uint8_t*>(
+                              maps.data + rows_[static_cast<size_t>(row)] * maps.row_stride);
+                          uint8_t* out = outputs_.mask + row * image_.width;
+                          for (const int64_t column : columns_) {
+                            *out++ = kernels::is_nucleus(values[column * maps.column_stride],
+                                                         nucleus_threshold_);
+                          }
+                        }
+                      });
+    mask_done_ = next;
+  }
   if (bands_) {
     while (bands_->next() < ready) {
       bands_->add(maps, std::min(ready, bands_->next() + step), threads_);
@@ -89,28 +104,6 @@ void OwnSize::take(const ImageView& maps, int64_t end) {
                 outputs_.maps + map_bytes(maps_done_ * image_.width), threads_);
     maps_done_ = rows;
   }
-}
-
-void OwnSize::write_mask(const ImageView& maps, int64_t ready) {
-  const int64_t done = mask_done_;
-  mask_done_ = std::lower_bound(rows_.begin(), rows_.end(), ready) - rows_.begin();
-  const auto write = [&](int64_t begin, int64_t end) {
-    int64_t written = -1;  // the row of the maps that was written last
-    for (int64_t row = done + begin; row < done + end; ++row) {
-      const int64_t source = rows_[static_cast<size_t>(row)];
-      uint8_t* out = outputs_.mask + row * image_.width;
-      if (source == written) {
-        std::copy_n(out - image_.width, image_.width, out);
-        continue;
-      }
-      written = source;
-      const auto* values = reinterpret_cast<const uint8_t*>(maps.data + source * maps.row_stride);
-      for (const int64_t column : columns_) {
-        *out++ = kernels::is_nucleus(values[column * maps.column_stride], nucleus_threshold_);
-      }
-    }
-  };
-  cpu::parallel_for(mask_done_ - done, cpu::rows_per_thread(image_.width), threads_, write);
 }
 
 void OwnSize::finish() {

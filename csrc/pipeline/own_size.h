@@ -32,7 +32,6 @@ class OwnSize {
  private:
   // Rows from `first_` to `end` are there, `maps` being a view of the whole.
   void take(const ImageView& maps, int64_t end);
-  void write_mask(const ImageView& maps, int64_t ready);
 
   const Outputs outputs_;
   const Size image_;

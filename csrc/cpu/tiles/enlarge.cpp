@@ -50,19 +50,21 @@ class MixedRows {
     for (auto& row : values_) row.resize(columns.size() * kMapChannels);
   }
 
-  // In sixteenths of the fixed point.
-  const int32_t* row(int64_t row) {
+  // In sixteenths of the fixed point: 255 * 2048 / 16 is less than 2^15.
+  const int16_t* row(int64_t row) {
     const auto slot = static_cast<size_t>(row % 2);
-    int32_t* out = values_[slot].data();
+    int16_t* out = values_[slot].data();
     if (rows_[slot] == row) return out;
     rows_[slot] = row;
-    const auto* source = reinterpret_cast<const uint8_t*>(maps_.data + row * maps_.row_stride);
+    const uint8_t* source = row_values<uint8_t>(maps_, row, scratch_);
     for (const Pair& pair : columns_) {
-      const uint8_t* first = source + pair.first * maps_.column_stride;
-      const uint8_t* second = source + pair.second * maps_.column_stride;
+      const uint8_t* first = source + pair.first * kMapChannels;
+      const uint8_t* second = source + pair.second * kMapChannels;
+      const int32_t first_weight = pair.first_weight;
+      const int32_t second_weight = pair.second_weight;
       for (int64_t channel = 0; channel < kMapChannels; ++channel) {
-        const std::ptrdiff_t at = channel * maps_.channel_stride;
-        *out++ = (first[at] * pair.first_weight + second[at] * pair.second_weight) >> 4;
+        const int32_t sum = first[channel] * first_weight + second[channel] * second_weight;
+        *out++ = static_cast<int16_t>(sum >> 4);
       }
     }
     return values_[slot].data();
@@ -71,7 +73,8 @@ class MixedRows {
  private:
   const ImageView& maps_;
   const std::vector<Pair>& columns_;
-  std::vector<int32_t> values_[2];
+  std::vector<int16_t> values_[2];
+  std::vector<uint8_t> scratch_;
   int64_t rows_[2] = {-1, -1};
 };
 
@@ -86,13 +89,15 @@ void enlarge_maps(const ImageView& maps, int64_t height, int64_t width, uint8_t*
                  MixedRows mixed(maps, columns);
                  for (int64_t i = begin; i < end; ++i) {
                    const Pair& pair = rows[static_cast<size_t>(i)];
-                   const int32_t* first = mixed.row(pair.first);
-                   const int32_t* second = mixed.row(pair.second);
+                   const int16_t* first = mixed.row(pair.first);
+                   const int16_t* second = mixed.row(pair.second);
+                   const auto first_weight = static_cast<int16_t>(pair.first_weight);
+                   const auto second_weight = static_cast<int16_t>(pair.second_weight);
                    uint8_t* target = out + i * length;
                    for (int64_t k = 0; k < length; ++k) {
-                     const int32_t sum = ((pair.first_weight * first[k]) >> 16) +
-                                         ((pair.second_weight * second[k]) >> 16);
-                     target[k] = static_cast<uint8_t>((sum + 2) >> 2);
+                     const auto upper = static_cast<int16_t>((first_weight * first[k]) >> 16);
+                     const auto lower = static_cast<int16_t>((second_weight * second[k]) >> 16);
+                     target[k] = static_cast<uint8_t>((upper + lower + 2) >> 2);
                    }
                  }
                });
