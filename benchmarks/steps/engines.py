@@ -25,7 +25,12 @@ from nucleiseg._native import cpu
 from nucleiseg.engines import native
 from nucleiseg.model import DEFAULT
 
-INSTRUCTIONS = {"avx2": "AVX2", "avxvnni": "AVX2_VNNI", "avx512vnni": "AVX512_CORE_VNNI"}
+INSTRUCTIONS = {
+    "avx2": "AVX2",
+    "avxvnni": "AVX2_VNNI",
+    "avx512vnni": "AVX512_CORE_VNNI",
+    "amx": "AVX512_CORE_AMX",
+}
 """Values of oneDNN's ONEDNN_MAX_CPU_ISA. It has no name for what is below AVX2."""
 
 OPENVINO = Peer("openvino_int8", "OpenVINO int8", "openvino_int8", "openvino")

@@ -29,6 +29,7 @@ std::vector<std::string> cpu_has() {
       {"avx512", has.avx512},
       {"avx512vnni", has.avx512_vnni},
       {"avx512vbmi", has.avx512_vbmi},
+      {"amx", has.amx},
       {"neon", has.neon},
       {"neondot", has.dot_product},
   };

@@ -310,6 +310,7 @@ def test_the_processor_is_asked_for_what_linux_says_of_it():
         "avx_vnni": "avxvnni",
         "avx512_vnni": "avx512vnni",
         "avx512vbmi": "avx512vbmi",
+        "amx_int8": "amx",
         "asimd": "neon",
         "asimddp": "neondot",
     }

@@ -31,6 +31,10 @@ void convolve(const RowOfPixels& row);
 void convolve_strip(const Strip& strip);
 int64_t exercise(int64_t times);
 }  // namespace avx512vnni
+namespace amx {
+void convolve(const RowOfPixels& row);
+int64_t exercise(int64_t times);
+}  // namespace amx
 #elif defined(__aarch64__)
 namespace neon {
 void convolve(const RowOfPixels& row);
@@ -72,6 +76,10 @@ std::vector<const Convolution*> convolutions() {
   if (has.avx2) found.push_back(&avx2);
   if (avx_vnni(has)) found.push_back(avx_vnni(has));
   if (has.avx512 && has.avx512_vnni) found.push_back(&avx512);
+#if !defined(NUCLEISEG_WITHOUT_AMX)
+  static const Convolution amx = {"amx", amx::convolve, amx::exercise};
+  if (has.amx) found.push_back(&amx);
+#endif
 #elif defined(__aarch64__)
   static const Convolution neon = {"neon", neon::convolve, neon::exercise};
   static const Convolution dot = {"neondot", neondot::convolve, neondot::exercise};

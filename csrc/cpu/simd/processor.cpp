@@ -6,6 +6,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -17,6 +21,7 @@ namespace {
 
 constexpr uint64_t kAvxState = 0x06;     // SSE and AVX registers, which the system must save
 constexpr uint64_t kAvx512State = 0xe6;  // and masks and both parts of the 512-bit registers
+constexpr uint64_t kTileState = 0x60000;
 
 struct Leaf {
   uint32_t a = 0, b = 0, c = 0, d = 0;
@@ -38,6 +43,18 @@ uint64_t saved_state() {
   return uint64_t{high} << 32 | low;
 }
 
+// Asks Linux for the tiles' 8 KiB in the saved state of this process's threads
+// (Documentation/arch/x86/xstate.rst of its sources).
+bool may_use_tiles() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;               // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 // Bits of CPUID: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2A.
 Processor detect() {
   Processor found;
@@ -52,6 +69,9 @@ Processor detect() {
   found.avx512 = has(more.b, 16) && has(more.b, 17) && has(more.b, 30) && has(more.b, 31);
   found.avx512_vnni = found.avx512 && has(more.c, 11);
   found.avx512_vbmi = found.avx512 && has(more.c, 1);
+  const bool tiles = has(more.d, 24) && has(more.d, 25);
+  found.amx =
+      found.avx512_vnni && tiles && (saved_state() & kTileState) == kTileState && may_use_tiles();
   return found;
 }
 
@@ -92,6 +112,7 @@ constexpr Step kSteps[] = {
      [](Processor& one) { one.avx_vnni = one.avx512_vnni = false; }},
     {"avx512vnni", [](const Processor& one) { return one.avx512 && one.avx512_vnni; },
      [](Processor& one) { one.avx512 = one.avx512_vbmi = false; }},
+    {"amx", [](const Processor& one) { return one.amx; }, [](Processor& one) { one.amx = false; }},
 #elif defined(__aarch64__)
     {"neon", [](const Processor& one) { return one.neon; },
      [](Processor& one) { one.neon = false; }},

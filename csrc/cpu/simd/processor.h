@@ -18,6 +18,7 @@ struct Processor {
   bool avx512 = false;       // F, BW, DQ and VL
   bool avx512_vnni = false;  // the same products in 512 bits, or in 256
   bool avx512_vbmi = false;
+  bool amx = false;  // products of tiles of bytes, which the system lets this process use
   bool neon = false;
   bool dot_product = false;  // of NEON
 };
