@@ -1,9 +1,10 @@
-// With AMX: a product of tiles, 16 pixels by 16 channels by up to 64 bytes, in one instruction.
+// With AMX: 16 pixels by 16 channels by up to 64 bytes, a product of tiles, in one instruction.
 //
 // Sums of 32 pixels and two blocks of channels stay in four tiles, and each tile of values or
 // weights that is loaded is used twice. Where the columns of a segment lie side by side without
-// gaps, so do their weights, and the segment is one column. Includes no part of the C++ library
-// that holds inline functions, as rows.cpp.
+// gaps, so do their weights, and the segment is one column. Products of bytes are so fast here that
+// Winograd's convolution, of 16 bits, would be slower. Includes no part of the C++ library that
+// holds inline functions, as rows.cpp.
 #include "cpu/simd/vectors_512.h"
 
 namespace nucleiseg::cpu::amx {
@@ -62,27 +63,49 @@ struct Columns {
   }
 };
 
-// Rounds and writes a group's sums of one block.
-void write(const RowOfPixels& row, const __m512i (&sums)[kRows][1], int pixels, int channel,
-           uint8_t* out) {
-  int p = 0;
-  for (; p + 4 <= pixels; p += 4) {
-    put<4, 1>(row, sums + p, 0, channel, out + p * row.out_stride);
+// Sums that have left the tiles, and where they go.
+struct Sums {
+  __m512i of[2][2][kRows][1];  // [group][block][pixel]
+  int groups = 0;
+  int blocks = 0;
+  int block = 0;
+  uint8_t* out = nullptr;  // of the first pixel
+};
+
+// Rounds and writes them.
+inline void write(const RowOfPixels& row, const Columns& columns, const Sums& sums) {
+  for (int g = 0; g < sums.groups; ++g) {
+    for (int b = 0; b < sums.blocks; ++b) {
+      const auto& of = sums.of[g][b];
+      const int channel = (sums.block + b) * kLanes;
+      const __m512i begin = _mm512_loadu_si512(row.begin + channel);
+      uint8_t* out = sums.out + g * columns.group * row.out_stride + b * kLanes;
+      int p = 0;
+      for (; p + 4 <= columns.group; p += 4) {
+        __m512i four[4][1];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) four[i][0] = _mm512_add_epi32(of[p + i][0], begin);
+        put<4, 1>(row, four, 0, channel, out + p * row.out_stride);
+      }
+      for (; p < columns.group; ++p) {
+        const __m512i one[1][1] = {{_mm512_add_epi32(of[p][0], begin)}};
+        put<1, 1>(row, one, 0, channel, out + p * row.out_stride);
+      }
+    }
   }
-  for (; p < pixels; ++p) put<1, 1>(row, sums + p, 0, channel, out + p * row.out_stride);
 }
 
-// kGroups groups of pixels from `pixel` on, kBlocks blocks from `block` on.
+// kGroups groups of pixels from `pixel` on, kBlocks blocks from `block` on. The sums before them
+// are written while the tiles are multiplied.
 template <int kGroups, int kBlocks>
-void product(const RowOfPixels& row, const Columns& columns, int pixel, int block) {
+void product(const RowOfPixels& row, const Columns& columns, int pixel, int block, Sums& sums) {
   const int64_t pixel_stride = int64_t{row.advance} * row.column_stride;
   const int64_t group_stride = columns.group * pixel_stride;
   const int64_t weight_stride = int64_t{row.blocks_of_weight} * kWeightBytes;
-  const int32_t* begin = row.begin + block * kLanes;
-  _tile_loadd(0, begin, 0);
-  if (kBlocks == 2) _tile_loadd(1, begin + kLanes, 0);
-  if (kGroups == 2) _tile_loadd(2, begin, 0);
-  if (kGroups == 2 && kBlocks == 2) _tile_loadd(3, begin + kLanes, 0);
+  _tile_zero(0);
+  if (kBlocks == 2) _tile_zero(1);
+  if (kGroups == 2) _tile_zero(2);
+  if (kGroups == 2 && kBlocks == 2) _tile_zero(3);
   const int8_t* weights = row.weights + block * kWeightBytes;
   for (int segment = 0; segment < row.segment_count; ++segment) {
     for (int column = 0; column < columns.count; ++column) {
@@ -104,29 +127,27 @@ void product(const RowOfPixels& row, const Columns& columns, int pixel, int bloc
       }
     }
   }
-  __m512i sums[kGroups][kBlocks][kRows][1];
-  _tile_stored(0, sums[0][0], kRowBytes);
-  if (kBlocks == 2) _tile_stored(1, sums[0][kBlocks - 1], kRowBytes);
-  if (kGroups == 2) _tile_stored(2, sums[kGroups - 1][0], kRowBytes);
-  if (kGroups == 2 && kBlocks == 2) _tile_stored(3, sums[1][1], kRowBytes);
-  for (int g = 0; g < kGroups; ++g) {
-    uint8_t* out = row.out + (pixel + g * columns.group) * row.out_stride + block * kLanes;
-    for (int b = 0; b < kBlocks; ++b) {
-      write(row, sums[g][b], columns.group, (block + b) * kLanes, out + b * kLanes);
-    }
-  }
+  write(row, columns, sums);
+  _tile_stored(0, sums.of[0][0], kRowBytes);
+  if (kBlocks == 2) _tile_stored(1, sums.of[0][1], kRowBytes);
+  if (kGroups == 2) _tile_stored(2, sums.of[1][0], kRowBytes);
+  if (kGroups == 2 && kBlocks == 2) _tile_stored(3, sums.of[1][1], kRowBytes);
+  sums.groups = kGroups;
+  sums.blocks = kBlocks;
+  sums.block = block;
+  sums.out = row.out + pixel * row.out_stride + block * kLanes;
 }
 
 // The last group may begin again before the end of the one before it: it writes the same bytes.
 template <int kBlocks>
-void blocks_of_row(const RowOfPixels& row, const Columns& columns, int block) {
+void blocks_of_row(const RowOfPixels& row, const Columns& columns, int block, Sums& sums) {
   int pixel = 0;
   for (; pixel + 2 * columns.group <= row.width; pixel += 2 * columns.group) {
-    product<2, kBlocks>(row, columns, pixel, block);
+    product<2, kBlocks>(row, columns, pixel, block, sums);
   }
   for (; pixel < row.width; pixel += columns.group) {
     const int last = row.width - columns.group;
-    product<1, kBlocks>(row, columns, pixel < last ? pixel : last, block);
+    product<1, kBlocks>(row, columns, pixel < last ? pixel : last, block, sums);
   }
 }
 
@@ -135,9 +156,11 @@ void blocks_of_row(const RowOfPixels& row, const Columns& columns, int block) {
 void convolve(const RowOfPixels& row) {
   const Columns columns(row);
   configure(columns.group, columns.steps);
+  Sums sums;
   int block = 0;
-  for (; block + 2 <= row.blocks; block += 2) blocks_of_row<2>(row, columns, block);
-  if (block < row.blocks) blocks_of_row<1>(row, columns, block);
+  for (; block + 2 <= row.blocks; block += 2) blocks_of_row<2>(row, columns, block, sums);
+  if (block < row.blocks) blocks_of_row<1>(row, columns, block, sums);
+  write(row, columns, sums);
   _tile_release();
 }
 
