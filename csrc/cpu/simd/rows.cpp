@@ -47,6 +47,36 @@ uint16_t pair(const uint8_t* maps, size_t pixel) {
   return both;
 }
 
+// Each pixel and the next one in one value, so that mixing gathers one for both.
+void mix_across(const uint8_t* __restrict maps, size_t width, Mixes mixes,
+                uint32_t* __restrict pairs, int16_t* __restrict out) {
+  for (size_t i = 0; i + 1 < width; ++i) {
+    pairs[i] = static_cast<uint32_t>(pair(maps, i)) | static_cast<uint32_t>(pair(maps, i + 1))
+                                                          << 16;
+  }
+  pairs[width - 1] = pair(maps, width - 1);  // whose second weight is 0
+  const int32_t* __restrict first = mixes.first;
+  const int32_t* __restrict first_weight = mixes.first_weight;
+  const int32_t* __restrict second_weight = mixes.second_weight;
+  for (size_t i = 0; i < mixes.count; ++i) {
+    const uint32_t both = pairs[first[i]];
+    const auto value = [both](int byte) { return static_cast<int32_t>(both >> (8 * byte) & 255); };
+    const int32_t probability = value(0) * first_weight[i] + value(2) * second_weight[i];
+    const int32_t distance = value(1) * first_weight[i] + value(3) * second_weight[i];
+    out[2 * i] = static_cast<int16_t>(probability >> 4);
+    out[2 * i + 1] = static_cast<int16_t>(distance >> 4);
+  }
+}
+
+void mix_down(const int16_t* __restrict first, const int16_t* __restrict second,
+              int16_t first_weight, int16_t second_weight, size_t count, uint8_t* __restrict out) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto upper = static_cast<int16_t>((first_weight * first[i]) >> 16);
+    const auto lower = static_cast<int16_t>((second_weight * second[i]) >> 16);
+    out[i] = static_cast<uint8_t>((upper + lower + 2) >> 2);
+  }
+}
+
 void smooth_across(const uint8_t* __restrict maps, size_t count, uint16_t* __restrict distances,
                    uint16_t* __restrict sums, uint16_t* __restrict out) {
   constexpr size_t kBeside = kernels::kSmoothed;
@@ -268,6 +298,8 @@ const Rows table = {NUCLEISEG_TEXT(NUCLEISEG_LEVEL),
                     normalize<double>,
                     grey_to_rgb,
                     mask,
+                    mix_across,
+                    mix_down,
                     smooth_across,
                     smooth_down,
                     heights,

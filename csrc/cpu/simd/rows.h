@@ -31,6 +31,15 @@ struct RingRows {
                  int32_t* owners);
 };
 
+// Of each target pixel of a row the first of the two source pixels that are mixed, and both
+// weights.
+struct Mixes {
+  const int32_t* first;
+  const int32_t* first_weight;
+  const int32_t* second_weight;
+  size_t count;
+};
+
 struct Rows {
   const char* level;
   NormalizeRow<uint8_t> normalize_uint8;
@@ -42,6 +51,12 @@ struct Rows {
   void (*grey_to_rgb)(const uint8_t* grey, size_t count, uint8_t* rgb);
   // `maps` holds (probability, distance) pairs, here and below.
   void (*mask)(const uint8_t* maps, size_t count, uint8_t threshold, uint8_t* mask);
+  // Bilinear interpolation of maps, `width` pixels of them, along the row: in sixteenths of the
+  // weights' fixed point. `pairs` is scratch of `width` values.
+  void (*mix_across)(const uint8_t* maps, size_t width, Mixes mixes, uint32_t* pairs, int16_t* out);
+  // The same from row to row.
+  void (*mix_down)(const int16_t* first, const int16_t* second, int16_t first_weight,
+                   int16_t second_weight, size_t count, uint8_t* out);
   // Distances smoothed along the row. `distances` and `sums` are scratch, of 8 and 4
   // values more than `count`.
   void (*smooth_across)(const uint8_t* maps, size_t count, uint16_t* distances, uint16_t* sums,
