@@ -24,7 +24,7 @@ measures the nuclei: in each pixel of a nucleus it gives that nucleus's diameter
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,12 +126,15 @@ class Probe:
         Diameters of confident nuclei.
     pixels : int
         How many pixels the network saw.
+    labels : ndarray, (h, w) int32, or None
+        What the model's rule makes of the maps; None of several windows.
     """
 
     diameters: NDArray[np.float64]
     peaks: NDArray[np.float64]
     confident: NDArray[np.float64]
     pixels: int
+    labels: NDArray[np.int32] | None = None
 
     @property
     def cover(self) -> float:
@@ -294,16 +297,19 @@ def decode(windows: Iterable[NDArray[np.uint8]], model: Model, threads: int) -> 
     model : Model
     threads : int
     """
-    return selected([_tabulated(maps, model, threads) for maps in windows], model)
+    labels, tables = zip(*(_tabulated(maps, model, threads) for maps in windows), strict=True)
+    return replace(selected(tables, model), labels=labels[0] if len(labels) == 1 else None)
 
 
-def _tabulated(maps: NDArray[np.uint8], model: Model, threads: int) -> Table:
+def _tabulated(
+    maps: NDArray[np.uint8], model: Model, threads: int
+) -> tuple[NDArray[np.int32], Table]:
     most_prominence = max(model.prominence, SETTINGS.confident_prominence)
     rule = model.label_rule()
-    _, areas, peaks, prominences, neighbours = cpu.nuclei(
+    labels, areas, peaks, prominences, neighbours = cpu.nuclei(
         np.ascontiguousarray(maps), *rule, most_prominence, threads=threads
     )
-    return Table(maps.shape[0] * maps.shape[1], areas, peaks, prominences, neighbours)
+    return labels, Table(maps.shape[0] * maps.shape[1], areas, peaks, prominences, neighbours)
 
 
 def selected(tables: Sequence[Table], model: Model) -> Probe:

@@ -51,6 +51,25 @@ class Found(NamedTuple):
     limits: Limits
 
 
+class Seen(NamedTuple):
+    """A scale, and what was made of the image while it was found.
+
+    Attributes
+    ----------
+    scale : float
+    limits : Limits, optional
+    maps : array, optional
+        Of the whole image at this scale.
+    labels : ndarray, (H, W) int32, optional
+        By the model's own rule.
+    """
+
+    scale: float
+    limits: Limits | None = None
+    maps: Array | None = None
+    labels: NDArray[np.int32] | None = None
+
+
 class Driver:
     """Finds scales, and calls a pipeline.
 
@@ -96,12 +115,15 @@ class Driver:
         image = self._pipeline.image(image)
         if isinstance(image, np.ndarray):
             merged.check(image)
-        scale, limits, maps = (wanted, None, None) if wanted else self._find_scale(image)
+        scale, limits, maps, labels = Seen(wanted) if wanted else self._find_scale(image)
         _check_size(image, needed, scale)
-        if limits is not None and maps is not None:
-            found = decoder.decode(maps, needed, scale, image.shape[:2], to_host)
-        else:
+        has_labels = labels is not None and decoder is self._pipeline and to_host
+        if limits is None or maps is None:
             found, limits = decoder.run(image, needed, scale, limits, to_host)
+        elif has_labels and needed == ("labels",):
+            found = (labels,)
+        else:
+            found = decoder.decode(maps, needed, scale, image.shape[:2], to_host)
         if decoding:
             found = decoding.select(outputs, needed, found)
         return Found(found, scale, limits)
@@ -129,15 +151,16 @@ class Driver:
                 self._decoders[rule] = made
             return self._decoders[rule]
 
-    def _find_scale(self, image: Array) -> tuple[float, Limits, Array | None]:
-        """Find the scale; with the maps of the whole image at that scale if they were probed."""
+    def _find_scale(self, image: Array) -> Seen:
         pipeline, whole = self._pipeline, image.shape[0] * image.shape[1] <= WHOLE
         maps, limits = pipeline.maps(image, 1.0) if whole else (None, pipeline.limits(image))
         if limits.is_blank:
-            return 1.0, limits, None
+            return Seen(1.0, limits)
         latest = {1.0: maps} if whole else {}  # maps of the whole image, of the last two probes
+        labels = None
 
         def probe(scale: float) -> Probe:
+            nonlocal labels
             if not whole:
                 return self._probe_windows(image, limits, scale)
             if scale not in latest:
@@ -145,7 +168,9 @@ class Driver:
                     del latest[next(iter(latest))]
                 latest[scale], _ = pipeline.maps(image, scale, limits)
             windows = autoscale.windows_of_maps(pipeline.host(latest[scale]))
-            return autoscale.decode(windows, self.model, self.threads)
+            seen = autoscale.decode(windows, self.model, self.threads)
+            labels = seen.labels if scale == 1 else labels
+            return seen
 
         def measure(scale: float) -> float:
             sizes, diameters = self._sizes
@@ -153,7 +178,7 @@ class Driver:
             return autoscale.measured_diameter(windows, diameters)
 
         scale = autoscale.find(probe, measure, self.model)
-        return scale, limits, latest.get(scale)
+        return Seen(scale, limits, latest.get(scale), labels if scale == 1 else None)
 
     def _probe_windows(self, image: Array, limits: Limits, scale: float) -> Probe:
         windows = self._windows(self._pipeline, image, limits, scale)
