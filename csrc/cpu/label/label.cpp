@@ -31,7 +31,7 @@ namespace {
 // Few strips, since what their edges part has to be put together again; but enough of them that all
 // threads have work, unless it is less than starting a thread costs.
 constexpr int64_t kStripPixels = 1 << 19;
-constexpr int64_t kLeastPixels = 1 << 16;
+constexpr int64_t kLeastPixels = 1 << 15;
 
 std::vector<Strip> make_strips(const ImageView& maps, int threads) {
   const int64_t pixels = maps.height * maps.width;
