@@ -23,6 +23,7 @@ TARGETS = {
     "aarch64-macos": {
         "convolve_256.cpp",
         "convolve_512.cpp",
+        "convolve_amx.cpp",
         "lookup_vbmi.cpp",
         "winograd.cpp",
     },
