@@ -117,10 +117,10 @@ class Driver:
             merged.check(image)
         scale, limits, maps, labels = Seen(wanted) if wanted else self._find_scale(image)
         _check_size(image, needed, scale)
-        has_labels = labels is not None and decoder is self._pipeline and to_host
+        as_probed = needed == ("labels",) and decoder is self._pipeline and to_host
         if limits is None or maps is None:
             found, limits = decoder.run(image, needed, scale, limits, to_host)
-        elif has_labels and needed == ("labels",):
+        elif as_probed and labels is not None:
             found = (labels,)
         else:
             found = decoder.decode(maps, needed, scale, image.shape[:2], to_host)
@@ -152,6 +152,7 @@ class Driver:
             return self._decoders[rule]
 
     def _find_scale(self, image: Array) -> Seen:
+        """Find the scale; with maps and labels of the whole image if that was probed at it."""
         pipeline, whole = self._pipeline, image.shape[0] * image.shape[1] <= WHOLE
         maps, limits = pipeline.maps(image, 1.0) if whole else (None, pipeline.limits(image))
         if limits.is_blank:
