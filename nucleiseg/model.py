@@ -14,7 +14,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MODELS = Path(__file__).parent / "models"
 """The folder of the shipped models."""
@@ -29,6 +29,31 @@ _LARGEST_DESCRIPTION = 2**20
 PERCENTILES = (1.0, 99.8)
 """The limits of a field full of nuclei, which become 0 and 255: ``csrc/kernels/limits.h``. Nuclei
 can be a few thousandths of a fluorescence field, so the upper one is near the end."""
+
+
+MERGE_UNITS, MERGE_INPUTS, MOST_MERGE_WEIGHT = 16, 12, 2**20
+"""Size of the network that merges basins, and bound of its weights: ``csrc/kernels/merge.h``."""
+
+
+class Merging(NamedTuple):
+    """The small network that says which basins are one nucleus.
+
+    Attributes
+    ----------
+    pixel : float
+        Area of one pixel of the maps in pixels of the network.
+    prominence : int
+        Basins whose peak stands out by this or more, 1..255, are not merged.
+    weights : tuple of int
+        Of each unit those of its inputs and its offset, then those of the output.
+    """
+
+    pixel: float
+    prominence: int
+    weights: tuple[int, ...]
+
+
+LabelRule = tuple[int, int, int, int, int, Merging | None]
 
 
 class ModelError(ValueError):
@@ -71,6 +96,8 @@ class Model:
         Centre distance (0..255) that the peaks of nuclei reach that touch each other.
     prominence : int
         Height of the lower of their peaks above the saddle between them, at least.
+    merging : Merging, optional
+        What merges basins that stand out further than that; ``decoding.merging`` in the JSON.
     min_area : int
         Nuclei of fewer pixels are dropped.
     min_peak : int
@@ -94,6 +121,7 @@ class Model:
     nucleus_threshold: int
     marker_threshold: int
     prominence: int
+    merging: Merging | None
     min_area: int
     min_peak: int
     metadata: dict[str, Any]
@@ -137,6 +165,7 @@ class Model:
             nucleus_threshold=entries.whole("decoding.nucleus_threshold", 0, 255),
             marker_threshold=entries.whole("decoding.marker_threshold", 0, 255),
             prominence=entries.whole("decoding.prominence", 0, 255),
+            merging=entries.merging("decoding.merging"),
             min_area=entries.whole("decoding.min_area", 0, 2**20),
             min_peak=entries.whole("decoding.min_peak", 0, 255),
             metadata=metadata,
@@ -154,17 +183,18 @@ class Model:
         """Name, version and SHA-256: which model made an output."""
         return {"name": self.name, "version": self.version, "sha256": self.checksum}
 
-    def label_rule(self, scale: float = 1.0) -> tuple[int, int, int, int, int]:
+    def label_rule(self, scale: float = 1.0) -> LabelRule:
         """Return the settings that decide which pixels are a nucleus of their own.
 
         Parameters
         ----------
         scale : float
-            How far the maps were magnified: the least area grows with its square.
+            How far the maps were magnified: areas grow with its square.
 
         Returns
         -------
         nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
+        merging : Merging or None
         """
         return (
             self.nucleus_threshold,
@@ -172,6 +202,7 @@ class Model:
             self.prominence,
             max(min(1, self.min_area), round(self.min_area * scale**2)),
             self.min_peak,
+            self.merging and self.merging._replace(pixel=1 / scale**2),
         )
 
 
@@ -256,6 +287,27 @@ class _Entries:
         if low >= high:
             raise self._error(path, values, "two numbers, the lower first")
         return low, high
+
+    def merging(self, path: str) -> Merging | None:
+        """None where there is no such entry."""
+        parent, _, key = path.rpartition(".")
+        if key not in self._entry(parent):
+            return None
+        units = self._list(f"{path}.units")
+        if len(units) != MERGE_UNITS:
+            raise self._error(f"{path}.units", units, f"{MERGE_UNITS} lists")
+        rows = [self._weights(f"{path}.units", unit, MERGE_INPUTS + 1) for unit in units]
+        rows.append(self._weights(f"{path}.output", self._list(f"{path}.output"), MERGE_UNITS + 1))
+        prominence = self.whole(f"{path}.prominence", 1, 255)
+        return Merging(1.0, prominence, tuple(weight for row in rows for weight in row))
+
+    def _weights(self, path: str, values: Any, count: int) -> list[int]:
+        accepted = f"{count} whole numbers from {-MOST_MERGE_WEIGHT} to {MOST_MERGE_WEIGHT}"
+        if not isinstance(values, list) or len(values) != count:
+            raise self._error(path, values, accepted)
+        if any(type(value) is not int or abs(value) > MOST_MERGE_WEIGHT for value in values):
+            raise self._error(path, values, accepted)
+        return values
 
     def _entry(self, path: str) -> Any:
         found: Any = self._content

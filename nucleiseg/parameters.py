@@ -57,7 +57,8 @@ class Decoding:
         Probability, 0 to 1, from which a pixel is nucleus. Lower: larger nuclei, and paler ones.
     separation : float, optional
         How far, 0 to 1, the map of distances must fall between two maxima for them to be two
-        nuclei (the prominence of the lower one). Lower splits more, higher merges more.
+        nuclei (the prominence of the lower one). Lower splits more, higher merges more. It takes
+        the place of the model's own decision, which sees sizes and shapes, too.
     min_area : float, optional
         Pixels of the image; nuclei with fewer are dropped.
     min_diameter, max_diameter : float, optional
@@ -120,6 +121,7 @@ class Decoding:
             changes["nucleus_threshold"] = math.ceil(round(255 * self.nucleus_threshold, 6))
         if self.separation is not None:
             changes["prominence"] = round(255 * self.separation)
+            changes["merging"] = None
         if self.min_area is not None:
             changes["min_area"] = 0  # `select` compares areas in pixels of the image
         return replace(model, **changes) if changes else model

@@ -106,8 +106,7 @@ def float_labeller(model: Model, path: Path | None) -> Labeller:
             f"{path} does not hold weights of a network in training/topology.py; give those of "
             f"{model.path.name} with --weights"
         ) from error
-    decoding = model.metadata["decoding"]
-    return lambda sample: predict.labels(network, sample.image, decoding)
+    return lambda sample: predict.labels(network, sample.image, model.label_rule())
 
 
 def _check_pair(model: Model, path: Path) -> None:

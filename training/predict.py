@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
+from nucleiseg.model import LabelRule
 
 from . import groups, metrics
 from .samples import Sample
 from .topology import STRIDE
 
-DECODING = {
+DECODING: dict[str, int] = {
     "nucleus_threshold": 160,
     "marker_threshold": 128,
     "prominence": 20,
@@ -48,16 +49,17 @@ def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def labels(
-    model: keras.Model, image: NDArray[np.uint8], decoding: dict[str, int]
+    model: keras.Model, image: NDArray[np.uint8], rule: LabelRule
 ) -> NDArray[np.int32]:
     """Run the model on one normalised image and decode: (H, W) int32."""
-    return cpu.label(maps(model, image), **decoding)[0]
+    return cpu.label(maps(model, image), *rule)[0]
 
 
 def scores(model: keras.Model, samples: list[Sample]) -> list[metrics.Score]:
     """Score the model's labels of each sample."""
     return [
-        metrics.score(sample.labels, labels(model, sample.image, DECODING)) for sample in samples
+        metrics.score(sample.labels, cpu.label(maps(model, sample.image), **DECODING)[0])
+        for sample in samples
     ]
 
 

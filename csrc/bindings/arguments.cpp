@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
-#include <optional>
 
 namespace nucleiseg::bindings {
 namespace {
@@ -202,12 +202,39 @@ void check_pixel_count(const py::array& maps) {
   }
 }
 
+kernels::MergeRule merge_rule(const Merging& merging) {
+  kernels::MergeRule rule = {};
+  if (!merging) return rule;
+  const auto& [pixel, prominence, weights] = *merging;
+  constexpr size_t kUnits = sizeof rule.units / sizeof(int32_t);
+  constexpr size_t kWeights = kUnits + sizeof rule.output / sizeof(int32_t);
+  if (!(pixel > 0 && pixel <= 1e9) || prominence < 1 || prominence > 255) {
+    fail_value("merging", std::to_string(pixel) + ", " + std::to_string(prominence),
+               "begins with an area above 0, up to 1e9, and a prominence of 1 to 255");
+  }
+  if (weights.size() != kWeights) {
+    fail_value("merging", std::to_string(weights.size()) + " weights",
+               "has " + std::to_string(kWeights));
+  }
+  rule.pixel = pixel;
+  rule.prominence = static_cast<int32_t>(prominence);
+  for (size_t i = 0; i < kWeights; ++i) {
+    if (std::abs(weights[i]) > kernels::kMostMergeWeight) {
+      fail_value("merging", std::to_string(weights[i]), "has weights from -2**20 to 2**20");
+    }
+    int32_t* const to = i < kUnits ? rule.units[0] + i : rule.output + (i - kUnits);
+    *to = static_cast<int32_t>(weights[i]);
+  }
+  return rule;
+}
+
 kernels::LabelRule label_rule(int nucleus_threshold, int marker_threshold, int prominence,
-                              int64_t min_area, int min_peak) {
+                              int64_t min_area, int min_peak, const Merging& merging) {
   if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
   return {byte_argument(nucleus_threshold, "nucleus_threshold"),
           byte_argument(marker_threshold, "marker_threshold"),
-          byte_argument(prominence, "prominence"), min_area, byte_argument(min_peak, "min_peak")};
+          byte_argument(prominence, "prominence"), min_area, byte_argument(min_peak, "min_peak"),
+          merge_rule(merging)};
 }
 
 py::array labels_argument(py::handle value) {

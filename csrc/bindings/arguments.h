@@ -3,9 +3,12 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <new>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "cpu/image.h"
@@ -72,8 +75,12 @@ py::array maps_argument(py::handle value);
 cpu::ImageView maps_view(const py::array& maps);
 void check_pixel_count(const py::array& maps);
 
+// The area of a pixel in the network's pixels, the most prominence of what merges, and the weights
+// of kernels::MergeRule in order.
+using Merging = std::optional<std::tuple<double, int64_t, std::vector<int64_t>>>;
+
 kernels::LabelRule label_rule(int nucleus_threshold, int marker_threshold, int prominence,
-                              int64_t min_area, int min_peak);
+                              int64_t min_area, int min_peak, const Merging& merging);
 
 // (H, W) int32 row after row, copied only where it lies otherwise; what it views must outlive it.
 py::array labels_argument(py::handle value);

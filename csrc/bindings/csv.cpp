@@ -1,7 +1,5 @@
 #include "cpu/measure/csv.h"
 
-#include <pybind11/stl.h>
-
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "bindings/registry.h"

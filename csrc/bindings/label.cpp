@@ -20,8 +20,10 @@ the highest. All that reach one peak are its basin.
 
 Two basins meet at a pass: of all pairs of neighbours, one in each, the pair whose lower pixel is
 the highest. The passes are taken from the highest down, and two basins become one where the lower
-of their peaks is below `marker_threshold`, or less than `prominence` above the pass. What is left
-are the nuclei, if they are large and high enough.
+of their peaks is below `marker_threshold`, or less than `prominence` above the pass. With `merging`,
+each basin that is left asks once, at its highest pass, whether the two basins there are one nucleus:
+csrc/kernels/merge.h says how that is decided. What is left are the nuclei, if they are large and
+high enough.
 
 Parameters
 ----------
@@ -37,6 +39,10 @@ min_area : int
     Nuclei with fewer pixels are dropped; 0 or more.
 min_peak : int
     0..255; nuclei with a lower peak are dropped.
+merging : tuple or None
+    Area of a pixel in the network's pixels (float), prominence from which basins are not merged
+    (1..255), and 225 weights, -2**20..2**20: of each of the 16 units those of the 12 inputs and
+    of the offset, then those of the output. See `nucleiseg.model.Model.label_rule`.
 threads : int
     How many threads work, 1 to 1024. The result does not depend on it.
 
@@ -89,9 +95,9 @@ std::pair<py::object, int32_t> labelled(const py::object& maps, const cpu::Label
 }
 
 py::tuple label(const py::object& maps, int nucleus_threshold, int marker_threshold, int prominence,
-                int64_t min_area, int min_peak, int threads) {
+                int64_t min_area, int min_peak, const Merging& merging, int threads) {
   const cpu::LabelRule rule =
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak);
+      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging);
   const auto [labels, count] = labelled(maps, rule, threads, nullptr);
   return py::make_tuple(labels, count);
 }
@@ -100,12 +106,13 @@ constexpr const char* kNuclei = R"(Separate the nuclei, number them and tabulate
 
 As ``label``, with a table of all nuclei that the watershed found, also of those that are too small
 or too low to be numbered. Joining every nucleus whose prominence is below p to its neighbour gives
-the nuclei of a watershed with the prominence p, for any p up to `most_prominence`.
+the nuclei of a watershed with the prominence p, for any p up to `most_prominence`, unless some
+were merged.
 
 Parameters
 ----------
 maps : numpy.ndarray
-nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
+nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging
     See ``label``.
 most_prominence : int
     `prominence`..255; up to where prominences are measured.
@@ -140,10 +147,11 @@ py::array_t<T> column(const std::vector<cpu::Nucleus>& nuclei, Value&& value) {
 }
 
 py::tuple nuclei(const py::object& maps, int nucleus_threshold, int marker_threshold,
-                 int prominence, int64_t min_area, int min_peak, int most_prominence, int threads) {
+                 int prominence, int64_t min_area, int min_peak, const Merging& merging,
+                 int most_prominence, int threads) {
   cpu::NucleusTable table{byte_argument(most_prominence, "most_prominence")};
   const cpu::LabelRule rule =
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak);
+      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging);
   if (table.prominence < rule.prominence) {
     fail_value("most_prominence", std::to_string(most_prominence),
                "is prominence or more, up to 255");
@@ -163,10 +171,12 @@ py::tuple nuclei(const py::object& maps, int nucleus_threshold, int marker_thres
 void register_label(py::module_& module) {
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
-             py::arg("min_peak") = 0, py::arg("threads") = 1, kLabel);
+             py::arg("min_peak") = 0, py::arg("merging") = py::none(), py::arg("threads") = 1,
+             kLabel);
   module.def("nuclei", nuclei, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
-             py::arg("min_peak"), py::arg("most_prominence"), py::arg("threads") = 1, kNuclei);
+             py::arg("min_peak"), py::arg("merging"), py::arg("most_prominence"),
+             py::arg("threads") = 1, kNuclei);
 }
 
 }  // namespace nucleiseg::bindings

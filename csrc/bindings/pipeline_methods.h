@@ -34,7 +34,7 @@ struct PipelineMethods {
   static std::unique_ptr<Pipeline> make(const std::shared_ptr<Device>& device, int64_t stride,
                                         int64_t halo, int64_t tile, int64_t batch,
                                         const std::array<double, 2>& percentiles,
-                                        const FiveNumbers& rule) {
+                                        const RuleNumbers& rule) {
     return std::make_unique<Pipeline>(
         device,
         settings_argument(Arrays::stride(*device), stride, halo, tile, batch, percentiles, rule));

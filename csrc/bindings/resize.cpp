@@ -1,7 +1,5 @@
 #include "cpu/tiles/resize.h"
 
-#include <pybind11/stl.h>
-
 #include <optional>
 
 #include "bindings/arguments.h"

@@ -1,7 +1,5 @@
 #include "bindings/results.h"
 
-#include <pybind11/stl.h>
-
 #include <algorithm>
 
 namespace nucleiseg::bindings {
@@ -78,11 +76,13 @@ py::object Results::make(const std::string& name, const Size& size, const Alloca
   fail_value("outputs", "'" + name + "'", "are 'mask', 'labels' and 'maps'");
 }
 
-kernels::LabelRule rule_argument(const FiveNumbers& rule) {
-  const auto byte = [&](size_t i) {
-    return static_cast<int>(std::clamp<int64_t>(rule[i], -1, 256));
+kernels::LabelRule rule_argument(const RuleNumbers& rule) {
+  const auto& [nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging] = rule;
+  const auto byte = [](int64_t value) {
+    return static_cast<int>(std::clamp<int64_t>(value, -1, 256));
   };
-  return label_rule(byte(0), byte(1), byte(2), rule[3], byte(4));
+  return label_rule(byte(nucleus_threshold), byte(marker_threshold), byte(prominence), min_area,
+                    byte(min_peak), merging);
 }
 
 std::optional<cpu::Limits> limits_argument(const std::optional<FourNumbers>& limits) {
@@ -131,7 +131,7 @@ Size decoded_size(const Size& maps, double scale,
 
 pipeline::Settings settings_argument(int64_t unit, int64_t stride, int64_t halo, int64_t tile,
                                      int64_t batch, const std::array<double, 2>& percentiles,
-                                     const FiveNumbers& rule) {
+                                     const RuleNumbers& rule) {
   check_at_least(stride, unit, "stride");
   check_at_least(halo, 0, "halo");
   check_at_least(tile, 2 * halo + stride, "tile");

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -38,9 +39,9 @@ class Results {
   pipeline::Outputs outputs_;
 };
 
-// nucleus_threshold, marker_threshold, prominence, min_area, min_peak.
-using FiveNumbers = std::array<int64_t, 5>;
-kernels::LabelRule rule_argument(const FiveNumbers& rule);
+// nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging.
+using RuleNumbers = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, Merging>;
+kernels::LabelRule rule_argument(const RuleNumbers& rule);
 
 // low, high, ceiling, apart.
 using FourNumbers = std::array<double, 4>;
@@ -57,6 +58,6 @@ pipeline::Size decoded_size(const pipeline::Size& maps, double scale,
 // Refuses sizes that do not fit each other; `unit` is the network's stride.
 pipeline::Settings settings_argument(int64_t unit, int64_t stride, int64_t halo, int64_t tile,
                                      int64_t batch, const std::array<double, 2>& percentiles,
-                                     const FiveNumbers& rule);
+                                     const RuleNumbers& rule);
 
 }  // namespace nucleiseg::bindings

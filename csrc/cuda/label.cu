@@ -11,6 +11,9 @@
 //   find_passes, join           further rounds, which look at peaks and at the pixels on borders
 //                               between basins alone: the first round lists both
 //   last_rounds                 the rounds that few images need
+//   sum_moments                 basins get the sums that their shapes come from
+//   find_highest, merge         each basin asks once, at its highest pass, whether the two basins
+//                               there are one nucleus
 //   measure                     nuclei get their areas and first pixels
 //   mark                        the first pixels of nuclei that are large and high enough
 //   (running sum)               their ids
@@ -292,6 +295,71 @@ __global__ void last_rounds(Scene scene, int32_t round, int32_t end) {
   }
 }
 
+__device__ __forceinline__ void add_moments(kernels::Moments* sums, const kernels::Moments& more) {
+  atomic_add(&sums->area, more.area);
+  atomic_add(&sums->row, more.row);
+  atomic_add(&sums->column, more.column);
+  atomic_add(&sums->row_row, more.row_row);
+  atomic_add(&sums->row_column, more.row_column);
+  atomic_add(&sums->column_column, more.column_column);
+}
+
+// `moments` are 0 everywhere before.
+__global__ void sum_moments(Scene scene, kernels::Moments* moments) {
+  const int64_t i = item();
+  const auto column = static_cast<int32_t>(i % scene.width);
+  const auto first = static_cast<int32_t>(i / scene.width * kShapeRun);
+  const Forest forest(scene.cells);
+  int32_t last = -1;  // the basin above, of which these are the sums
+  kernels::Moments sums;
+  for (int32_t row = first; row < first + kShapeRun && row < scene.height; ++row) {
+    const int32_t index = row * scene.width + column;
+    if (forest.target(index) < 0) continue;
+    const int32_t root = forest.root(index);
+    if (root != last && sums.area > 0) {
+      add_moments(moments + square_of(scene, last), sums);
+      sums = {};
+    }
+    last = root;
+    const auto r = static_cast<uint64_t>(row);
+    const auto c = static_cast<uint64_t>(column);
+    sums = kernels::sum_of(sums, {1, r, c, r * r, r * c, c * c});
+  }
+  if (sums.area > 0) add_moments(moments + square_of(scene, last), sums);
+}
+
+__global__ void find_highest(Scene scene, int32_t round) { find_listed_passes(scene, round); }
+
+__device__ __forceinline__ void merge_from(const Scene& scene, const kernels::Moments* moments,
+                                           int32_t square, int32_t round) {
+  const uint64_t key = relaxed_load(scene.passes + square);
+  if (key < found_in(round, 0)) return;
+  const int32_t pass = kernels::pass_height(key - found_in(round, 0));
+  const int32_t pixel = kernels::pass_pixel(key);
+  const Forest forest(scene.cells);
+  int32_t root = forest.root_before(pixel);
+  int32_t beyond = forest.root_before(pixel + step(scene, kernels::pass_neighbour(key)));
+  if (square_of(scene, root) != square) {
+    const int32_t other = root;
+    root = beyond;
+    beyond = other;
+  }
+  const kernels::Side own = {peak_of(scene, root), moments[square]};
+  const kernels::Side other = {peak_of(scene, beyond), moments[square_of(scene, beyond)]};
+  if (!kernels::joins(own.peak, pass, scene.rule)) return;
+  if (!kernels::are_one(own, other, pass, scene.rule.merge)) return;
+  // Of two that would point to each other, the first stays a root.
+  const bool both = relaxed_load(scene.passes + square_of(scene, beyond)) == key &&
+                    kernels::joins(other.peak, pass, scene.rule);
+  if (!both || beyond < root) forest.join(root, beyond);
+}
+
+__global__ void merge(Scene scene, const kernels::Moments* moments, int32_t round) {
+  for_own_items(relaxed_load(scene.lists.counts), [&](int64_t i) {
+    merge_from(scene, moments, square_of(scene, relaxed_load(scene.lists.peaks + i)), round);
+  });
+}
+
 // `areas` is 0 and `firsts` is kNone everywhere before.
 __global__ void measure(Scene scene, uint32_t* areas, uint32_t* firsts) {
   Pixel first;
@@ -355,7 +423,8 @@ Parts parts_of(void* workspace, int32_t pixels, int32_t squares) {
   // As many borders as peaks: about half of what lies there before needs.
   const size_t lists = std::max(count * sizeof(uint16_t), 2 * peaks * sizeof(int32_t));
   const size_t sum = across + round_up(lists);
-  const size_t sum_bytes = running_sum_workspace(pixels);
+  const size_t sum_bytes = round_up(running_sum_workspace(pixels));
+  const size_t moments = sum + sum_bytes;
   auto* const areas = reinterpret_cast<uint32_t*>(memory);
   auto* const rounds = reinterpret_cast<uint32_t*>(memory + joined);
   auto* const listed = reinterpret_cast<int32_t*>(memory + across);
@@ -371,7 +440,8 @@ Parts parts_of(void* workspace, int32_t pixels, int32_t squares) {
           reinterpret_cast<int32_t*>(memory + heights),
           memory + sum,
           sum_bytes,
-          sum + sum_bytes};
+          reinterpret_cast<kernels::Moments*>(memory + moments),
+          moments + peaks * sizeof(kernels::Moments)};
 }
 
 void clear(void* memory, int value, size_t bytes, cudaStream_t stream) {
@@ -409,6 +479,18 @@ void join_basins(const Scene& scene, cudaStream_t stream) {
   if (wide < rounds) launch_blocks(last_rounds, 1, kLastThreads, stream, scene, wide, rounds);
 }
 
+void merge_basins(Scene scene, const Parts& parts, cudaStream_t stream) {
+  const int32_t squares = scene.squares();
+  const int32_t round = rounds_for(squares);  // after the last in which basins join
+  const int64_t blocks = std::min(kRoundBlocks, blocks_for(squares));
+  const int64_t runs = int64_t{scene.width} * ((scene.height + kShapeRun - 1) / kShapeRun);
+  scene.rule = kernels::with_prominence(scene.rule, scene.rule.merge.prominence);
+  clear(parts.moments, 0, static_cast<size_t>(squares) * sizeof(kernels::Moments), stream);
+  launch_items(sum_moments, runs, stream, scene, parts.moments);
+  launch(find_highest, blocks, kThreads, stream, scene, round);
+  launch(merge, blocks, kThreads, stream, scene, parts.moments, round);
+}
+
 void number_nuclei(const Scene& scene, const Parts& parts, int32_t* count, cudaStream_t stream) {
   const int64_t pixels = scene.pixels();
   const int32_t squares = scene.squares();
@@ -439,6 +521,7 @@ void label(const ImageView& maps, const kernels::LabelRule& rule, int32_t* label
   clear(parts.passes, 0, parts.cleared, stream);
   reach_peaks(scene, parts.across, stream);
   join_basins(scene, stream);
+  if (rule.merge.prominence > 0) merge_basins(scene, parts, stream);
   number_nuclei(scene, parts, count, stream);
 }
 

@@ -35,6 +35,10 @@ constexpr int32_t kMostRounds = 30;  // of fewer than 2**31 pixels
 // A pass's key says in its upper bits in which round it was found, so that no old one counts.
 constexpr int kRoundBit = 48;
 
+// Pixels of a thread, one below the other, that moments are summed over: about a nucleus, so that
+// few threads add to the same sums.
+constexpr int kShapeRun = 16;
+
 constexpr uint32_t kNone = 0xffffffffu;
 
 // Which pixels the rounds after the first look at.
@@ -144,6 +148,7 @@ struct Parts {
   int32_t* before;  // where heights and across are: how many nuclei begin before a pixel
   void* sum;
   size_t sum_bytes;
+  kernels::Moments* moments;  // of basins, if the rule merges any
   size_t bytes;
 };
 

@@ -6,7 +6,8 @@
 // 2009, doi:10.1109/TPAMI.2008.173): each nucleus pixel moves to its highest neighbour, the height
 // being the smoothed centre distance, and so to the peak of a basin. Basins whose peaks do not
 // stand out become one with a neighbour (the dynamics of Grimaud, "New measure of contrast: the
-// dynamics", SPIE 1769, 1992, doi:10.1117/12.60650).
+// dynamics", SPIE 1769, 1992, doi:10.1117/12.60650). What is left may merge once more: each basin
+// asks at its highest pass whether the two there are one nucleus (csrc/kernels/merge.h).
 //
 // Distances are smoothed by two binomial filters of five pixels in each direction, which is nearly
 // a Gaussian with a standard deviation of 1.4, on an image that goes on beyond its edges as its
@@ -18,6 +19,7 @@
 #include <cstdint>
 
 #include "kernels/mask.h"
+#include "kernels/merge.h"
 #include "kernels/portable.h"
 
 namespace nucleiseg::kernels {
@@ -28,7 +30,14 @@ struct LabelRule {
   uint8_t prominence;        // so does one whose peak is less than this above that pass
   int64_t min_area;          // pixels; nuclei with fewer are dropped
   uint8_t min_peak;          // so are those with a lower peak
+  MergeRule merge = {};      // which of the basins that are left are one nucleus
 };
+
+// The same rule with the most prominence that a pass of interest may have.
+NUCLEISEG_HOST_DEVICE LabelRule with_prominence(LabelRule rule, int32_t prominence) {
+  if (prominence > rule.prominence) rule.prominence = static_cast<uint8_t>(prominence);
+  return rule;
+}
 
 constexpr int kSmoothed = 4;  // pixels to each side that a smoothed distance sees
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 #include "cuda/device.h"
@@ -33,6 +34,21 @@ int64_t bits(double value) {
   return found;
 }
 
+// Of what decides merging, apart from the size of a pixel: FNV-1a (Fowler, Noll and Vo,
+// doi:10.17487/RFC9923).
+int64_t digest(const kernels::MergeRule& rule) {
+  uint64_t found = 0xcbf29ce484222325;
+  const auto add = [&](int32_t value) {
+    for (int byte = 0; byte < 4; ++byte) {
+      found = (found ^ (static_cast<uint32_t>(value) >> (8 * byte) & 255)) * 0x100000001b3;
+    }
+  };
+  add(rule.prominence);
+  for (const auto& unit : rule.units) std::for_each(std::begin(unit), std::end(unit), add);
+  std::for_each(std::begin(rule.output), std::end(rule.output), add);
+  return static_cast<int64_t>(found);
+}
+
 // Everything that the launches of a task depend on, but for where memory is.
 Key key_of(const Task& task, const Settings& settings, const ImageView& image) {
   const int64_t wanted =
@@ -44,6 +60,8 @@ Key key_of(const Task& task, const Settings& settings, const ImageView& image) {
           task.rule.prominence,
           task.rule.min_area,
           task.rule.min_peak,
+          bits(task.rule.merge.pixel),
+          digest(task.rule.merge),
           settings.stride,
           settings.halo,
           settings.tile,

@@ -11,7 +11,7 @@
 namespace nucleiseg::pipeline {
 namespace {
 
-constexpr char kMagic[] = "NUCLEI01";
+constexpr char kMagic[] = "NUCLEI02";
 
 enum Record : int32_t { kStem = 1, kConvolution, kGrow, kPool, kCells, kSettings };
 
@@ -87,6 +87,18 @@ void add_layer(Reader& file, int32_t record, cpu::Network& network) {
   if (record == kCells) network.cells(sources[0], kernels[0], rounding);
 }
 
+void read_merging(Reader& file, kernels::MergeRule& rule) {
+  const auto weights = [&](int32_t* to, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      to[i] = file.number(-kernels::kMostMergeWeight, kernels::kMostMergeWeight);
+    }
+  };
+  rule = {file.number(0, 255), 1, {}, {}};
+  if (rule.prominence == 0) return;
+  weights(rule.units[0], sizeof rule.units / sizeof(int32_t));
+  weights(rule.output, sizeof rule.output / sizeof(int32_t));
+}
+
 void read_settings(Reader& file, PackedModel& model) {
   Settings& settings = model.settings;
   settings.stride = file.number(1, 1024);
@@ -98,6 +110,7 @@ void read_settings(Reader& file, PackedModel& model) {
   settings.rule.prominence = byte();
   settings.rule.min_area = file.number(0, INT32_MAX);
   settings.rule.min_peak = byte();
+  read_merging(file, settings.rule.merge);
   const std::vector<double> found = file.values<double>(3);
   settings.low = found[0];
   settings.high = found[1];

@@ -67,6 +67,7 @@ kernels::LabelRule rule_at(const kernels::LabelRule& rule, double scale) {
   kernels::LabelRule found = rule;
   const double area = static_cast<double>(rule.min_area) * (scale * scale);
   found.min_area = std::max<int64_t>(1, static_cast<int64_t>(std::nearbyint(area)));
+  found.merge.pixel = 1 / (scale * scale);
   return found;
 }
 

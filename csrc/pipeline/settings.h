@@ -18,7 +18,8 @@ struct Settings {
   int64_t whole = 3072 * 3072;  // pixels of maps of a magnified image that are made in one piece
 };
 
-// The least area of a nucleus grows with the square of how far the maps were magnified.
+// Areas grow with the square of how far the maps were magnified: the least area of a nucleus does,
+// and what is merged is told by areas in the network's pixels.
 kernels::LabelRule rule_at(const kernels::LabelRule& rule, double scale);
 
 struct Size {

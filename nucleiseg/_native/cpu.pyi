@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _T = TypeVar("_T", bound=np.generic)
+_Merging = tuple[float, int, Sequence[int]]
 
 class _Features(TypedDict):
     architecture: str
@@ -75,6 +76,7 @@ def label(
     prominence: int,
     min_area: int,
     min_peak: int = 0,
+    merging: _Merging | None = None,
     threads: int = 1,
 ) -> tuple[NDArray[np.int32], int]: ...
 def nuclei(
@@ -84,6 +86,7 @@ def nuclei(
     prominence: int,
     min_area: int,
     min_peak: int,
+    merging: _Merging | None,
     most_prominence: int,
     threads: int = 1,
 ) -> tuple[
@@ -104,7 +107,7 @@ def resize(
     threads: int = 1,
 ) -> NDArray[_T]: ...
 
-_Rule = tuple[int, int, int, int, int]
+_Rule = tuple[int, int, int, int, int, _Merging | None]
 
 class Device:
     def __init__(self, network: Network, threads: int) -> None: ...

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nucleiseg.engines import native
 from nucleiseg.model import DEFAULT, Model
 
-MAGIC = b"NUCLEI01"
+MAGIC = b"NUCLEI02"
 _STEM, _CONVOLUTION, _GROW, _POOL, _CELLS, _SETTINGS = range(1, 7)
 
 _Floats = NDArray[np.float32]
@@ -91,7 +91,9 @@ def write(model: Model, path: str | Path) -> Path:
     """
     writer = _Writer()
     native.add_layers(model, writer)
-    writer.numbers(_SETTINGS, model.stride, model.halo, *model.label_rule())
+    *rule, merging = model.label_rule()
+    writer.numbers(_SETTINGS, model.stride, model.halo, *rule)
+    writer.numbers(*(merging[1:2] + merging[2] if merging else (0,)))
     writer.content += struct.pack("<3d", *model.percentiles, model.mpp)
     path = Path(path)
     path.write_bytes(writer.content)

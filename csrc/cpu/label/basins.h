@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/merge.h"
+
 namespace nucleiseg::cpu {
 
 // Pixels side by side in a row that reach one peak.
@@ -37,6 +39,7 @@ struct Strip {
   std::vector<Piece> pieces;  // in raster order
   std::vector<Basin> basins;  // in raster order of their first pixels
   std::vector<Pass> passes;   // those that may join basins; some pairs have several
+  std::vector<kernels::Moments> moments;  // of the basins, if the rule merges any
   // What the strips above and below see: the heights of the outer rows, and which pieces are there.
   std::vector<int16_t> first_heights;
   std::vector<int16_t> last_heights;

@@ -5,8 +5,8 @@
 //           join are noted (csrc/cpu/label/label_strip.cpp)
 //   join    basins that strips part become one, the passes are taken from the highest down, as
 //           Kruskal takes edges ("On the Shortest Spanning Subtree of a Graph and the Traveling
-//           Salesman Problem", 1956, doi:10.1090/S0002-9939-1956-0078686-7), and the nuclei are
-//           numbered (csrc/cpu/label/label_join.cpp)
+//           Salesman Problem", 1956, doi:10.1090/S0002-9939-1956-0078686-7), what is one nucleus
+//           merges, and the nuclei are numbered (csrc/cpu/label/label_join.cpp)
 //   paint   each piece gets its nucleus's id
 //
 // Most pixels are never looked at one by one: which neighbours in a row lead to one peak is found
@@ -62,9 +62,9 @@ void scan(const ImageView& maps, const LabelRule& rule, std::vector<Strip>& stri
 int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int threads,
               NucleusTable* table) {
   std::vector<Strip> strips = make_strips(maps, threads);
-  LabelRule scanned = rule;  // what is scanned for more passes has the same basins
-  if (table != nullptr) scanned.prominence = std::max(rule.prominence, table->prominence);
-  scan(maps, scanned, strips, threads);
+  // What is scanned for more passes has the same basins.
+  const int32_t most = std::max<int32_t>(rule.merge.prominence, table ? table->prominence : 0);
+  scan(maps, kernels::with_prominence(rule, most), strips, threads);
   const Numbers numbers = join_basins(strips, maps.width, rule, table);
   parallel_for(static_cast<int64_t>(strips.size()), 1, threads, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {

@@ -33,7 +33,8 @@ struct Nucleus {
 // distances or more has just these as its own prominence, and itself as its neighbour.
 //
 // Joining each nucleus of less than p <= `prominence` to its neighbour gives the nuclei that a
-// watershed with the prominence p would give: joins() is true for p wherever it is for less.
+// watershed with the prominence p would give: joins() is true for p wherever it is for less. That
+// holds for rules that merge nothing else.
 struct NucleusTable {
   uint8_t prominence;
   std::vector<Nucleus> nuclei = {};

@@ -97,7 +97,7 @@ void LabelBands::scan(const ImageView& maps, size_t first, int threads) {
   std::atomic<size_t> next{first};
   const auto members = std::min<int64_t>(threads, static_cast<int64_t>(strips_.size() - first));
   parallel_for(members, 1, threads, [&](int64_t, int64_t) {
-    StripScan scan(maps, rule_);
+    StripScan scan(maps, kernels::with_prominence(rule_, rule_.merge.prominence));
     for (size_t i; (i = next.fetch_add(1)) < strips_.size();) scan.run(strips_[i]);
   });
 }

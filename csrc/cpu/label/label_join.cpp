@@ -14,8 +14,8 @@ class Joining {
   Joining(const std::vector<Strip>& strips, int64_t width, const kernels::LabelRule& rule,
           NucleusTable* table)
       : strips_(strips), width_(static_cast<int32_t>(width)), rule_(rule), table_(table) {
-    kept_rule_ = rule;
-    if (table != nullptr) kept_rule_.prominence = std::max(rule.prominence, table->prominence);
+    table_rule_ = kernels::with_prominence(rule, table ? table->prominence : 0);
+    kept_rule_ = kernels::with_prominence(table_rule_, rule.merge.prominence);
     for (const Strip& strip : strips) {
       first_.push_back(areas_.size());
       for (const Basin& basin : strip.basins) {
@@ -33,6 +33,7 @@ class Joining {
     std::sort(passes_.begin(), passes_.end(),
               [](const Pass& a, const Pass& b) { return a.key > b.key; });
     for (const Pass& pass : passes_) take(pass);
+    if (rule_.merge.prominence > 0) merge();
     if (table_ != nullptr) tabulate();
     return numbers();
   }
@@ -123,6 +124,49 @@ class Joining {
     if (from != to && leads_on(from, to, pass.key, rule_)) unite(from, to);
   }
 
+  // Every basin asks once, at its highest pass, all of them before any merges.
+  void merge() {
+    const std::vector<kernels::Moments> moments = moments_of_roots();
+    const kernels::LabelRule asking = kernels::with_prominence(rule_, rule_.merge.prominence);
+    std::vector<bool> has_asked(parents_.size());
+    std::vector<Pass> merging;
+    const auto side = [&](int32_t basin) {
+      const auto i = static_cast<size_t>(basin);
+      return kernels::Side{peaks_[i], moments[i]};
+    };
+    for (const Pass& pass : passes_) {
+      const int32_t from = find(pass.from);
+      const int32_t to = find(pass.to);
+      if (from == to) continue;
+      const int32_t height = kernels::pass_height(pass.key);
+      bool asks = false;
+      for (const int32_t basin : {from, to}) {
+        const auto i = static_cast<size_t>(basin);
+        asks |= !has_asked[i] && kernels::joins(peaks_[i], height, asking);
+        has_asked[i] = true;
+      }
+      if (asks && kernels::are_one(side(from), side(to), height, rule_.merge)) {
+        merging.push_back(pass);
+      }
+    }
+    for (const Pass& pass : merging) {
+      const int32_t from = find(pass.from);
+      const int32_t to = find(pass.to);
+      if (from != to) unite(from, to);
+    }
+  }
+
+  std::vector<kernels::Moments> moments_of_roots() {
+    std::vector<kernels::Moments> moments(parents_.size());
+    for (size_t i = 0; i < strips_.size(); ++i) {
+      for (size_t k = 0; k < strips_[i].moments.size(); ++k) {
+        auto& sums = moments[static_cast<size_t>(find(number(i, static_cast<int32_t>(k))))];
+        sums = kernels::sum_of(sums, strips_[i].moments[k]);
+      }
+    }
+    return moments;
+  }
+
   void tabulate() {
     std::vector<Nucleus>& nuclei = table_->nuclei;
     std::vector<int32_t> index(parents_.size(), kNowhere);
@@ -131,7 +175,7 @@ class Joining {
       if (index[root] != kNowhere) continue;
       index[root] = static_cast<int32_t>(nuclei.size());
       nuclei.push_back({areas_[root], peaks_[root],
-                        kept_rule_.prominence * kernels::kUnitsPerDistance, index[root]});
+                        table_rule_.prominence * kernels::kUnitsPerDistance, index[root]});
     }
     std::vector<int32_t> higher(nuclei.size());  // the highest nucleus that each has joined
     std::iota(higher.begin(), higher.end(), 0);
@@ -158,7 +202,7 @@ class Joining {
       std::swap(from, to);
     }
     const int32_t height = kernels::pass_height(key);
-    if (!kernels::joins(nucleus(low).peak, height, kept_rule_)) return;
+    if (!kernels::joins(nucleus(low).peak, height, table_rule_)) return;
     nucleus(low).prominence = nucleus(low).peak - height;
     nucleus(low).neighbour = to;
     higher[static_cast<size_t>(low)] = high;
@@ -179,7 +223,8 @@ class Joining {
   const std::vector<Strip>& strips_;
   const int32_t width_;
   const kernels::LabelRule rule_;
-  kernels::LabelRule kept_rule_;  // of the passes that are kept
+  kernels::LabelRule table_rule_;  // of the passes that the table tells of
+  kernels::LabelRule kept_rule_;   // of the passes that are kept
   NucleusTable* const table_;
   std::vector<size_t> first_;
   std::vector<int32_t> parents_;

@@ -52,6 +52,7 @@ void StripScan::run(Strip& strip) {
     if (row + 1 < rows_) follow_upwards(row + 1);
   }
   name_basins(strip);
+  if (rule_.merge.prominence > 0) sum_moments(strip);
   find_passes(strip);
   keep_outer_rows(strip);
 }
@@ -189,6 +190,24 @@ void StripScan::name_basins(Strip& strip) {
       near_count += kernels::joins(peak, piece.top, rule_);
     }
     near_begin_.push_back(near_count);
+  }
+}
+
+void StripScan::sum_moments(Strip& strip) const {
+  strip.moments.resize(strip.basins.size());
+  auto row = static_cast<uint64_t>(strip.row_begin);
+  int64_t row_end = (strip.row_begin + 1) * width_;
+  for (const Piece& piece : strip.pieces) {
+    for (; piece.start >= row_end; row_end += width_) ++row;
+    const auto first = static_cast<uint64_t>(piece.start - (row_end - width_));
+    const auto length = static_cast<uint64_t>(piece.length);
+    const uint64_t pairs = length * (length - 1) / 2;
+    const uint64_t columns = length * first + pairs;
+    const uint64_t squares = length * first * first + 2 * first * pairs +
+                             pairs * (2 * length - 1) / 3;
+    kernels::Moments& sums = strip.moments[static_cast<size_t>(piece.basin)];
+    sums = kernels::sum_of(
+        sums, {length, length * row, columns, length * row * row, row * columns, squares});
   }
 }
 

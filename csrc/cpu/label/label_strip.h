@@ -64,6 +64,7 @@ class StripScan {
   void follow_upwards(int64_t row);
   int32_t find(int32_t piece);
   void name_basins(Strip& strip);
+  void sum_moments(Strip& strip) const;
   Pass& recall(int32_t from, int32_t to, Strip& strip);
   void find_passes(Strip& strip);
   int32_t first_from(int64_t row, int64_t column) const;

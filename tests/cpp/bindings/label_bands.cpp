@@ -159,7 +159,7 @@ class Bands {
 std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::object& rows,
                                   const py::object& columns, int nucleus_threshold,
                                   int marker_threshold, int prominence, int64_t min_area,
-                                  int min_peak) {
+                                  int min_peak, const Merging& merging) {
   constexpr int64_t kMostSide = int64_t{1} << 20;
   if (height < 1 || width < 1 || height > kMostSide || width > kMostSide ||
       height > std::numeric_limits<int32_t>::max() / width) {
@@ -168,7 +168,7 @@ std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::objec
   }
   return std::make_unique<Bands>(
       height, width, kept_argument(rows, height, "rows"), kept_argument(columns, width, "columns"),
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak));
+      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging));
 }
 
 int32_t keep_largest_pieces(const py::object& labels) {
@@ -190,7 +190,8 @@ const CpuBinding kLabelBandsBinding([](py::module_& module) {
   bands
       .def(py::init(&make_bands), py::arg("height"), py::arg("width"), py::arg("rows"),
            py::arg("columns"), py::arg("nucleus_threshold"), py::arg("marker_threshold"),
-           py::arg("prominence"), py::arg("min_area"), py::arg("min_peak") = 0)
+           py::arg("prominence"), py::arg("min_area"), py::arg("min_peak") = 0,
+           py::arg("merging") = py::none())
       .def_property_readonly("next", &Bands::next, "The row that the next band begins with.")
       .def("add", &Bands::add, py::arg("maps"), py::arg("above"), py::arg("end"),
            py::arg("threads") = 1, kAdd)

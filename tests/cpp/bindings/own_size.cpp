@@ -67,7 +67,7 @@ shape : tuple of int
 seen : tuple of int
     Height and width of the maps, neither below the image's.
 rule : tuple of int
-    ``nucleus_threshold, marker_threshold, prominence, min_area, min_peak``.
+    ``nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging``.
 threads : int
 )";
 
@@ -167,7 +167,7 @@ class BoundOwnSize {
 };
 
 std::unique_ptr<BoundOwnSize> make_own_size(const py::object& outputs, const Sides& shape,
-                                            const Sides& seen, const FiveNumbers& rule,
+                                            const Sides& seen, const RuleNumbers& rule,
                                             int threads) {
   const Size size = size_argument(shape, "shape");
   const Size maps = size_argument(seen, "seen");
