@@ -50,7 +50,7 @@ Separation = Annotated[
         metavar="0..1",
         help="How far the map of distances must fall between two nuclei. Lower splits more, higher "
         "merges more.",
-        show_default="the model's, 0.08 for those shipped",
+        show_default="the model decides, by sizes and shapes too; about 0.08",
     ),
 ]
 

@@ -95,9 +95,12 @@ class Model:
     marker_threshold : int
         Centre distance (0..255) that the peaks of nuclei reach that touch each other.
     prominence : int
-        Height of the lower of their peaks above the saddle between them, at least.
+        Height of the lower of their peaks above the saddle between them, at least, where nothing
+        else decides.
     merging : Merging, optional
-        What merges basins that stand out further than that; ``decoding.merging`` in the JSON.
+        What decides instead; ``decoding.merging`` in the JSON.
+    least_prominence : int
+        Basins of a lower prominence become one without being asked about.
     min_area : int
         Nuclei of fewer pixels are dropped.
     min_peak : int
@@ -122,6 +125,7 @@ class Model:
     marker_threshold: int
     prominence: int
     merging: Merging | None
+    least_prominence: int
     min_area: int
     min_peak: int
     metadata: dict[str, Any]
@@ -149,6 +153,9 @@ class Model:
         metadata = _metadata(description)
         entries = _Entries(description, metadata)
         stride = entries.whole("input.stride", 2, 256)
+        prominence = entries.whole("decoding.prominence", 0, 255)
+        merging = entries.merging("decoding.merging")
+        least = "decoding.merging.least_prominence"
         found = cls(
             path=file,
             name=entries.text("name"),
@@ -164,8 +171,9 @@ class Model:
             good_diameters=entries.pair("input.good_diameters", 1, 1000),
             nucleus_threshold=entries.whole("decoding.nucleus_threshold", 0, 255),
             marker_threshold=entries.whole("decoding.marker_threshold", 0, 255),
-            prominence=entries.whole("decoding.prominence", 0, 255),
-            merging=entries.merging("decoding.merging"),
+            prominence=prominence,
+            merging=merging,
+            least_prominence=entries.whole(least, 0, 255) if merging else prominence,
             min_area=entries.whole("decoding.min_area", 0, 2**20),
             min_peak=entries.whole("decoding.min_peak", 0, 255),
             metadata=metadata,
@@ -199,7 +207,7 @@ class Model:
         return (
             self.nucleus_threshold,
             self.marker_threshold,
-            self.prominence,
+            self.least_prominence if self.merging else self.prominence,
             max(min(1, self.min_area), round(self.min_area * scale**2)),
             self.min_peak,
             self.merging and self.merging._replace(pixel=1 / scale**2),
@@ -298,7 +306,7 @@ class _Entries:
             raise self._error(f"{path}.units", units, f"{MERGE_UNITS} lists")
         rows = [self._weights(f"{path}.units", unit, MERGE_INPUTS + 1) for unit in units]
         rows.append(self._weights(f"{path}.output", self._list(f"{path}.output"), MERGE_UNITS + 1))
-        prominence = self.whole(f"{path}.prominence", 1, 255)
+        prominence = self.whole(f"{path}.most_prominence", 1, 255)
         return Merging(1.0, prominence, tuple(weight for row in rows for weight in row))
 
     def _weights(self, path: str, values: Any, count: int) -> list[int]:

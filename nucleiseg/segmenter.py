@@ -171,7 +171,8 @@ class Segmenter(Driver):
             ``nucleus_threshold``: probability, 0 to 1, from which a pixel is nucleus; lower gives
             larger nuclei, and paler ones.
             ``separation``: how far, 0 to 1, the map of distances must fall between two maxima for
-            them to be two nuclei; lower splits more, higher merges more.
+            them to be two nuclei; lower splits more, higher merges more. Left out, the model
+            decides, by sizes and shapes too.
             ``min_area``: fewest pixels (of the image) of a nucleus, instead of the model's, which
             are those of its own scale.
             ``min_diameter``, ``max_diameter``: pixels of the image; of the circle of the same area.

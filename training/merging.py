@@ -1,8 +1,8 @@
 """Train the small network that says which basins of the watershed are one nucleus.
 
-``python -m training.merging MODEL --data DIR ...`` lets a model look at the images to train on,
-turned and at several magnifications, decodes its maps down to basins that hardly stand out, and
-learns for each pair that meets whether the annotation has it as one nucleus. The weights go into
+``python -m training.merging MODEL --data DIR ...`` lets a model look at the images to train on in
+eight turns, decodes its maps down to basins that hardly stand out, and learns for each pair that
+meets whether the annotation has it as one nucleus. The weights go into
 the model's JSON file as ``decoding.merging``. ``csrc/kernels/merge.h`` defines the network and what
 it sees; `inputs` is the same in NumPy.
 """
@@ -24,13 +24,13 @@ from nucleiseg import Segmenter, images
 from nucleiseg._native import cpu
 from nucleiseg.model import DEFAULT, MERGE_INPUTS, MERGE_UNITS, MOST_MERGE_WEIGHT, Model
 
-from . import data, scales
+from . import data
 from .argument_types import existing_folder
 from .samples import Sample
 
-PROMINENCE = 4
-"""Of the basins that are asked about, at least: with 8 instead AP@0.5 of the 80 validation images
-is 0.004 lower."""
+LEAST_PROMINENCE = 4
+"""Of the basins that are asked about: with 8 instead AP@0.5 of the 80 validation images is 0.004
+lower."""
 
 MOST_PROMINENCE = 64
 """Basins of this prominence or more are never merged; 40 and 255 are no better."""
@@ -39,10 +39,10 @@ PROBABILITY = 0.4
 """From which on basins are merged. To merge two nuclei loses both, to split one loses one: of 0.3
 to 0.5, the mean AP@0.5 of the data sets is best from 0.35 to 0.4."""
 
-LOOKS = ((0, 1.0), (1, 0.85), (2, 1.2), (3, 1.0), (4, 0.9), (5, 1.0), (6, 1.1), (7, 1.0))
-"""Quarter turns, mirrored from 4 on, and magnification of each look at an image."""
+TURNS = range(8)
+"""In which each image is seen: quarter turns, mirrored from 4 on."""
 
-EPOCHS, BATCH, RATE = 40, 512, 1e-2
+EPOCHS, BATCH, RATE = 10, 512, 1e-2
 
 _INPUT_ONE, _UNIT_ONE, _SCALE = 2**12, 2**20, 2**20
 """The numbers that offsets are weights of, as in ``csrc/kernels/merge.h``, and what an input's
@@ -93,11 +93,11 @@ def look(samples: list[Sample], segmenter: Segmenter) -> Pairs:
     found = []
     for sample in tqdm(samples):
         scale = segmenter.analyze(sample.picture).scale
-        for turns, factor in LOOKS:
-            picture, labels = scales.resized(sample, factor / scale)
-            maps = segmenter.segment(_turned(picture, turns), "maps", scale=1)
-            found.append(_pairs(maps, _turned(labels, turns), segmenter.model))
-    names = [sample.dataset for sample in samples for _ in LOOKS]
+        for turns in TURNS:
+            maps = segmenter.segment(_turned(sample.picture, turns), "maps", scale=scale)
+            truth = _turned(sample.labels, turns)
+            found.append(_pairs(maps, truth, segmenter.model, scale))
+    names = [sample.dataset for sample in samples for _ in TURNS]
     return Pairs(
         np.concatenate([inputs for inputs, _ in found]),
         np.concatenate([are_one for _, are_one in found]),
@@ -111,10 +111,10 @@ def _turned(image: NDArray[Any], turns: int) -> NDArray[Any]:
 
 
 def _pairs(
-    maps: NDArray[np.uint8], truth: NDArray[np.int32], model: Model
+    maps: NDArray[np.uint8], truth: NDArray[np.int32], model: Model, scale: float = 1.0
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     labels, _, peaks, prominences, neighbours = cpu.nuclei(
-        maps, model.nucleus_threshold, model.marker_threshold, PROMINENCE, 0, 0, None, 255
+        maps, model.nucleus_threshold, model.marker_threshold, LEAST_PROMINENCE, 0, 0, None, 255
     )
     heights = np.rint(16 * peaks).astype(np.int64)
     saddles = heights - np.rint(16 * prominences).astype(np.int64)
@@ -122,7 +122,7 @@ def _pairs(
     names = _annotated(labels, truth)
     in_one = (names[first] == names[second]) & (names[first] > 0)
     known = (names[first] > 0) | (names[second] > 0)
-    found = inputs(heights, moments(labels), first, second, saddles[first])
+    found = inputs(heights, moments(labels), first, second, saddles[first], scale)
     return found[known], in_one[known]
 
 
@@ -191,6 +191,7 @@ def inputs(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     passes: NDArray[np.int64],
+    scale: float = 1.0,
 ) -> NDArray[np.int64]:
     """Return what the network sees of pairs: ``are_one`` in merge.h.
 
@@ -204,25 +205,26 @@ def inputs(
         Which basins the pairs are of.
     passes : ndarray, (m,) int64
         Heights of their saddles, in sixteenths.
+    scale : float
+        How far the maps were magnified.
 
     Returns
     -------
     ndarray, (m, MERGE_INPUTS) int64
     """
-    own = np.column_stack([heights, shapes(sums)])
+    pixel = 1 / scale**2
+    own = np.column_stack([heights, shapes(sums, pixel)])
     one, other = own[first], own[second]
     differ = one != other
     where = differ.argmax(1)[:, None]
     is_lower = np.take_along_axis(one < other, where, 1)
     lower, higher = np.where(is_lower, one, other), np.where(is_lower, other, one)
-    every = shapes(sums[first] + sums[second])
+    every = shapes(sums[first] + sums[second], pixel)
     sizes = np.stack([lower[:, 1:], higher[:, 1:], every], axis=2).reshape(len(first), 9)
     return np.column_stack([lower[:, 0] - passes, lower[:, 0], higher[:, 0], sizes])
 
 
-def train(
-    pairs: Pairs, epochs: int = EPOCHS
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def train(pairs: Pairs, epochs: int = EPOCHS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Train on pairs, in which rare data sets weigh more.
 
     Returns
@@ -290,11 +292,12 @@ def decide(
 def write(model: Model, units: NDArray[np.int64], output: NDArray[np.int64]) -> Path:
     """Write the weights into a model's JSON file."""
     merging = {
-        "prominence": MOST_PROMINENCE,
+        "least_prominence": LEAST_PROMINENCE,
+        "most_prominence": MOST_PROMINENCE,
         "units": units.tolist(),
         "output": output.tolist(),
     }
-    decoding = model.metadata["decoding"] | {"prominence": PROMINENCE, "merging": merging}
+    decoding = model.metadata["decoding"] | {"merging": merging}
     path = model.path.with_suffix(".json")
     description = model.metadata | {"decoding": decoding}
     images.write(path, (json.dumps(description, indent=2) + "\n").encode())

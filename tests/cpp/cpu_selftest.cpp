@@ -18,6 +18,7 @@
 #include "cpu/normalize/normalize.h"
 #include "cpu/simd/rows.h"
 #include "cpu/tiles/tiles.h"
+#include "random_rule.h"
 #include "reference.h"
 
 namespace nucleiseg::cpu {
@@ -235,10 +236,8 @@ void test_maps(Random& random, Results& results, Size size, int threads) {
   Bytes is_nucleus(maps.size() / 2);
   mask(view, threshold, is_nucleus.data(), size.width, threads);
   results.add("mask", is_nucleus, reference::mask(maps, threshold));
-  const LabelRule rule = {static_cast<uint8_t>(random.pick(0, 160)),
-                          static_cast<uint8_t>(random.pick(0, 255)),
-                          static_cast<uint8_t>(random.pick(0, 60)), random.pick(0, 9),
-                          static_cast<uint8_t>(random.pick(0, 200))};
+  const LabelRule rule =
+      random_rule([&](int64_t low, int64_t high) { return random.pick(low, high); });
   std::vector<int32_t> labels(maps.size() / 2);
   const int32_t count = label(view, rule, labels.data(), threads);
   reference::Labels expected = reference::label(maps, size, rule);

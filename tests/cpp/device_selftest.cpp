@@ -25,6 +25,7 @@
 #include "emulation/machine.h"
 #include "pipeline/cpu_device.h"
 #include "pipeline/cuda_device.h"
+#include "random_rule.h"
 
 namespace nucleiseg::emulated {
 namespace {
@@ -129,10 +130,8 @@ void check_label(const std::vector<uint8_t>& maps, const kernels::LabelRule& rul
 }
 
 void test_label(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
-  const kernels::LabelRule rule = {static_cast<uint8_t>(pick(random, 0, 160)),
-                                   static_cast<uint8_t>(pick(random, 0, 255)),
-                                   static_cast<uint8_t>(pick(random, 0, 60)), pick(random, 0, 9),
-                                   static_cast<uint8_t>(pick(random, 0, 200))};
+  const kernels::LabelRule rule =
+      random_rule([&](int64_t low, int64_t high) { return pick(random, low, high); });
   check_label(random_maps(random, height, width), rule, stream, height, width, round);
 }
 

@@ -15,8 +15,9 @@ int64_t bounce(int64_t index, int64_t size) {
   return index;
 }
 
-// Labels as the documentation defines them: how high each pixel is, which peak it reaches, and
-// which basins become one as the passes between them are taken from the highest down.
+// Labels as the documentation defines them: how high each pixel is, which peak it reaches, which
+// basins become one as the passes between them are taken from the highest down, and which of those
+// that are left merge.
 class Labelling {
  public:
   Labelling(const Bytes& maps, Size size, const kernels::LabelRule& rule)
@@ -27,6 +28,7 @@ class Labelling {
     find_heights(maps);
     reach_peaks();
     join_basins();
+    if (rule.merge.prominence > 0) merge_basins();
   }
 
   Labels numbered() const {
@@ -124,7 +126,7 @@ class Labelling {
     }
   }
 
-  void join_basins() {
+  std::vector<Pass> passes() const {
     std::vector<Pass> passes;
     for (int32_t pixel = 0; pixel < static_cast<int32_t>(count_); ++pixel) {
       if (!nucleus_[pixel]) continue;
@@ -135,13 +137,52 @@ class Labelling {
     }
     std::stable_sort(passes.begin(), passes.end(),
                      [](const Pass& a, const Pass& b) { return a.height > b.height; });
-    for (const Pass& pass : passes) {
+    return passes;
+  }
+
+  void join_basins() {
+    for (const Pass& pass : passes()) {
       int32_t high = set_[pass.from];
       int32_t low = set_[pass.to];
       if (high == low) continue;
       if (is_higher(low, high)) std::swap(low, high);
       const bool is_marker = height_[low] >= 16 * rule_.marker_threshold;
       if (is_marker && height_[low] - pass.height >= 16 * rule_.prominence) continue;
+      std::replace(set_.begin(), set_.end(), low, high);
+    }
+  }
+
+  // Each basin asks once, at its highest pass, unless it stands out too far.
+  void merge_basins() {
+    std::map<int32_t, kernels::Side> sides;
+    for (size_t pixel = 0; pixel < count_; ++pixel) {
+      if (set_[pixel] == kNowhere) continue;
+      kernels::Moments& sums = sides[set_[pixel]].sums;
+      const uint64_t row = pixel / static_cast<uint64_t>(size_.width);
+      const uint64_t column = pixel % static_cast<uint64_t>(size_.width);
+      sums.area += 1;
+      sums.row += row;
+      sums.column += column;
+      sums.row_row += row * row;
+      sums.row_column += row * column;
+      sums.column_column += column * column;
+    }
+    for (auto& [set, side] : sides) side.peak = height_[static_cast<size_t>(set)];
+    std::map<int32_t, Pass> highest;
+    const std::vector<Pass> all = passes();
+    for (const Pass& pass : all) {
+      highest.try_emplace(set_[pass.from], pass);
+      highest.try_emplace(set_[pass.to], pass);
+    }
+    const std::vector<int32_t> before = set_;
+    for (const auto& [set, pass] : highest) {
+      const kernels::Side& from = sides[before[pass.from]];
+      const kernels::Side& to = sides[before[pass.to]];
+      if (sides[set].peak - pass.height >= 16 * rule_.merge.prominence) continue;
+      if (!kernels::are_one(from, to, pass.height, rule_.merge)) continue;
+      int32_t high = set_[pass.from];
+      int32_t low = set_[pass.to];
+      if (is_higher(low, high)) std::swap(low, high);
       std::replace(set_.begin(), set_.end(), low, high);
     }
   }

@@ -46,11 +46,18 @@ def test_the_models_own_values_change_nothing(segmenter, name, plain):
     found = segmenter.analyze(
         data.example(name),
         nucleus_threshold=model.nucleus_threshold / 255,
-        separation=model.prominence / 255,
         exclude_border=False,
     )
     np.testing.assert_array_equal(found.labels, plain.labels)
     np.testing.assert_array_equal(found.mask, plain.mask)
+
+
+def test_a_separation_takes_the_place_of_the_models_decision(segmenter, name, plain):
+    assert segmenter.model.merging
+    found = segmenter.analyze(data.example(name), separation=segmenter.model.prominence / 255)
+    np.testing.assert_array_equal(found.mask, plain.mask)
+    assert (found.labels != plain.labels).any()
+    assert 0.9 < found.labels.max() / plain.labels.max() < 1.1
 
 
 @pytest.mark.parametrize("threshold", [0, 0.2, 0.5, 0.9, 1])
@@ -72,7 +79,7 @@ def test_a_lower_threshold_gives_larger_nuclei(segmenter, name):
 def test_separation_is_the_prominence_of_the_watershed(segmenter, name):
     image, counts = data.example(name), []
     maps = segmenter.segment(image, "maps", scale=1)
-    threshold, marker, _, area, peak = segmenter.model.label_rule()
+    threshold, marker, _, area, peak, _ = segmenter.model.label_rule()
     for separation in (0, 0.02, 0.1, 0.3, 1):
         expected, count = cpu.label(
             maps, threshold, marker, round(255 * separation), area, peak, threads=1
@@ -124,8 +131,8 @@ def test_an_area_below_the_models_keeps_what_the_model_drops(segmenter):
         for least in (0, 20, 4 * segmenter.model.min_area)
     }
     maps = segmenter.segment(image, "maps", scale=2)
-    threshold, marker, prominence, _, peak = segmenter.model.label_rule()
-    every, _ = cpu.label(maps, threshold, marker, prominence, 0, peak, threads=1)
+    threshold, marker, prominence, _, peak, merging = segmenter.model.label_rule(2)
+    every, _ = cpu.label(maps, threshold, marker, prominence, 0, peak, merging, threads=1)
     np.testing.assert_array_equal(found[0], every)
     np.testing.assert_array_equal(found[20], numbered(every, areas_of(every) >= 20))
     np.testing.assert_array_equal(

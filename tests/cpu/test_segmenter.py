@@ -369,6 +369,12 @@ def test_a_model_without_its_description_is_refused(copied_model, content, messa
         ("input.diameter", "30", "a number from 1 to 1000"),
         ("decoding.nucleus_threshold", 256, "a whole number from 0 to 255"),
         ("decoding.min_area", None, "a whole number from 0 to 1048576"),
+        ("decoding.merging.least_prominence", 256, "a whole number from 0 to 255"),
+        ("decoding.merging.most_prominence", 0, "a whole number from 1 to 255"),
+        ("decoding.merging.units", [[1] * 13] * 15, "16 lists"),
+        ("decoding.merging.units", [[1] * 12] * 16, "13 whole numbers from -1048576 to 1048576"),
+        ("decoding.merging.output", [1.5] * 17, "17 whole numbers from -1048576 to 1048576"),
+        ("decoding.merging.output", [2**20 + 1] * 17, "17 whole numbers from"),
     ],
 )
 def test_a_wrong_entry_of_a_description_is_named(copied_model, entry, value, accepted):
