@@ -236,7 +236,7 @@ def train(pairs: Pairs, epochs: int = EPOCHS) -> tuple[NDArray[np.float64], NDAr
     """
     keras.utils.set_random_seed(0)
     mean, deviation = pairs.inputs.mean(0), pairs.inputs.std(0) + 1
-    names, which, counts = np.unique(pairs.datasets, return_inverse=True, return_counts=True)
+    _, which, counts = np.unique(pairs.datasets, return_inverse=True, return_counts=True)
     weights = 1 / np.sqrt(counts[which])
     network = keras.Sequential(
         [

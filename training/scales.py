@@ -45,15 +45,14 @@ def main(arguments: list[str] | None = None) -> None:
         mine = [s for s in samples if max(s.labels.shape) * factor <= LARGEST_SIDE]
         found, plain = [], []
         for sample in tqdm(mine, desc=f"{factor}"):
-            picture, labels = resized(sample, factor)
+            picture, labels = _resized(sample, factor)
             found.append(_score(segmenter, picture, labels, "auto"))
             plain.append(_score(segmenter, picture, labels, 1.0))
         cells = [found, plain, [before[sample.name] for sample in mine]]
         print(f"{factor:10}{len(mine):8}" + "".join(map(_cell, cells)), flush=True)
 
 
-def resized(sample: Sample, factor: float) -> tuple[NDArray[np.generic], NDArray[np.int32]]:
-    """Return the picture and the labels of a sample, resized by a factor."""
+def _resized(sample: Sample, factor: float) -> tuple[NDArray[np.generic], NDArray[np.int32]]:
     if factor == 1:
         return sample.picture, sample.labels
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
