@@ -15,7 +15,7 @@ from nucleiseg import autoscale, memory, merged, resizing
 from nucleiseg.autoscale import Probe
 from nucleiseg.backends import Array, Backend, Pipeline
 from nucleiseg.limits import Limits
-from nucleiseg.model import Model
+from nucleiseg.model import LabelRule, Model
 from nucleiseg.parameters import Decoding
 
 Output = Literal["mask", "labels", "maps"]
@@ -89,7 +89,7 @@ class Driver:
         self.batch = batch
         self._backend = backend
         self._pipeline = backend.pipeline(tile, batch)
-        self._decoders: dict[tuple[int, ...], Pipeline] = {}
+        self._decoders: dict[LabelRule, Pipeline] = {}
         self._decoders_lock = threading.Lock()
 
     @property

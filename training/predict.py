@@ -48,9 +48,7 @@ def maps(model: keras.Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.rint(255 * values[0, :height, :width]).astype(np.uint8)
 
 
-def labels(
-    model: keras.Model, image: NDArray[np.uint8], rule: LabelRule
-) -> NDArray[np.int32]:
+def labels(model: keras.Model, image: NDArray[np.uint8], rule: LabelRule) -> NDArray[np.int32]:
     """Run the model on one normalised image and decode: (H, W) int32."""
     return cpu.label(maps(model, image), *rule)[0]
 

@@ -233,7 +233,9 @@ kernels::LabelRule label_rule(int nucleus_threshold, int marker_threshold, int p
   if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
   return {byte_argument(nucleus_threshold, "nucleus_threshold"),
           byte_argument(marker_threshold, "marker_threshold"),
-          byte_argument(prominence, "prominence"), min_area, byte_argument(min_peak, "min_peak"),
+          byte_argument(prominence, "prominence"),
+          min_area,
+          byte_argument(min_peak, "min_peak"),
           merge_rule(merging)};
 }
 

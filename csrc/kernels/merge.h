@@ -41,9 +41,12 @@ struct Moments {
 };
 
 NUCLEISEG_HOST_DEVICE Moments sum_of(const Moments& a, const Moments& b) {
-  return {a.area + b.area,       a.row + b.row,
-          a.column + b.column,   a.row_row + b.row_row,
-          a.row_column + b.row_column, a.column_column + b.column_column};
+  return {a.area + b.area,
+          a.row + b.row,
+          a.column + b.column,
+          a.row_row + b.row_row,
+          a.row_column + b.row_column,
+          a.column_column + b.column_column};
 }
 
 // Of a basin or of two. Diameters are of squares of the same area, in sixteenths of the network's
@@ -59,9 +62,7 @@ NUCLEISEG_HOST_DEVICE int32_t whole_up_to(double value, int32_t most) {
   return value < most ? static_cast<int32_t>(value) : most;
 }
 
-NUCLEISEG_HOST_DEVICE uint64_t magnitude(uint64_t value) {
-  return value >> 63 ? 0 - value : value;
-}
+NUCLEISEG_HOST_DEVICE uint64_t magnitude(uint64_t value) { return value >> 63 ? 0 - value : value; }
 
 NUCLEISEG_HOST_DEVICE Shape shape_of(const Moments& sums, double pixel) {
   const uint64_t square = sums.area * sums.area;
@@ -124,8 +125,8 @@ NUCLEISEG_HOST_DEVICE bool are_one(const Side& a, const Side& b, int32_t pass,
   const Shape& lower = is_first ? one : other;
   const Shape& higher = is_first ? other : one;
   const int32_t inputs[kMergeInputs] = {
-      low - pass, low,         high,       lower.diameter,   higher.diameter,   all.diameter,
-      lower.fill, higher.fill, all.fill,   lower.elongation, higher.elongation, all.elongation};
+      low - pass, low,         high,     lower.diameter,   higher.diameter,   all.diameter,
+      lower.fill, higher.fill, all.fill, lower.elongation, higher.elongation, all.elongation};
   return says_one(inputs, rule);
 }
 

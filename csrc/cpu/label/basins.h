@@ -36,9 +36,9 @@ struct Pass {
 struct Strip {
   int64_t row_begin;
   int64_t row_end;
-  std::vector<Piece> pieces;  // in raster order
-  std::vector<Basin> basins;  // in raster order of their first pixels
-  std::vector<Pass> passes;   // those that may join basins; some pairs have several
+  std::vector<Piece> pieces;              // in raster order
+  std::vector<Basin> basins;              // in raster order of their first pixels
+  std::vector<Pass> passes;               // those that may join basins; some pairs have several
   std::vector<kernels::Moments> moments;  // of the basins, if the rule merges any
   // What the strips above and below see: the heights of the outer rows, and which pieces are there.
   std::vector<int16_t> first_heights;

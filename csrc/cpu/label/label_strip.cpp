@@ -203,8 +203,8 @@ void StripScan::sum_moments(Strip& strip) const {
     const auto length = static_cast<uint64_t>(piece.length);
     const uint64_t pairs = length * (length - 1) / 2;
     const uint64_t columns = length * first + pairs;
-    const uint64_t squares = length * first * first + 2 * first * pairs +
-                             pairs * (2 * length - 1) / 3;
+    const uint64_t squares =
+        length * first * first + 2 * first * pairs + pairs * (2 * length - 1) / 3;
     kernels::Moments& sums = strip.moments[static_cast<size_t>(piece.basin)];
     sums = kernels::sum_of(
         sums, {length, length * row, columns, length * row * row, row * columns, squares});

@@ -75,9 +75,9 @@ const DeviceBinding kLabelBinding([](py::module_& module) {
              kLabelWorkspace);
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
-             py::arg("min_peak") = 0, py::arg("merging") = py::none(), py::kw_only(), py::arg("stream").none(false),
-             py::arg("workspace"), py::arg("out") = py::none(), py::arg("count") = py::none(),
-             kLabel);
+             py::arg("min_peak") = 0, py::arg("merging") = py::none(), py::kw_only(),
+             py::arg("stream").none(false), py::arg("workspace"), py::arg("out") = py::none(),
+             py::arg("count") = py::none(), kLabel);
 });
 
 }  // namespace
