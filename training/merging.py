@@ -82,6 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
     segmenter = Segmenter(options.model)
     samples, _ = data.load_split(options.data)
     pairs = look([sample for sample in samples if sample.labels.any()], segmenter)
+    if not pairs.inputs.size:
+        print("no two basins meet, so the description stays as it is")
+        return
     units, output = rounded(*train(pairs, options.epochs))
     write(segmenter.model, units, output)
     agreed = np.mean(decide(pairs.inputs, units, output) == pairs.are_one)

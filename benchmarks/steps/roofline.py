@@ -63,10 +63,10 @@ class Step(NamedTuple):
     linked: bool = False  # goes to or comes from the host
 
 
-# Every pass of csrc/cuda/label.cu: bytes that every pixel costs, and every nucleus pixel. A cell is
+# Every pass of csrc/cuda/label.cu and label_merge.cu: bytes that every pixel costs, and every nucleus pixel. A cell is
 # 4 bytes, a height 2, and of a basin's pass, area and first pixel there is one for 2 x 2 pixels; an
-# addition in memory reads and writes. Joins and the rounds after the first look at peaks and at
-# pixels on borders alone, which are too few to count.
+# addition in memory reads and writes. Joins, the rounds after the first and merging look at peaks and
+# at pixels on borders alone, which are too few to count. Six sums are added to once in 16 pixels.
 LABEL_PASSES = {
     "clear passes, marks": (2 + 1, 0),
     "smooth_across": (2 + 2, 0),
@@ -79,13 +79,17 @@ LABEL_PASSES = {
     "join": (0, 0),
     "find_passes": (0, 0),
     "last_rounds": (0, 0),
+    "clear_moments": (0, 0),
+    "sum_moments": (4, 4 + 6),
+    "find_highest": (0, 0),
+    "merge": (0, 0),
     "clear areas, firsts": (2, 0),
     "measure": (4, 2 + 4 + 8),
     "mark": (2, 0),
     "running sum": (1 + 4, 0),
     "paint": (4, 4 + 4 + 4),
 }
-LABEL_LAUNCHES = 23
+LABEL_LAUNCHES = 27
 """The passes, of which the joins and further rounds are eight, a memset for each table, two kernels
 for the running sum."""
 

@@ -11,9 +11,7 @@
 //   find_passes, join           further rounds, which look at peaks and at the pixels on borders
 //                               between basins alone: the first round lists both
 //   last_rounds                 the rounds that few images need
-//   sum_moments                 basins get the sums that their shapes come from
-//   find_highest, merge         each basin asks once, at its highest pass, whether the two basins
-//                               there are one nucleus
+//   (label_merge.cu)            each basin asks whether it and another are one nucleus
 //   measure                     nuclei get their areas and first pixels
 //   mark                        the first pixels of nuclei that are large and high enough
 //   (running sum)               their ids
@@ -37,6 +35,8 @@
 
 #include "cuda/forest.h"
 #include "cuda/label.h"
+#include "cuda/label_merge.h"
+#include "cuda/label_rounds.h"
 #include "cuda/label_scene.h"
 #include "cuda/scan.h"
 #include "cuda/words.h"
@@ -93,10 +93,6 @@ __global__ void smooth_down(Scene scene, const uint16_t* across) {
   }
 }
 
-__device__ __forceinline__ bool is_inside(const Scene& scene, int32_t row, int32_t column) {
-  return row >= 0 && row < scene.height && column >= 0 && column < scene.width;
-}
-
 __global__ void climb(Scene scene) {
   Pixel first;
   if (!own_column(scene, first)) return;
@@ -135,61 +131,6 @@ __global__ void reach(Scene scene) {
   if (forest.target(pixel.index) >= 0) forest.point(pixel.index, forest.root(pixel.index));
 }
 
-__device__ __forceinline__ int16_t height_at(const Scene& scene, int32_t pixel) {
-  return relaxed_load(scene.heights + pixel);
-}
-
-// Of the basin or basins that a root stands for.
-__device__ __forceinline__ int32_t peak_of(const Scene& scene, int32_t root) {
-  return height_at(scene, root) / kHeightUnit;
-}
-
-// Points a pixel to its root, and lets the root be as high as the pixel.
-__device__ __forceinline__ void settle(const Scene& scene, int32_t pixel, int32_t root) {
-  const int16_t height = height_at(scene, pixel);
-  if (height_at(scene, root) < height) atomic_max(scene.heights + root, height);
-  Forest(scene.cells).point(pixel, root);
-}
-
-__device__ __forceinline__ uint64_t found_in(int32_t round, uint64_t key) {
-  return static_cast<uint64_t>(round + 1) << kRoundBit | key;
-}
-
-// A pass at which a basin would not join is not worth an atomic operation. That the basin may be
-// higher than what is known of it here does no harm.
-__device__ __forceinline__ void offer(const Scene& scene, int32_t root, uint64_t key,
-                                      int32_t round) {
-  if (!kernels::joins(peak_of(scene, root), kernels::pass_height(key), scene.rule)) return;
-  uint64_t* const best = scene.passes + square_of(scene, root);
-  const uint64_t found = found_in(round, key);
-  if (relaxed_load(best) < found) atomic_max(best, found);
-}
-
-// Offers the passes between a pixel of a basin and its neighbours; says whether there were any.
-__device__ __forceinline__ bool find_passes_of(const Scene& scene, const Pixel& pixel,
-                                               int32_t round) {
-  const Forest forest(scene.cells);
-  const int32_t root = forest.find(pixel.index);
-  settle(scene, pixel.index, root);
-  uint64_t best = 0;
-  NUCLEISEG_UNROLL for (int k = kernels::kEast; k < kernels::kNeighbours; ++k) {
-    const int32_t row = pixel.row + kernels::row_step(k);
-    const int32_t column = pixel.column + kernels::column_step(k);
-    if (!is_inside(scene, row, column)) continue;
-    const int32_t other = row * scene.width + column;
-    const int32_t target = forest.target(other);
-    if (target < 0 || target == root) continue;
-    const int32_t beyond = forest.find(other);
-    if (beyond == root) continue;
-    const uint64_t key =
-        kernels::pass_key(height_at(scene, pixel.index), height_at(scene, other), pixel.index, k);
-    best = key > best ? key : best;
-    offer(scene, beyond, key, round);
-  }
-  if (best > 0) offer(scene, root, best, round);
-  return best > 0;
-}
-
 __device__ __forceinline__ void join_from(const Scene& scene, int32_t square, int32_t round) {
   const uint64_t key = relaxed_load(scene.passes + square);
   if (key < found_in(round, 0)) return;
@@ -209,13 +150,6 @@ __device__ __forceinline__ void join_from(const Scene& scene, int32_t square, in
   const bool both = relaxed_load(scene.passes + square_of(scene, beyond)) == key &&
                     kernels::joins(peak_of(scene, beyond), pass, scene.rule);
   if (!both || beyond < root) forest.join(root, beyond);
-}
-
-// Calls fn for every item that falls to this thread.
-template <class Function>
-__device__ __forceinline__ void for_own_items(int64_t count, Function&& fn) {
-  const int64_t threads = int64_t{gridDim.x} * blockDim.x;
-  for (int64_t i = item(); i < count; i += threads) fn(i);
 }
 
 __device__ __forceinline__ bool has_work(const Scene& scene, int32_t round) {
@@ -256,23 +190,6 @@ __global__ void first_passes(Scene scene) {
   });
 }
 
-__device__ __forceinline__ void find_listed_passes(const Scene& scene, int32_t round) {
-  const uint32_t peaks = relaxed_load(scene.lists.counts);
-  const uint32_t borders = relaxed_load(scene.lists.counts + 1);
-  if (borders > static_cast<uint32_t>(scene.lists.room)) {
-    for_own_items(int64_t{scene.height} * scene.width, [&](int64_t i) {
-      const Pixel pixel = pixel_at(scene, i);
-      if (Forest(scene.cells).target(pixel.index) >= 0) find_passes_of(scene, pixel, round);
-    });
-    return;
-  }
-  for_own_items(int64_t{peaks} + borders, [&](int64_t i) {
-    const int32_t* const place =
-        i < peaks ? scene.lists.peaks + i : scene.lists.borders + (i - peaks);
-    find_passes_of(scene, pixel_at(scene, relaxed_load(place)), round);
-  });
-}
-
 // Of every peak's square: those of basins that joined others have no pass of this round.
 __device__ __forceinline__ void join_all(const Scene& scene, int32_t round) {
   for_own_items(relaxed_load(scene.lists.counts), [&](int64_t i) {
@@ -293,71 +210,6 @@ __global__ void last_rounds(Scene scene, int32_t round, int32_t end) {
     phase([&] { find_listed_passes(scene, round); });
     phase([&] { join_all(scene, round); });
   }
-}
-
-__device__ __forceinline__ void add_moments(kernels::Moments* sums, const kernels::Moments& more) {
-  atomic_add(&sums->area, more.area);
-  atomic_add(&sums->row, more.row);
-  atomic_add(&sums->column, more.column);
-  atomic_add(&sums->row_row, more.row_row);
-  atomic_add(&sums->row_column, more.row_column);
-  atomic_add(&sums->column_column, more.column_column);
-}
-
-// `moments` are 0 everywhere before.
-__global__ void sum_moments(Scene scene, kernels::Moments* moments) {
-  const int64_t i = item();
-  const auto column = static_cast<int32_t>(i % scene.width);
-  const auto first = static_cast<int32_t>(i / scene.width * kShapeRun);
-  const Forest forest(scene.cells);
-  int32_t last = -1;  // the basin above, of which these are the sums
-  kernels::Moments sums;
-  for (int32_t row = first; row < first + kShapeRun && row < scene.height; ++row) {
-    const int32_t index = row * scene.width + column;
-    if (forest.target(index) < 0) continue;
-    const int32_t root = forest.root(index);
-    if (root != last && sums.area > 0) {
-      add_moments(moments + square_of(scene, last), sums);
-      sums = {};
-    }
-    last = root;
-    const auto r = static_cast<uint64_t>(row);
-    const auto c = static_cast<uint64_t>(column);
-    sums = kernels::sum_of(sums, {1, r, c, r * r, r * c, c * c});
-  }
-  if (sums.area > 0) add_moments(moments + square_of(scene, last), sums);
-}
-
-__global__ void find_highest(Scene scene, int32_t round) { find_listed_passes(scene, round); }
-
-__device__ __forceinline__ void merge_from(const Scene& scene, const kernels::Moments* moments,
-                                           int32_t square, int32_t round) {
-  const uint64_t key = relaxed_load(scene.passes + square);
-  if (key < found_in(round, 0)) return;
-  const int32_t pass = kernels::pass_height(key - found_in(round, 0));
-  const int32_t pixel = kernels::pass_pixel(key);
-  const Forest forest(scene.cells);
-  int32_t root = forest.root_before(pixel);
-  int32_t beyond = forest.root_before(pixel + step(scene, kernels::pass_neighbour(key)));
-  if (square_of(scene, root) != square) {
-    const int32_t other = root;
-    root = beyond;
-    beyond = other;
-  }
-  const kernels::Side own = {peak_of(scene, root), moments[square]};
-  const kernels::Side other = {peak_of(scene, beyond), moments[square_of(scene, beyond)]};
-  if (!kernels::joins(own.peak, pass, scene.rule)) return;
-  if (!kernels::are_one(own, other, pass, scene.rule.merge)) return;
-  // Of two that would point to each other, the first stays a root.
-  const bool both = relaxed_load(scene.passes + square_of(scene, beyond)) == key &&
-                    kernels::joins(other.peak, pass, scene.rule);
-  if (!both || beyond < root) forest.join(root, beyond);
-}
-
-__global__ void merge(Scene scene, const kernels::Moments* moments, int32_t round) {
-  for_own_items(relaxed_load(scene.lists.counts), [&](int64_t i) {
-    merge_from(scene, moments, square_of(scene, relaxed_load(scene.lists.peaks + i)), round);
-  });
 }
 
 // `areas` is 0 and `firsts` is kNone everywhere before.
@@ -457,12 +309,6 @@ void reach_peaks(const Scene& scene, uint16_t* across, cudaStream_t stream) {
   launch_items(reach, pixels, stream, scene);
 }
 
-int32_t rounds_for(int64_t basins) {
-  int32_t rounds = 0;
-  while ((int64_t{1} << rounds) < basins) ++rounds;
-  return rounds;
-}
-
 void join_basins(const Scene& scene, cudaStream_t stream) {
   const int32_t squares = scene.squares();
   const int32_t rounds = rounds_for(squares);
@@ -477,18 +323,6 @@ void join_basins(const Scene& scene, cudaStream_t stream) {
     launch(join, blocks, kThreads, stream, scene, round);
   }
   if (wide < rounds) launch_blocks(last_rounds, 1, kLastThreads, stream, scene, wide, rounds);
-}
-
-void merge_basins(Scene scene, const Parts& parts, cudaStream_t stream) {
-  const int32_t squares = scene.squares();
-  const int32_t round = rounds_for(squares);  // after the last in which basins join
-  const int64_t blocks = std::min(kRoundBlocks, blocks_for(squares));
-  const int64_t runs = int64_t{scene.width} * ((scene.height + kShapeRun - 1) / kShapeRun);
-  scene.rule = kernels::with_prominence(scene.rule, scene.rule.merge.prominence);
-  clear(parts.moments, 0, static_cast<size_t>(squares) * sizeof(kernels::Moments), stream);
-  launch_items(sum_moments, runs, stream, scene, parts.moments);
-  launch(find_highest, blocks, kThreads, stream, scene, round);
-  launch(merge, blocks, kThreads, stream, scene, parts.moments, round);
 }
 
 void number_nuclei(const Scene& scene, const Parts& parts, int32_t* count, cudaStream_t stream) {
@@ -521,7 +355,7 @@ void label(const ImageView& maps, const kernels::LabelRule& rule, int32_t* label
   clear(parts.passes, 0, parts.cleared, stream);
   reach_peaks(scene, parts.across, stream);
   join_basins(scene, stream);
-  if (rule.merge.prominence > 0) merge_basins(scene, parts, stream);
+  if (rule.merge.prominence > 0) merge_basins(scene, parts.moments, stream);
   number_nuclei(scene, parts, count, stream);
 }
 
