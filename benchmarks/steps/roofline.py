@@ -63,11 +63,11 @@ class Step(NamedTuple):
     linked: bool = False  # goes to or comes from the host
 
 
-# Every pass of csrc/cuda/label.cu and label_merge.cu: bytes that every pixel costs, and every nucleus
-# pixel. A cell is 4 bytes, a height 2, and of a basin's pass, area and first pixel there is one for
-# 2 x 2 pixels; an addition in memory reads and writes. Joins, the rounds after the first and merging
-# look at peaks and at pixels on borders alone, which are too few to count. Six sums are added to
-# once in 16 pixels.
+# Every pass of csrc/cuda/label.cu and label_merge.cu: bytes that every pixel costs, and every
+# nucleus pixel. A cell is 4 bytes, a height 2, and of a basin's pass, area and first pixel there is
+# one for 2 x 2 pixels; an addition in memory reads and writes. Joins, the rounds after the first
+# and merging look at peaks and at pixels on borders alone, which are too few to count. Six sums are
+# added to once in 16 pixels.
 LABEL_PASSES = {
     "clear passes, marks": (2 + 1, 0),
     "smooth_across": (2 + 2, 0),
