@@ -1,8 +1,9 @@
 """Try the settings of the decoding on the validation images.
 
 ``python -m training.tune [MODEL] --data DIR ...`` runs the network once per image and decodes its
-maps with every combination of the grid; the best by AP@0.5 come first. "Of true maps" is the AP@0.5
-of nuclei decoded from the maps of the annotation, which should stay above 0.97.
+maps with every combination of the grid; the best by AP@0.5 come first. A model that decides by
+itself which basins merge (`training.merging`) goes on to do so, whatever the prominence. "Of true
+maps" is the AP@0.5 of nuclei decoded from the maps of the annotation, which should stay above 0.97.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from nucleiseg import Segmenter
 from nucleiseg._native import cpu
-from nucleiseg.model import DEFAULT
+from nucleiseg.model import DEFAULT, Model
 
 from . import data, metrics
 
@@ -49,25 +50,30 @@ def main(arguments: list[str] | None = None) -> None:
     truth = [sample.labels for sample in samples]
     found = [segmenter.segment(sample.picture, "maps", scale=1) for sample in samples]
     true = [np.ascontiguousarray(np.dstack(sample.targets()[:2])) for sample in samples]
-    rows = [(_score(truth, found, setting), setting) for setting in tqdm(list(_settings()))]
+    model = segmenter.model
+    grid = GRID | ({"prominence": (model.least_prominence,)} if model.merging else {})
+    settings = list(_settings(grid))
+    rows = [(_score(truth, found, setting, model), setting) for setting in tqdm(settings)]
     rows.sort(key=lambda row: -row[0].ap[0])
     for score, setting in rows[:SHOWN]:
-        faithful = _score(truth, true, setting).ap[0]
+        faithful = _score(truth, true, setting, model).ap[0]
         print(
             f"AP@0.5 {score.ap[0]:.4f}  AP {score.ap.mean():.4f}  Dice {score.mean_dice:.4f}  "
             f"of true maps {faithful:.4f}  {setting}"
         )
 
 
-def _settings() -> Iterator[dict[str, int]]:
-    for values in itertools.product(*GRID.values()):
-        yield dict(zip(GRID, values, strict=True))
+def _settings(grid: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
+    for values in itertools.product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
 
 
-def _score(truth: list[Labels], maps: list[Maps], setting: dict[str, int]) -> metrics.Score:
+def _score(
+    truth: list[Labels], maps: list[Maps], setting: dict[str, int], model: Model
+) -> metrics.Score:
     return metrics.total(
         [
-            metrics.score(labels, cpu.label(one, **setting, threads=2)[0])
+            metrics.score(labels, cpu.label(one, **setting, merging=model.merging, threads=2)[0])
             for labels, one in zip(truth, maps, strict=True)
         ]
     )
