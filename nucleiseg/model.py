@@ -210,7 +210,7 @@ class Model:
             self.least_prominence if self.merging else self.prominence,
             max(min(1, self.min_area), round(self.min_area * scale**2)),
             self.min_peak,
-            self.merging and self.merging._replace(pixel=1 / scale**2),
+            self.merging and self.merging._replace(pixel=1 / (scale * scale)),
         )
 
 

@@ -215,7 +215,7 @@ def inputs(
     -------
     ndarray, (m, MERGE_INPUTS) int64
     """
-    pixel = 1 / scale**2
+    pixel = 1 / (scale * scale)
     own = np.column_stack([heights, shapes(sums, pixel)])
     one, other = own[first], own[second]
     differ = one != other
