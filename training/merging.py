@@ -2,9 +2,9 @@
 
 ``python -m training.merging MODEL --data DIR ...`` lets a model look at the images to train on in
 eight turns, decodes its maps down to basins that hardly stand out, and learns for each pair that
-meets whether the annotation has it as one nucleus. The weights go into
-the model's JSON file as ``decoding.merging``. ``csrc/kernels/merge.h`` defines the network and what
-it sees; `inputs` is the same in NumPy.
+meets whether the annotation has it as one nucleus. The weights go into the model's JSON file as
+``decoding.merging``. ``csrc/kernels/merge.h`` defines the network and what it sees; `inputs` is the
+same in NumPy.
 """
 
 from __future__ import annotations

@@ -132,24 +132,10 @@ __global__ void reach(Scene scene) {
 }
 
 __device__ __forceinline__ void join_from(const Scene& scene, int32_t square, int32_t round) {
-  const uint64_t key = relaxed_load(scene.passes + square);
-  if (key < found_in(round, 0)) return;
-  const int32_t pass = kernels::pass_height(key - found_in(round, 0));
-  const int32_t pixel = kernels::pass_pixel(key);
-  const Forest forest(scene.cells);
-  int32_t root = forest.root_before(pixel);
-  int32_t beyond = forest.root_before(pixel + step(scene, kernels::pass_neighbour(key)));
-  if (square_of(scene, root) != square) {
-    const int32_t other = root;
-    root = beyond;
-    beyond = other;
-  }
-  if (!kernels::joins(peak_of(scene, root), pass, scene.rule)) return;
-  relaxed_store(scene.joined + round, 1u);
-  // Of two that would point to each other, the first stays a root.
-  const bool both = relaxed_load(scene.passes + square_of(scene, beyond)) == key &&
-                    kernels::joins(peak_of(scene, beyond), pass, scene.rule);
-  if (!both || beyond < root) forest.join(root, beyond);
+  const bool joined = join_beyond(scene, square, round, [&](int32_t root, int32_t, int32_t pass) {
+    return kernels::joins(peak_of(scene, root), pass, scene.rule);
+  });
+  if (joined) relaxed_store(scene.joined + round, 1u);
 }
 
 __device__ __forceinline__ bool has_work(const Scene& scene, int32_t round) {

@@ -58,26 +58,13 @@ __global__ void find_highest(Scene scene, int32_t round) { find_listed_passes(sc
 
 __device__ __forceinline__ void merge_from(const Scene& scene, const kernels::Moments* moments,
                                            int32_t square, int32_t round) {
-  const uint64_t key = relaxed_load(scene.passes + square);
-  if (key < found_in(round, 0)) return;
-  const int32_t pass = kernels::pass_height(key - found_in(round, 0));
-  const int32_t pixel = kernels::pass_pixel(key);
-  const Forest forest(scene.cells);
-  int32_t root = forest.root_before(pixel);
-  int32_t beyond = forest.root_before(pixel + step(scene, kernels::pass_neighbour(key)));
-  if (square_of(scene, root) != square) {
-    const int32_t other = root;
-    root = beyond;
-    beyond = other;
-  }
-  const kernels::Side own = {peak_of(scene, root), moments[square]};
-  const kernels::Side other = {peak_of(scene, beyond), moments[square_of(scene, beyond)]};
-  if (!kernels::joins(own.peak, pass, scene.rule)) return;
-  if (!kernels::are_one(own, other, pass, scene.rule.merge)) return;
-  // Of two that would point to each other, the first stays a root.
-  const bool both = relaxed_load(scene.passes + square_of(scene, beyond)) == key &&
-                    kernels::joins(other.peak, pass, scene.rule);
-  if (!both || beyond < root) forest.join(root, beyond);
+  const auto side = [&](int32_t root) {
+    return kernels::Side{peak_of(scene, root), moments[square_of(scene, root)]};
+  };
+  join_beyond(scene, square, round, [&](int32_t root, int32_t beyond, int32_t pass) {
+    return kernels::joins(peak_of(scene, root), pass, scene.rule) &&
+           kernels::are_one(side(root), side(beyond), pass, scene.rule.merge);
+  });
 }
 
 __global__ void merge(Scene scene, const kernels::Moments* moments, int32_t round) {

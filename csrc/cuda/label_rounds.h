@@ -97,4 +97,29 @@ __device__ __forceinline__ void find_listed_passes(const Scene& scene, int32_t r
   });
 }
 
+// Joins the basin of a square to the one beyond its highest pass of this round, if there is one and
+// `joins(root, beyond, pass)` says so; returns whether it did.
+template <class Joins>
+__device__ __forceinline__ bool join_beyond(const Scene& scene, int32_t square, int32_t round,
+                                            Joins&& joins) {
+  const uint64_t key = relaxed_load(scene.passes + square);
+  if (key < found_in(round, 0)) return false;
+  const int32_t pass = kernels::pass_height(key - found_in(round, 0));
+  const int32_t pixel = kernels::pass_pixel(key);
+  const Forest forest(scene.cells);
+  int32_t root = forest.root_before(pixel);
+  int32_t beyond = forest.root_before(pixel + step(scene, kernels::pass_neighbour(key)));
+  if (square_of(scene, root) != square) {
+    const int32_t other = root;
+    root = beyond;
+    beyond = other;
+  }
+  if (!joins(root, beyond, pass)) return false;
+  // Of two that would point to each other, the first stays a root.
+  const bool both =
+      relaxed_load(scene.passes + square_of(scene, beyond)) == key && joins(beyond, root, pass);
+  if (!both || beyond < root) forest.join(root, beyond);
+  return true;
+}
+
 }  // namespace nucleiseg::NUCLEISEG_DEVICE::watershed
