@@ -128,7 +128,7 @@ def test_a_pixel_is_decoded_where_its_centre_lies(length, seen):
     maps = np.zeros((seen, seen, 2), np.uint8)
     centres = ((np.arange(length) + 0.5) * seen / length).astype(int)
     for threshold in range(0, seen, max(1, seen // 20)):
-        rule = (min(threshold, 255), 0, 0, 0, 0)
+        rule = (min(threshold, 255), 0, 0, 0, 0, None)
         for axis, values in ((0, probability[:, None]), (1, probability[None])):
             maps[..., 0] = values
             own = cpu.OwnSize(["mask"], (length, length), (seen, seen), rule)
