@@ -190,17 +190,25 @@ def find(probe: Callable[[float], Probe], measure: Callable[[float], float], mod
 
 
 def _measured_scale(measure: Callable[[float], float], model: Model) -> float:
-    """Return the scale that measured diameters lead to, 1 if they are good or there are none."""
-    scale = 1.0
+    """Return the scale that measured diameters lead to, 1 if they are good or there are none.
+
+    Crowded nuclei may be measured too small at one scale and too large at the next. Where the last
+    diameter lies between earlier ones, their geometric mean counts.
+    """
+    scale, diameters = 1.0, []
     for _ in range(SETTINGS.measurements):
         diameter = scale * measure(scale)
         if not diameter:
             break
+        diameters.append(diameter)
         wanted = _scale_of(diameter, model)
         change = wanted / scale
         scale = wanted
         if 1 / SETTINGS.close < change < SETTINGS.close:
             break
+    else:
+        if min(diameters[:-1]) <= diameters[-1] <= max(diameters[:-1]):
+            scale = _scale_of(float(np.exp(np.mean(np.log(diameters)))), model)
     return resizing.snapped(scale)
 
 

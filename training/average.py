@@ -22,6 +22,9 @@ from . import export, integers, quantize, weights
 from .argument_types import existing_file, share
 from .integers import IntegerNetwork
 
+KEPT = ("version", "licence", "data", "input", "output", "decoding")
+"""What the average keeps of the second model's description."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
@@ -38,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         parser.error(str(error))
     about = json.loads(second.with_suffix(".json").read_text())
-    kept = {key: about[key] for key in ("version", "licence", "data", "input", "decoding")}
+    kept = {key: about[key] for key in KEPT}
     packed = weights.pack(integers.as_float(network))
     quantize.save(export.to_onnx(network), packed, network.topology, options.output, kept)
 

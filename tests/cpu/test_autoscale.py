@@ -1,6 +1,7 @@
 """The scale of an image: found, requested, and resized to."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -142,6 +143,9 @@ def test_all_others_are_measured_until_the_diameter_is_the_models(segmenter, fir
     assert found(aim / 2, 1.2 * aim) == pytest.approx(0.6)  # as that is close
     assert found(aim / 2, 1.4 * aim, low) == 1
     assert found(*[2 * usual] * SETTINGS.measurements) == pytest.approx(16)
+    swinging = [0.4, 0.6, 0.45, 0.58]  # times the aim, each measured at the scale of the one before
+    measured = [aim * now / before for before, now in pairwise([1, *swinging])]
+    assert found(*measured) == pytest.approx(np.prod(swinging) ** (1 / 4))
     assert found(aim / 9, aim) == SETTINGS.smallest_found
 
 

@@ -122,6 +122,18 @@ def test_an_average_lies_between_two_models(int8, tmp_path):
     assert json.loads(half.with_suffix(".json").read_text())["name"] == "half"
 
 
+def test_an_average_keeps_what_the_maps_of_its_second_model_are(int8, tmp_path):
+    measuring = tmp_path / "measuring.onnx"
+    measuring.write_bytes(int8.read_bytes())
+    measuring.with_suffix(".npz").write_bytes(int8.with_suffix(".npz").read_bytes())
+    about = json.loads(int8.with_suffix(".json").read_text())
+    about["output"] = {**about["output"], "maps": ["nucleus", "diameter"], "diameters": [3, 192]}
+    measuring.with_suffix(".json").write_text(json.dumps(about))
+    mixed = tmp_path / "mixed.onnx"
+    average.main([str(int8), str(measuring), f"--output={mixed}"])
+    assert json.loads(mixed.with_suffix(".json").read_text())["output"] == about["output"]
+
+
 def test_models_of_different_networks_are_not_averaged(int8, tmp_path, capsys):
     folder = Path(average.__file__).parents[1] / "nucleiseg" / "models"
     other = tmp_path / "nuclei.onnx"
