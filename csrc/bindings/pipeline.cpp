@@ -111,6 +111,17 @@ ValueError
     If they are of another shape.
 )";
 
+ImageView view_as(const py::array& array, const std::string& name) {
+  return name == "maps" ? maps_view(maps_argument(array)) : image_view(array, "image");
+}
+
+Argument host_argument(const py::object& value, const char* name) {
+  const py::array array = array_argument(value, name);
+  const ImageView view = view_as(array, name);
+  check_memory(array, name);
+  return {array, view};
+}
+
 namespace {
 
 using pipeline::CpuDevice;
@@ -134,17 +145,8 @@ constexpr const char* kTimes =
 struct HostArrays {
   static int64_t stride(const CpuDevice& device) { return device.network().stride(); }
 
-  static Argument image(const CpuDevice&, const py::object& value) {
-    const py::array array = array_argument(value, "image");
-    const ImageView view = image_view(array, "image");
-    check_memory(array, "image");
-    return {array, view};
-  }
-
-  static Argument maps(const CpuDevice&, const py::object& value) {
-    const py::array array = maps_argument(value);
-    check_memory(array, "maps");
-    return {array, maps_view(array)};
+  static Argument argument(const CpuDevice&, const py::object& value, const char* name) {
+    return host_argument(value, name);
   }
 
   static Allocate allocate(const CpuDevice&, bool) { return host_array; }

@@ -76,15 +76,6 @@ py::object Results::make(const std::string& name, const Size& size, const Alloca
   fail_value("outputs", "'" + name + "'", "are 'mask', 'labels' and 'maps'");
 }
 
-kernels::LabelRule rule_argument(const RuleNumbers& rule) {
-  const auto& [nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging] = rule;
-  const auto byte = [](int64_t value) {
-    return static_cast<int>(std::clamp<int64_t>(value, -1, 256));
-  };
-  return label_rule(byte(nucleus_threshold), byte(marker_threshold), byte(prominence), min_area,
-                    byte(min_peak), merging);
-}
-
 std::optional<cpu::Limits> limits_argument(const std::optional<FourNumbers>& limits) {
   if (!limits) return std::nullopt;
   limit_argument((*limits)[0], "limits");
@@ -142,7 +133,7 @@ pipeline::Settings settings_argument(int64_t unit, int64_t stride, int64_t halo,
                "are multiples of the network's stride, and of the stride");
   }
   check_percentages(percentiles[0], percentiles[1]);
-  return {stride, halo, tile, batch, percentiles[0], percentiles[1], rule_argument(rule)};
+  return {stride, halo, tile, batch, percentiles[0], percentiles[1], std::apply(label_rule, rule)};
 }
 
 }  // namespace nucleiseg::bindings

@@ -16,13 +16,8 @@ int device_count() {
 Device device(int index) {
   cudaDeviceProp found;
   NUCLEISEG_CHECK(cudaGetDeviceProperties(&found, index));
-  return {found.name,
-          found.major,
-          found.minor,
-          found.multiProcessorCount,
-          found.totalGlobalMem,
-          found.integrated != 0,
-          found.canMapHostMemory != 0};
+  return {found.name,           found.major,          found.minor, found.multiProcessorCount,
+          found.totalGlobalMem, found.integrated != 0};
 }
 
 int current_device() {

@@ -17,7 +17,6 @@ struct Device {
   int multiprocessors;
   size_t memory_bytes;
   bool integrated;  // shares its memory with the host
-  bool maps_host_memory;
 };
 
 // 0 where there is no driver either.

@@ -111,7 +111,7 @@ void test_mask(Random& random, const Stream& stream, int64_t height, int64_t wid
   const OnDevice<uint8_t> input(maps, stream);
   const OnDevice<uint8_t> found(expected.size(), stream);
   mask(view_of(input.data(), ValueType::kUint8, height, width, 2, 1), threshold, found.data(),
-       width, stream.handle());
+       stream.handle());
   expect(found.read() == expected, "mask", height, width, round);
 }
 
@@ -173,7 +173,7 @@ void test_normalize(Random& random, const Stream& stream, ValueType type, int64_
   const OnDevice<Limits> found_limits(1, stream);
   const OnDevice<uint8_t> found(expected.size(), stream);
   limits_of(view, low, high, found_limits.data(), workspace.data(), stream.handle());
-  normalize(view, found_limits.data(), {}, found.data(), stream.handle());
+  normalize(view, found_limits.data(), found.data(), stream.handle());
   const Limits seen = found_limits.read()[0];
   expect(seen.low == limits.low && seen.high == limits.high && seen.ceiling == limits.ceiling &&
              seen.apart == limits.apart,
@@ -238,7 +238,7 @@ void test_assemble(Random& random, const Stream& stream, int64_t height, int64_t
 // Adds the same layers to the CPU's network and to the device's.
 class Networks {
  public:
-  Networks(Random& random, const std::string& level) : random_(random), expected(), found(level) {}
+  explicit Networks(Random& random) : random_(random) {}
 
   int stem(int64_t outputs, int side) {
     const auto weights = draw(outputs * 3 * side * side);
@@ -304,8 +304,7 @@ class Networks {
 };
 
 void test_network(Random& random, const Stream& stream, int round) {
-  const auto levels = convolution_levels();
-  Networks both(random, levels[static_cast<size_t>(round) % levels.size()]);
+  Networks both(random);
   const int64_t width = round % 4 < 2 ? 16 : 32;
   const int first = both.convolution({both.stem(width, round % 3 == 0 ? 6 : 3)}, width, width);
   const int below = both.convolution({both.pool(first)}, width, 32);
@@ -343,7 +342,7 @@ std::vector<uint8_t> outputs_of(Pipeline& pipeline, const std::vector<uint8_t>& 
 void test_pipeline(Random& random, int round) {
   constexpr int kThreads = 2;
   constexpr int kTurns = 4;
-  Networks both(random, convolution_levels().back());
+  Networks both(random);
   const int first = both.stem(16, 3);
   const int last = both.convolution({first, both.grow(both.pool(first), 16, 16)}, 16, 16);
   both.cells(last, 16);

@@ -17,7 +17,6 @@ namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace py = pybind11;
 namespace device = nucleiseg::NUCLEISEG_DEVICE;
 
-using StreamPointer = std::shared_ptr<device::Stream>;
 using Sizes = std::vector<py::ssize_t>;
 
 // Values somewhere, with any strides (in bytes), and who owns the memory.
@@ -34,10 +33,9 @@ struct Array {
   bool is_dense() const;
 };
 
-// In device memory.
+// In device memory, and complete.
 struct Buffer : Array {
-  StreamPointer writer;  // the stream that last wrote it, if a kernel did
-  int device = 0;        // CUDA's number of the one whose memory it is
+  int device = 0;  // CUDA's number of the one whose memory it is
 };
 
 using BufferPointer = std::shared_ptr<Buffer>;

@@ -23,7 +23,6 @@ py::dict array_interface(const Buffer& buffer) {
   found["strides"] = py::none();
   if (!buffer.is_dense()) found["strides"] = py::tuple(py::cast(buffer.strides));
   found["stream"] = py::none();
-  if (buffer.writer) found["stream"] = reinterpret_cast<uintptr_t>(buffer.writer->handle());
   return found;
 }
 

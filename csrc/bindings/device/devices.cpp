@@ -21,8 +21,7 @@ Returns
 -------
 list of dict
     ``name``: str; ``compute_capability``: (int, int); ``multiprocessors``: int; ``memory``: int,
-    bytes; ``integrated``: bool, whether it shares the host's memory; ``maps_host_memory``: bool,
-    whether kernels can use mapped host memory.
+    bytes; ``integrated``: bool, whether it shares the host's memory.
 )";
 
 py::list devices() {
@@ -35,7 +34,6 @@ py::list devices() {
     entry["multiprocessors"] = one.multiprocessors;
     entry["memory"] = one.memory_bytes;
     entry["integrated"] = one.integrated;
-    entry["maps_host_memory"] = one.maps_host_memory;
     found.append(entry);
   }
   return found;
@@ -48,14 +46,19 @@ void try_kernel() {
   const device::DeviceMemory mask(1);
   const device::Stream stream;
   const auto* const pixel = static_cast<const uint8_t*>(maps.data());
-  device::mask(pipeline::maps_view(pixel, {1, 1}), 0, static_cast<uint8_t*>(mask.data()), 1,
+  device::mask(pipeline::maps_view(pixel, {1, 1}), 0, static_cast<uint8_t*>(mask.data()),
                stream.handle());
   stream.synchronize();
 }
 
 }  // namespace
 
-void register_devices(py::module_& module) {
+void register_all(py::module_& module) {
+  register_buffers(module);
+  register_pipeline(module);
+#if defined(NUCLEISEG_WITH_TEST_BINDINGS)
+  register_parts(module);
+#endif
   module.def("device_count", device::device_count,
              "How many devices there are; 0 where there is no driver.");
   module.def("devices", devices, kDevices);

@@ -61,7 +61,6 @@ BufferPointer gather(const py::object& image, const py::object& origins, int64_t
   check_bytes({count, height, width, kernels::kImageChannels}, "height, width");
   const BufferPointer tiles = output_buffer(out, "out", shape, "uint8", 0, *stream);
   check_apart(*tiles, *input, "image");
-  tiles->writer = stream;
   const kernels::Plane<const uint8_t> source = {static_cast<const uint8_t*>(input->data),
                                                 array.shape(0), array.shape(1), array.strides(0)};
   const GilReleased release;
@@ -84,7 +83,6 @@ py::object assemble(const py::object& cells, const py::object& origins, const py
   const kernels::Plane<uint8_t> target = maps_output(maps);
   check_apart(*result, *input, "cells");
   check_inside(kept, places, tiles, target);
-  result->writer = stream;
   const device::Cells source = {static_cast<const uint8_t*>(input->data), tiles.shape(1),
                                 tiles.shape(2)};
   const GilReleased release;
