@@ -142,6 +142,16 @@ constexpr const char* kTimes =
     R"(Seconds that all calls so far have spent on "prepare" (limits, normalise, tiles), "infer",
 "assemble" and "decode", and the "pixels" that the network was given.)";
 
+constexpr const char* kCheck = R"(Raise what a pipeline would of an array's dtype and shape.
+
+Its values are not read.
+
+Parameters
+----------
+array : numpy.ndarray
+name : {"image", "maps"}
+)";
+
 struct HostArrays {
   static int64_t stride(const CpuDevice& device) { return device.network().stride(); }
 
@@ -152,9 +162,8 @@ struct HostArrays {
   static Allocate allocate(const CpuDevice&, bool) { return host_array; }
 };
 
-py::dict times(const CpuDevice& self) {
+py::dict times(CpuDevice& device) {
   using pipeline::Part;
-  CpuDevice& device = const_cast<CpuDevice&>(self);
   py::dict found;
   found["prepare"] = device.times().seconds(Part::kPrepare);
   found["infer"] = device.times().seconds(Part::kInfer);
@@ -177,9 +186,13 @@ std::shared_ptr<CpuDevice> make_device(const std::shared_ptr<cpu::Network>& netw
 void register_pipeline(py::module_& module) {
   py::class_<CpuDevice, std::shared_ptr<CpuDevice>>(module, "Device", kDevice)
       .def(py::init(&make_device), py::arg("network").none(false), py::arg("threads"))
-      .def_property_readonly("threads", &CpuDevice::threads)
-      .def_property_readonly("level", [](const CpuDevice& self) { return self.network().level(); })
       .def("times", times, kTimes);
+  module.def(
+      "check",
+      [](const py::object& array, const std::string& name) {
+        view_as(array_argument(array, name.c_str()), name);
+      },
+      py::arg("array"), py::arg("name"), kCheck);
   PipelineMethods<CpuDevice, HostArrays>::add(module);
 }
 

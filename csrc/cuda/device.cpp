@@ -35,16 +35,4 @@ std::pair<size_t, size_t> memory() {
   return {free, total};
 }
 
-int runtime_version() {
-  int version = 0;
-  NUCLEISEG_CHECK(cudaRuntimeGetVersion(&version));
-  return version;
-}
-
-int driver_version() {
-  int version = 0;
-  NUCLEISEG_CHECK(cudaDriverGetVersion(&version));
-  return version;
-}
-
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

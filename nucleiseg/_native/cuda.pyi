@@ -63,8 +63,6 @@ class Device:
         warn: Callable[[str], object],
         page_locked: int = ...,
     ) -> None: ...
-    @property
-    def threads(self) -> int: ...
     def infer(
         self,
         tiles: NDArray[np.uint8],

@@ -202,36 +202,27 @@ void test_gather(Random& random, const Stream& stream, int64_t height, int64_t w
 }
 
 void test_assemble(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
-  const int64_t tile = 2 * pick(random, 1, 20);
-  std::vector<kernels::Point> origins;
-  std::vector<kernels::Rectangle> cores;
-  std::vector<uint8_t> values;
-  std::vector<cpu::Cells> tiles;
-  const auto span = [&](int64_t origin, int64_t size) {
-    const int64_t begin = std::min(size, std::max<int64_t>(0, origin + pick(random, 0, tile - 1)));
-    const int64_t end = std::min(size, origin + tile);
-    return std::make_pair(begin, pick(random, begin, std::max(begin, end)));
-  };
-  for (int64_t i = pick(random, 1, 80); i > 0; --i) {
-    const kernels::Point origin = {pick(random, 1 - tile, height - 1),
-                                   pick(random, 1 - tile, width - 1)};
-    const auto rows = span(origin.row, height);
-    const auto columns = span(origin.column, width);
-    if (rows.second > origin.row + tile || columns.second > origin.column + tile) continue;
-    origins.push_back(origin);
-    cores.push_back({rows.first, rows.second, columns.first, columns.second});
-  }
-  values.resize(origins.size() * static_cast<size_t>(tile * tile * 2));
-  for (uint8_t& value : values) value = static_cast<uint8_t>(random());
-  for (size_t i = 0; i < origins.size(); ++i) {
-    tiles.push_back({values.data() + i * static_cast<size_t>(tile * tile * 2), tile / 2 * 8});
-  }
+  const int64_t halo = 2 * pick(random, 0, 4);
+  const int64_t largest = 2 * halo + 2 * pick(random, 1, 20);
   std::vector<uint8_t> expected(static_cast<size_t>(height * width * 2), 7);
   const OnDevice<uint8_t> found(expected, stream);
-  cpu::assemble(tiles, origins, cores, {expected.data(), height, width, width * 2}, 1);
-  const OnDevice<uint8_t> input(values, stream);
-  assemble({input.data(), tile / 2, tile / 2}, origins, cores,
-           {found.data(), height, width, width * 2}, stream.handle());
+  for (const auto& band : pipeline::plan(height, width, largest, largest, halo, 2)) {
+    const size_t bytes = static_cast<size_t>(band.tile_height * band.tile_width * 2);
+    std::vector<uint8_t> values(band.targets.size() * bytes);
+    for (uint8_t& value : values) value = static_cast<uint8_t>(random());
+    std::vector<cpu::Cells> tiles;
+    for (size_t i = 0; i < band.targets.size(); ++i) {
+      tiles.push_back({values.data() + i * bytes, band.tile_width / 2 * 8});
+    }
+    const int64_t first = band.kept_begin * width * 2;
+    const int64_t rows = band.kept_end - band.kept_begin;
+    cpu::assemble(tiles, band.targets, band.cores,
+                  {expected.data() + first, rows, width, width * 2}, 1);
+    const OnDevice<uint8_t> input(values, stream);
+    assemble({input.data(), band.tile_height / 2, band.tile_width / 2}, band.targets, band.cores,
+             {found.data() + first, rows, width, width * 2}, stream.handle());
+    stream.synchronize();
+  }
   expect(found.read() == expected, "assemble", height, width, round);
 }
 

@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "bindings/arguments.h"
-#include "bindings/device/dlpack.h"
 #include "cuda/device.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {

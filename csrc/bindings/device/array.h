@@ -54,6 +54,18 @@ std::shared_ptr<void> owner_of(const py::object& value);
 BufferPointer buffer_argument(const py::object& value, const char* name,
                               const device::Stream& stream);
 
+// What csrc/bindings/device/dlpack.cpp does: arrays from and for other libraries by DLPack,
+// capsules with a pointer, a shape and a deleter.
+
+// Does the object offer an array on a CUDA device? The emulated device says that it is one, too.
+bool has_cuda_dlpack(const py::object& value);
+
+// The array without a copy. Its producer lets `stream` wait for the work that it has been given.
+BufferPointer from_dlpack(const py::object& value, const char* name, const device::Stream& stream);
+
+// Adds __dlpack__ and __dlpack_device__.
+void add_dlpack(py::class_<Buffer, BufferPointer>& buffer);
+
 // Adds what every kind of array has.
 template <class Kind>
 void add_array_methods(py::class_<Kind, std::shared_ptr<Kind>>& bound, const char* name) {

@@ -1,5 +1,4 @@
 #include "bindings/device/array.h"
-#include "bindings/device/dlpack.h"
 #include "bindings/device/registry.h"
 #if defined(NUCLEISEG_WITH_TEST_BINDINGS)
 #include "cpp/bindings/device/arrays.h"

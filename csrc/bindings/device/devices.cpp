@@ -39,7 +39,12 @@ py::list devices() {
   return found;
 }
 
-py::tuple version(int number) { return py::make_tuple(number / 1000, number % 1000 / 10); }
+// As CUDA counts: 13000 is 13.0.
+py::tuple version(cudaError_t (*ask)(int*), const char* name) {
+  int number = 0;
+  device::check(ask(&number), name);
+  return py::make_tuple(number / 1000, number % 1000 / 10);
+}
 
 void try_kernel() {
   const device::DeviceMemory maps(2);
@@ -68,10 +73,10 @@ void register_all(py::module_& module) {
       "Run a kernel on the current device and wait; RuntimeError with the reason if it fails.");
   module.def("memory", device::memory, "Free and all bytes of the current device.");
   module.def(
-      "runtime_version", [] { return version(device::runtime_version()); },
+      "runtime_version", [] { return version(cudaRuntimeGetVersion, "cudaRuntimeGetVersion"); },
       "(major, minor) of the CUDA runtime in this build.");
   module.def(
-      "driver_version", [] { return version(device::driver_version()); },
+      "driver_version", [] { return version(cudaDriverGetVersion, "cudaDriverGetVersion"); },
       "(major, minor) of the newest CUDA that the driver knows; (0, 0) where there is none.");
 }
 

@@ -1,5 +1,3 @@
-#include "bindings/device/dlpack.h"
-
 #include <pybind11/stl.h>
 
 #include <cstdint>
@@ -7,6 +5,7 @@
 #include <utility>
 
 #include "bindings/arguments.h"
+#include "bindings/device/array.h"
 #include "cuda/device.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {

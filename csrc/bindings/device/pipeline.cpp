@@ -298,7 +298,6 @@ void register_pipeline(py::module_& module) {
   py::class_<CudaDevice, std::shared_ptr<CudaDevice>>(module, "Device", kDevice)
       .def(py::init(&make_device), py::arg("network"), py::arg("threads"), py::arg("warn"),
            py::arg("page_locked") = kPageLocked)
-      .def_property_readonly("threads", &CudaDevice::threads)
       .def("infer", infer, py::arg("tiles"), py::arg("cells") = py::none(),
            py::arg("by_graph") = false, kInfer)
       .def("milliseconds", milliseconds, py::arg("tiles"), py::arg("repeats") = kRepeats,

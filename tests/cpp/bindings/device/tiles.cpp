@@ -39,7 +39,7 @@ Parameters
 cells : Buffer or anything with ``__cuda_array_interface__``
     (N, h, w, 8) uint8, C-contiguous: see ``cpu.assemble``.
 origins, cores : numpy.ndarray
-    (N, 2) and (N, 4) int32 or int64 on the host: see ``cpu.assemble``.
+    (N, 2) and (N, 4) int32 or int64 on the host: see ``cpu.assemble``. No two cores overlap.
 out : Buffer or anything with ``__cuda_array_interface__``
     (H, W, 2) uint8, contiguous in its last two axes.
 stream : Stream
