@@ -40,8 +40,6 @@ may take at most."""
 # DLPack's kDLCUDA and kDLCUDAManaged, and what NumPy can read: kDLCPU, kDLCUDAHost.
 _GPU_TYPES, _HOST_TYPES = (2, 13), (1, 3)
 
-_CHECKS = {"image": _native.cpu.check_image, "maps": _native.cpu.check_maps}
-
 Array = Any
 """NumPy's on the host, a `_native.cuda.Buffer` on a GPU."""
 
@@ -154,7 +152,7 @@ class Pipeline:
         """Return an image that a caller gave, checked; TypeError or ValueError."""
         if not isinstance(value, np.ndarray):
             return self._taken(value, "image")
-        _native.cpu.check_image(value)
+        _native.cpu.check(value, "image")
         return value
 
     def host(self, array: Array) -> NDArray[Any]:
@@ -205,7 +203,7 @@ class Pipeline:
         """Return an array on the host, or one on the GPU once what writes it is done."""
         if not _is_on_gpu(value, name):
             array = np.asarray(value)
-            _CHECKS[name](array)
+            _native.cpu.check(array, name)
             return array
         if self._is_on_gpu:
             return self._device.take(value, name)

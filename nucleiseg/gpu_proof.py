@@ -107,8 +107,7 @@ def _network_answer(model: Model, image: Array) -> tuple[str, Array, Array]:
 
 
 def _makers(model: Model, kernels: ModuleType) -> Iterator[tuple[str, Callable[[], Any]]]:
-    for level in kernels.convolution_levels():
-        yield f"own, {level}", partial(cuda.Engine, model, kernels, level)
+    yield "own, mma", partial(cuda.Engine, model, kernels)
     for name, title in LIBRARIES.items():
         if importlib.util.find_spec(name):
             yield title, partial(tensorrt.Engine, model, kernels, library=name)

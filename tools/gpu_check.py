@@ -95,14 +95,13 @@ class Check:
         }
 
     def networks(self) -> Iterator[tuple[str, Any, Any]]:
-        """Yield each network at each level, and the CPU's."""
+        """Yield each network, and the CPU's."""
         for name, add in self.adders.items():
             expected = native.cpu.Network()
             add(expected)
-            for level in self.kernels.convolution_levels():
-                network = self.kernels.Network(level)
-                add(network)
-                yield f"{name}, {level}", network, expected
+            network = self.kernels.Network()
+            add(network)
+            yield name, network, expected
 
     def compare(self, what: str, found: Array, expected: Array) -> None:
         """Print whether arrays are equal, a digest, and where they differ."""
@@ -129,16 +128,14 @@ class Check:
                     tile = data.example("stained", (height, width))
                     self.cells(name, network, expected, np.repeat(tile[None], count, 0))
         cpu = Segmenter(device="cpu")
-        for level in self.kernels.convolution_levels():
-            engine = cuda.Engine(self.model, self.kernels, level)
-            backend = backends.on_gpu(self.model, self.kernels, engine, THREADS)
-            device = Segmenter(device=backend)
-            for path in sorted(EXAMPLES.iterdir()):
-                image = images.read(path)
-                found, expected = device.analyze(image), cpu.analyze(image)
-                for what in ("mask", "labels"):
-                    pair = getattr(found, what), getattr(expected, what)
-                    self.compare(f"{what} {level} {path.stem}", *pair)
+        engine = cuda.Engine(self.model, self.kernels)
+        device = Segmenter(device=backends.on_gpu(self.model, self.kernels, engine, THREADS))
+        for path in sorted(EXAMPLES.iterdir()):
+            image = images.read(path)
+            found, expected = device.analyze(image), cpu.analyze(image)
+            for what in ("mask", "labels"):
+                pair = getattr(found, what), getattr(expected, what)
+                self.compare(f"{what} {path.stem}", *pair)
 
     def layers(self) -> None:
         """Print the time of each network and of each of its layers."""
@@ -168,10 +165,10 @@ class Check:
             self.cells(name, network, expected, tiles)
 
     def profile(self) -> None:
-        """Run the fastest level once at the largest size, for Nsight Compute."""
+        """Run each once at the largest size, for Nsight Compute."""
         tiles = self.clock.put(data.example("stained", self.shapes[-1][1:])[None])
         for name, network, _ in self.networks():
-            if "random" in name and network.level == self.kernels.convolution_levels()[-1]:
+            if "random" in name:
                 network.run(tiles, stream=self.clock.stream)
         self.clock.stream.synchronize()
 

@@ -110,7 +110,7 @@ float ceiling_argument(double value) {
   return static_cast<float>(value);
 }
 
-uint8_t byte_argument(int value, const char* name) {
+uint8_t byte_argument(int64_t value, const char* name) {
   if (value < 0 || value > 255) fail_value(name, std::to_string(value), "is 0 to 255");
   return static_cast<uint8_t>(value);
 }
@@ -228,8 +228,9 @@ kernels::MergeRule merge_rule(const Merging& merging) {
   return rule;
 }
 
-kernels::LabelRule label_rule(int nucleus_threshold, int marker_threshold, int prominence,
-                              int64_t min_area, int min_peak, const Merging& merging) {
+kernels::LabelRule label_rule(int64_t nucleus_threshold, int64_t marker_threshold,
+                              int64_t prominence, int64_t min_area, int64_t min_peak,
+                              const Merging& merging) {
   if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
   return {byte_argument(nucleus_threshold, "nucleus_threshold"),
           byte_argument(marker_threshold, "marker_threshold"),
@@ -296,6 +297,15 @@ bool is_dense_from(const py::array& array, py::ssize_t axis) {
     stride *= array.shape(i);
   }
   return true;
+}
+
+void check_tiles(const py::array& tiles, int64_t stride) {
+  const bool fits = tiles.ndim() == 4 && tiles.shape(3) == 3 && tiles.shape(1) % stride == 0 &&
+                    tiles.shape(2) % stride == 0 && tiles.size() > 0 && is_dense_from(tiles, 0);
+  if (!fits) {
+    fail_value("tiles", shape_text(tiles),
+               "is C-contiguous (N, h, w, 3), with h and w multiples of " + std::to_string(stride));
+  }
 }
 
 }  // namespace nucleiseg::bindings

@@ -45,7 +45,7 @@ void check_threads(int threads);
 void check_percentages(double low, double high);
 float limit_argument(double value, const char* name);
 float ceiling_argument(double value);
-uint8_t byte_argument(int value, const char* name);
+uint8_t byte_argument(int64_t value, const char* name);
 
 // The array in the machine's byte order (copied only where that differs); TypeError for what is no
 // array.
@@ -79,8 +79,18 @@ void check_pixel_count(const py::array& maps);
 // of kernels::MergeRule in order.
 using Merging = std::optional<std::tuple<double, int64_t, std::vector<int64_t>>>;
 
-kernels::LabelRule label_rule(int nucleus_threshold, int marker_threshold, int prominence,
-                              int64_t min_area, int min_peak, const Merging& merging);
+kernels::LabelRule label_rule(int64_t nucleus_threshold, int64_t marker_threshold,
+                              int64_t prominence, int64_t min_area, int64_t min_peak,
+                              const Merging& merging);
+
+// value(i) for i = 0..count - 1.
+template <class T, class Function>
+py::array_t<T> column(size_t count, Function&& value) {
+  py::array_t<T> result(static_cast<py::ssize_t>(count));
+  T* out = result.mutable_data();
+  for (size_t i = 0; i < count; ++i) out[i] = value(i);
+  return result;
+}
 
 // (H, W) int32 row after row, copied only where it lies otherwise; what it views must outlive it.
 py::array labels_argument(py::handle value);
@@ -97,5 +107,8 @@ std::vector<float> floats_argument(py::handle value, const char* name);
 
 // Do the bytes of the last axes, from `axis` on, lie side by side?
 bool is_dense_from(const py::array& array, py::ssize_t axis);
+
+// (N, h, w, 3) uint8 without gaps, whose sides are multiples of the stride.
+void check_tiles(const py::array& tiles, int64_t stride);
 
 }  // namespace nucleiseg::bindings

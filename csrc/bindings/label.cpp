@@ -1,6 +1,5 @@
 #include "cpu/label/label.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -94,8 +93,9 @@ std::pair<py::object, int32_t> labelled(const py::object& maps, const cpu::Label
   return {labels, count};
 }
 
-py::tuple label(const py::object& maps, int nucleus_threshold, int marker_threshold, int prominence,
-                int64_t min_area, int min_peak, const Merging& merging, int threads) {
+py::tuple label(const py::object& maps, int64_t nucleus_threshold, int64_t marker_threshold,
+                int64_t prominence, int64_t min_area, int64_t min_peak, const Merging& merging,
+                int threads) {
   const cpu::LabelRule rule =
       label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging);
   const auto [labels, count] = labelled(maps, rule, threads, nullptr);
@@ -139,16 +139,9 @@ TypeError, ValueError
     As ``label``.
 )";
 
-template <class T, class Value>
-py::array_t<T> column(const std::vector<cpu::Nucleus>& nuclei, Value&& value) {
-  py::array_t<T> values(static_cast<py::ssize_t>(nuclei.size()));
-  std::transform(nuclei.begin(), nuclei.end(), values.mutable_data(), value);
-  return values;
-}
-
-py::tuple nuclei(const py::object& maps, int nucleus_threshold, int marker_threshold,
-                 int prominence, int64_t min_area, int min_peak, const Merging& merging,
-                 int most_prominence, int threads) {
+py::tuple nuclei(const py::object& maps, int64_t nucleus_threshold, int64_t marker_threshold,
+                 int64_t prominence, int64_t min_area, int64_t min_peak, const Merging& merging,
+                 int64_t most_prominence, int threads) {
   cpu::NucleusTable table{byte_argument(most_prominence, "most_prominence")};
   const cpu::LabelRule rule =
       label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging);
@@ -158,12 +151,12 @@ py::tuple nuclei(const py::object& maps, int nucleus_threshold, int marker_thres
   }
   const py::object labels = labelled(maps, rule, threads, &table).first;
   constexpr auto unit = static_cast<double>(kernels::kUnitsPerDistance);
-  using cpu::Nucleus;
+  const std::vector<cpu::Nucleus>& all = table.nuclei;
   return py::make_tuple(
-      labels, column<int64_t>(table.nuclei, [](const Nucleus& one) { return one.area; }),
-      column<double>(table.nuclei, [](const Nucleus& one) { return one.peak / unit; }),
-      column<double>(table.nuclei, [](const Nucleus& one) { return one.prominence / unit; }),
-      column<int64_t>(table.nuclei, [](const Nucleus& one) { return one.neighbour; }));
+      labels, column<int64_t>(all.size(), [&](size_t i) { return all[i].area; }),
+      column<double>(all.size(), [&](size_t i) { return all[i].peak / unit; }),
+      column<double>(all.size(), [&](size_t i) { return all[i].prominence / unit; }),
+      column<int64_t>(all.size(), [&](size_t i) { return all[i].neighbour; }));
 }
 
 }  // namespace

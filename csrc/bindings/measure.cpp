@@ -137,15 +137,6 @@ constexpr IntensityColumn kIntensityColumns[] = {
     {"intensity_max", &Intensity::max},
 };
 
-// value(i) for i = 0..count - 1.
-template <class T, class Function>
-py::array_t<T> column(size_t count, Function&& value) {
-  py::array_t<T> result(static_cast<py::ssize_t>(count));
-  T* out = result.mutable_data();
-  for (size_t i = 0; i < count; ++i) out[i] = value(i);
-  return result;
-}
-
 std::string numbered(const std::string& name, size_t i) { return name + "-" + std::to_string(i); }
 
 void add_shapes(const std::vector<Shape>& shapes, py::dict& table) {

@@ -79,25 +79,6 @@ ValueError
     If the image is empty, a shape is wrong, a limit is not finite, or `out` cannot be written.
 )";
 
-constexpr const char* kCheckImage = R"(Raise what `limits` would of an image's dtype and shape.
-
-Its values are not read: for images that go elsewhere.
-
-Parameters
-----------
-image : numpy.ndarray
-)";
-
-constexpr const char* kCheckMaps =
-    R"(Raise what a pipeline's `decode` would of the maps' dtype and shape.
-
-Parameters
-----------
-maps : numpy.ndarray
-)";
-
-void check_image(const py::object& image) { image_view(array_argument(image, "image"), "image"); }
-
 py::tuple limits(const py::object& image, double low, double high, int threads) {
   const py::array array = array_argument(image, "image");
   const cpu::ImageView view = image_view(array, "image");
@@ -145,10 +126,6 @@ py::array normalize(const py::object& image, double low, double high, double cei
 }  // namespace
 
 void register_normalize(py::module_& module) {
-  module.def("check_image", check_image, py::arg("image"), kCheckImage);
-  module.def(
-      "check_maps", [](const py::object& maps) { maps_argument(maps); }, py::arg("maps"),
-      kCheckMaps);
   module.def("limits", limits, py::arg("image"), py::arg("low"), py::arg("high"),
              py::arg("threads") = 1, kLimits);
   module.def("normalize", normalize, py::arg("image"), py::arg("low"), py::arg("high"),

@@ -111,6 +111,17 @@ ValueError
     If they are of another shape.
 )";
 
+ImageView view_as(const py::array& array, const std::string& name) {
+  return name == "maps" ? maps_view(maps_argument(array)) : image_view(array, "image");
+}
+
+Argument host_argument(const py::object& value, const char* name) {
+  const py::array array = array_argument(value, name);
+  const ImageView view = view_as(array, name);
+  check_memory(array, name);
+  return {array, view};
+}
+
 namespace {
 
 using pipeline::CpuDevice;
@@ -131,28 +142,28 @@ constexpr const char* kTimes =
     R"(Seconds that all calls so far have spent on "prepare" (limits, normalise, tiles), "infer",
 "assemble" and "decode", and the "pixels" that the network was given.)";
 
+constexpr const char* kCheck = R"(Raise what a pipeline would of an array's dtype and shape.
+
+Its values are not read.
+
+Parameters
+----------
+array : numpy.ndarray
+name : {"image", "maps"}
+)";
+
 struct HostArrays {
   static int64_t stride(const CpuDevice& device) { return device.network().stride(); }
 
-  static Argument image(const CpuDevice&, const py::object& value) {
-    const py::array array = array_argument(value, "image");
-    const ImageView view = image_view(array, "image");
-    check_memory(array, "image");
-    return {array, view};
-  }
-
-  static Argument maps(const CpuDevice&, const py::object& value) {
-    const py::array array = maps_argument(value);
-    check_memory(array, "maps");
-    return {array, maps_view(array)};
+  static Argument argument(const CpuDevice&, const py::object& value, const char* name) {
+    return host_argument(value, name);
   }
 
   static Allocate allocate(const CpuDevice&, bool) { return host_array; }
 };
 
-py::dict times(const CpuDevice& self) {
+py::dict times(CpuDevice& device) {
   using pipeline::Part;
-  CpuDevice& device = const_cast<CpuDevice&>(self);
   py::dict found;
   found["prepare"] = device.times().seconds(Part::kPrepare);
   found["infer"] = device.times().seconds(Part::kInfer);
@@ -175,9 +186,13 @@ std::shared_ptr<CpuDevice> make_device(const std::shared_ptr<cpu::Network>& netw
 void register_pipeline(py::module_& module) {
   py::class_<CpuDevice, std::shared_ptr<CpuDevice>>(module, "Device", kDevice)
       .def(py::init(&make_device), py::arg("network").none(false), py::arg("threads"))
-      .def_property_readonly("threads", &CpuDevice::threads)
-      .def_property_readonly("level", [](const CpuDevice& self) { return self.network().level(); })
       .def("times", times, kTimes);
+  module.def(
+      "check",
+      [](const py::object& array, const std::string& name) {
+        view_as(array_argument(array, name.c_str()), name);
+      },
+      py::arg("array"), py::arg("name"), kCheck);
   PipelineMethods<CpuDevice, HostArrays>::add(module);
 }
 

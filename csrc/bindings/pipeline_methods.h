@@ -1,6 +1,6 @@
 // A pipeline as Python calls it: the same methods on every device.
 //
-// `Arrays` is how a device's arrays are read and made: image() and maps() return an Argument, and
+// `Arrays` is how a device's arrays are read and made: argument() returns an Argument, and
 // allocate() is for results, on the host or on the device.
 #pragma once
 
@@ -19,6 +19,10 @@ struct Argument {
   py::object kept;
   ImageView view;
 };
+
+// `name` is "image" or "maps".
+ImageView view_as(const py::array& array, const std::string& name);
+Argument host_argument(const py::object& value, const char* name);
 
 extern const char* const kPipeline;
 extern const char* const kRun;
@@ -42,7 +46,7 @@ struct PipelineMethods {
 
   static py::tuple run(Pipeline& self, const py::object& image, const py::object& outputs,
                        double scale, const std::optional<FourNumbers>& limits, bool to_host) {
-    const Argument argument = Arrays::image(self.device(), image);
+    const Argument argument = Arrays::argument(self.device(), image, "image");
     const Size size = pipeline::size_of(argument.view);
     check_scale(scale, size);
     const std::optional<cpu::Limits> given = limits_argument(limits);
@@ -58,7 +62,7 @@ struct PipelineMethods {
 
   static py::tuple maps(Pipeline& self, const py::object& image, double scale,
                         const std::optional<FourNumbers>& limits) {
-    const Argument argument = Arrays::image(self.device(), image);
+    const Argument argument = Arrays::argument(self.device(), image, "image");
     const Size size = pipeline::size_of(argument.view);
     check_scale(scale, size);
     const std::optional<cpu::Limits> given = limits_argument(limits);
@@ -73,7 +77,7 @@ struct PipelineMethods {
   }
 
   static py::tuple limits(Pipeline& self, const py::object& image) {
-    const Argument argument = Arrays::image(self.device(), image);
+    const Argument argument = Arrays::argument(self.device(), image, "image");
     cpu::Limits found;
     {
       const GilReleased release;
@@ -85,7 +89,7 @@ struct PipelineMethods {
   static py::tuple decode(Pipeline& self, const py::object& maps, const py::object& outputs,
                           double scale, const std::optional<std::array<int64_t, 2>>& shape,
                           bool to_host) {
-    const Argument argument = Arrays::maps(self.device(), maps);
+    const Argument argument = Arrays::argument(self.device(), maps, "maps");
     const Size seen = pipeline::size_of(argument.view);
     const Size size = decoded_size(seen, scale, shape);
     const Results results(outputs, size, Arrays::allocate(self.device(), to_host));

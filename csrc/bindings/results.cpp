@@ -1,6 +1,9 @@
 #include "bindings/results.h"
 
 #include <algorithm>
+#include <type_traits>
+
+#include "kernels/tiles.h"
 
 namespace nucleiseg::bindings {
 namespace {
@@ -55,42 +58,27 @@ Results::Results(const py::object& names, const Size& size, const Allocate& allo
 }
 
 py::object Results::make(const std::string& name, const Size& size, const Allocate& allocate) {
-  const bool is_there = (name == "mask" && outputs_.mask) || (name == "maps" && outputs_.maps) ||
-                        (name == "labels" && outputs_.labels);
-  if (is_there) fail_value("outputs", "'" + name + "' twice", "is each of them once");
-  if (name == "mask") {
-    const auto made = allocate({size.height, size.width}, "bool");
-    outputs_.mask = static_cast<uint8_t*>(made.second);
-    return made.first;
-  }
-  if (name == "labels") {
-    const auto made = allocate({size.height, size.width}, "int32");
-    outputs_.labels = static_cast<int32_t*>(made.second);
-    return made.first;
-  }
-  if (name == "maps") {
-    const auto made = allocate({size.height, size.width, 2}, "uint8");
-    outputs_.maps = static_cast<uint8_t*>(made.second);
-    return made.first;
-  }
-  fail_value("outputs", "'" + name + "'", "are 'mask', 'labels' and 'maps'");
-}
-
-kernels::LabelRule rule_argument(const RuleNumbers& rule) {
-  const auto& [nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging] = rule;
-  const auto byte = [](int64_t value) {
-    return static_cast<int>(std::clamp<int64_t>(value, -1, 256));
+  std::vector<py::ssize_t> shape = {size.height, size.width};
+  const auto make_at = [&](auto*& place, const char* dtype) {
+    if (place) fail_value("outputs", "'" + name + "' twice", "is each of them once");
+    const auto [array, values] = allocate(shape, dtype);
+    place = static_cast<std::decay_t<decltype(place)>>(values);
+    return array;
   };
-  return label_rule(byte(nucleus_threshold), byte(marker_threshold), byte(prominence), min_area,
-                    byte(min_peak), merging);
+  if (name == "mask") return make_at(outputs_.mask, "bool");
+  if (name == "labels") return make_at(outputs_.labels, "int32");
+  shape.push_back(kernels::kMapChannels);
+  if (name == "maps") return make_at(outputs_.maps, "uint8");
+  fail_value("outputs", "'" + name + "'", "are 'mask', 'labels' and 'maps'");
 }
 
 std::optional<cpu::Limits> limits_argument(const std::optional<FourNumbers>& limits) {
   if (!limits) return std::nullopt;
-  limit_argument((*limits)[0], "limits");
-  limit_argument((*limits)[1], "limits");
-  ceiling_argument((*limits)[2]);
-  return cpu::Limits{(*limits)[0], (*limits)[1], (*limits)[2], (*limits)[3]};
+  const auto& [low, high, ceiling, apart] = *limits;
+  limit_argument(low, "limits");
+  limit_argument(high, "limits");
+  ceiling_argument(ceiling);
+  return cpu::Limits{low, high, ceiling, apart};
 }
 
 py::tuple limits_tuple(const cpu::Limits& limits) {
@@ -142,7 +130,7 @@ pipeline::Settings settings_argument(int64_t unit, int64_t stride, int64_t halo,
                "are multiples of the network's stride, and of the stride");
   }
   check_percentages(percentiles[0], percentiles[1]);
-  return {stride, halo, tile, batch, percentiles[0], percentiles[1], rule_argument(rule)};
+  return {stride, halo, tile, batch, percentiles[0], percentiles[1], std::apply(label_rule, rule)};
 }
 
 }  // namespace nucleiseg::bindings

@@ -41,7 +41,6 @@ class Results {
 
 // nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging.
 using RuleNumbers = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, Merging>;
-kernels::LabelRule rule_argument(const RuleNumbers& rule);
 
 // low, high, ceiling, apart.
 using FourNumbers = std::array<double, 4>;

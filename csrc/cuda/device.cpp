@@ -16,13 +16,8 @@ int device_count() {
 Device device(int index) {
   cudaDeviceProp found;
   NUCLEISEG_CHECK(cudaGetDeviceProperties(&found, index));
-  return {found.name,
-          found.major,
-          found.minor,
-          found.multiProcessorCount,
-          found.totalGlobalMem,
-          found.integrated != 0,
-          found.canMapHostMemory != 0};
+  return {found.name,           found.major,          found.minor, found.multiProcessorCount,
+          found.totalGlobalMem, found.integrated != 0};
 }
 
 int current_device() {
@@ -38,18 +33,6 @@ std::pair<size_t, size_t> memory() {
   size_t total = 0;
   NUCLEISEG_CHECK(cudaMemGetInfo(&free, &total));
   return {free, total};
-}
-
-int runtime_version() {
-  int version = 0;
-  NUCLEISEG_CHECK(cudaRuntimeGetVersion(&version));
-  return version;
-}
-
-int driver_version() {
-  int version = 0;
-  NUCLEISEG_CHECK(cudaDriverGetVersion(&version));
-  return version;
 }
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

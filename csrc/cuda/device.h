@@ -17,7 +17,6 @@ struct Device {
   int multiprocessors;
   size_t memory_bytes;
   bool integrated;  // shares its memory with the host
-  bool maps_host_memory;
 };
 
 // 0 where there is no driver either.
@@ -30,9 +29,5 @@ void set_device(int index);
 
 // Free and all bytes of the current device.
 std::pair<size_t, size_t> memory();
-
-// As CUDA counts: 13000 is 13.0; the driver's is 0 where there is none.
-int runtime_version();
-int driver_version();
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

@@ -1,5 +1,5 @@
 #include "cuda/mask.h"
-#include "cuda/pack.h"
+#include "cuda/values.h"
 #include "cuda/words.h"
 #include "kernels/mask.h"
 
@@ -21,33 +21,21 @@ __global__ void mask_wide(const uint8_t* maps, int64_t count, uint8_t threshold,
   found.store(out + kWide * i);
 }
 
-__global__ void mask_any(ImageView maps, int64_t first, uint8_t threshold, uint8_t* out,
-                         std::ptrdiff_t row_stride) {
+__global__ void mask_any(ImageView maps, int64_t first, uint8_t threshold, uint8_t* out) {
   const int64_t i = first + item();
   if (i >= maps.height * maps.width) return;
-  const int64_t row = i / maps.width;
-  const int64_t column = i % maps.width;
-  const auto* pixel = reinterpret_cast<const uint8_t*>(maps.data) + row * maps.row_stride +
-                      column * maps.column_stride;
-  out[row * row_stride + column] = kernels::is_nucleus(*pixel, threshold);
-}
-
-bool is_gapless(const ImageView& maps, std::ptrdiff_t row_stride) {
-  return maps.channel_stride == 1 && (maps.width == 1 || maps.column_stride == 2) &&
-         (maps.height == 1 || (maps.row_stride == 2 * maps.width && row_stride == maps.width));
+  out[i] = kernels::is_nucleus(*reinterpret_cast<const uint8_t*>(pixel_at(maps, i)), threshold);
 }
 
 }  // namespace
 
-void mask(const ImageView& maps, uint8_t threshold, uint8_t* out, std::ptrdiff_t row_stride,
-          cudaStream_t stream) {
+void mask(const ImageView& maps, uint8_t threshold, uint8_t* out, cudaStream_t stream) {
   const int64_t pixels = maps.height * maps.width;
-  const bool wide = is_gapless(maps, row_stride) && is_wide(maps.data) && is_wide(out);
+  const bool wide = is_gapless<uint8_t>(maps) && is_wide(out);
   const int64_t blocks = wide ? pixels / kWide : 0;
   launch_items(mask_wide, blocks, stream, reinterpret_cast<const uint8_t*>(maps.data), blocks,
                threshold, out);
-  launch_items(mask_any, pixels - kWide * blocks, stream, maps, kWide * blocks, threshold, out,
-               row_stride);
+  launch_items(mask_any, pixels - kWide * blocks, stream, maps, kWide * blocks, threshold, out);
 }
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

@@ -1,7 +1,6 @@
 // The launch over the maps for csrc/kernels/mask.h.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "cuda/check.h"
@@ -9,8 +8,7 @@
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 
-// Writes (height, width) bytes, 1 where nucleus, in rows `row_stride` bytes apart. Does not wait.
-void mask(const ImageView& maps, uint8_t threshold, uint8_t* out, std::ptrdiff_t row_stride,
-          cudaStream_t stream);
+// Writes (height, width) bytes, 1 where nucleus. Does not wait.
+void mask(const ImageView& maps, uint8_t threshold, uint8_t* out, cudaStream_t stream);
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

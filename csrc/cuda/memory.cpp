@@ -23,31 +23,34 @@ PinnedMemory::~PinnedMemory() {
   if (data_ != nullptr) cudaFreeHost(data_);
 }
 
-Place place_of(const void* address) {
-  cudaPointerAttributes found;
-  NUCLEISEG_CHECK(cudaPointerGetAttributes(&found, address));
-  return {found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged ||
-              (found.type == cudaMemoryTypeHost && found.devicePointer == address),
-          found.device};
-}
-
 namespace {
 
-cudaMemoryType type_of(const void* address) {
-  if (address == nullptr) return cudaMemoryTypeUnregistered;
+cudaPointerAttributes attributes_of(const void* address) {
   cudaPointerAttributes found;
   NUCLEISEG_CHECK(cudaPointerGetAttributes(&found, address));
-  return found.type;
+  return found;
+}
+
+bool is_on_device(const cudaPointerAttributes& found) {
+  return found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged;
 }
 
 }  // namespace
 
-bool is_device_memory(const void* address) {
-  const cudaMemoryType type = type_of(address);
-  return type == cudaMemoryTypeDevice || type == cudaMemoryTypeManaged;
+Place place_of(const void* address) {
+  const cudaPointerAttributes found = attributes_of(address);
+  return {
+      is_on_device(found) || (found.type == cudaMemoryTypeHost && found.devicePointer == address),
+      found.device};
 }
 
-bool is_page_locked(const void* address) { return type_of(address) == cudaMemoryTypeHost; }
+bool is_device_memory(const void* address) {
+  return address && is_on_device(attributes_of(address));
+}
+
+bool is_page_locked(const void* address) {
+  return address && attributes_of(address).type == cudaMemoryTypeHost;
+}
 
 void copy(void* to, const void* from, size_t bytes, cudaStream_t stream) {
   if (bytes > 0) NUCLEISEG_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream));

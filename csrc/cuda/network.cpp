@@ -1,7 +1,7 @@
 #include "cuda/network.h"
 
 #include <algorithm>
-#include <limits>
+#include <numeric>
 #include <utility>
 
 #include "cuda/device.h"
@@ -18,20 +18,11 @@ using network::check;
 using network::kGrowth;
 using network::kSide;
 
-constexpr const char* kDot = "dp4a";
-constexpr const char* kMatrix = "mma";
-
 constexpr size_t kAlignment = 256;                 // of tensors
 constexpr int32_t kLowest = -128;                  // of a level with a sign
 constexpr int64_t kMostPixels = int64_t{1} << 28;  // so that units are counted in 32 bits
 constexpr int64_t kBlocksOfOne = 8;                // that keep a multiprocessor busy
 constexpr int32_t kZeroByte = 128;                 // what is taken from the image's bytes
-
-bool is_matrix(const std::string& level) {
-  check(level.empty() || level == kDot || level == kMatrix,
-        "level: got '" + level + "'; accepted are " + kDot + " and " + kMatrix);
-  return level != kDot;
-}
 
 // Channels of each source, and output columns.
 Form form_of(int taps, int64_t channels, int64_t columns) {
@@ -55,8 +46,6 @@ std::vector<uint8_t> probabilities() {
 
 }  // namespace
 
-std::vector<std::string> convolution_levels() { return {kDot, kMatrix}; }
-
 // Where tensors begin in the workspace.
 struct Network::Plan {
   std::vector<size_t> places;
@@ -78,132 +67,108 @@ struct Network::Batch {
   const uint4* units(int id) const { return reinterpret_cast<const uint4*>(tensor(id)); }
 };
 
-Network::Network(const std::string& level)
+Network::Network()
     : Layers(kUnit),
-      multiplies_matrices_(is_matrix(level)),
       enough_blocks_(kBlocksOfOne * int64_t{device(current_device()).multiprocessors}) {}
 Network::~Network() = default;
 
-const char* Network::level() const { return multiplies_matrices_ ? kMatrix : kDot; }
-
 std::vector<std::string> Network::layers() const {
   std::vector<std::string> found;
-  for (const auto& layer : layers_) found.push_back(layer->words);
+  for (const Layer& layer : layers_) found.push_back(layer.words);
   return found;
 }
 
 void Network::add_stem(const Kernel& kernel, const Rounding& rounding) {
-  auto layer = std::make_unique<Layer>();
-  layer->target = next_tensor();
-  layer->kind = Kind::stem;
-  layer->side = kernel.side;
-  layer->columns = static_cast<int32_t>(kernel.outputs);
-  layer->words = words_of("stem", kernel.inputs, kernel.outputs, 1);
+  Layer layer(Kind::stem, {}, rounding);
+  layer.target = next_tensor();
+  layer.side = kernel.side;
+  layer.columns = static_cast<int32_t>(kernel.outputs);
+  layer.words = words_of("stem", kernel.inputs, kernel.outputs, 1);
+  const int64_t bytes = kernel.inputs * kernel.side * kernel.side;
   std::vector<int32_t> begin;
   for (int64_t output = 0; output < kernel.outputs; ++output) {
-    int32_t sum = 0;
-    for (int byte = 0; byte < kernel.side * kernel.side * kernels::kImageChannels; ++byte) {
-      sum += kernel.weights[output * kernel.side * kernel.side * kernels::kImageChannels + byte];
-    }
-    begin.push_back(kZeroByte * sum);
+    const int8_t* const first = kernel.weights + output * bytes;
+    begin.push_back(kZeroByte * std::accumulate(first, first + bytes, int32_t{0}));
   }
-  layer->weights =
-      Constants(multiplies_matrices_ ? stem_for_matrices(kernel) : stem_for_dot(kernel));
-  layer->begin = Constants(begin);
-  layer->factors = Constants(rounding.factors);
-  layer->offsets = Constants(rounding.offsets);
+  layer.weights = Constants(packed_stem(kernel));
+  layer.begin = Constants(begin);
   layers_.push_back(std::move(layer));
+}
+
+// Of 3 x 3, with the columns that its kernels have.
+Network::Layer Network::convolution_layer(Kind kind, const std::vector<int>& sources,
+                                          const std::vector<Kernel>& kernels,
+                                          const Rounding& rounding, const char* words) const {
+  const Tensor& first = tensor(sources[0]);
+  const int64_t outputs = kernels[0].outputs;
+  Layer layer(kind, sources, rounding);
+  layer.columns = static_cast<int32_t>(outputs);
+  layer.form = form_of(kSide * kSide, first.channels, outputs);
+  layer.words = words_of(words, first.channels, outputs, first.shrink);
+  const auto weight = [&](int source, int tap, int64_t channel, int64_t output) {
+    return weight_of(kernels[static_cast<size_t>(source)], output, channel, tap);
+  };
+  layer.weights = Constants(
+      packed(layer.form, static_cast<int>(sources.size()), first.channels, outputs, weight));
+  return layer;
 }
 
 void Network::add_convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
                               const Rounding& rounding) {
-  const Tensor& first = tensor(sources[0]);
-  const int64_t outputs = kernels[0].outputs;
-  auto layer = std::make_unique<Layer>();
-  layer->target = next_tensor();
-  layer->kind = Kind::convolution;
-  layer->sources = sources;
-  layer->columns = static_cast<int32_t>(outputs);
-  layer->form = form_of(kSide * kSide, first.channels, outputs);
-  layer->words = words_of(sources.size() == 1 ? "convolution" : "two convolutions", first.channels,
-                          outputs, first.shrink);
-  const auto weight = [&](int source, int tap, int64_t channel, int64_t output) {
-    return weight_of(kernels[static_cast<size_t>(source)], output, channel, tap);
-  };
-  layer->weights = Constants(packed(layer->form, static_cast<int>(sources.size()), first.channels,
-                                    outputs, multiplies_matrices_, weight));
-  layer->factors = Constants(rounding.factors);
-  layer->offsets = Constants(rounding.offsets);
+  const char* const words = sources.size() == 1 ? "convolution" : "two convolutions";
+  Layer layer = convolution_layer(Kind::convolution, sources, kernels, rounding, words);
+  layer.target = next_tensor();
   layers_.push_back(std::move(layer));
 }
 
 void Network::add_grow(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& below = tensor(source);
-  auto layer = std::make_unique<Layer>();
-  layer->target = next_tensor();
-  layer->kind = Kind::grow;
-  layer->sources = {source};
-  layer->out_rows = kGrowth;
-  layer->columns = static_cast<int32_t>(kGrowth * kernel.outputs);
-  layer->low = kLowest;
-  layer->form = form_of(1, below.channels, layer->columns);
-  layer->words = words_of("grow", below.channels, kernel.outputs, below.shrink - 1);
+  Rounding both = rounding;
+  both.factors.insert(both.factors.end(), rounding.factors.begin(), rounding.factors.end());
+  both.offsets.insert(both.offsets.end(), rounding.offsets.begin(), rounding.offsets.end());
+  Layer layer(Kind::grow, {source}, both);
+  layer.target = next_tensor();
+  layer.out_rows = kGrowth;
+  layer.columns = static_cast<int32_t>(kGrowth * kernel.outputs);
+  layer.low = kLowest;
+  layer.form = form_of(1, below.channels, layer.columns);
+  layer.words = words_of("grow", below.channels, kernel.outputs, below.shrink - 1);
   // Its output columns are the channels of a row's two pixels, one row after the other.
   const auto weight = [&](int, int, int64_t channel, int64_t output) {
     const int64_t pixel = output / kernel.outputs;
     const int64_t at = channel * kernel.outputs + output % kernel.outputs;
     return kernel.weights[at * kGrowth * kGrowth + pixel];
   };
-  layer->weights =
-      Constants(packed(layer->form, 1, below.channels, kGrowth * kGrowth * kernel.outputs,
-                       multiplies_matrices_, weight));
-  Rounding both = rounding;
-  both.factors.insert(both.factors.end(), rounding.factors.begin(), rounding.factors.end());
-  both.offsets.insert(both.offsets.end(), rounding.offsets.begin(), rounding.offsets.end());
-  layer->factors = Constants(both.factors);
-  layer->offsets = Constants(both.offsets);
+  layer.weights =
+      Constants(packed(layer.form, 1, below.channels, kGrowth * kGrowth * kernel.outputs, weight));
   layers_.push_back(std::move(layer));
 }
 
 void Network::add_pool(int source) {
   const Tensor& above = tensor(source);
-  auto layer = std::make_unique<Layer>();
-  layer->target = next_tensor();
-  layer->sources = {source};
-  layer->words = words_of("pool", above.channels, above.channels, above.shrink + 1);
+  Layer layer(Kind::pool, {source}, {});
+  layer.target = next_tensor();
+  layer.words = words_of("pool", above.channels, above.channels, above.shrink + 1);
   layers_.push_back(std::move(layer));
 }
 
 void Network::add_cells(int source, const Kernel& kernel, const Rounding& rounding) {
-  const Tensor& last = tensor(source);
-  auto layer = std::make_unique<Layer>();
-  layer->kind = Kind::cells;
-  layer->sources = {source};
-  layer->columns = static_cast<int32_t>(kernel.outputs);
-  layer->low = -kernels::kLogitLimit;
-  layer->high = kernels::kLogitLimit;
-  layer->form = form_of(kSide * kSide, last.channels, kernel.outputs);
-  layer->words = words_of("cells", last.channels, kernel.outputs, last.shrink);
-  const auto weight = [&](int, int tap, int64_t channel, int64_t output) {
-    return weight_of(kernel, output, channel, tap);
-  };
-  layer->weights = Constants(
-      packed(layer->form, 1, last.channels, kernel.outputs, multiplies_matrices_, weight));
-  layer->factors = Constants(rounding.factors);
-  layer->offsets = Constants(rounding.offsets);
-  layer->probabilities = Constants(probabilities());
+  Layer layer = convolution_layer(Kind::cells, {source}, {kernel}, rounding, "cells");
+  layer.low = -kernels::kLogitLimit;
+  layer.high = kernels::kLogitLimit;
+  layer.probabilities = Constants(probabilities());
   layers_.push_back(std::move(layer));
 }
 
 Network::Plan Network::plan(int64_t count, int64_t height, int64_t width) const {
   std::vector<size_t> last_reader(tensors().size(), 0);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    for (const int source : layers_[i]->sources) last_reader[static_cast<size_t>(source)] = i;
+    for (const int source : layers_[i].sources) last_reader[static_cast<size_t>(source)] = i;
   }
   network::BufferPlan buffers;
   std::vector<size_t> owner(tensors().size());
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = *layers_[i];
+    const Layer& layer = layers_[i];
     if (layer.target >= 0) {
       const auto id = static_cast<size_t>(layer.target);
       const Tensor& tensor = tensors()[id];
@@ -245,7 +210,7 @@ void Network::run(const uint8_t* tiles, int64_t count, int64_t height, int64_t w
                        plan(count, height, width),
                        stream};
   for (size_t i = 0; i < layers_.size(); ++i) {
-    if (only < 0 || static_cast<int>(i) == only) launch(*layers_[i], batch);
+    if (only < 0 || static_cast<int>(i) == only) launch(layers_[i], batch);
   }
 }
 
@@ -260,8 +225,7 @@ void Network::launch(const Layer& layer, const Batch& batch) const {
                        layer.levels(),
                        batch.tensor(layer.target),
                        layer.columns};
-    const auto stem = multiplies_matrices_ ? stem_with_matrix : stem_with_dot;
-    stem(work, layer.side, batch.stream);
+    NUCLEISEG_DEVICE::stem(work, layer.side, batch.stream);
   } else if (layer.kind == Kind::pool) {
     const Tensor& target = tensor(layer.target);
     NUCLEISEG_DEVICE::pool(batch.units(layer.sources[0]), batch.count,
@@ -290,7 +254,6 @@ void Network::launch_convolution(const Layer& layer, const Batch& batch) const {
   work.columns = layer.columns;
   work.out_rows = layer.out_rows;
   work.enough_blocks = enough_blocks_;
-  const auto convolve = multiplies_matrices_ ? convolve_with_matrix : convolve_with_dot;
   convolve(work, layer.form, batch.stream);
 }
 

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,17 +18,14 @@ namespace nucleiseg::NUCLEISEG_DEVICE {
 using network::Kernel;
 using network::Rounding;
 
-// How products can be added up, slowest first. All give the same bytes.
-std::vector<std::string> convolution_levels();
+enum class Kind { stem, convolution, grow, pool, cells };
 
 class Network : public network::Layers {
  public:
-  // Its weights are in the memory of the current device. `level` names one of convolution_levels();
-  // the last when empty.
-  explicit Network(const std::string& level = "");
+  // Its weights are in the memory of the current device.
+  Network();
   ~Network() override;
 
-  const char* level() const;
   // What each layer does, for tables of times.
   std::vector<std::string> layers() const;
 
@@ -46,6 +42,9 @@ class Network : public network::Layers {
   struct Plan;
   struct Batch;
 
+  Layer convolution_layer(Kind kind, const std::vector<int>& sources,
+                          const std::vector<Kernel>& kernels, const Rounding& rounding,
+                          const char* words) const;
   void add_stem(const Kernel& kernel, const Rounding& rounding) override;
   void add_convolution(const std::vector<int>& sources, const std::vector<Kernel>& kernels,
                        const Rounding& rounding) override;
@@ -56,9 +55,8 @@ class Network : public network::Layers {
   void launch(const Layer& layer, const Batch& batch) const;
   void launch_convolution(const Layer& layer, const Batch& batch) const;
 
-  const bool multiplies_matrices_;
   const int64_t enough_blocks_;
-  std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<Layer> layers_;
 };
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/memory.h"
@@ -12,8 +13,6 @@
 #include "cuda/network_work.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
-
-enum class Kind { stem, convolution, grow, pool, cells };
 
 // Constants in the device's memory.
 class Constants {
@@ -34,7 +33,13 @@ class Constants {
 };
 
 struct Network::Layer {
-  Kind kind = Kind::pool;
+  Layer(Kind what, std::vector<int> from, const Rounding& rounding)
+      : kind(what),
+        sources(std::move(from)),
+        factors(rounding.factors),
+        offsets(rounding.offsets) {}
+
+  Kind kind;
   std::vector<int> sources;
   int target = -1;
   std::string words;
@@ -64,13 +69,12 @@ inline int8_t weight_of(const Kernel& kernel, int64_t output, int64_t input, int
 // What a tap's channel is multiplied with for an output column of a source's convolution.
 using Weight = std::function<int8_t(int source, int tap, int64_t channel, int64_t output)>;
 
-// The weights of `outputs` columns in the order of `Convolution::weights`. Those of matrix products
-// are in the order in which their threads hold the sums, so that each thread has neighbours.
+// The weights of `outputs` columns in the order of `Convolution::weights`: that in which threads
+// hold the sums, so that each thread has neighbours.
 std::vector<int8_t> packed(const Form& form, int sources, int64_t channels, int64_t outputs,
-                           bool for_matrices, const Weight& weight);
+                           const Weight& weight);
 
-// The weights of the image's convolution in the orders of `Stem::weights`.
-std::vector<int8_t> stem_for_dot(const Kernel& kernel);
-std::vector<int8_t> stem_for_matrices(const Kernel& kernel);
+// The weights of the image's convolution in the order of `Stem::weights`.
+std::vector<int8_t> packed_stem(const Kernel& kernel);
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

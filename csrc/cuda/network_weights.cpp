@@ -5,13 +5,11 @@
 namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {
 
-constexpr int kTile = 8;   // output columns
 constexpr int kParts = 4;  // threads that share a row of sums
 
 // The output that a row of a block's weights is for: a thread's two columns of each tile are
 // neighbours in the order of the tiles.
-int64_t output_of(int row, int tiles, bool for_matrices) {
-  if (!for_matrices) return row;
+int64_t output_of(int row, int tiles) {
   const int tile = row / kTile;
   const int part = row % kTile / (kTile / kParts);
   return part * 2 * tiles + 2 * tile + row % 2;
@@ -39,7 +37,7 @@ Constants::Constants(const void* values, size_t bytes)
 }
 
 std::vector<int8_t> packed(const Form& form, int sources, int64_t channels, int64_t outputs,
-                           bool for_matrices, const Weight& weight) {
+                           const Weight& weight) {
   std::vector<int8_t> found;
   const int64_t chunk = int64_t{kUnit} * form.slices;
   const int block = kTile * form.tiles;
@@ -50,7 +48,7 @@ std::vector<int8_t> packed(const Form& form, int sources, int64_t channels, int6
         const int tap = slice / form.slices;
         const int64_t channel = of_all % channels + slice % form.slices * kUnit;
         for (int row = 0; row < block; ++row) {
-          const int64_t output = first + output_of(row, form.tiles, for_matrices);
+          const int64_t output = first + output_of(row, form.tiles);
           for (int i = 0; i < kUnit; ++i) {
             found.push_back(tap < form.taps ? weight(source, tap, channel + i, output) : int8_t{0});
           }
@@ -61,27 +59,14 @@ std::vector<int8_t> packed(const Form& form, int sources, int64_t channels, int6
   return found;
 }
 
-std::vector<int8_t> stem_for_dot(const Kernel& kernel) {
-  std::vector<int8_t> found;
-  for (int64_t first = 0; first < kernel.outputs; first += kUnit) {
-    for (int word = 0; word < kernel.side * stem_words(kernel.side); ++word) {
-      for (int64_t output = first; output < first + kUnit; ++output) {
-        add_word(kernel, output, word / stem_words(kernel.side), word % stem_words(kernel.side),
-                 found);
-      }
-    }
-  }
-  return found;
-}
-
-std::vector<int8_t> stem_for_matrices(const Kernel& kernel) {
+std::vector<int8_t> packed_stem(const Kernel& kernel) {
   std::vector<int8_t> found;
   const int tiles = stem_tiles(kernel.outputs);
   for (int64_t first = 0; first < kernel.outputs; first += int64_t{kTile} * tiles) {
     for (int slice = 0; slice < stem_slices(kernel.side); ++slice) {
       for (int row = 0; row < kTile * tiles; ++row) {
         for (int word = 4 * slice; word < 4 * slice + 4; ++word) {
-          add_word(kernel, first + output_of(row, tiles, true), word / stem_words(kernel.side),
+          add_word(kernel, first + output_of(row, tiles), word / stem_words(kernel.side),
                    word % stem_words(kernel.side), found);
         }
       }

@@ -11,6 +11,7 @@
 namespace nucleiseg::NUCLEISEG_DEVICE {
 
 constexpr int kUnit = 16;
+constexpr int kTile = 8;  // output columns of a product of matrices
 
 // How sums become levels, for each output channel.
 struct Levels {
@@ -43,10 +44,10 @@ struct Convolution {
 struct Form {
   int taps;    // pixels under the kernel, 9 or 1
   int slices;  // units of a pixel that are in shared memory at once, 1 or 2
-  int tiles;   // of 8 output columns that a block of threads computes
+  int tiles;   // of output columns that a block of threads computes
 };
 
-// Slices that a chunk's weights have: those of a matrix product come in pairs.
+// Slices that a chunk's weights have: they come in pairs.
 constexpr int padded_slices(const Form& form) { return (form.taps * form.slices + 1) / 2 * 2; }
 
 struct Stem {
@@ -54,7 +55,6 @@ struct Stem {
   int32_t count;
   int32_t height;
   int32_t width;
-  // Of dot products: [column block][row][word][16 columns] of 4 bytes. Of matrix products:
   // [column block][slice][column], the words of a column one row after the other.
   const uint4* weights;
   const int32_t* begin;  // what the sums begin with
@@ -65,17 +65,15 @@ struct Stem {
 
 // Words of a row of three or six pixels of the image.
 constexpr int stem_words(int side) { return (3 * side + 3) / 4; }
-// Slices of the words of all rows; those of a matrix product come in pairs.
+// Slices of the words of all rows; they come in pairs.
 constexpr int stem_slices(int side) { return (side * stem_words(side) + 7) / 8 * 2; }
-// Tiles of output columns that a block of threads computes by matrix products.
+// Tiles of output columns that a block of threads computes.
 constexpr int stem_tiles(int64_t columns) { return columns % 32 == 0 ? 4 : 2; }
 
-// Each puts one layer into the stream. Both ways of adding up give the same bytes.
-void convolve_with_dot(const Convolution& work, const Form& form, cudaStream_t stream);
-void convolve_with_matrix(const Convolution& work, const Form& form, cudaStream_t stream);
+// Each puts one layer into the stream.
+void convolve(const Convolution& work, const Form& form, cudaStream_t stream);
 // `side` is 3 or 6.
-void stem_with_dot(const Stem& work, int side, cudaStream_t stream);
-void stem_with_matrix(const Stem& work, int side, cudaStream_t stream);
+void stem(const Stem& work, int side, cudaStream_t stream);
 // The greatest of 2 x 2; height and width are those of the output.
 void pool(const uint4* source, int64_t count, int64_t height, int64_t width, int64_t units,
           uint4* out, cudaStream_t stream);

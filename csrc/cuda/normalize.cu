@@ -9,16 +9,10 @@ namespace {
 
 constexpr int kOutputChannels = 3;
 
-struct Given {
-  const Limits* limits;
-  Range range;
-
-  __device__ __forceinline__ kernels::Affine affine() const {
-    if (limits == nullptr) return kernels::affine(range.low, range.high, range.ceiling);
-    return kernels::affine(static_cast<float>(limits->low), static_cast<float>(limits->high),
-                           static_cast<float>(limits->ceiling));
-  }
-};
+__device__ __forceinline__ kernels::Affine affine(const Limits* limits) {
+  return kernels::affine(static_cast<float>(limits->low), static_cast<float>(limits->high),
+                         static_cast<float>(limits->ceiling));
+}
 
 template <class T>
 __device__ __forceinline__ uint8_t byte_of(T value, const kernels::Affine& map) {
@@ -27,10 +21,11 @@ __device__ __forceinline__ uint8_t byte_of(T value, const kernels::Affine& map) 
 
 // Sixteen bytes of values that lie as the output does.
 template <class T>
-__global__ void normalize_wide(const std::byte* image, int64_t items, Given given, uint8_t* out) {
+__global__ void normalize_wide(const std::byte* image, int64_t items, const Limits* limits,
+                               uint8_t* out) {
   const int64_t i = item();
   if (i >= items) return;
-  const kernels::Affine map = given.affine();
+  const kernels::Affine map = affine(limits);
   Pack<uint8_t> bytes;
   NUCLEISEG_UNROLL for (int k = 0; k < static_cast<int>(sizeof(T)); ++k) {
     const auto values = Pack<T>::load(image + (i * sizeof(T) + k) * kWide);
@@ -43,10 +38,11 @@ __global__ void normalize_wide(const std::byte* image, int64_t items, Given give
 
 // Sixteen grey pixels: three times sixteen bytes.
 template <class T>
-__global__ void normalize_grey(const std::byte* image, int64_t items, Given given, uint8_t* out) {
+__global__ void normalize_grey(const std::byte* image, int64_t items, const Limits* limits,
+                               uint8_t* out) {
   const int64_t i = item();
   if (i >= items) return;
-  const kernels::Affine map = given.affine();
+  const kernels::Affine map = affine(limits);
   Pack<uint8_t> bytes[kOutputChannels];
   NUCLEISEG_UNROLL for (int k = 0; k < static_cast<int>(sizeof(T)); ++k) {
     const auto values = Pack<T>::load(image + (i * sizeof(T) + k) * kWide);
@@ -65,10 +61,10 @@ __global__ void normalize_grey(const std::byte* image, int64_t items, Given give
 
 // One pixel of any image; grey has its one channel read three times.
 template <class T>
-__global__ void normalize_any(ImageView image, int64_t first, Given given, uint8_t* out) {
+__global__ void normalize_any(ImageView image, int64_t first, const Limits* limits, uint8_t* out) {
   const int64_t i = first + item();
   if (i >= image.height * image.width) return;
-  const kernels::Affine map = given.affine();
+  const kernels::Affine map = affine(limits);
   const std::byte* const pixel = pixel_at(image, i);
   const std::ptrdiff_t step = image.channels == 1 ? 0 : image.channel_stride;
   NUCLEISEG_UNROLL for (int c = 0; c < kOutputChannels; ++c) {
@@ -84,22 +80,20 @@ int64_t wide_pixels(const ImageView& image, const uint8_t* out) {
 }
 
 template <class T>
-void normalize_as(const ImageView& image, Given given, uint8_t* out, cudaStream_t stream) {
+void normalize_as(const ImageView& image, const Limits* limits, uint8_t* out, cudaStream_t stream) {
   const int64_t wide = wide_pixels<T>(image, out);
   const int64_t items = wide * image.channels / kWide;
   launch_items(image.channels == 1 ? normalize_grey<T> : normalize_wide<T>, items, stream,
-               image.data, items, given, out);
-  launch_items(normalize_any<T>, image.height * image.width - wide, stream, image, wide, given,
+               image.data, items, limits, out);
+  launch_items(normalize_any<T>, image.height * image.width - wide, stream, image, wide, limits,
                out);
 }
 
 }  // namespace
 
-void normalize(const ImageView& image, const Limits* limits, Range range, uint8_t* out,
-               cudaStream_t stream) {
-  const Given given = {limits, range};
+void normalize(const ImageView& image, const Limits* limits, uint8_t* out, cudaStream_t stream) {
   with_value_type(image.type,
-                  [&](auto zero) { normalize_as<decltype(zero)>(image, given, out, stream); });
+                  [&](auto zero) { normalize_as<decltype(zero)>(image, limits, out, stream); });
 }
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

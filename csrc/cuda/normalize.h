@@ -27,15 +27,8 @@ size_t limits_workspace();
 void limits_of(const ImageView& image, double low, double high, Limits* found, void* workspace,
                cudaStream_t stream);
 
-struct Range {
-  float low;
-  float high;
-  float ceiling;
-};
-
-// Writes (height, width, 3) bytes. The image has one channel or three. The limits are those in
-// device memory, or `range` where that is null. Does not wait.
-void normalize(const ImageView& image, const Limits* limits, Range range, uint8_t* out,
-               cudaStream_t stream);
+// Writes (height, width, 3) bytes. The image has one channel or three. The limits are in device
+// memory. Does not wait.
+void normalize(const ImageView& image, const Limits* limits, uint8_t* out, cudaStream_t stream);
 
 }  // namespace nucleiseg::NUCLEISEG_DEVICE

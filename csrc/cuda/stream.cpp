@@ -1,18 +1,6 @@
 #include "cuda/stream.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
-namespace {
-
-bool is_done(cudaError_t answer, const char* call) {
-  if (answer == cudaErrorNotReady) {
-    cudaGetLastError();  // no error, but the next launch would report it as one
-    return false;
-  }
-  check(answer, call);
-  return true;
-}
-
-}  // namespace
 
 Stream::Stream() { NUCLEISEG_CHECK(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking)); }
 
@@ -21,7 +9,6 @@ Stream::~Stream() {
 }
 
 void Stream::synchronize() const { NUCLEISEG_CHECK(cudaStreamSynchronize(handle_)); }
-bool Stream::done() const { return is_done(cudaStreamQuery(handle_), "cudaStreamQuery"); }
 
 void Stream::wait(const Event& event) const {
   NUCLEISEG_CHECK(cudaStreamWaitEvent(handle_, event.handle(), 0));
@@ -55,7 +42,6 @@ void Event::record(const Stream& stream) const {
   NUCLEISEG_CHECK(cudaEventRecord(handle_, stream.handle()));
 }
 
-bool Event::done() const { return is_done(cudaEventQuery(handle_), "cudaEventQuery"); }
 void Event::synchronize() const { NUCLEISEG_CHECK(cudaEventSynchronize(handle_)); }
 
 double Event::milliseconds_since(const Event& start) const {

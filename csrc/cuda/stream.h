@@ -22,7 +22,6 @@ class Stream {
 
   cudaStream_t handle() const { return handle_; }
   void synchronize() const;
-  bool done() const;
   void wait(const Event& event) const;
 
   // Until end_capture, work goes into a graph and is not done.
@@ -44,7 +43,6 @@ class Event {
 
   cudaEvent_t handle() const { return handle_; }
   void record(const Stream& stream) const;
-  bool done() const;
   void synchronize() const;
   double milliseconds_since(const Event& start) const;
 

@@ -137,22 +137,6 @@ __global__ void spread_cells(Cells cells, Placements placements, int64_t items,
   place_cells<count>(bytes, tile.core, row, column, out);
 }
 
-bool overlap(const Rectangle& a, const Rectangle& b) {
-  return a.row_begin < b.row_end && b.row_begin < a.row_end && a.column_begin < b.column_end &&
-         b.column_begin < a.column_end;
-}
-
-// How many tiles from `first` on can be placed at once: none may cover another's core.
-size_t disjoint(const std::vector<Rectangle>& cores, size_t first) {
-  size_t count = 1;
-  for (; count < kPlacements && first + count < cores.size(); ++count) {
-    for (size_t i = 0; i < count; ++i) {
-      if (overlap(cores[first + i], cores[first + count])) return count;
-    }
-  }
-  return count;
-}
-
 struct Request {
   Plane<const uint8_t> image;
   const std::vector<Point>& origins;
@@ -204,8 +188,8 @@ void gather(Plane<const uint8_t> image, const std::vector<Point>& origins, int64
 void assemble(const Cells& cells, const std::vector<Point>& origins,
               const std::vector<Rectangle>& cores, Plane<uint8_t> out, cudaStream_t stream) {
   const int count = cells.width % 2 == 0 && is_wide(cells.data) ? 2 : 1;
-  for (size_t first = 0; first < origins.size();) {
-    const size_t tiles = disjoint(cores, first);
+  for (size_t first = 0; first < origins.size(); first += kPlacements) {
+    const size_t tiles = std::min(kPlacements, origins.size() - first);
     Placements placements = {};
     for (size_t i = 0; i < tiles; ++i) {
       placements.tile[i] = {origins[first + i], cores[first + i]};
@@ -215,7 +199,6 @@ void assemble(const Cells& cells, const std::vector<Point>& origins,
     const int64_t items = static_cast<int64_t>(tiles) * cells.height * (cells.width / count);
     launch_items(count == 2 ? spread_cells<2> : spread_cells<1>, items, stream, part, placements,
                  items, out);
-    first += tiles;
   }
 }
 

@@ -26,8 +26,8 @@ struct Cells {
   int64_t width;
 };
 
-// Spreads each tile's cells over pixels and copies its core to its place in `out`; where cores
-// overlap, the later tile's stays. Does not wait; origins and cores travel with the launch.
+// Spreads each tile's cells over pixels and copies its core to its place in `out`; no two cores
+// overlap. Does not wait; origins and cores travel with the launch.
 void assemble(const Cells& cells, const std::vector<Point>& origins,
               const std::vector<Rectangle>& cores, Plane<uint8_t> out, cudaStream_t stream);
 

@@ -4,8 +4,8 @@
 // A kernel keeps to these, to blockIdx, threadIdx, blockDim and gridDim (one dimension), and to
 // __shared__ arrays inside kernels of phases. Most kernels are independent threads, one for each
 // item. Where the threads of a block work together, the kernel is a sequence of phases: all threads
-// finish one before any begins the next, and only __shared__ variables, PerThread and PerWarp live
-// from one to the next.
+// finish one before any begins the next, and only __shared__ variables and PerWarp live from one
+// to the next.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -96,22 +96,15 @@ static __device__ __forceinline__ void warp_phase(Body&& body) {
   phase(body);
 }
 
-// A value that each thread of a block, or each warp, has for itself from one phase to the next.
-template <class T, int threads>
-class PerThread {
+// A value that each warp has for itself from one warp_phase to the next.
+template <class T, int warps>
+class PerWarp {
  public:
   __device__ __forceinline__ T& own() { return value_; }
 
  private:
   T value_;
 };
-template <class T, int warps>
-using PerWarp = PerThread<T, warps>;
-
-// The sum of four products of bytes with signs, and of what there was before.
-static __device__ __forceinline__ int32_t dot4(uint32_t a, uint32_t b, int32_t sum) {
-  return __dp4a(static_cast<int32_t>(a), static_cast<int32_t>(b), sum);
-}
 
 // The greater of each of four bytes with signs.
 static __device__ __forceinline__ uint32_t max4(uint32_t a, uint32_t b) { return __vmaxs4(a, b); }

@@ -102,4 +102,6 @@ cpu::Limits CpuSteps::finish(const Outputs&, const Outputs& outputs, const Size&
   return limits_;  // the labels came filled with 0
 }
 
+template class Pipeline<CpuDevice>;
+
 }  // namespace nucleiseg::pipeline

@@ -124,17 +124,10 @@ class CpuSteps {
   void bring(const uint8_t*, uint8_t*, int64_t) const {}
   uint8_t* as_output(const ImageView& maps, uint8_t* out) const;
   template <class Work>
-  Outputs repeat(const Task&, const Work& work) {
-    return work(image_);
-  }
-  template <class Work>
   Outputs repeat(const Task&, const ImageView& image, const Work& work) {
     return work(image);
   }
-  // Returns the limits, and clears the outputs, which have the image's size, where it is blank.
-  cpu::Limits finish(const Outputs&, const Outputs& outputs) const {
-    return finish({}, outputs, size_of(image_));
-  }
+  // Returns the limits, and clears the outputs, which have this size, where the image is blank.
   cpu::Limits finish(const Outputs&, const Outputs& outputs, const Size& size) const;
 
  private:

@@ -34,45 +34,34 @@ int64_t bits(double value) {
   return found;
 }
 
-// Of what decides merging, apart from the size of a pixel: FNV-1a (Fowler, Noll and Vo,
-// doi:10.17487/RFC9923).
-int64_t digest(const kernels::MergeRule& rule) {
-  uint64_t found = 0xcbf29ce484222325;
-  const auto add = [&](int32_t value) {
-    for (int byte = 0; byte < 4; ++byte) {
-      found = (found ^ (static_cast<uint32_t>(value) >> (8 * byte) & 255)) * 0x100000001b3;
-    }
-  };
-  add(rule.prominence);
-  for (const auto& unit : rule.units) std::for_each(std::begin(unit), std::end(unit), add);
-  std::for_each(std::begin(rule.output), std::end(rule.output), add);
-  return static_cast<int64_t>(found);
-}
-
 // Everything that the launches of a task depend on, but for where memory is.
 Key key_of(const Task& task, const Settings& settings, const ImageView& image) {
   const int64_t wanted =
       (task.outputs.mask ? 1 : 0) + (task.outputs.labels ? 2 : 0) + (task.outputs.maps ? 4 : 0);
-  return {task.kind,
-          wanted,
-          task.rule.nucleus_threshold,
-          task.rule.marker_threshold,
-          task.rule.prominence,
-          task.rule.min_area,
-          task.rule.min_peak,
-          bits(task.rule.merge.pixel),
-          digest(task.rule.merge),
-          settings.stride,
-          settings.halo,
-          settings.tile,
-          settings.batch,
-          bits(settings.low),
-          bits(settings.high),
-          static_cast<int64_t>(image.type),
-          image.height,
-          image.width,
-          image.channels,
-          image.column_stride};
+  const kernels::MergeRule& merge = task.rule.merge;
+  Key key = {task.kind,
+             wanted,
+             task.rule.nucleus_threshold,
+             task.rule.marker_threshold,
+             task.rule.prominence,
+             task.rule.min_area,
+             task.rule.min_peak,
+             bits(merge.pixel),
+             merge.prominence,
+             settings.stride,
+             settings.halo,
+             settings.tile,
+             settings.batch,
+             bits(settings.low),
+             bits(settings.high),
+             static_cast<int64_t>(image.type),
+             image.height,
+             image.width,
+             image.channels,
+             image.column_stride};
+  for (const auto& unit : merge.units) key.insert(key.end(), std::begin(unit), std::end(unit));
+  key.insert(key.end(), std::begin(merge.output), std::end(merge.output));
+  return key;
 }
 
 void* first_of(const Outputs& outputs) {
@@ -222,7 +211,7 @@ uint8_t* CudaSteps::block(int name, int64_t bytes) {
 }
 
 void CudaSteps::normalize(const ImageView& image, uint8_t* out) {
-  NUCLEISEG_DEVICE::normalize(image, limits_block(), {}, out, lane_->work().handle());
+  NUCLEISEG_DEVICE::normalize(image, limits_block(), out, lane_->work().handle());
 }
 
 void CudaSteps::gather(const Plane<const uint8_t>& image, const std::vector<Point>& origins,
@@ -245,8 +234,7 @@ void CudaSteps::assemble(const uint8_t* cells, int64_t height, int64_t width,
 }
 
 void CudaSteps::mask(const ImageView& maps, uint8_t* out) {
-  NUCLEISEG_DEVICE::mask(maps, settings_.rule.nucleus_threshold, out, maps.width,
-                         lane_->work().handle());
+  NUCLEISEG_DEVICE::mask(maps, settings_.rule.nucleus_threshold, out, lane_->work().handle());
 }
 
 void CudaSteps::label(const ImageView& maps, const kernels::LabelRule& rule, int32_t* out) {

@@ -146,18 +146,11 @@ class CudaSteps {
   void bring(const uint8_t* maps, uint8_t* rows, int64_t bytes);
   uint8_t* as_output(const ImageView& maps, uint8_t*);
 
-  template <class Work>
-  Outputs repeat(const Task& task, const Work& work) {
-    return repeat(task, image(), work);
-  }
   Outputs repeat(const Task& task, const ImageView& image,
                  const std::function<Outputs(const ImageView&)>& work);
 
   // Brings results to the outputs, waits, and returns the limits; throws std::invalid_argument if
   // the image has values that are not finite.
-  cpu::Limits finish(const Outputs& places, const Outputs& outputs) {
-    return finish(places, outputs, pipeline::size_of(given_));
-  }
   cpu::Limits finish(const Outputs& places, const Outputs& outputs, const Size& size);
 
  private:

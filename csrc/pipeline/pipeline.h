@@ -23,8 +23,6 @@ namespace nucleiseg::pipeline {
 
 using cpu::Limits;
 
-inline bool is_blank(const Limits& limits) { return limits.high <= limits.low; }
-
 // Calls may come from several threads at once.
 template <class Device>
 class Pipeline {
@@ -72,19 +70,18 @@ class Pipeline {
 template <class Device>
 Limits Pipeline<Device>::run(const ImageView& image, double scale,
                              const std::optional<Limits>& limits, const Outputs& outputs) {
+  const Size size = size_of(image);
   Steps steps(*device_, settings_, image);
-  if (scale == 1) {
-    const Outputs places = run_plain(steps, limits, outputs);
-    return steps.finish(places, outputs);
-  }
-  steps.learn_limits(limits);
+  if (scale != 1) steps.learn_limits(limits);
   Outputs places;
-  if (!steps.is_blank() && scale > 1) {
-    places = run_shrunk(steps, size_of(image), scale, outputs);
+  if (scale == 1) {
+    places = run_plain(steps, limits, outputs);
+  } else if (!steps.is_blank() && scale > 1) {
+    places = run_shrunk(steps, size, scale, outputs);
   } else if (!steps.is_blank()) {
-    run_magnified(steps, size_of(image), scale, outputs);
+    run_magnified(steps, size, scale, outputs);
   }
-  return steps.finish(places, outputs);
+  return steps.finish(places, outputs, size);
 }
 
 template <class Device>
@@ -103,7 +100,7 @@ template <class Device>
 Limits Pipeline<Device>::limits(const ImageView& image) {
   Steps steps(*device_, settings_, image);
   steps.learn_limits(std::nullopt);
-  return steps.finish({}, {});
+  return steps.finish({}, {}, size_of(image));
 }
 
 template <class Device>
@@ -115,7 +112,8 @@ void Pipeline<Device>::decode(const ImageView& maps, const Size& image, double s
     const auto work = [&](const ImageView& view) {
       return decode_as_is(steps, view, scale, outputs);
     };
-    places = steps.repeat({Task::kDecode, rule_at(settings_.rule, scale), outputs}, work);
+    places =
+        steps.repeat({Task::kDecode, rule_at(settings_.rule, scale), outputs}, steps.image(), work);
   } else if (scale >= 1) {
     places = enlarge_and_decode(steps, steps.host_image(), image, scale, outputs);
   } else {
@@ -138,7 +136,7 @@ Outputs Pipeline<Device>::run_plain(Steps& steps, const std::optional<Limits>& l
     return steps.is_blank() ? Outputs{} : make_plain(steps, picture, outputs);
   };
   const Task::Kind kind = limits ? Task::kRunWithLimits : Task::kRun;
-  return steps.repeat({kind, rule_at(settings_.rule, 1), outputs}, work);
+  return steps.repeat({kind, rule_at(settings_.rule, 1), outputs}, steps.image(), work);
 }
 
 template <class Device>

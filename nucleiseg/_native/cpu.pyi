@@ -16,37 +16,19 @@ class _Features(TypedDict):
 def features() -> _Features: ...
 def convolution_levels() -> list[str]: ...
 
+_Kernel = NDArray[np.int8]
+_Floats = NDArray[np.float32]
+
 class Layers(Protocol):
     """An empty network, to which layers are added: each returns the number of its tensor."""
 
-    def stem(
-        self,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> int: ...
+    def stem(self, kernel: _Kernel, factors: _Floats, offsets: _Floats) -> int: ...
     def convolution(
-        self,
-        sources: list[int],
-        kernels: list[NDArray[np.int8]],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
+        self, sources: list[int], kernels: list[_Kernel], factors: _Floats, offsets: _Floats
     ) -> int: ...
-    def grow(
-        self,
-        source: int,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> int: ...
+    def grow(self, source: int, kernel: _Kernel, factors: _Floats, offsets: _Floats) -> int: ...
     def pool(self, source: int) -> int: ...
-    def cells(
-        self,
-        source: int,
-        kernel: NDArray[np.int8],
-        factors: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> None: ...
+    def cells(self, source: int, kernel: _Kernel, factors: _Floats, offsets: _Floats) -> None: ...
 
 class Network(Layers):
     def __init__(self, level: str = "") -> None: ...
@@ -56,8 +38,7 @@ class Network(Layers):
     def stride(self) -> int: ...
     def run(self, tiles: NDArray[np.uint8], threads: int = 1) -> NDArray[np.uint8]: ...
 
-def check_image(image: NDArray[Any]) -> None: ...
-def check_maps(maps: NDArray[np.uint8]) -> None: ...
+def check(array: NDArray[Any], name: str) -> None: ...
 def limits(
     image: NDArray[Any], low: float, high: float, threads: int = 1
 ) -> tuple[float, float, float, float]: ...
@@ -111,19 +92,17 @@ _Rule = tuple[int, int, int, int, int, _Merging | None]
 
 class Device:
     def __init__(self, network: Network, threads: int) -> None: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def level(self) -> str: ...
     def times(self) -> dict[str, float]: ...
 
 _Limits = tuple[float, float, float, float]
+
+_Array = Any  # NumPy's; of a GPU's pipeline also a Buffer
 
 class Pipeline:
     whole: int
     def __init__(
         self,
-        device: Device,
+        device: Any,
         *,
         stride: int,
         halo: int,
@@ -134,24 +113,24 @@ class Pipeline:
     ) -> None: ...
     def run(
         self,
-        image: NDArray[Any],
+        image: _Array,
         outputs: Sequence[str],
         scale: float = 1.0,
         limits: _Limits | None = None,
         to_host: bool = True,
-    ) -> tuple[tuple[NDArray[Any], ...], _Limits]: ...
+    ) -> tuple[tuple[_Array, ...], _Limits]: ...
     def maps(
-        self, image: NDArray[Any], scale: float = 1.0, limits: _Limits | None = None
-    ) -> tuple[NDArray[np.uint8], _Limits]: ...
-    def limits(self, image: NDArray[Any]) -> _Limits: ...
+        self, image: _Array, scale: float = 1.0, limits: _Limits | None = None
+    ) -> tuple[_Array, _Limits]: ...
+    def limits(self, image: _Array) -> _Limits: ...
     def decode(
         self,
-        maps: NDArray[np.uint8],
+        maps: _Array,
         outputs: Sequence[str],
         scale: float = 1.0,
         shape: Sequence[int] | None = None,
         to_host: bool = True,
-    ) -> tuple[NDArray[Any], ...]: ...
+    ) -> tuple[_Array, ...]: ...
 
 def measure(
     labels: NDArray[np.int32],

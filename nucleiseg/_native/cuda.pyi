@@ -1,20 +1,12 @@
 # Present in builds with a CUDA compiler. Arrays on the device are Buffers, or anything with
 # __cuda_array_interface__ or DLPack.
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypedDict
+from collections.abc import Callable
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cpu import Layers
-
-class CudaArray(Protocol):
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]: ...
-
-class DlpackArray(Protocol):
-    def __dlpack__(self, *, stream: int | None = None) -> Any: ...
-    def __dlpack_device__(self) -> tuple[int, int]: ...
+from . import cpu
 
 class Buffer:
     @property
@@ -49,7 +41,6 @@ class _Device(TypedDict):
     multiprocessors: int
     memory: int
     integrated: bool
-    maps_host_memory: bool
 
 def device_count() -> int: ...
 def devices() -> list[_Device]: ...
@@ -58,12 +49,9 @@ def try_kernel() -> None: ...
 def memory() -> tuple[int, int]: ...
 def runtime_version() -> tuple[int, int]: ...
 def driver_version() -> tuple[int, int]: ...
-def convolution_levels() -> list[str]: ...
 
-class Network(Layers):
-    def __init__(self, level: str = "") -> None: ...
-    @property
-    def level(self) -> str: ...
+class Network(cpu.Layers):
+    def __init__(self) -> None: ...
     @property
     def stride(self) -> int: ...
 
@@ -75,8 +63,6 @@ class Device:
         warn: Callable[[str], object],
         page_locked: int = ...,
     ) -> None: ...
-    @property
-    def threads(self) -> int: ...
     def infer(
         self,
         tiles: NDArray[np.uint8],
@@ -84,44 +70,10 @@ class Device:
         by_graph: bool = False,
     ) -> NDArray[np.uint8]: ...
     def milliseconds(self, tiles: NDArray[np.uint8], repeats: int = ...) -> float: ...
-    def take(self, array: CudaArray | DlpackArray, name: str) -> Buffer: ...
+    def take(self, array: Any, name: str) -> Buffer: ...
     def host(self, buffer: Buffer) -> NDArray[Any]: ...
 
-_Limits = tuple[float, float, float, float]
-
-class Pipeline:
-    whole: int
-    def __init__(
-        self,
-        device: Device,
-        *,
-        stride: int,
-        halo: int,
-        tile: int,
-        batch: int,
-        percentiles: tuple[float, float],
-        rule: tuple[int, int, int, int, int],
-    ) -> None: ...
-    def run(
-        self,
-        image: NDArray[Any] | Buffer,
-        outputs: Sequence[str],
-        scale: float = 1.0,
-        limits: _Limits | None = None,
-        to_host: bool = True,
-    ) -> tuple[tuple[Any, ...], _Limits]: ...
-    def maps(
-        self, image: NDArray[Any] | Buffer, scale: float = 1.0, limits: _Limits | None = None
-    ) -> tuple[Buffer, _Limits]: ...
-    def limits(self, image: NDArray[Any] | Buffer) -> _Limits: ...
-    def decode(
-        self,
-        maps: NDArray[np.uint8] | Buffer,
-        outputs: Sequence[str],
-        scale: float = 1.0,
-        shape: Sequence[int] | None = None,
-        to_host: bool = True,
-    ) -> tuple[Any, ...]: ...
+class Pipeline(cpu.Pipeline):
     def step_milliseconds(
         self, image: NDArray[Any], repeats: int = ...
     ) -> tuple[NDArray[np.int32], dict[str, float]]: ...

@@ -29,8 +29,6 @@ class Engine:
     model : Model
     kernels : module
         ``_native.cuda`` or ``_native.emulated``.
-    level : str
-        One of ``kernels.convolution_levels()``; the best when empty.
 
     Attributes
     ----------
@@ -44,8 +42,8 @@ class Engine:
 
     largest_tile, largest_batch = TILE, BATCH
 
-    def __init__(self, model: Model, kernels: ModuleType, level: str = "") -> None:
-        self.network = kernels.Network(level)
+    def __init__(self, model: Model, kernels: ModuleType) -> None:
+        self.network = kernels.Network()
         native.add_layers(model, self.network)
         if model.stride % self.network.stride:
             raise ModelError(
@@ -56,7 +54,7 @@ class Engine:
     @property
     def name(self) -> str:
         """Return the name of what runs the network."""
-        return f"its own int8 kernels ({self.network.level})"
+        return "its own int8 kernels (mma)"
 
 
 def device(kernels: ModuleType, engine: Any, threads: int = 1) -> Any:

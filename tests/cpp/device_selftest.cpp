@@ -111,7 +111,7 @@ void test_mask(Random& random, const Stream& stream, int64_t height, int64_t wid
   const OnDevice<uint8_t> input(maps, stream);
   const OnDevice<uint8_t> found(expected.size(), stream);
   mask(view_of(input.data(), ValueType::kUint8, height, width, 2, 1), threshold, found.data(),
-       width, stream.handle());
+       stream.handle());
   expect(found.read() == expected, "mask", height, width, round);
 }
 
@@ -173,7 +173,7 @@ void test_normalize(Random& random, const Stream& stream, ValueType type, int64_
   const OnDevice<Limits> found_limits(1, stream);
   const OnDevice<uint8_t> found(expected.size(), stream);
   limits_of(view, low, high, found_limits.data(), workspace.data(), stream.handle());
-  normalize(view, found_limits.data(), {}, found.data(), stream.handle());
+  normalize(view, found_limits.data(), found.data(), stream.handle());
   const Limits seen = found_limits.read()[0];
   expect(seen.low == limits.low && seen.high == limits.high && seen.ceiling == limits.ceiling &&
              seen.apart == limits.apart,
@@ -202,43 +202,34 @@ void test_gather(Random& random, const Stream& stream, int64_t height, int64_t w
 }
 
 void test_assemble(Random& random, const Stream& stream, int64_t height, int64_t width, int round) {
-  const int64_t tile = 2 * pick(random, 1, 20);
-  std::vector<kernels::Point> origins;
-  std::vector<kernels::Rectangle> cores;
-  std::vector<uint8_t> values;
-  std::vector<cpu::Cells> tiles;
-  const auto span = [&](int64_t origin, int64_t size) {
-    const int64_t begin = std::min(size, std::max<int64_t>(0, origin + pick(random, 0, tile - 1)));
-    const int64_t end = std::min(size, origin + tile);
-    return std::make_pair(begin, pick(random, begin, std::max(begin, end)));
-  };
-  for (int64_t i = pick(random, 1, 80); i > 0; --i) {
-    const kernels::Point origin = {pick(random, 1 - tile, height - 1),
-                                   pick(random, 1 - tile, width - 1)};
-    const auto rows = span(origin.row, height);
-    const auto columns = span(origin.column, width);
-    if (rows.second > origin.row + tile || columns.second > origin.column + tile) continue;
-    origins.push_back(origin);
-    cores.push_back({rows.first, rows.second, columns.first, columns.second});
-  }
-  values.resize(origins.size() * static_cast<size_t>(tile * tile * 2));
-  for (uint8_t& value : values) value = static_cast<uint8_t>(random());
-  for (size_t i = 0; i < origins.size(); ++i) {
-    tiles.push_back({values.data() + i * static_cast<size_t>(tile * tile * 2), tile / 2 * 8});
-  }
+  const int64_t halo = 2 * pick(random, 0, 4);
+  const int64_t largest = 2 * halo + 2 * pick(random, 1, 20);
   std::vector<uint8_t> expected(static_cast<size_t>(height * width * 2), 7);
   const OnDevice<uint8_t> found(expected, stream);
-  cpu::assemble(tiles, origins, cores, {expected.data(), height, width, width * 2}, 1);
-  const OnDevice<uint8_t> input(values, stream);
-  assemble({input.data(), tile / 2, tile / 2}, origins, cores,
-           {found.data(), height, width, width * 2}, stream.handle());
+  for (const auto& band : pipeline::plan(height, width, largest, largest, halo, 2)) {
+    const size_t bytes = static_cast<size_t>(band.tile_height * band.tile_width * 2);
+    std::vector<uint8_t> values(band.targets.size() * bytes);
+    for (uint8_t& value : values) value = static_cast<uint8_t>(random());
+    std::vector<cpu::Cells> tiles;
+    for (size_t i = 0; i < band.targets.size(); ++i) {
+      tiles.push_back({values.data() + i * bytes, band.tile_width / 2 * 8});
+    }
+    const int64_t first = band.kept_begin * width * 2;
+    const int64_t rows = band.kept_end - band.kept_begin;
+    cpu::assemble(tiles, band.targets, band.cores,
+                  {expected.data() + first, rows, width, width * 2}, 1);
+    const OnDevice<uint8_t> input(values, stream);
+    assemble({input.data(), band.tile_height / 2, band.tile_width / 2}, band.targets, band.cores,
+             {found.data() + first, rows, width, width * 2}, stream.handle());
+    stream.synchronize();
+  }
   expect(found.read() == expected, "assemble", height, width, round);
 }
 
 // Adds the same layers to the CPU's network and to the device's.
 class Networks {
  public:
-  Networks(Random& random, const std::string& level) : random_(random), expected(), found(level) {}
+  explicit Networks(Random& random) : random_(random) {}
 
   int stem(int64_t outputs, int side) {
     const auto weights = draw(outputs * 3 * side * side);
@@ -304,8 +295,7 @@ class Networks {
 };
 
 void test_network(Random& random, const Stream& stream, int round) {
-  const auto levels = convolution_levels();
-  Networks both(random, levels[static_cast<size_t>(round) % levels.size()]);
+  Networks both(random);
   const int64_t width = round % 4 < 2 ? 16 : 32;
   const int first = both.convolution({both.stem(width, round % 3 == 0 ? 6 : 3)}, width, width);
   const int below = both.convolution({both.pool(first)}, width, 32);
@@ -343,7 +333,7 @@ std::vector<uint8_t> outputs_of(Pipeline& pipeline, const std::vector<uint8_t>& 
 void test_pipeline(Random& random, int round) {
   constexpr int kThreads = 2;
   constexpr int kTurns = 4;
-  Networks both(random, convolution_levels().back());
+  Networks both(random);
   const int first = both.stem(16, 3);
   const int last = both.convolution({first, both.grow(both.pool(first), 16, 16)}, 16, 16);
   both.cells(last, 16);

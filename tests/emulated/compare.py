@@ -1,6 +1,6 @@
 """Compare the emulated device, or a GPU, with the CPU on a folder of images, bit by bit.
 
-python tests/emulated/compare.py FOLDER [emulated|cuda] [dp4a|mma]
+python tests/emulated/compare.py FOLDER [emulated|cuda]
 """
 
 import sys
@@ -25,10 +25,10 @@ def differences(folder: Path, device: Segmenter, cpu: Segmenter) -> Iterator[tup
 
 
 def main() -> None:
-    folder, name, level = (sys.argv[1:] + ["", "emulated", ""][len(sys.argv) - 1 :])[:3]
+    folder, name = (sys.argv[1:] + ["", "emulated"][len(sys.argv) - 1 :])[:2]
     found = []
     for path, different in differences(
-        Path(folder), Segmenter(device=own_backend(name, level)), Segmenter(device="cpu")
+        Path(folder), Segmenter(device=own_backend(name)), Segmenter(device="cpu")
     ):
         found.append(different)
         print(f"{path.name}: {different or 'equal'}", flush=True)

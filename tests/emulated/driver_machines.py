@@ -103,10 +103,10 @@ def watched_backend(name: str) -> Backend:
     return backends.on_gpu(Model.load(), getattr(native, name), Watched(name), 2)
 
 
-def own_backend(name: str, level: str = "") -> Backend:
+def own_backend(name: str) -> Backend:
     """Return a device with the package's own engine."""
     model, kernels = Model.load(), getattr(native, name)
-    return backends.on_gpu(model, kernels, cuda.Engine(model, kernels, level), 2)
+    return backends.on_gpu(model, kernels, cuda.Engine(model, kernels), 2)
 
 
 def emulated_backend(

@@ -1,7 +1,7 @@
 """Arrays in GPU memory that go in and stay there, and memory that a GPU shares with the host."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -63,6 +63,18 @@ class Dlpack:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._buffer.__dlpack_device__()
+
+
+class Produced(Dlpack):
+    """An array that another stream writes, for which a consumer's stream is made to wait."""
+
+    def __init__(self, buffer: object, event: object, stream: Callable[[int], object]) -> None:
+        super().__init__(buffer)
+        self._event, self._stream = event, stream
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        self._stream(stream).wait(self._event)
+        return super().__dlpack__(stream=stream)
 
 
 FORMS = {"Buffer": lambda buffer: buffer, "interface": Interface, "DLPack": Dlpack}
@@ -139,7 +151,13 @@ class TestArraysOnTheDevice:
             source.array[...] = image
             there, producer = machine.kernels.Buffer(image.shape), machine.kernels.Stream()
             machine.kernels.copy(there, source, stream=producer)
-            found = machine.segmenter.segment(FORMS[form](there), "labels")
+            event = machine.kernels.Event()
+            event.record(producer)
+            if form == "DLPack":
+                given = Produced(there, event, machine.kernels.Stream)
+            else:
+                given = Interface(there, stream=producer.handle)
+            found = machine.segmenter.segment(given, "labels")
             np.testing.assert_array_equal(found, machine.expected(image))
 
     def test_a_producer_on_the_legacy_default_stream_is_waited_for(self, machine):

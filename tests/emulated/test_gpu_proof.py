@@ -38,13 +38,13 @@ def test_everything_is_compared_timed_and_written(gpu, tmp_path):
     assert found["GPU"]["name"] == "emulated on the host"
     assert found["model"]["sha256"] == Model.load().checksum
     names = [entry["name"] for entry in found["engines"]]
-    assert names == ["own, dp4a", "own, mma", "TensorRT"]
-    for entry in found["engines"][:2]:
+    assert names == ["own, mma", "TensorRT"]
+    for entry in found["engines"][:1]:
         assert entry["known answer"] == {"mean": 0, "most": 0}
         checks = {"known answer": True, "graph, 90 x 70": True, "cells, 90 x 70": True}
         assert entry["checks"] == checks
         assert entry["milliseconds"]["90 x 70"] >= 0
-    assert found["engines"][2]["error"] == "RuntimeError: TensorRT: cannot start"
+    assert found["engines"][1]["error"] == "RuntimeError: TensorRT: cannot start"
     (size,) = found["sizes"]
     assert (size["image"], size["equal"], size["nuclei"] > 0) == ("90 x 70", True, True)
     steps = [

@@ -132,11 +132,11 @@ def normalize(calls: Calls) -> Any:
 
 
 def check_image(calls: Calls) -> Any:
-    return calls.call(calls.cpu.check_image, calls.image())
+    return calls.call(calls.cpu.check, calls.image(), "image")
 
 
 def check_maps(calls: Calls) -> Any:
-    return calls.call(calls.cpu.check_maps, calls.maps())
+    return calls.call(calls.cpu.check, calls.maps(), "maps")
 
 
 def gather(calls: Calls) -> Any:

@@ -1,4 +1,4 @@
-"""The integer network on a device: the bytes of the CPU's, whichever way it adds up products."""
+"""The integer network on a device: the bytes of the CPU's."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,8 +8,6 @@ import pytest
 from machines import EVERY_DEVICE, Machine
 
 from nucleiseg._native import cpu
-
-LEVELS = ("dp4a", "mma")
 
 FAST = (16, 32, 64, 128, 256)
 ACCURATE = (32, 64, 96, 160, 256)
@@ -57,16 +55,10 @@ def machine(request: pytest.FixtureRequest) -> Machine:
     return Machine(request.param)
 
 
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-def check(machine: Machine, level: str, tiles: np.ndarray, *network: object) -> None:
-    expected, found = cpu.Network(), machine.kernels.Network(level)
+def check(machine: Machine, tiles: np.ndarray, *network: object) -> None:
+    expected, found = cpu.Network(), machine.kernels.Network()
     for one in (expected, found):
         Unet(one, 7, *network)
-    assert found.level == level
     assert found.stride == expected.stride
     cells = machine.get(found.run(machine.put(tiles), stream=machine.stream))
     np.testing.assert_array_equal(cells, expected.run(tiles), strict=True)
@@ -83,31 +75,31 @@ def check(machine: Machine, level: str, tiles: np.ndarray, *network: object) -> 
         ((32, 96, 160), (1, 72, 8)),
     ],
 )
-def test_the_bytes_are_the_cpus(rng, machine, level, widths, shape, seed):
+def test_the_bytes_are_the_cpus(rng, machine, widths, shape, seed):
     machine.shuffle(seed)
-    check(machine, level, rng.integers(0, 256, (*shape, 3), np.uint8), widths)
+    check(machine, rng.integers(0, 256, (*shape, 3), np.uint8), widths)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (1, 24, 88)])
-def test_a_first_layer_of_six_by_six(rng, machine, level, shape):
-    check(machine, level, rng.integers(0, 256, (*shape, 3), np.uint8), (32, 16, 16), 6)
+def test_a_first_layer_of_six_by_six(rng, machine, shape):
+    check(machine, rng.integers(0, 256, (*shape, 3), np.uint8), (32, 16, 16), 6)
 
 
 @pytest.mark.parametrize(("widths", "side"), [(FAST, 3), (ACCURATE, 6)])
-def test_the_shapes_of_the_shipped_networks(rng, machine, level, widths, side):
-    check(machine, level, rng.integers(0, 256, (1, 64, 96, 3), np.uint8), widths, side)
+def test_the_shapes_of_the_shipped_networks(rng, machine, widths, side):
+    check(machine, rng.integers(0, 256, (1, 64, 96, 3), np.uint8), widths, side)
 
 
-def test_blank_and_full_images_reach_the_ends_of_the_levels(machine, level):
+def test_blank_and_full_images_reach_the_ends_of_the_levels(machine):
     for value in (0, 255):
-        check(machine, level, np.full((1, 16, 16, 3), value, np.uint8), (16, 32, 64))
+        check(machine, np.full((1, 16, 16, 3), value, np.uint8), (16, 32, 64))
 
 
-def test_every_logit_becomes_its_probability(rng, machine, level):
+def test_every_logit_becomes_its_probability(rng, machine):
     """Its last layer sums nothing, so each output's offset is its logit."""
     nothing, none = np.zeros((8, 16, 3, 3), np.int8), np.zeros(8, np.float32)
     for some in np.arange(-1032, 1032).reshape(-1, 8):
-        network = machine.kernels.Network(level)
+        network = machine.kernels.Network()
         stem = network.stem(kernel(rng, 16, 3, 3, 3), *rounding(rng, 16, 3))
         network.cells(stem, nothing, none, some.astype(np.float32))
         tiles = machine.put(np.zeros((1, 4, 4, 3), np.uint8))
@@ -116,20 +108,12 @@ def test_every_logit_becomes_its_probability(rng, machine, level):
         np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
 
 
-def test_widths_that_are_other_multiples_of_sixteen(rng, machine, level):
-    """Against the other way of adding up, as the CPU's kernels have fewer widths."""
-    tiles = machine.put(rng.integers(0, 256, (1, 16, 40, 3), np.uint8))
-    found = []
-    for each in (level, LEVELS[0]):
-        network = machine.kernels.Network(each)
-        Unet(network, 3, (48, 80, 112), 6)
-        found.append(machine.get(network.run(tiles, stream=machine.stream)))
-    np.testing.assert_array_equal(*found)
-    assert len(np.unique(found[0])) > 8
+def test_widths_that_are_other_multiples_of_sixteen(rng, machine):
+    check(machine, rng.integers(0, 256, (1, 16, 40, 3), np.uint8), (48, 80, 112), 6)
 
 
-def test_a_captured_run_can_be_replayed(rng, machine, level):
-    network = machine.kernels.Network(level)
+def test_a_captured_run_can_be_replayed(rng, machine):
+    network = machine.kernels.Network()
     Unet(network, 5, (16, 32, 64))
     tiles = machine.put(rng.integers(0, 256, (2, 24, 40, 3), np.uint8))
     memory = machine.kernels.Buffer([network.workspace(2, 24, 40)])
@@ -143,8 +127,8 @@ def test_a_captured_run_can_be_replayed(rng, machine, level):
         np.testing.assert_array_equal(machine.get(cells), expected)
 
 
-def test_layers_run_one_by_one_as_together(rng, machine, level):
-    network = machine.kernels.Network(level)
+def test_layers_run_one_by_one_as_together(rng, machine):
+    network = machine.kernels.Network()
     Unet(network, 5, (16, 32, 64))
     tiles = machine.put(rng.integers(0, 256, (1, 24, 40, 3), np.uint8))
     memory = machine.kernels.Buffer([network.workspace(1, 24, 40)])
@@ -157,7 +141,6 @@ def test_layers_run_one_by_one_as_together(rng, machine, level):
 
 def test_wrong_arguments_are_named(rng, machine):
     network = machine.kernels.Network()
-    assert network.level == LEVELS[-1]
     tiles = machine.put(np.zeros((1, 8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match="no last layer"):
         network.run(tiles, stream=machine.stream)
@@ -166,8 +149,6 @@ def test_wrong_arguments_are_named(rng, machine):
         network.convolution([stem], [kernel(rng, 24, 16, 3, 3)], *rounding(rng, 24, 16))
     with pytest.raises(ValueError, match="there is no tensor 7"):
         network.pool(7)
-    with pytest.raises(ValueError, match="level: got 'abacus'; accepted are dp4a and mma"):
-        machine.kernels.Network("abacus")
     network = machine.kernels.Network()
     Unet(network, 1, (16, 32))
     run = network.run

@@ -76,13 +76,13 @@ class TestOnDevices:
         found = machine.kernels.mask(LAYOUTS[layout](machine, maps), 100, stream=machine.stream)
         np.testing.assert_array_equal(machine.get(found), maps[..., 0] >= 100)
 
-    def test_it_writes_into_part_of_a_larger_mask(self, rng, machine: Machine):
-        whole = machine.put(np.zeros((40, 60), bool))
+    def test_it_writes_into_rows_of_a_larger_mask(self, rng, machine: Machine):
+        whole = machine.put(np.zeros((40, 30), bool))
         maps = random_maps(rng, 20, 30)
-        part = whole[10:30, 5:35]
+        part = whole[10:30]
         assert machine.kernels.mask(machine.put(maps), 90, stream=machine.stream, out=part) is part
-        expected = np.zeros((40, 60), bool)
-        expected[10:30, 5:35] = maps[..., 0] >= 90
+        expected = np.zeros((40, 30), bool)
+        expected[10:30] = maps[..., 0] >= 90
         np.testing.assert_array_equal(machine.get(whole), expected)
 
     def test_wrong_arguments_are_named(self, machine: Machine):
@@ -98,7 +98,7 @@ class TestOnDevices:
             mask(maps, 256, stream=stream)
         with pytest.raises(TypeError, match="out: got dtype uint8; accepted is bool"):
             mask(maps, 1, stream=stream, out=machine.kernels.Buffer([4, 4]))
-        with pytest.raises(ValueError, match="contiguous in its last axis"):
+        with pytest.raises(ValueError, match="not C-contiguous"):
             mask(maps, 1, stream=stream, out=machine.kernels.Buffer([4, 8], "bool")[:, ::2])
         with pytest.raises(ValueError, match="out: got memory that maps uses"):
             mask(maps, 1, stream=stream, out=maps.view([4, 4], "bool"))

@@ -261,13 +261,9 @@ class TestOnDevices:
             machine.kernels.assemble(machine.put(cells), origins, cores, out, stream=machine.stream)
             np.testing.assert_array_equal(machine.get(out), expected)
 
-    @pytest.mark.parametrize("seed", range(4))
-    def test_the_later_tile_counts_where_cores_overlap(self, rng, machine: Machine, seed):
-        machine.shuffle(seed)
-        origins = rng.integers(-10, 40, (90, 2))
-        low, high = np.maximum(origins, 0), np.minimum(origins + 20, 50)
-        cores = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
-        cells = random_bytes(rng, 90, 10, 10, 8)
+    def test_assemble_writes_into_part_of_larger_maps(self, rng, machine: Machine):
+        origins, cores = tiling(50, 50, 4, halo=8)
+        cells = random_bytes(rng, len(origins), 10, 10, 8)
         expected = cpu.assemble(cells, origins, cores, np.zeros((50, 50, 2), np.uint8))
         whole = machine.put(np.zeros((52, 53, 2), np.uint8))
         out = whole[1:51, 2:52]

@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "bindings/arguments.h"
-#include "bindings/device/dlpack.h"
 #include "cuda/device.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
@@ -41,8 +40,8 @@ BufferPointer adopt(const py::object& value, const char* name, const device::Str
   if (!dtype.attr("isnative").cast<bool>()) {
     fail_value(name, "values in the other byte order", "are those in the device's");
   }
-  auto buffer = std::make_shared<Buffer>(Buffer{
-      {owner_of(value), reinterpret_cast<void*>(data.first), dtype, {}, {}, data.second}, nullptr});
+  auto buffer = std::make_shared<Buffer>(
+      Buffer{{owner_of(value), reinterpret_cast<void*>(data.first), dtype, {}, {}, data.second}});
   for (const py::handle size : interface["shape"])
     buffer->shape.push_back(size.cast<py::ssize_t>());
   buffer->strides = dense_strides(buffer->shape, dtype.itemsize());

@@ -17,7 +17,6 @@ namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace py = pybind11;
 namespace device = nucleiseg::NUCLEISEG_DEVICE;
 
-using StreamPointer = std::shared_ptr<device::Stream>;
 using Sizes = std::vector<py::ssize_t>;
 
 // Values somewhere, with any strides (in bytes), and who owns the memory.
@@ -34,10 +33,9 @@ struct Array {
   bool is_dense() const;
 };
 
-// In device memory.
+// In device memory, and complete.
 struct Buffer : Array {
-  StreamPointer writer;  // the stream that last wrote it, if a kernel did
-  int device = 0;        // CUDA's number of the one whose memory it is
+  int device = 0;  // CUDA's number of the one whose memory it is
 };
 
 using BufferPointer = std::shared_ptr<Buffer>;
@@ -55,6 +53,18 @@ std::shared_ptr<void> owner_of(const py::object& value);
 // without a copy. Work in `stream` then comes after what the array's own stream was given before.
 BufferPointer buffer_argument(const py::object& value, const char* name,
                               const device::Stream& stream);
+
+// What csrc/bindings/device/dlpack.cpp does: arrays from and for other libraries by DLPack,
+// capsules with a pointer, a shape and a deleter.
+
+// Does the object offer an array on a CUDA device? The emulated device says that it is one, too.
+bool has_cuda_dlpack(const py::object& value);
+
+// The array without a copy. Its producer lets `stream` wait for the work that it has been given.
+BufferPointer from_dlpack(const py::object& value, const char* name, const device::Stream& stream);
+
+// Adds __dlpack__ and __dlpack_device__.
+void add_dlpack(py::class_<Buffer, BufferPointer>& buffer);
 
 // Adds what every kind of array has.
 template <class Kind>

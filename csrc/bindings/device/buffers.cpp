@@ -1,5 +1,4 @@
 #include "bindings/device/array.h"
-#include "bindings/device/dlpack.h"
 #include "bindings/device/registry.h"
 #if defined(NUCLEISEG_WITH_TEST_BINDINGS)
 #include "cpp/bindings/device/arrays.h"
@@ -23,7 +22,6 @@ py::dict array_interface(const Buffer& buffer) {
   found["strides"] = py::none();
   if (!buffer.is_dense()) found["strides"] = py::tuple(py::cast(buffer.strides));
   found["stream"] = py::none();
-  if (buffer.writer) found["stream"] = reinterpret_cast<uintptr_t>(buffer.writer->handle());
   return found;
 }
 

@@ -21,8 +21,7 @@ Returns
 -------
 list of dict
     ``name``: str; ``compute_capability``: (int, int); ``multiprocessors``: int; ``memory``: int,
-    bytes; ``integrated``: bool, whether it shares the host's memory; ``maps_host_memory``: bool,
-    whether kernels can use mapped host memory.
+    bytes; ``integrated``: bool, whether it shares the host's memory.
 )";
 
 py::list devices() {
@@ -35,27 +34,36 @@ py::list devices() {
     entry["multiprocessors"] = one.multiprocessors;
     entry["memory"] = one.memory_bytes;
     entry["integrated"] = one.integrated;
-    entry["maps_host_memory"] = one.maps_host_memory;
     found.append(entry);
   }
   return found;
 }
 
-py::tuple version(int number) { return py::make_tuple(number / 1000, number % 1000 / 10); }
+// As CUDA counts: 13000 is 13.0.
+py::tuple version(cudaError_t (*ask)(int*), const char* name) {
+  int number = 0;
+  device::check(ask(&number), name);
+  return py::make_tuple(number / 1000, number % 1000 / 10);
+}
 
 void try_kernel() {
   const device::DeviceMemory maps(2);
   const device::DeviceMemory mask(1);
   const device::Stream stream;
   const auto* const pixel = static_cast<const uint8_t*>(maps.data());
-  device::mask(pipeline::maps_view(pixel, {1, 1}), 0, static_cast<uint8_t*>(mask.data()), 1,
+  device::mask(pipeline::maps_view(pixel, {1, 1}), 0, static_cast<uint8_t*>(mask.data()),
                stream.handle());
   stream.synchronize();
 }
 
 }  // namespace
 
-void register_devices(py::module_& module) {
+void register_all(py::module_& module) {
+  register_buffers(module);
+  register_pipeline(module);
+#if defined(NUCLEISEG_WITH_TEST_BINDINGS)
+  register_parts(module);
+#endif
   module.def("device_count", device::device_count,
              "How many devices there are; 0 where there is no driver.");
   module.def("devices", devices, kDevices);
@@ -65,10 +73,10 @@ void register_devices(py::module_& module) {
       "Run a kernel on the current device and wait; RuntimeError with the reason if it fails.");
   module.def("memory", device::memory, "Free and all bytes of the current device.");
   module.def(
-      "runtime_version", [] { return version(device::runtime_version()); },
+      "runtime_version", [] { return version(cudaRuntimeGetVersion, "cudaRuntimeGetVersion"); },
       "(major, minor) of the CUDA runtime in this build.");
   module.def(
-      "driver_version", [] { return version(device::driver_version()); },
+      "driver_version", [] { return version(cudaDriverGetVersion, "cudaDriverGetVersion"); },
       "(major, minor) of the newest CUDA that the driver knows; (0, 0) where there is none.");
 }
 

@@ -1,5 +1,3 @@
-#include "bindings/device/dlpack.h"
-
 #include <pybind11/stl.h>
 
 #include <cstdint>
@@ -7,6 +5,7 @@
 #include <utility>
 
 #include "bindings/arguments.h"
+#include "bindings/device/array.h"
 #include "cuda/device.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
@@ -59,8 +58,7 @@ constexpr const char* kExport = R"(The array for another library, by DLPack. Wit
 Parameters
 ----------
 stream : int, optional
-    The consumer's ``cudaStream_t``, which then waits for what was given to the stream that wrote the
-    array; the legacy default stream where it is None, nobody where it is -1.
+    The consumer's ``cudaStream_t``, which need not wait, as the array is complete.
 max_version, dl_device, copy : optional
     As DLPack has them. The capsule is of the version before 1.0, which every consumer takes.
 
@@ -137,18 +135,7 @@ void drop_capsule(PyObject* capsule) {
   managed->deleter(managed);
 }
 
-void let_wait(const Buffer& buffer, const std::optional<int64_t>& stream) {
-  if (stream == -1 || !buffer.writer) return;
-  if (stream == 0) fail_export("stream 0 may mean two streams; accepted are 1, 2 and handles");
-  const device::Stream consumer(stream ? reinterpret_cast<cudaStream_t>(*stream)
-                                       : cudaStreamLegacy);
-  if (consumer.handle() == buffer.writer->handle()) return;
-  const device::Event event(false);
-  event.record(*buffer.writer);
-  consumer.wait(event);
-}
-
-py::object to_dlpack(const Buffer& buffer, const std::optional<int64_t>& stream, const py::object&,
+py::object to_dlpack(const Buffer& buffer, const py::object&, const py::object&,
                      const std::optional<std::pair<int32_t, int32_t>>& dl_device,
                      const std::optional<bool>& copy) {
   if (buffer.read_only) fail_export("the array is read-only, which the capsule cannot say");
@@ -156,7 +143,6 @@ py::object to_dlpack(const Buffer& buffer, const std::optional<int64_t>& stream,
   if (dl_device && *dl_device != std::make_pair(kCuda, int32_t{buffer.device})) {
     fail_export("the array is on another device than the one asked for");
   }
-  let_wait(buffer, stream);
   DlManagedTensor* const managed = make_export(buffer);
   PyObject* const capsule = PyCapsule_New(managed, kName, drop_capsule);
   if (capsule == nullptr) throw py::error_already_set();
@@ -201,7 +187,7 @@ BufferPointer from_dlpack(const py::object& value, const char* name, const devic
   }
   char* const data = static_cast<char*>(tensor.data) + tensor.byte_offset;
   return std::make_shared<Buffer>(
-      Buffer{{owner, data, dtype, std::move(shape), std::move(strides)}, nullptr, id});
+      Buffer{{owner, data, dtype, std::move(shape), std::move(strides)}, id});
 }
 
 void add_dlpack(py::class_<Buffer, BufferPointer>& buffer) {

@@ -1,15 +1,19 @@
-#include "bindings/arguments.h"
 #include "bindings/device/array.h"
 #include "bindings/device/registry.h"
-#include "bindings/network_layers.h"
 #include "bindings/pipeline_methods.h"
 #include "cuda/network.h"
 #include "pipeline/cuda_times.h"
+#if defined(NUCLEISEG_WITH_TEST_BINDINGS)
+#include "cpp/bindings/device/arrays.h"
+#endif
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 namespace {
 
 using device::CudaDevice;
+
+constexpr const char* kNetwork =
+    "The network in eight bits, on the current device; its bytes are those of ``cpu.Network``.";
 
 constexpr const char* kDevice = R"(A GPU: the current device of the calling thread, with a network.
 
@@ -155,18 +159,10 @@ std::shared_ptr<CudaDevice> make_device(const py::object& network, int threads,
   return std::make_shared<CudaDevice>(std::move(engine), threads, page_locked, tell);
 }
 
-void check_array(const Buffer& buffer, const std::string& name) {
-  if (name == "maps") {
-    maps_argument(outline(buffer));
-  } else {
-    image_view(outline(buffer), "image");
-  }
-}
-
 BufferPointer take(const CudaDevice& self, const py::object& value, const std::string& name) {
   self.enter();
   BufferPointer buffer = buffer_argument(value, name.c_str(), self.intake());
-  check_array(*buffer, name);
+  view_as(outline(*buffer), name);
   const GilReleased release;
   self.intake().synchronize();
   return buffer;
@@ -174,7 +170,7 @@ BufferPointer take(const CudaDevice& self, const py::object& value, const std::s
 
 std::pair<py::object, void*> result_on_host(CudaDevice& device, const Sizes& shape,
                                             const char* dtype) {
-  Buffer sizes = {{nullptr, nullptr, py::dtype(dtype), shape, {}}, nullptr};
+  Buffer sizes = {{nullptr, nullptr, py::dtype(dtype), shape, {}}};
   const std::shared_ptr<device::PinnedMemory> memory = device.pinned_memory(sizes.bytes());
   if (!memory) return host_array(shape, dtype);
   using Kept = std::shared_ptr<device::PinnedMemory>;
@@ -184,7 +180,7 @@ std::pair<py::object, void*> result_on_host(CudaDevice& device, const Sizes& sha
 
 std::pair<py::object, void*> result_on_device(CudaDevice& device, const Sizes& shape,
                                               const char* dtype) {
-  Buffer buffer = {{nullptr, nullptr, py::dtype(dtype), shape, {}}, nullptr, device.index()};
+  Buffer buffer = {{nullptr, nullptr, py::dtype(dtype), shape, {}}, device.index()};
   buffer.strides = dense_strides(shape, buffer.dtype.itemsize());
   const auto memory = device.device_memory(buffer.bytes());
   buffer.data = memory->data();
@@ -196,14 +192,14 @@ std::pair<py::object, void*> result_on_device(CudaDevice& device, const Sizes& s
 struct AnyArrays {
   static int64_t stride(const CudaDevice&) { return 1; }
 
-  static Argument image(const CudaDevice& device, const py::object& value) {
-    return argument(device, value, "image",
-                    [](const py::array& array) { return image_view(array, "image"); });
-  }
-
-  static Argument maps(const CudaDevice& device, const py::object& value) {
-    return argument(device, value, "maps",
-                    [](const py::array& array) { return maps_view(maps_argument(array)); });
+  static Argument argument(const CudaDevice& device, const py::object& value, const char* name) {
+    if (!py::isinstance<Buffer>(value)) return host_argument(value, name);
+    const auto buffer = value.cast<BufferPointer>();
+    if (buffer->device != device.index()) {
+      fail_value(name, "an array on GPU " + std::to_string(buffer->device),
+                 "are those on GPU " + std::to_string(device.index()));
+    }
+    return {value, view_as(outline(*buffer), name)};
   }
 
   static Allocate allocate(CudaDevice& device, bool to_host) {
@@ -212,24 +208,6 @@ struct AnyArrays {
     return [&device, make](const Sizes& shape, const char* dtype) {
       return make(device, shape, dtype);
     };
-  }
-
- private:
-  template <class View>
-  static Argument argument(const CudaDevice& device, const py::object& value, const char* name,
-                           const View& view) {
-    if (py::isinstance<Buffer>(value)) {
-      const auto buffer = value.cast<BufferPointer>();
-      if (buffer->device != device.index()) {
-        fail_value(name, "an array on GPU " + std::to_string(buffer->device),
-                   "are those on GPU " + std::to_string(device.index()));
-      }
-      return {value, view(outline(*buffer))};
-    }
-    const py::array array = array_argument(value, name);
-    const ImageView found = view(array);
-    check_memory(array, name);
-    return {array, found};
   }
 };
 
@@ -256,29 +234,26 @@ void check_repeats(int repeats) {
   if (repeats < 1) fail_value("repeats", std::to_string(repeats), "is 1 or more");
 }
 
-device::Tiles tiles_on_host(const py::array& tiles, const py::array& cells) {
+// With the cells to write: those given, or new ones.
+std::pair<device::Tiles, py::array> tiles_on_host(const py::array& tiles,
+                                                  const py::object& given = py::none()) {
   check_tiles(tiles, kernels::kCellSide);
   const Sizes shape = {tiles.shape(0), tiles.shape(1) / 2, tiles.shape(2) / 2, kernels::kCellBytes};
+  py::array cells =
+      given.is_none() ? py::array_t<uint8_t>(shape) : output_argument(given, "cells", "uint8");
   const bool fits = cells.ndim() == 4 && std::equal(shape.begin(), shape.end(), cells.shape());
   if (!fits || !is_dense_from(cells, 0)) {
     fail_value("cells", shape_text(cells), "is C-contiguous (N, h / 2, w / 2, 8)");
   }
-  return {static_cast<const uint8_t*>(tiles.data()), tiles.shape(0), tiles.shape(1), tiles.shape(2),
-          static_cast<uint8_t*>(const_cast<void*>(cells.data()))};
-}
-
-py::array empty_cells(const py::array& tiles) {
-  check_tiles(tiles, kernels::kCellSide);
-  return py::array_t<uint8_t>(
-      Sizes{tiles.shape(0), tiles.shape(1) / 2, tiles.shape(2) / 2, kernels::kCellBytes});
+  return {{static_cast<const uint8_t*>(tiles.data()), tiles.shape(0), tiles.shape(1),
+           tiles.shape(2), static_cast<uint8_t*>(cells.mutable_data())},
+          cells};
 }
 
 py::array infer(const CudaDevice& self, const py::object& tiles, const py::object& cells,
                 bool by_graph) {
   const py::array given = array_argument(tiles, "tiles", "uint8");
-  const py::array result =
-      cells.is_none() ? empty_cells(given) : output_argument(cells, "cells", "uint8");
-  const device::Tiles both = tiles_on_host(given, result);
+  const auto [both, result] = tiles_on_host(given, cells);
   const GilReleased release;
   device::infer(self, both, by_graph);
   return result;
@@ -287,8 +262,7 @@ py::array infer(const CudaDevice& self, const py::object& tiles, const py::objec
 double milliseconds(const CudaDevice& self, const py::object& tiles, int repeats) {
   check_repeats(repeats);
   const py::array given = array_argument(tiles, "tiles", "uint8");
-  const py::array cells = empty_cells(given);
-  const device::Tiles both = tiles_on_host(given, cells);
+  const auto [both, cells] = tiles_on_host(given);
   const GilReleased release;
   return device::network_milliseconds(self, both, repeats);
 }
@@ -296,9 +270,8 @@ double milliseconds(const CudaDevice& self, const py::object& tiles, int repeats
 py::tuple step_milliseconds(const pipeline::Pipeline<CudaDevice>& self, const py::object& image,
                             int repeats) {
   check_repeats(repeats);
-  const py::array array = array_argument(image, "image");
-  const ImageView view = image_view(array, "image");
-  check_memory(array, "image");
+  const Argument argument = host_argument(image, "image");
+  const ImageView& view = argument.view;
   const auto [labels, values] = host_array({view.height, view.width}, "int32");
   std::vector<std::pair<std::string, double>> found;
   {
@@ -314,12 +287,17 @@ py::tuple step_milliseconds(const pipeline::Pipeline<CudaDevice>& self, const py
 }  // namespace
 
 void register_pipeline(py::module_& module) {
+  using device::Network;
+  py::class_<Network, network::Layers, std::shared_ptr<Network>> bound(module, "Network", kNetwork);
+  bound.def(py::init<>());
+#if defined(NUCLEISEG_WITH_TEST_BINDINGS)
+  add_test_methods(bound);
+#endif
   constexpr int kRepeats = 20;
   constexpr size_t kPageLocked = size_t{1} << 28;
   py::class_<CudaDevice, std::shared_ptr<CudaDevice>>(module, "Device", kDevice)
       .def(py::init(&make_device), py::arg("network"), py::arg("threads"), py::arg("warn"),
            py::arg("page_locked") = kPageLocked)
-      .def_property_readonly("threads", &CudaDevice::threads)
       .def("infer", infer, py::arg("tiles"), py::arg("cells") = py::none(),
            py::arg("by_graph") = false, kInfer)
       .def("milliseconds", milliseconds, py::arg("tiles"), py::arg("repeats") = kRepeats,

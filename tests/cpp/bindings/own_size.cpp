@@ -175,7 +175,7 @@ std::unique_ptr<BoundOwnSize> make_own_size(const py::object& outputs, const Sid
     fail_value("seen", "a size below the image's", "is one that is not");
   }
   check_threads(threads);
-  return std::make_unique<BoundOwnSize>(outputs, size, maps, rule_argument(rule), threads);
+  return std::make_unique<BoundOwnSize>(outputs, size, maps, std::apply(label_rule, rule), threads);
 }
 
 const CpuBinding kOwnSizeBinding([](py::module_& module) {

@@ -147,15 +147,6 @@ void warp_phase(Body&& body) {
   phase_of_groups(kThreadsOfWarp, body);
 }
 
-template <class T, int threads>
-class PerThread {
- public:
-  T& own() { return values_[thread_index.x]; }
-
- private:
-  T values_[threads];
-};
-
 template <class T, int warps>
 class PerWarp {
  public:
@@ -166,11 +157,6 @@ class PerWarp {
 };
 
 inline int8_t byte_of(uint32_t word, int i) { return static_cast<int8_t>(word >> (8 * i)); }
-
-inline int32_t dot4(uint32_t a, uint32_t b, int32_t sum) {
-  for (int i = 0; i < 4; ++i) sum += byte_of(a, i) * byte_of(b, i);
-  return sum;
-}
 
 inline uint32_t max4(uint32_t a, uint32_t b) {
   uint32_t found = 0;

@@ -103,7 +103,7 @@ Buffer device_view(const PinnedBuffer& buffer) {
   if (buffer.mapped == nullptr) {
     throw py::value_error("device: the memory is not mapped; make it with mapped=True");
   }
-  Buffer view = {buffer, nullptr, device::current_device()};
+  Buffer view = {buffer, device::current_device()};
   view.data = buffer.mapped;
   return view;
 }
@@ -179,7 +179,7 @@ void check_shape(const Sizes& shape, const py::dtype& dtype) {
 BufferPointer make_buffer(const Sizes& shape, const py::dtype& dtype) {
   check_shape(shape, dtype);
   auto buffer = std::make_shared<Buffer>(
-      Buffer{{nullptr, nullptr, dtype, shape, dense_strides(shape, dtype.itemsize())}, nullptr});
+      Buffer{{nullptr, nullptr, dtype, shape, dense_strides(shape, dtype.itemsize())}});
   const auto memory = std::make_shared<device::DeviceMemory>(buffer->bytes());
   buffer->data = memory->data();
   buffer->owner = memory;

@@ -10,6 +10,8 @@
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
 
+using StreamPointer = std::shared_ptr<device::Stream>;
+
 // In page-locked host memory.
 struct PinnedBuffer : Array {
   void* mapped = nullptr;  // the same memory as kernels see it
@@ -34,7 +36,8 @@ void check_apart(const Array& out, const Array& input, const char* input_name);
 
 // Adds what tests do with arrays and networks beyond what the package does.
 void add_test_methods(py::class_<Buffer, BufferPointer>& bound);
-void add_test_methods(py::class_<device::Network, std::shared_ptr<device::Network>>& bound);
+using NetworkClass = py::class_<device::Network, network::Layers, std::shared_ptr<device::Network>>;
+void add_test_methods(NetworkClass& bound);
 
 void register_streams(py::module_& module);
 

@@ -95,7 +95,6 @@ py::object copy(const py::object& destination, const py::object& source,
     };
     fail_value("destination", text(*to.array), "is " + text(*from.array) + ", as the source");
   }
-  if (to.buffer) to.buffer->writer = stream;
   const GilReleased release;
   device::copy(to.array->data, from.array->data, from.array->bytes(), stream->handle());
   return destination;
@@ -106,7 +105,6 @@ py::object fill(const py::object& destination, int byte, const StreamPointer& st
   if (!to->is_dense()) fail_value("destination", "an array with gaps", "is a C-contiguous one");
   if (to->read_only) fail_value("destination", "a read-only array", "is a writable one");
   const uint8_t value = byte_argument(byte, "byte");
-  to->writer = stream;
   const GilReleased release;
   device::fill(to->data, value, to->bytes(), stream->handle());
   return destination;
@@ -118,7 +116,6 @@ BufferPointer to_device(const py::object& value, const StreamPointer& stream) {
                               .attr("reshape")(value.attr("shape"));
   const BufferPointer buffer =
       make_buffer(Sizes(array.shape(), array.shape() + array.ndim()), array.dtype());
-  buffer->writer = stream;
   const void* const from = array.data();
   const GilReleased release;
   device::copy(buffer->data, from, buffer->bytes(), stream->handle());

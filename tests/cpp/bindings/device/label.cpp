@@ -61,7 +61,6 @@ py::tuple label(const py::object& maps, int nucleus_threshold, int marker_thresh
   const BufferPointer number = output_buffer(count, "count", {1}, "int32", 0, *stream);
   check_apart(*labels, *input, "maps");
   check_apart(*labels, *scratch, "workspace");
-  labels->writer = number->writer = stream;
   {
     const GilReleased release;
     device::label(view, rule, static_cast<int32_t*>(labels->data),

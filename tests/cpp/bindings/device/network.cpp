@@ -4,8 +4,8 @@
 
 #include <array>
 
+#include "bindings/arguments.h"
 #include "bindings/gil.h"
-#include "bindings/network_layers.h"
 #include "cpp/bindings/device/arrays.h"
 
 namespace nucleiseg::bindings::NUCLEISEG_DEVICE {
@@ -84,7 +84,6 @@ BufferPointer run(const device::Network& network, const py::object& tiles,
       workspace.is_none() ? make_buffer({static_cast<py::ssize_t>(bytes)}, py::dtype("uint8"))
                           : workspace_argument(workspace, bytes, *stream);
   const int layer = layer_argument(network, only);
-  cells->writer = stream;
   const GilReleased release;
   network.run(static_cast<const uint8_t*>(input->data), count, height, width,
               static_cast<uint8_t*>(cells->data), memory->data, stream->handle(), layer);
@@ -108,7 +107,7 @@ void enqueue(const device::Network& network, uintptr_t tiles, uintptr_t cells,
 
 }  // namespace
 
-void add_test_methods(py::class_<device::Network, std::shared_ptr<device::Network>>& bound) {
+void add_test_methods(NetworkClass& bound) {
   using device::Network;
   bound
       .def_property_readonly("layers", &Network::layers,

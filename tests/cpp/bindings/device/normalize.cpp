@@ -1,7 +1,5 @@
 #include "cuda/normalize.h"
 
-#include <limits>
-
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "cpp/bindings/device/arrays.h"
@@ -63,13 +61,9 @@ Parameters
 ----------
 image : Buffer or anything with ``__cuda_array_interface__``
     Shapes and dtypes as ``cpu.normalize`` takes them, with any strides.
-low, high : float, optional
-    The values that become 0 and 255.
-ceiling : float
-    Values above it become 0.
+limits : Buffer or anything with ``__cuda_array_interface__``
+    (6,) float64, as `limits` returns them.
 stream : Stream
-limits : Buffer or anything with ``__cuda_array_interface__``, optional
-    (6,) float64, what `limits` returned; instead of `low`, `high` and `ceiling`.
 out : Buffer or anything with ``__cuda_array_interface__``, optional
     (H, W, 3) uint8, C-contiguous; a new one where it is not given.
 
@@ -92,7 +86,6 @@ BufferPointer limits(const py::object& image, double low, double high, const Str
   const BufferPointer scratch = workspace_argument(workspace, device::limits_workspace(), *stream);
   const BufferPointer found = output_buffer(out, "out", kLimitsShape, "float64", 0, *stream);
   check_apart(*found, *scratch, "workspace");
-  found->writer = stream;
   const GilReleased release;
   device::limits_of(view, low, high, static_cast<device::Limits*>(found->data), scratch->data,
                     stream->handle());
@@ -110,34 +103,17 @@ py::tuple check_limits(const py::object& limits, uint64_t values) {
   return py::make_tuple(found[0], found[1], found[2], found[3]);
 }
 
-float given_limit(const py::object& value, const char* name) {
-  if (value.is_none()) fail_value(name, "None", "is a number, or give limits");
-  return limit_argument(value.cast<double>(), name);
-}
-
-BufferPointer normalize(const py::object& image, const py::object& low, const py::object& high,
-                        double ceiling, const StreamPointer& stream, const py::object& limits,
-                        const py::object& out) {
+BufferPointer normalize(const py::object& image, const py::object& limits,
+                        const StreamPointer& stream, const py::object& out) {
   const BufferPointer input = buffer_argument(image, "image", *stream);
   const ImageView view = image_view(outline(*input), "image");
-  BufferPointer found;
-  device::Range range = {0, 0, ceiling_argument(ceiling)};
-  if (limits.is_none()) {
-    range.low = given_limit(low, "low");
-    range.high = given_limit(high, "high");
-  } else {
-    if (!low.is_none() || !high.is_none()) {
-      fail_value("limits", "low or high beside them", "is one or the other");
-    }
-    found = output_buffer(limits, "limits", kLimitsShape, "float64", 0, *stream);
-  }
+  const BufferPointer known = output_buffer(limits, "limits", kLimitsShape, "float64", 0, *stream);
   const BufferPointer result =
       output_buffer(out, "out", {view.height, view.width, 3}, "uint8", 0, *stream);
   check_apart(*result, *input, "image");
-  result->writer = stream;
-  const auto* const known = found ? static_cast<const device::Limits*>(found->data) : nullptr;
   const GilReleased release;
-  device::normalize(view, known, range, static_cast<uint8_t*>(result->data), stream->handle());
+  device::normalize(view, static_cast<const device::Limits*>(known->data),
+                    static_cast<uint8_t*>(result->data), stream->handle());
   return result;
 }
 
@@ -147,11 +123,8 @@ const DeviceBinding kNormalizeBinding([](py::module_& module) {
              py::arg("stream").none(false), py::arg("workspace"), py::arg("out") = py::none(),
              kLimits);
   module.def("check_limits", check_limits, py::arg("limits"), py::arg("values"), kCheckLimits);
-  module.def("normalize", normalize, py::arg("image"), py::arg("low") = py::none(),
-             py::arg("high") = py::none(),
-             py::arg("ceiling") = std::numeric_limits<double>::infinity(), py::kw_only(),
-             py::arg("stream").none(false), py::arg("limits") = py::none(),
-             py::arg("out") = py::none(), kNormalize);
+  module.def("normalize", normalize, py::arg("image"), py::arg("limits").none(false), py::kw_only(),
+             py::arg("stream").none(false), py::arg("out") = py::none(), kNormalize);
 });
 
 }  // namespace

@@ -68,10 +68,23 @@ class Capture {
   std::shared_ptr<Graph> graph_ = std::make_shared<Graph>();
 };
 
-template <class Awaited>
-bool is_done(const Awaited& self) {
+bool is_done(cudaError_t answer) {
+  if (answer == cudaErrorNotReady) {
+    cudaGetLastError();  // no error, but the next launch would report it as one
+    return false;
+  }
+  NUCLEISEG_CHECK(answer);
+  return true;
+}
+
+bool is_stream_done(const Stream& self) {
   const GilReleased release;
-  return self.done();
+  return is_done(cudaStreamQuery(self.handle()));
+}
+
+bool is_event_done(const Event& self) {
+  const GilReleased release;
+  return is_done(cudaEventQuery(self.handle()));
 }
 
 void launch(const Graph& graph, const Stream& stream) {
@@ -91,7 +104,7 @@ void add_stream(py::module_& module) {
           "handle", [](const Stream& self) { return reinterpret_cast<uintptr_t>(self.handle()); },
           "The ``cudaStream_t``, for other libraries.")
       .def("synchronize", &Stream::synchronize, Unlocked(), "Wait until all its work is done.")
-      .def_property_readonly("done", is_done<Stream>, "Whether all its work is done.")
+      .def_property_readonly("done", is_stream_done, "Whether all its work is done.")
       .def("wait", &Stream::wait, py::arg("event").none(false), Unlocked(),
            "Let later work wait for the event; the caller does not.")
       .def("capture", [](const StreamPointer& self) { return Capture(self); }, kCapture);
@@ -103,7 +116,7 @@ void add_event(py::module_& module) {
       .def("record", &Event::record, py::arg("stream").none(false), Unlocked(),
            "Stand behind all work that the stream has been given.")
       .def("synchronize", &Event::synchronize, Unlocked(), "Wait for it.")
-      .def_property_readonly("done", is_done<Event>, "Whether it has been reached.")
+      .def_property_readonly("done", is_event_done, "Whether it has been reached.")
       .def("milliseconds_since", &Event::milliseconds_since, py::arg("start").none(false),
            Unlocked(), "From that event to this one; both were made with ``timing=True``.");
 }

@@ -39,7 +39,7 @@ Parameters
 cells : Buffer or anything with ``__cuda_array_interface__``
     (N, h, w, 8) uint8, C-contiguous: see ``cpu.assemble``.
 origins, cores : numpy.ndarray
-    (N, 2) and (N, 4) int32 or int64 on the host: see ``cpu.assemble``.
+    (N, 2) and (N, 4) int32 or int64 on the host: see ``cpu.assemble``. No two cores overlap.
 out : Buffer or anything with ``__cuda_array_interface__``
     (H, W, 2) uint8, contiguous in its last two axes.
 stream : Stream
@@ -61,7 +61,6 @@ BufferPointer gather(const py::object& image, const py::object& origins, int64_t
   check_bytes({count, height, width, kernels::kImageChannels}, "height, width");
   const BufferPointer tiles = output_buffer(out, "out", shape, "uint8", 0, *stream);
   check_apart(*tiles, *input, "image");
-  tiles->writer = stream;
   const kernels::Plane<const uint8_t> source = {static_cast<const uint8_t*>(input->data),
                                                 array.shape(0), array.shape(1), array.strides(0)};
   const GilReleased release;
@@ -84,7 +83,6 @@ py::object assemble(const py::object& cells, const py::object& origins, const py
   const kernels::Plane<uint8_t> target = maps_output(maps);
   check_apart(*result, *input, "cells");
   check_inside(kept, places, tiles, target);
-  result->writer = stream;
   const device::Cells source = {static_cast<const uint8_t*>(input->data), tiles.shape(1),
                                 tiles.shape(2)};
   const GilReleased release;

@@ -23,7 +23,7 @@ threshold : int
     0..255.
 stream : Stream
 out : Buffer or anything with ``__cuda_array_interface__``, optional
-    (H, W) bool, contiguous in its last axis; a new one where it is not given.
+    (H, W) bool, C-contiguous; a new one where it is not given.
 
 Returns
 -------
@@ -37,12 +37,10 @@ BufferPointer mask(const py::object& maps, int threshold, const StreamPointer& s
   const ImageView view = maps_view(maps_argument(outline(*input)));
   const uint8_t level = byte_argument(threshold, "threshold");
   const BufferPointer result =
-      output_buffer(out, "out", {view.height, view.width}, "bool", 1, *stream);
+      output_buffer(out, "out", {view.height, view.width}, "bool", 0, *stream);
   check_apart(*result, *input, "maps");
-  result->writer = stream;
   const GilReleased release;
-  device::mask(view, level, static_cast<uint8_t*>(result->data), result->strides[0],
-               stream->handle());
+  device::mask(view, level, static_cast<uint8_t*>(result->data), stream->handle());
   return result;
 }
 

@@ -1,22 +1,21 @@
-// A convolution by blocks of threads, each of which computes a patch of pixels of some output
-// columns: the same for both ways of adding up products.
+// Convolutions by products of matrices: every block of threads computes a patch of pixels of some
+// output columns, and each of its warps some rows of the patch.
 //
 // A chunk of the channels of the patch's sources, with a border for 3 x 3, and of the weights is in
 // shared memory while the next chunk is on its way there. A patch has a plane for each unit of its
 // pixels, so that neighbouring pixels are neighbouring units: no two threads that read at once want
 // the same bank.
-#pragma once
-
+#include "cuda/matrix.h"
 #include "cuda/network_level.h"
 #include "cuda/network_work.h"
 #include "kernels/tiles.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
+namespace {
 
 constexpr int kPatchColumns = 16;
 constexpr int kPatchThreads = 128;
 constexpr int kPatchWarps = kPatchThreads / kWarp;
-constexpr int kTile = 8;  // output columns
 
 // A form, and how many rows of a patch each warp has.
 template <int taps_, int slices_, int tiles_, int warp_rows_>
@@ -128,13 +127,71 @@ __device__ __forceinline__ void write_sums(const Convolution& work, const Place&
                                place.out + pixel * work.columns + first);
 }
 
-// `Sums` adds up the products of a chunk and writes what comes of them. It has a `phase`: whether
-// that is the work of threads or of warps.
-template <class Shape, class Sums>
-__global__ NUCLEISEG_LAUNCHED_WITH(kPatchThreads, Sums::kBlocks) void convolve(Convolution work) {
+template <class Shape>
+class WarpSums {
+ public:
+  static constexpr int kBlocks = Shape::warp_rows * Shape::tiles < 16 ? 4 : 3;
+
+  __device__ __forceinline__ void clear() {
+    NUCLEISEG_UNROLL for (int i = 0; i < kRows; ++i) rows_[i].clear();
+  }
+
+  __device__ __forceinline__ void add(const uint4* patch, const uint4* weights) {
+    const uint4* pixels = patch + first_row() * Shape::columns;
+    NUCLEISEG_NO_UNROLL for (int turn = 0; turn < kTurns; ++turn) {
+      add_pairs(pixels, weights);
+      pixels += Shape::columns;
+      weights += kTurnSlices * Shape::outputs;
+    }
+  }
+
+  __device__ __forceinline__ void write(const Convolution& work, const Place& place) const {
+    NUCLEISEG_UNROLL for (int i = 0; i < kRows; ++i) {
+      const int row = first_row() + i;
+      rows_[i].for_each([&](int column, int part, const auto& sums) {
+        write_sums<Shape>(work, place, row, column, part * 2 * Shape::tiles, sums);
+      });
+    }
+  }
+
+ private:
+  // Pairs of slices do not go across the rows under the kernel, unless all are one turn.
+  static constexpr int kTurns = Shape::row_slices % 2 == 0 ? Shape::side : 1;
+  static constexpr int kTurnSlices = Shape::taps * Shape::slices / kTurns;
+
+  __device__ __forceinline__ void add_pairs(const uint4* pixels, const uint4* weights) {
+    NUCLEISEG_UNROLL for (int slice = 0; slice < kTurnSlices; slice += 2) {
+      // The last slice of an odd number is multiplied by zeros.
+      const int other = slice + 1 < kTurnSlices ? slice + 1 : slice;
+      Left lefts[kRows];
+      NUCLEISEG_UNROLL for (int i = 0; i < kRows; ++i) {
+        const uint4* const row = pixels + i * Shape::columns;
+        lefts[i].load(row + Shape::offset(slice), row + Shape::offset(other));
+      }
+      NUCLEISEG_UNROLL for (int tile = 0; tile < Shape::tiles; ++tile) {
+        const uint4* const column = weights + slice * Shape::outputs + tile * kTile;
+        Right right;
+        right.load(column, column + Shape::outputs);
+        NUCLEISEG_UNROLL for (int i = 0; i < kRows; ++i) rows_[i].add(lefts[i], right, tile);
+      }
+    }
+  }
+
+  static constexpr int kRows = Shape::warp_rows;
+
+  static __device__ __forceinline__ int first_row() {
+    return static_cast<int>(threadIdx.x) / kWarp * kRows;
+  }
+
+  Products<Shape::tiles> rows_[kRows];
+};
+
+template <class Shape>
+__global__ NUCLEISEG_LAUNCHED_WITH(kPatchThreads, WarpSums<Shape>::kBlocks) void convolve_patches(
+    Convolution work) {
   __shared__ uint4 patch[2][Shape::patch_units];
   __shared__ uint4 weights[2][Shape::weight_units];
-  typename Sums::Everyones sums;
+  PerWarp<WarpSums<Shape>, kPatchWarps> sums;
   const Place place = Place::of_block<Shape>(work);
   const int chunks = work.units / Shape::slices * work.source_count;
   const auto begin = [&](int chunk) {
@@ -142,7 +199,7 @@ __global__ NUCLEISEG_LAUNCHED_WITH(kPatchThreads, Sums::kBlocks) void convolve(C
     begin_weights<Shape>(work, place, chunk, weights[chunk % 2]);
     mark_copies();
   };
-  Sums::each([&] { sums.own().clear(); });
+  warp_phase([&] { sums.own().clear(); });
   for (int chunk = 0; chunk < chunks; ++chunk) {
     phase([&] {
       if (chunk == 0) begin(0);
@@ -153,47 +210,36 @@ __global__ NUCLEISEG_LAUNCHED_WITH(kPatchThreads, Sums::kBlocks) void convolve(C
         wait_for_copies<0>();
       }
     });
-    Sums::each([&] { sums.own().add(patch[chunk % 2], weights[chunk % 2]); });
+    warp_phase([&] { sums.own().add(patch[chunk % 2], weights[chunk % 2]); });
   }
-  Sums::each([&] { sums.own().write(work, place); });
+  warp_phase([&] { sums.own().write(work, place); });
 }
 
-// Whether sums can be of 4 rows a warp beside 2.
-template <template <class> class Sums>
-constexpr bool kHasLargePatches = false;
-
-template <class Shape, template <class> class Sums>
+template <class Shape>
 void launch_shape(const Convolution& work, cudaStream_t stream) {
-  launch_blocks(convolve<Shape, Sums<Shape>>, blocks_of<Shape>(work), kPatchThreads, stream, work);
+  launch_blocks(convolve_patches<Shape>, blocks_of<Shape>(work), kPatchThreads, stream, work);
 }
 
 // Large patches read fewer pixels twice; small ones are enough blocks for small tensors.
-template <int taps, int slices, int tiles, template <class> class Sums>
-void launch_convolution(const Convolution& work, cudaStream_t stream) {
-  if constexpr (kHasLargePatches<Sums>) {
-    using Large = Shape<taps, slices, tiles, 4>;
-    if (blocks_of<Large>(work) >= work.enough_blocks)
-      return launch_shape<Large, Sums>(work, stream);
-  }
-  launch_shape<Shape<taps, slices, tiles, 2>, Sums>(work, stream);
+template <int taps, int slices, int tiles>
+void launch_form(const Convolution& work, cudaStream_t stream) {
+  using Large = Shape<taps, slices, tiles, 4>;
+  if (blocks_of<Large>(work) >= work.enough_blocks) return launch_shape<Large>(work, stream);
+  launch_shape<Shape<taps, slices, tiles, 2>>(work, stream);
 }
 
-// Calls the kernel of a form, which is one of these.
-template <template <class> class Sums>
-void launch_form(const Convolution& work, const Form& form, cudaStream_t stream) {
+}  // namespace
+
+void convolve(const Convolution& work, const Form& form, cudaStream_t stream) {
   struct Entry {
     Form form;
     void (*launch)(const Convolution&, cudaStream_t);
   };
   constexpr Entry entries[] = {
-      {{9, 1, 1}, launch_convolution<9, 1, 1, Sums>},
-      {{9, 1, 2}, launch_convolution<9, 1, 2, Sums>},
-      {{9, 1, 4}, launch_convolution<9, 1, 4, Sums>},
-      {{9, 2, 1}, launch_convolution<9, 2, 1, Sums>},
-      {{9, 2, 2}, launch_convolution<9, 2, 2, Sums>},
-      {{9, 2, 4}, launch_convolution<9, 2, 4, Sums>},
-      {{1, 1, 4}, launch_convolution<1, 1, 4, Sums>},
-      {{1, 2, 4}, launch_convolution<1, 2, 4, Sums>},
+      {{9, 1, 1}, launch_form<9, 1, 1>}, {{9, 1, 2}, launch_form<9, 1, 2>},
+      {{9, 1, 4}, launch_form<9, 1, 4>}, {{9, 2, 1}, launch_form<9, 2, 1>},
+      {{9, 2, 2}, launch_form<9, 2, 2>}, {{9, 2, 4}, launch_form<9, 2, 4>},
+      {{1, 1, 4}, launch_form<1, 1, 4>}, {{1, 2, 4}, launch_form<1, 2, 4>},
   };
   for (const Entry& entry : entries) {
     if (entry.form.taps == form.taps && entry.form.slices == form.slices &&
