@@ -22,7 +22,7 @@ from nucleiseg.result import Result
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
 
 if TYPE_CHECKING:
-    from nucleiseg.report import Report
+    from nucleiseg.report.collect import Report
 
 FROM_FILE = "file"
 """As ``mpp``: the pixel size that each image's own file gives."""

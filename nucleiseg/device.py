@@ -14,9 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
+from nucleiseg import _native
+
 _NVIDIA_VENDOR = "0x10de"
 _NVIDIA_DEVICES = ("nvidia0", "nvhost-gpu", "nvmap")
 _TENSORRT_MODULES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx-cu12"}
+_TENSORRT_MEND = (
+    "pip install tensorrt, or pip install tensorrt-rtx-cu12; a Jetson gets it with JetPack"
+)
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
@@ -57,12 +62,18 @@ def find() -> list[Part]:
         The GPU itself first.
     """
     driver, names, driver_version = _driver()
+    module = tensorrt_module()
+    package = _TENSORRT_MODULES.get(module, "")
     return [
         _gpu(names),
         driver,
         _kernels(driver_version, bool(names)),
-        _tensorrt(),
-        _module("pycuda", "pycuda", "optional, for its GPUArray", needed=False),
+        _optional("TensorRT", module and f"{module} {version(package)}", _TENSORRT_MEND),
+        _optional(
+            "pycuda",
+            version("pycuda") if importlib.util.find_spec("pycuda") else "",
+            "optional, for its GPUArray: pip install pycuda",
+        ),
     ]
 
 
@@ -124,10 +135,6 @@ def _has_nvidia_device() -> bool:
 
 def _kernels(driver_version: int, has_gpu: bool) -> Part:
     name, mend = "CUDA kernels", "put nvcc on the path and run: pip install --force-reinstall ."
-    try:
-        from nucleiseg import _native
-    except ImportError as error:
-        return Part(name, False, f"the native module does not load: {error}", mend)
     if not hasattr(_native, "cuda"):
         return Part(name, False, "this build has none", mend)
     major, minor = _native.cuda.runtime_version()
@@ -155,23 +162,12 @@ def tensorrt_module() -> str:
     return next((name for name in _TENSORRT_MODULES if importlib.util.find_spec(name)), "")
 
 
-def _tensorrt() -> Part:
-    mend = "pip install tensorrt, or pip install tensorrt-rtx-cu12; a Jetson gets it with JetPack"
-    module = tensorrt_module()
-    if module:
-        words = f"{module} {_version(_TENSORRT_MODULES[module])}"
-        return Part("TensorRT", True, words, mend, needed=False)
-    return Part("TensorRT", False, "not installed", mend, needed=False)
+def _optional(name: str, found: str, mend: str) -> Part:
+    return Part(name, bool(found), found or "not installed", mend, needed=False)
 
 
-def _module(name: str, package: str, purpose: str, needed: bool) -> Part:
-    mend = f"{purpose}: pip install {package}"
-    if importlib.util.find_spec(name):
-        return Part(name, True, _version(package), mend, needed)
-    return Part(name, False, "not installed", mend, needed)
-
-
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """Return the version of a package that is installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nucleiseg import __version__, device
+from nucleiseg._native import cpu
 from nucleiseg.device import available_threads
 from nucleiseg.model import DEFAULT, Model, ModelError, shipped
 
@@ -30,7 +31,8 @@ def examine() -> Iterator[str]:
 
     Nothing here raises for what is missing.
     """
-    yield f"nucleiseg: {__version__}, Python {platform.python_version()}, {_system()}"
+    system = f"{platform.system()} {platform.machine()}"
+    yield f"nucleiseg: {__version__}, Python {platform.python_version()}, {system}"
     yield f"CPU: {_cpu()}"
     yield f"kernels: {_kernels()}"
     yield f"network on the CPU: {_network()}"
@@ -80,10 +82,6 @@ def _gpu() -> Iterator[str]:
         yield f"{part.name}: {part.words}." if part.there else f"{part.sentence}."
 
 
-def _system() -> str:
-    return f"{platform.system()} {platform.machine()}"
-
-
 def _cpu() -> str:
     described = _cpuinfo()
     name = described.get("model name") or platform.processor() or platform.machine()
@@ -104,19 +102,11 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _kernels() -> str:
-    try:
-        from nucleiseg._native import cpu
-    except ImportError as error:
-        return f"the native module does not load ({error}); install the package again."
     features = cpu.features()
     return f"{features['level']}; this CPU can run {', '.join(features['levels'])}"
 
 
 def _network() -> str:
-    try:
-        from nucleiseg._native import cpu
-    except ImportError:
-        return "the native module does not load."
     *_, best = levels = cpu.convolution_levels()
     return f"its own int8 kernels ({best}); this CPU can run {', '.join(levels)}"
 

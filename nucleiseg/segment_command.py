@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nucleiseg.journal import Journal
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
-    from nucleiseg.report import Report
+    from nucleiseg.report.collect import Report
     from nucleiseg.segmenter import Segmenter
 
 EXAMPLES = shared.examples(
@@ -358,7 +358,7 @@ def _combine(
 def _report(segmenter: Segmenter, journal: Journal, overwrite: bool) -> Report:
     """Return an empty report, whose page must not replace a file that no run made."""
     from nucleiseg.batch import check_free
-    from nucleiseg.report import Report
+    from nucleiseg.report.collect import Report
 
     path = journal.output / "report.html"
     check_free(path, journal, overwrite)

@@ -11,7 +11,7 @@ from nucleiseg.console import counted
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome
     from nucleiseg.outputs import Format
-    from nucleiseg.report import Report
+    from nucleiseg.report.collect import Report
 
 NUCLEUS = "nucleus", "nuclei"
 

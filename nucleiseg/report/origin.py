@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from datetime import datetime
-from importlib import metadata
 
+from nucleiseg.device import version
 from nucleiseg.model import Model
 
 LIBRARIES = ("numpy", "opencv-python-headless")
@@ -28,16 +28,10 @@ def versions() -> dict[str, str]:
     """Return the versions in use, and the time."""
     from nucleiseg import __version__
 
-    installed = {}
-    for library in LIBRARIES:
-        try:
-            installed[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            installed[library] = "of unknown version"
     return {
         "nucleiseg": __version__,
         "Python": platform.python_version(),
-        **installed,
+        **{library: version(library) for library in LIBRARIES},
         "System": f"{platform.system()} {platform.machine()}",
         "Written": datetime.now().astimezone().isoformat(" ", "minutes"),
     }
