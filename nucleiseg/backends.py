@@ -103,12 +103,17 @@ class Pipeline:
     backend : Backend
     model : Model
     tile, batch : int
+
+    Attributes
+    ----------
+    native : Pipeline
+        Of the backend's kernels.
     """
 
     def __init__(self, backend: Backend, model: Model, tile: int, batch: int) -> None:
         self._device = backend.native
         self._is_on_gpu = backend.name != "cpu"
-        self._native = backend.kernels.Pipeline(
+        self.native = backend.kernels.Pipeline(
             backend.native,
             stride=model.stride,
             halo=model.halo,
@@ -117,16 +122,6 @@ class Pipeline:
             percentiles=model.percentiles,
             rule=model.label_rule(),
         )
-
-    @property
-    def whole(self) -> int:
-        """Pixels of the maps of a resized image up to which they are made in one piece."""
-        pixels: int = self._native.whole
-        return pixels
-
-    @whole.setter
-    def whole(self, pixels: int) -> None:
-        self._native.whole = pixels
 
     def check_place(self, to_host: bool) -> None:
         """Raise ValueError if outputs cannot be left where they are wanted."""
@@ -143,13 +138,6 @@ class Pipeline:
         """
         return None if self._is_on_gpu else self._device.times()
 
-    def step_milliseconds(
-        self, image: NDArray[Any], repeats: int
-    ) -> tuple[NDArray[np.int32], dict[str, float]]:
-        """Return the labels of an image that is one tile, and the time of each step on the GPU."""
-        labels, times = self._native.step_milliseconds(image, repeats)
-        return labels, times
-
     def image(self, value: Any) -> Array:
         """Return an image that a caller gave, checked; TypeError or ValueError."""
         if not isinstance(value, np.ndarray):
@@ -164,7 +152,7 @@ class Pipeline:
 
     def limits(self, image: Array) -> Limits:
         """Return the intensities that become 0 and 255."""
-        return Limits(*self._native.limits(image))
+        return Limits(*self.native.limits(image))
 
     def maps(
         self, image: Array, scale: float = 1.0, limits: Limits | None = None
@@ -173,7 +161,7 @@ class Pipeline:
 
         ``limits`` are those of the image that this one is a part of.
         """
-        maps, found = self._native.maps(image, scale, limits)
+        maps, found = self.native.maps(image, scale, limits)
         return maps, Limits(*found)
 
     def run(
@@ -185,7 +173,7 @@ class Pipeline:
         to_host: bool = True,
     ) -> tuple[tuple[Array, ...], Limits]:
         """Return outputs of an image at its own size, and its limits."""
-        results, found = self._native.run(image, outputs, scale, limits, to_host)
+        results, found = self.native.run(image, outputs, scale, limits, to_host)
         return results, Limits(*found)
 
     def decode(
@@ -198,7 +186,7 @@ class Pipeline:
     ) -> tuple[Array, ...]:
         """Return outputs of maps, at the size of the image if that is another."""
         taken = self._taken(maps, "maps")
-        found: tuple[Array, ...] = self._native.decode(taken, outputs, scale, shape, to_host)
+        found: tuple[Array, ...] = self.native.decode(taken, outputs, scale, shape, to_host)
         return found
 
     def _taken(self, value: Any, name: str) -> Array:

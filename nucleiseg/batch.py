@@ -96,8 +96,8 @@ class Plan:
     selection : Selection
         What to take of stacks and channels. Each plane has outputs of its own, with its suffix
         behind the stem.
-    journal : Journal, optional
-        Where to record what is done.
+    journal : Journal
+        Where to record what is done, of the folder in which the stems lie.
     resume : bool
         Whether to leave out what the journal says is done.
     overwrite : bool
@@ -107,12 +107,20 @@ class Plan:
     """
 
     formats: Sequence[Format]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    selection: images.Selection = field(default_factory=images.Selection)
-    journal: Journal | None = None
+    options: Mapping[str, Any]
+    selection: images.Selection
+    journal: Journal
     resume: bool = False
     overwrite: bool = False
     report: Report | None = None
+
+    def check_free(self, paths: Iterable[Path]) -> None:
+        """Raise FileExistsError if files would replace some of which the journal does not know."""
+        for path in paths:
+            if os.path.lexists(path) and path not in self.journal and not self.overwrite:
+                raise FileExistsError(
+                    f"{printable(str(path))} is there and no run made it; --overwrite replaces it"
+                )
 
 
 def run(
@@ -135,15 +143,15 @@ def run(
     Outcome
         As images are done, in any order. When the caller stops early, or is interrupted, or the
         disk is full, the planes at hand are finished, and no other is begun.
+
+    Raises
+    ------
+    ValueError
+        At once, of the command's ``--jobs``: fewer than one at once.
     """
-    check_at_once(at_once)
+    if at_once < 1:
+        raise ValueError(f"jobs: got {at_once}; accepted is 1 or more")
     return _Run(segmenter, jobs, plan, at_once).outcomes()
-
-
-def check_at_once(number: int) -> None:
-    """Raise ValueError, as of the command's ``--jobs``, for fewer than one at once."""
-    if number < 1:
-        raise ValueError(f"jobs: got {number}; accepted is 1 or more")
 
 
 def settings(
@@ -264,12 +272,12 @@ class _Run:
     def _plane(self, image: _Image, plane: images.Plane) -> Outcome:
         plan, job = self.plan, image.job
         stem = self._stem(job, plane.suffix)
-        source = image.source() if plan.journal else ""
+        source = image.source()
         name = f"{job.image}{plane.suffix}"
         done = self._done_before(stem, source, name)
         if done:
             return Outcome(job.image, done.nuclei, doubt=done.doubt, stems=[stem])
-        self._check_free(beside(stem, each.ending) for each in plan.formats)
+        plan.check_free(beside(stem, each.ending) for each in plan.formats)
         options = _options(plan.options, plane)
         with_maps = bool(plan.report) or any(each.maps for each in plan.formats)
         result = self.segmenter.analyze(plane.load(), **options, maps=with_maps)
@@ -287,7 +295,7 @@ class _Run:
 
     def _done_before(self, stem: Path, source: str, name: str) -> Done | None:
         plan = self.plan
-        if not plan.journal or not plan.resume:
+        if not plan.resume:
             return None
         done = plan.journal.find(stem, source, plan.formats)
         if done and plan.report:
@@ -308,25 +316,15 @@ class _Run:
         """
         plan = self.plan
         paths = list(dict.fromkeys(each.path(stem, result) for each in plan.formats))
-        self._check_free(paths)
+        plan.check_free(paths)
         stem.parent.mkdir(parents=True, exist_ok=True)
-        if plan.journal:
-            plan.journal.begin(stem, [path.name for path in paths])
+        plan.journal.begin(stem, [path.name for path in paths])
         for each in plan.formats:
             each.save(stem, result)
         entry = plan.report.describe(name, result, paths) if plan.report else None
         doubt = flags.reasons(result, self.segmenter.model)
-        if plan.journal:
-            plan.journal.finish(stem, source, paths, len(result), doubt, entry)
+        plan.journal.finish(stem, source, paths, len(result), doubt, entry)
         return doubt
-
-    def _check_free(self, paths: Iterable[Path]) -> None:
-        """Refuse to replace files of which the journal does not know."""
-        if not self.plan.journal or self.plan.overwrite:
-            return
-        for path in paths:
-            if os.path.lexists(path) and path not in self.plan.journal:
-                raise FileExistsError(unknown(path))
 
     def _stem(self, job: Job, suffix: str) -> Path:
         """Return the stem of a plane, which must be neither another image's nor an image."""
@@ -348,12 +346,7 @@ def _made(done: Done, stem: Path, each: Format) -> Path:
     return next(beside(stem, end) for end in each.endings if stem.name + end in done.files)
 
 
-def combine(
-    formats: Iterable[Format],
-    jobs: Sequence[Job],
-    outcomes: Iterable[Outcome],
-    journal: Journal,
-) -> None:
+def combine(plan: Plan, jobs: Sequence[Job], outcomes: Iterable[Outcome]) -> None:
     """Write the files that formats have for all images of a run, in the order of the jobs.
 
     Raises
@@ -363,23 +356,13 @@ def combine(
     """
     done = {outcome.image: outcome.stems for outcome in outcomes}
     stems = [stem for job in jobs for stem in sorted(done.get(job.image, []), key=natural)]
-    for each in formats:
+    journal = plan.journal
+    for each in plan.formats:
         if each.combined and stems:
             path = journal.output / each.combined.name
             journal.begin(path.with_suffix(""), [path.name])
             with images.writing(path) as file:
                 each.combined.write(parts(stems, each.ending, journal.output), file)
-
-
-def check_free(path: Path, journal: Journal, overwrite: bool) -> None:
-    """Raise ValueError if a file of the whole run would replace one that no run made."""
-    if os.path.lexists(path) and path not in journal and not overwrite:
-        raise ValueError(unknown(path))
-
-
-def unknown(path: Path) -> str:
-    """Return why a file is not replaced."""
-    return f"{printable(str(path))} is there and no run made it; --overwrite replaces it"
 
 
 def _options(options: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:

@@ -147,7 +147,7 @@ class Driver:
                 while len(self._decoders) >= DECODERS:
                     del self._decoders[next(iter(self._decoders))]
                 made = self._backend.pipeline(self.tile, self.batch, model)
-                made.whole = self._pipeline.whole
+                made.native.whole = self._pipeline.native.whole
                 self._decoders[rule] = made
             return self._decoders[rule]
 

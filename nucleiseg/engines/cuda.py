@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from nucleiseg.engines import native
-from nucleiseg.model import Model, ModelError
+from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
 
@@ -45,13 +45,7 @@ class Engine:
     largest_tile, largest_batch = TILE, BATCH
 
     def __init__(self, model: Model, kernels: ModuleType, level: str = "") -> None:
-        self.network = kernels.Network(level)
-        native.add_layers(model, self.network)
-        if model.stride % self.network.stride:
-            raise ModelError(
-                f"model: {model.path} takes sides that are multiples of {self.network.stride} "
-                f"pixels, its description says {model.stride}"
-            )
+        self.network = native.network(model, kernels, level)
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,28 +54,20 @@ class Engine:
 
     def __init__(self, model: Model, threads: int, level: str = "") -> None:
         self._threads = threads
-        self.network = cpu.Network(level)
-        add_layers(model, self.network)
-        if model.stride % self.network.stride:
-            raise ModelError(
-                f"model: {model.path} takes sides that are multiples of {self.network.stride} "
-                f"pixels, its description says {model.stride}"
-            )
+        self.network: cpu.Network = network(model, cpu, level)
 
     @property
     def name(self) -> str:
         """What runs the network."""
         return f"its own int8 kernels ({self.network.level})"
 
-    def infer(self, tiles: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.uint8]:
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Run the network.
 
         Parameters
         ----------
         tiles : ndarray, (N, h, w, 3) uint8
             C-contiguous; h and w are multiples of the model's stride.
-        threads : int, optional
-            For this call; all when left out.
 
         Returns
         -------
@@ -82,7 +75,19 @@ class Engine:
             Cells: nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels in
             raster order.
         """
-        return self.network.run(tiles, threads=threads or self._threads)
+        return self.network.run(tiles, threads=self._threads)
+
+
+def network(model: Model, kernels: ModuleType, level: str) -> Any:
+    """Return a model's ``kernels.Network``; ModelError as of `Engine`."""
+    made = kernels.Network(level)
+    add_layers(model, made)
+    if model.stride % made.stride:
+        raise ModelError(
+            f"model: {model.path} takes sides that are multiples of {made.stride} "
+            f"pixels, its description says {model.stride}"
+        )
+    return made
 
 
 def add_layers(model: Model, network: Layers) -> None:
