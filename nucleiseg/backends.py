@@ -59,13 +59,12 @@ class Backend:
         Of these kernels; all pipelines of a backend share it.
     model : Model
     engine : object
-        What runs the network.
+        What runs the network; its ``largest_tile`` and ``largest_batch``, where it has them, are
+        what it takes at most.
     threads : int
         Of the processor.
     tile, batch : int
         Side of the largest tile, and tiles at once, unless a caller says otherwise.
-    largest_tile, largest_batch : int or None
-        What the engine takes at most.
     """
 
     name: str
@@ -76,8 +75,6 @@ class Backend:
     threads: int
     tile: int
     batch: int
-    largest_tile: int | None = None
-    largest_batch: int | None = None
 
     def pipeline(self, tile: int, batch: int, model: Model | None = None) -> Pipeline:
         """Return a pipeline with tiles of this size, so many at once.
@@ -283,8 +280,8 @@ def _named(
 
 def check_sizes(backend: Backend, tile: int | None, batch: int | None) -> None:
     """Refuse a tile or a batch that is larger than the backend takes, or not above 0."""
-    sizes = (("tile", tile, backend.largest_tile), ("batch", batch, backend.largest_batch))
-    for name, value, largest in sizes:
+    for name, value in (("tile", tile), ("batch", batch)):
+        largest = getattr(backend.engine, f"largest_{name}", None)
         if value is not None and (value < 1 or (largest is not None and value > largest)):
             limit = (
                 "or more" if largest is None else f"to {largest}, which the engine was built for"
@@ -314,8 +311,6 @@ def on_gpu(model: Model, kernels: ModuleType, engine: Any, threads: int) -> Back
         threads=threads,
         tile=tile,
         batch=batch,
-        largest_tile=engine.largest_tile,
-        largest_batch=engine.largest_batch,
     )
 
 

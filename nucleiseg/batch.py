@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from nucleiseg import images, journal, pool, walk
 from nucleiseg.journal import Done, Journal
 from nucleiseg.names import natural, printable
-from nucleiseg.outputs import Format, beside
+from nucleiseg.outputs import Format, beside, check_inputs_survive
 from nucleiseg.outputs.combined import parts
 from nucleiseg.readers import versions
+from nucleiseg.readers.selection import Plane, Selection
 from nucleiseg.report import flags
 from nucleiseg.result import Result
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
@@ -108,7 +109,7 @@ class Plan:
 
     formats: Sequence[Format]
     options: Mapping[str, Any]
-    selection: images.Selection
+    selection: Selection
     journal: Journal
     resume: bool = False
     overwrite: bool = False
@@ -155,7 +156,7 @@ def run(
 
 
 def settings(
-    segmenter: Segmenter, options: Mapping[str, Any], selection: images.Selection
+    segmenter: Segmenter, options: Mapping[str, Any], selection: Selection
 ) -> dict[str, Any]:
     """Return the settings that outputs depend on besides the image, for the journal."""
     from nucleiseg import __version__
@@ -192,7 +193,7 @@ class _Image:
             return self._source
 
 
-_Task = tuple[_Image, images.Plane | Outcome]
+_Task = tuple[_Image, Plane | Outcome]
 """A plane to be done, or, once there are no more, what came of finding them."""
 
 
@@ -269,7 +270,7 @@ class _Run:
             outcome.doubt = where + outcome.doubt
         return image, outcome
 
-    def _plane(self, image: _Image, plane: images.Plane) -> Outcome:
+    def _plane(self, image: _Image, plane: Plane) -> Outcome:
         plan, job = self.plan, image.job
         stem = self._stem(job, plane.suffix)
         source = image.source()
@@ -333,11 +334,7 @@ class _Run:
         if other != job.image:
             theirs = printable(f"those of {other}: {stem}")
             raise ValueError(f"its outputs would have the names of {theirs}")
-        endings = [ending for each in self.plan.formats for ending in each.endings]
-        for output in (beside(stem, ending) for ending in endings if suffix):
-            if os.path.realpath(output) in self.inputs:
-                name = printable(str(output))
-                raise ValueError(f"{name} is one of the images and would be overwritten")
+        check_inputs_survive([stem] if suffix else [], self.inputs, self.plan.formats)
         return stem
 
 
@@ -365,7 +362,7 @@ def combine(plan: Plan, jobs: Sequence[Job], outcomes: Iterable[Outcome]) -> Non
                 each.combined.write(parts(stems, each.ending, journal.output), file)
 
 
-def _options(options: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:
+def _options(options: Mapping[str, Any], plane: Plane) -> Mapping[str, Any]:
     if options.get("mpp") != FROM_FILE:
         return options
     if plane.mpp is None:

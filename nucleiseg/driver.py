@@ -103,15 +103,14 @@ class Driver:
         outputs: tuple[Output, ...],
         wanted: float | None,
         to_host: bool,
-        decoding: Decoding | None = None,
+        decoding: Decoding,
     ) -> Found:
         """Return the outputs of an image, at a scale that is found unless one is wanted.
 
-        The decoding is the model's unless one is given; the scale does not depend on it.
+        The scale does not depend on the decoding.
         """
         self._pipeline.check_place(to_host)
-        decoder = self._decoder(decoding, to_host) if decoding else self._pipeline
-        needed = decoding.needed(outputs) if decoding else outputs
+        decoder, needed = self._decoder(decoding, to_host), decoding.needed(outputs)
         image = self._pipeline.image(image)
         if isinstance(image, np.ndarray):
             merged.check(image)
@@ -124,9 +123,7 @@ class Driver:
             found = (labels,)
         else:
             found = decoder.decode(maps, needed, scale, image.shape[:2], to_host)
-        if decoding:
-            found = decoding.select(outputs, needed, found)
-        return Found(found, scale, limits)
+        return Found(decoding.select(outputs, needed, found), scale, limits)
 
     def _decoder(self, decoding: Decoding, to_host: bool) -> Pipeline:
         """Return the pipeline that decodes in a given way; all of them share the device.
@@ -139,8 +136,7 @@ class Driver:
                 "leave out min_area, min_diameter, max_diameter and exclude_border"
             )
         model = decoding.model(self.model)
-        rule = model.label_rule()
-        if rule == self.model.label_rule():
+        if model is self.model or (rule := model.label_rule()) == self.model.label_rule():
             return self._pipeline
         with self._decoders_lock:
             if rule not in self._decoders:
@@ -162,15 +158,17 @@ class Driver:
 
         def probe(scale: float) -> Probe:
             nonlocal labels
-            if not whole:
-                return self._probe_windows(image, limits, scale)
-            if scale not in latest:
+            if whole and scale not in latest:
                 while len(latest) > 1:
                     del latest[next(iter(latest))]
                 latest[scale], _ = pipeline.maps(image, scale, limits)
-            windows = autoscale.windows_of_maps(pipeline.host(latest[scale]))
+            windows = (
+                autoscale.windows_of_maps(pipeline.host(latest[scale]))
+                if whole
+                else self._windows(pipeline, image, limits, scale)
+            )
             seen = autoscale.decode(windows, self.model, self.threads)
-            labels = seen.labels if scale == 1 else labels
+            labels = seen.labels if whole and scale == 1 else labels
             return seen
 
         def measure(scale: float) -> float:
@@ -180,10 +178,6 @@ class Driver:
 
         scale = autoscale.find(probe, measure, self.model)
         return Seen(scale, limits, latest.get(scale), labels if scale == 1 else None)
-
-    def _probe_windows(self, image: Array, limits: Limits, scale: float) -> Probe:
-        windows = self._windows(self._pipeline, image, limits, scale)
-        return autoscale.decode(windows, self.model, self.threads)
 
     def _windows(
         self, pipeline: Pipeline, image: Array, limits: Limits, scale: float

@@ -287,12 +287,8 @@ class Journal:
         # Whatever a kill cut off, the line has a beginning and an end of its own.
         data = f"\n{line}\n".encode()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            while data:
-                data = data[os.write(descriptor, data) :]
-        finally:
-            os.close(descriptor)
+        with self._path.open("ab") as file:
+            file.write(data)
 
     def _read(self) -> None:
         """Take in the lines that were added since the last time."""

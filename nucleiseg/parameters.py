@@ -47,6 +47,13 @@ class HostOptions(Options, total=False):
     to_host: Literal[True]
 
 
+class DecodeOptions(Parameters, total=False):
+    """What `nucleiseg.Segmenter.decode` takes by name for such results."""
+
+    scale: float
+    to_host: Literal[True]
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How maps become nuclei, as far as a caller decides it; None is what the model says.

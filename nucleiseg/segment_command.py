@@ -205,6 +205,7 @@ def segment(
     from nucleiseg import Segmenter, batch, images
     from nucleiseg.journal import Journal
     from nucleiseg.parameters import Decoding
+    from nucleiseg.readers.selection import selection
     from nucleiseg.segmenter import IN_FLIGHT
 
     images.hush()
@@ -220,12 +221,12 @@ def segment(
         ).given | ({"smooth": True} if smooth else {})
     formats, todo, notes = _found(_inputs(paths, example), output, save)
     with cannot_start():
-        selection = images.selection(channel, z, frame, axes, series)
+        chosen = selection(channel, z, frame, axes, series)
         segmenter = Segmenter(model, device=device.value, threads=threads)
         options = _size(segmenter.model, scale, mpp, diameter) | parameters
-        journal = Journal(output, batch.settings(segmenter, options, selection))
+        journal = Journal(output, batch.settings(segmenter, options, chosen))
         report = _report(segmenter, output) if with_report else None
-        plan = batch.Plan(formats, options, selection, journal, resume, overwrite, report)
+        plan = batch.Plan(formats, options, chosen, journal, resume, overwrite, report)
         plan.check_free([report.path] if report else [])
         plan.check_free(output / each.combined.name for each in formats if each.combined)
         running = batch.run(segmenter, todo, plan, IN_FLIGHT if jobs is None else jobs)

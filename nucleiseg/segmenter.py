@@ -19,7 +19,7 @@ from nucleiseg.resizing import Scale
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from nucleiseg.parameters import HostOptions, Options, Parameters
+    from nucleiseg.parameters import DecodeOptions, HostOptions, Options, Parameters
     from nucleiseg.result import Result
 
 Image = Any
@@ -78,8 +78,6 @@ class Segmenter(Driver):
         self._settings = {"device": device, "threads": threads, "tile": tile, "batch": batch}
         if tile is not None:
             _check_tile(tile, model)
-        if batch is not None and batch < 1:
-            raise ValueError(f"batch: got {batch}; accepted is 1 or more")
         backend = backends.choose(device, model, threads, tile, batch)
         super().__init__(
             model,
@@ -206,7 +204,7 @@ class Segmenter(Driver):
         """
         check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
-        decoding = Decoding(**parameters) if parameters else None
+        decoding = Decoding(**parameters)
         return self._run(read(image), (output,), wanted, to_host, decoding).outputs[0]
 
     def analyze(
@@ -256,8 +254,8 @@ class Segmenter(Driver):
         if isinstance(image, str | Path):
             name, plane = Path(image).name, next(images.open(image))
             image, mpp = plane.array, mpp or plane.mpp
-        decoding = Decoding(**parameters) if parameters else None
-        found = self._run(image, OUTPUTS if maps else OUTPUTS[:2], wanted, True, decoding)
+        outputs = OUTPUTS if maps else OUTPUTS[:2]
+        found = self._run(image, outputs, wanted, True, Decoding(**parameters))
         mask, labels, kept = (*found.outputs, None)[: len(OUTPUTS)]
         return Result(
             image=self._pipeline.host(self._pipeline.image(image)),
@@ -331,7 +329,7 @@ class Segmenter(Driver):
         """
         check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
-        decoding = Decoding(**parameters) if parameters else None
+        decoding = Decoding(**parameters)
         return pool.each(
             lambda image: self._run(read(image), (output,), wanted, to_host, decoding).outputs[0],
             images,
@@ -340,23 +338,11 @@ class Segmenter(Driver):
 
     @overload
     def decode(
-        self,
-        maps: Array,
-        output: Literal["mask"] = ...,
-        *,
-        scale: float = ...,
-        to_host: Literal[True] = ...,
-        **parameters: Unpack[Parameters],
+        self, maps: Array, output: Literal["mask"] = ..., **options: Unpack[DecodeOptions]
     ) -> Mask: ...
     @overload
     def decode(
-        self,
-        maps: Array,
-        output: Literal["labels"],
-        *,
-        scale: float = ...,
-        to_host: Literal[True] = ...,
-        **parameters: Unpack[Parameters],
+        self, maps: Array, output: Literal["labels"], **options: Unpack[DecodeOptions]
     ) -> Labels: ...
     @overload
     def decode(
@@ -391,10 +377,8 @@ class Segmenter(Driver):
             As `segment` takes them, and returns the same.
         """
         check_output(output, OUTPUTS[:2])
-        decoding = Decoding(**parameters) if parameters else None
+        decoding = Decoding(**parameters)
         self._pipeline.check_place(to_host)
-        if not decoding:
-            return self._pipeline.decode(maps, (output,), scale, None, to_host)[0]
         needed = decoding.needed((output,))
         found = self._decoder(decoding, to_host).decode(maps, needed, scale, None, to_host)
         return decoding.select((output,), needed, found)[0]

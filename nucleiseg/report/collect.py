@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from nucleiseg import images
 from nucleiseg.model import Model
 from nucleiseg.names import natural
+from nucleiseg.outputs import extras
 from nucleiseg.report.entry import Entry, Failure
 from nucleiseg.report.page import render
 from nucleiseg.result import Result
@@ -28,9 +29,15 @@ class Report:
         What the images are segmented with.
     path : Path
         Of the page, such as ``out/report.html``. Links to outputs are relative to its folder.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package jinja2 is not installed.
     """
 
     def __init__(self, model: Model, path: Path) -> None:
+        extras.load("jinja2")  # before there is anything to lose
         self.model = model
         self.path = path
         self._entries: list[Entry] = []

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nucleiseg import autoscale
 from nucleiseg.model import Model
-from nucleiseg.report.measure import Nuclei
+from nucleiseg.outputs.table import Table
 from nucleiseg.result import Result
 
 MOST_CUT = 0.5
@@ -33,6 +34,47 @@ wide edges: those of nuclei more than 38 pixels across are held against this (0.
 
 
 @dataclass(frozen=True)
+class Nuclei:
+    """Numbers of n nuclei, in the order of their labels.
+
+    Attributes
+    ----------
+    areas : ndarray, (n,) int64
+        Pixels.
+    intensities : ndarray, (n,) float64
+        Mean over the nucleus's pixels and the image's colours, in the image's own units.
+    probabilities : ndarray, (n,) float64, or None without maps
+        Mean probability of being nucleus, 0..1.
+    cut : ndarray, (n,) bool
+        Whether the nucleus touches the image's border, so that some of it may be missing.
+    """
+
+    areas: NDArray[np.int64]
+    intensities: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None
+    cut: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, table: Table) -> Nuclei:
+        """Return the numbers that a table holds."""
+        present = table["area"] > 0
+        means = [table[name] for name in table if name.startswith("intensity_mean-")]
+        probabilities = table.get("probability_mean")
+        return cls(
+            table["area"][present],
+            np.mean(means, axis=0)[present],
+            None if probabilities is None else probabilities[present],
+            table["border"][present],
+        )
+
+    @property
+    def diameters(self) -> NDArray[np.float64]:
+        """Diameters, in pixels, of discs of the same areas."""
+        diameters: NDArray[np.float64] = np.sqrt(self.areas * (4 / np.pi))
+        return diameters
+
+
+@dataclass(frozen=True)
 class Flag:
     """One thing that stood out: its name in a word or two, and the reason in a sentence."""
 
@@ -41,11 +83,6 @@ class Flag:
 
 
 NO_NUCLEI = Flag("no nuclei", "No nuclei were found.")
-
-
-def usual_diameter(nuclei: Nuclei) -> float:
-    """Return the usual diameter of nuclei in pixels, as ``scale="auto"`` computes it."""
-    return autoscale.usual_diameter(nuclei.diameters)
 
 
 def confidence(nuclei: Nuclei) -> float | None:
@@ -113,7 +150,7 @@ def _unsure(nuclei: Nuclei) -> Iterator[Flag]:
 
 def _out_of_range(nuclei: Nuclei, scale: float, model: Model) -> Iterator[Flag]:
     low, high = model.good_diameters
-    seen = usual_diameter(nuclei) / scale
+    seen = autoscale.usual_diameter(nuclei.diameters) / scale
     if seen > high or (seen < low and nuclei.areas.size >= autoscale.SETTINGS.least_nuclei):
         yield Flag(
             "unusual size",
@@ -124,7 +161,7 @@ def _out_of_range(nuclei: Nuclei, scale: float, model: Model) -> Iterator[Flag]:
 
 
 def _blurred(nuclei: Nuclei, blur: float | None) -> Iterator[Flag]:
-    diameter = usual_diameter(nuclei)
+    diameter = autoscale.usual_diameter(nuclei.diameters)
     if blur is not None and blur > max(MOST_BLUR, MOST_RELATIVE_BLUR * diameter):
         width = "very wide" if np.isinf(blur) else f"blurred over {blur:.1f} pixels"
         yield Flag(

@@ -23,9 +23,8 @@ from nucleiseg.outputs.table import Table
 from nucleiseg.report import focus
 from nucleiseg.report.collect import Report
 from nucleiseg.report.entry import Entry
-from nucleiseg.report.flags import flags
+from nucleiseg.report.flags import Nuclei, flags
 from nucleiseg.report.focus import edge_blur
-from nucleiseg.report.measure import Nuclei
 from nucleiseg.report.page import render
 from nucleiseg.result import Result
 
