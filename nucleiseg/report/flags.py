@@ -6,7 +6,6 @@ The limits were chosen on the example images, blurred and noisy copies of them, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,12 +105,38 @@ def flags(nuclei: Nuclei, blur: float | None, scale: float, model: Model) -> lis
     """
     if not nuclei.areas.size:
         return [NO_NUCLEI]
-    return [
-        *_cut(nuclei),
-        *_unsure(nuclei),
-        *_out_of_range(nuclei, scale, model),
-        *_blurred(nuclei, blur),
-    ]
+    found = []
+    cut, count = int(nuclei.cut.sum()), nuclei.cut.size
+    if cut > MOST_CUT * count:
+        reason = (
+            f"{cut:,} of {count:,} nuclei touch the border, so only a part of them is measured; "
+            "a larger field of view would hold more whole ones."
+        )
+        found.append(Flag("at the border", reason))
+    mean = confidence(nuclei)
+    if mean is not None and mean < LEAST_CONFIDENCE:
+        reason = (
+            f"The network is unsure: pixels of nuclei have a mean probability of {mean:.2f}, where "
+            f"{LEAST_CONFIDENCE} or more is usual."
+        )
+        found.append(Flag("low confidence", reason))
+    diameter, (low, high) = autoscale.usual_diameter(nuclei.diameters), model.good_diameters
+    seen = diameter / scale
+    if seen > high or (seen < low and count >= autoscale.SETTINGS.least_nuclei):
+        reason = (
+            f"A usual nucleus is {seen:.0f} pixels across as the network sees it; the model is at "
+            f"its best from {low:.0f} to {high:.0f}. Should nuclei be of another size, give their "
+            "diameter or the image's micrometres per pixel."
+        )
+        found.append(Flag("unusual size", reason))
+    if blur is not None and blur > max(MOST_BLUR, MOST_RELATIVE_BLUR * diameter):
+        width = "very wide" if np.isinf(blur) else f"blurred over {blur:.1f} pixels"
+        reason = (
+            f"The edges of nuclei are {width}, of a usual diameter of {diameter:.0f}; the image "
+            "may be out of focus."
+        )
+        found.append(Flag("out of focus", reason))
+    return found
 
 
 def reasons(result: Result, model: Model) -> str:
@@ -126,46 +151,3 @@ def reasons(result: Result, model: Model) -> str:
         known = flags(Nuclei.of(result.table), None, result.scale, model)
         found = [flag.name for flag in known]
     return ", ".join([*found, result.doubt] if result.doubt else found)
-
-
-def _cut(nuclei: Nuclei) -> Iterator[Flag]:
-    cut, count = int(nuclei.cut.sum()), nuclei.cut.size
-    if cut > MOST_CUT * count:
-        yield Flag(
-            "at the border",
-            f"{cut:,} of {count:,} nuclei touch the border, so only a part of them is measured; "
-            "a larger field of view would hold more whole ones.",
-        )
-
-
-def _unsure(nuclei: Nuclei) -> Iterator[Flag]:
-    mean = confidence(nuclei)
-    if mean is not None and mean < LEAST_CONFIDENCE:
-        yield Flag(
-            "low confidence",
-            f"The network is unsure: pixels of nuclei have a mean probability of {mean:.2f}, where "
-            f"{LEAST_CONFIDENCE} or more is usual.",
-        )
-
-
-def _out_of_range(nuclei: Nuclei, scale: float, model: Model) -> Iterator[Flag]:
-    low, high = model.good_diameters
-    seen = autoscale.usual_diameter(nuclei.diameters) / scale
-    if seen > high or (seen < low and nuclei.areas.size >= autoscale.SETTINGS.least_nuclei):
-        yield Flag(
-            "unusual size",
-            f"A usual nucleus is {seen:.0f} pixels across as the network sees it; the model is at "
-            f"its best from {low:.0f} to {high:.0f}. Should nuclei be of another size, give their "
-            "diameter or the image's micrometres per pixel.",
-        )
-
-
-def _blurred(nuclei: Nuclei, blur: float | None) -> Iterator[Flag]:
-    diameter = autoscale.usual_diameter(nuclei.diameters)
-    if blur is not None and blur > max(MOST_BLUR, MOST_RELATIVE_BLUR * diameter):
-        width = "very wide" if np.isinf(blur) else f"blurred over {blur:.1f} pixels"
-        yield Flag(
-            "out of focus",
-            f"The edges of nuclei are {width}, of a usual diameter of {diameter:.0f}; the image "
-            "may be out of focus.",
-        )
