@@ -343,16 +343,15 @@ def _made(done: Done, stem: Path, each: Format) -> Path:
     return next(beside(stem, end) for end in each.endings if stem.name + end in done.files)
 
 
-def combine(plan: Plan, jobs: Sequence[Job], outcomes: Iterable[Outcome]) -> None:
-    """Write the files that formats have for all images of a run, in the order of the jobs.
+def combine(plan: Plan, outcomes: Iterable[Outcome]) -> None:
+    """Write the files that formats have for all images of a run, in the order of the outcomes.
 
     Raises
     ------
     OSError
         One cannot be written, or the file of an image cannot be read.
     """
-    done = {outcome.image: outcome.stems for outcome in outcomes}
-    stems = [stem for job in jobs for stem in sorted(done.get(job.image, []), key=natural)]
+    stems = [stem for outcome in outcomes for stem in sorted(outcome.stems, key=natural)]
     journal = plan.journal
     for each in plan.formats:
         if each.combined and stems:

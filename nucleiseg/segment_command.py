@@ -26,7 +26,7 @@ from nucleiseg.console import (
 )
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
-from nucleiseg.summary import NUCLEUS, listed, reasons, summary, worth_a_look
+from nucleiseg.summary import NUCLEUS, listed, summary, worth_a_look
 
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome, Plan
@@ -233,7 +233,9 @@ def segment(
     for note in [] if quiet else notes:
         say(note)
     outcomes, seconds = _watched(running, len(todo), journal, verbose, quiet)
-    doubts, lines = _concluded(segmenter, todo, plan, outcomes)
+    places = {job.image: place for place, job in enumerate(todo)}
+    outcomes.sort(key=lambda outcome: places[outcome.image])
+    doubts, lines = _concluded(segmenter, plan, outcomes)
     if doubts and not quiet:
         say(worth_a_look(doubts, report))
     for line in lines:
@@ -322,19 +324,16 @@ def _watched(
 
 
 def _concluded(
-    segmenter: Segmenter,
-    jobs: Sequence[Job],
-    plan: Plan,
-    outcomes: Sequence[Outcome],
+    segmenter: Segmenter, plan: Plan, outcomes: Sequence[Outcome]
 ) -> tuple[dict[str, str], list[str]]:
     """Write what is about all images; return the doubtful ones, and a line for each failure."""
     from nucleiseg import batch
 
-    failures = reasons(jobs, {each.image: each.failure for each in outcomes})
-    doubts = reasons(jobs, {each.image: each.doubt for each in outcomes})
+    failures = {str(each.image): each.failure for each in outcomes if each.failure}
+    doubts = {str(each.image): each.doubt for each in outcomes if each.doubt}
     lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
     with _noted(lines, plan.journal.output):
-        batch.combine(plan, jobs, outcomes)
+        batch.combine(plan, outcomes)
     if report := plan.report:
         for name, reason in failures.items():
             report.fail(name, reason)

@@ -34,6 +34,7 @@ class Engine:
 
     Attributes
     ----------
+    name : str
     largest_tile, largest_batch : int
 
     Raises
@@ -46,11 +47,7 @@ class Engine:
 
     def __init__(self, model: Model, kernels: ModuleType, level: str = "") -> None:
         self.network = native.network(model, kernels, level)
-
-    @property
-    def name(self) -> str:
-        """Return the name of what runs the network."""
-        return f"its own int8 kernels ({self.network.level})"
+        self.name = f"its own int8 kernels ({self.network.level})"
 
 
 def device(kernels: ModuleType, engine: Any, threads: int = 1) -> Any:
