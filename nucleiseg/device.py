@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 
 from nucleiseg import _native
 
@@ -103,8 +102,9 @@ def _driver() -> tuple[Part, list[str], int]:
         words = f"it answers with error {code}"
         return Part("NVIDIA driver", False, words, "see what nvidia-smi says; restart"), [], 0
     version = _number(driver.cuDriverGetVersion)
+    words = f"for CUDA {version // 1000}.{version % 1000 // 10}"
     names = [] if code else _names(driver)
-    return Part("NVIDIA driver", True, f"for CUDA {_text(version)}", mend), names, version
+    return Part("NVIDIA driver", True, words, mend), names, version
 
 
 def _names(driver: ctypes.CDLL) -> list[str]:
@@ -120,10 +120,6 @@ def _number(query: ctypes._NamedFuncPointer) -> int:
     number = ctypes.c_int()
     query(ctypes.byref(number))
     return number.value
-
-
-def _text(version: int) -> str:
-    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _has_nvidia_device() -> bool:
@@ -142,19 +138,13 @@ def _kernels(driver_version: int, has_gpu: bool) -> Part:
     # Minor versions of one major version work together.
     if driver_version and driver_version // 1000 < major:
         return Part(name, False, f"{words}, which the driver is too old for", "update the driver")
-    failed = _run_one(_native.cuda) if has_gpu else ""
-    if failed:
-        return Part(name, False, f"{words}, but none runs here: {failed}", mend)
-    return Part(name, True, words, mend)
-
-
-def _run_one(kernels: ModuleType) -> str:
-    """Run a kernel on the current GPU; say why it does not, or nothing where it does."""
     try:
-        kernels.try_kernel()
+        if has_gpu:
+            _native.cuda.try_kernel()
     except RuntimeError as error:
-        return " ".join(str(error).split())
-    return ""
+        reason = " ".join(str(error).split())
+        return Part(name, False, f"{words}, but none runs here: {reason}", mend)
+    return Part(name, True, words, mend)
 
 
 def tensorrt_module() -> str:

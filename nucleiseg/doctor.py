@@ -34,8 +34,10 @@ def examine() -> Iterator[str]:
     system = f"{platform.system()} {platform.machine()}"
     yield f"nucleiseg: {__version__}, Python {platform.python_version()}, {system}"
     yield f"CPU: {_cpu()}"
-    yield f"kernels: {_kernels()}"
-    yield f"network on the CPU: {_network()}"
+    features, levels = cpu.features(), cpu.convolution_levels()
+    yield f"kernels: {features['level']}; this CPU can run {', '.join(features['levels'])}"
+    best = f"its own int8 kernels ({levels[-1]})"
+    yield f"network on the CPU: {best}; this CPU can run {', '.join(levels)}"
     for name in sorted({*shipped(), DEFAULT}):
         yield f"model {name}: {_model(name)}"
     yield from _gpu()
@@ -99,16 +101,6 @@ def _cpuinfo() -> dict[str, str]:
         return {}
     pairs = [line.partition(":") for line in reversed(lines)]
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
-
-
-def _kernels() -> str:
-    features = cpu.features()
-    return f"{features['level']}; this CPU can run {', '.join(features['levels'])}"
-
-
-def _network() -> str:
-    *_, best = levels = cpu.convolution_levels()
-    return f"its own int8 kernels ({best}); this CPU can run {', '.join(levels)}"
 
 
 def _model(name: str) -> str:

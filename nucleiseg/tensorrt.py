@@ -355,12 +355,7 @@ class Engine:
         RuntimeError
             TensorRT's own reason, or not enough memory.
         """
-        largest, stride = self.largest_tile, self._stride
-        if not 1 <= shape[0] <= BATCH or any(not 0 < x <= largest or x % stride for x in shape[1:]):
-            raise ValueError(
-                f"tiles: got shape {(*shape, 3)}; accepted is (N, h, w, 3) with N up to {BATCH}, "
-                f"and h and w multiples of {stride} up to {largest}"
-            )
+        check_shape(shape, self._stride, self.largest_tile)
         with self._lock:
             prepared = self._contexts.get(stream)
             if prepared is None:
@@ -421,3 +416,12 @@ class _Prepared:
     context: Any
     shape: tuple[int, ...] = ()
     size: int = 0
+
+
+def check_shape(shape: tuple[int, int, int], stride: int, largest: int) -> None:
+    """Raise ValueError for tiles, (N, h, w), that an engine does not take."""
+    if not 1 <= shape[0] <= BATCH or any(not 0 < x <= largest or x % stride for x in shape[1:]):
+        raise ValueError(
+            f"tiles: got shape {(*shape, 3)}; accepted is (N, h, w, 3) with N up to {BATCH}, and h "
+            f"and w multiples of {stride} up to {largest}"
+        )
