@@ -103,14 +103,15 @@ class Driver:
         outputs: tuple[Output, ...],
         wanted: float | None,
         to_host: bool,
-        decoding: Decoding,
+        decoding: Decoding | None,
     ) -> Found:
         """Return the outputs of an image, at a scale that is found unless one is wanted.
 
-        The scale does not depend on the decoding.
+        The decoding is the model's unless one is given; the scale does not depend on it.
         """
         self._pipeline.check_place(to_host)
-        decoder, needed = self._decoder(decoding, to_host), decoding.needed(outputs)
+        decoder = self._decoder(decoding, to_host) if decoding else self._pipeline
+        needed = decoding.needed(outputs) if decoding else outputs
         image = self._pipeline.image(image)
         if isinstance(image, np.ndarray):
             merged.check(image)
@@ -123,7 +124,9 @@ class Driver:
             found = (labels,)
         else:
             found = decoder.decode(maps, needed, scale, image.shape[:2], to_host)
-        return Found(decoding.select(outputs, needed, found), scale, limits)
+        if decoding:
+            found = decoding.select(outputs, needed, found)
+        return Found(found, scale, limits)
 
     def _decoder(self, decoding: Decoding, to_host: bool) -> Pipeline:
         """Return the pipeline that decodes in a given way; all of them share the device.
@@ -136,7 +139,8 @@ class Driver:
                 "leave out min_area, min_diameter, max_diameter and exclude_border"
             )
         model = decoding.model(self.model)
-        if model is self.model or (rule := model.label_rule()) == self.model.label_rule():
+        rule = model.label_rule()
+        if rule == self.model.label_rule():
             return self._pipeline
         with self._decoders_lock:
             if rule not in self._decoders:

@@ -204,7 +204,7 @@ class Segmenter(Driver):
         """
         check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
-        decoding = Decoding(**parameters)
+        decoding = Decoding(**parameters) if parameters else None
         return self._run(read(image), (output,), wanted, to_host, decoding).outputs[0]
 
     def analyze(
@@ -254,8 +254,8 @@ class Segmenter(Driver):
         if isinstance(image, str | Path):
             name, plane = Path(image).name, next(images.open(image))
             image, mpp = plane.array, mpp or plane.mpp
-        outputs = OUTPUTS if maps else OUTPUTS[:2]
-        found = self._run(image, outputs, wanted, True, Decoding(**parameters))
+        decoding = Decoding(**parameters) if parameters else None
+        found = self._run(image, OUTPUTS if maps else OUTPUTS[:2], wanted, True, decoding)
         mask, labels, kept = (*found.outputs, None)[: len(OUTPUTS)]
         return Result(
             image=self._pipeline.host(self._pipeline.image(image)),
@@ -329,7 +329,7 @@ class Segmenter(Driver):
         """
         check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
-        decoding = Decoding(**parameters)
+        decoding = Decoding(**parameters) if parameters else None
         return pool.each(
             lambda image: self._run(read(image), (output,), wanted, to_host, decoding).outputs[0],
             images,
@@ -377,8 +377,10 @@ class Segmenter(Driver):
             As `segment` takes them, and returns the same.
         """
         check_output(output, OUTPUTS[:2])
-        decoding = Decoding(**parameters)
+        decoding = Decoding(**parameters) if parameters else None
         self._pipeline.check_place(to_host)
+        if not decoding:
+            return self._pipeline.decode(maps, (output,), scale, None, to_host)[0]
         needed = decoding.needed((output,))
         found = self._decoder(decoding, to_host).decode(maps, needed, scale, None, to_host)
         return decoding.select((output,), needed, found)[0]
