@@ -57,13 +57,12 @@ class Backend:
         Of these kernels; all pipelines of a backend share it.
     model : Model
     engine : object
-        What runs the network.
+        What runs the network; its ``largest_tile`` and ``largest_batch``, where it has them, are
+        what it takes at most.
     threads : int
         Of the processor.
     tile, batch : int
         Side of the largest tile, and tiles at once, unless a caller says otherwise.
-    largest_tile, largest_batch : int or None
-        What the engine takes at most.
     """
 
     name: str
@@ -74,8 +73,6 @@ class Backend:
     threads: int
     tile: int
     batch: int
-    largest_tile: int | None = None
-    largest_batch: int | None = None
 
     def pipeline(self, tile: int, batch: int, model: Model | None = None) -> Pipeline:
         """Return a pipeline with tiles of this size, so many at once.
@@ -101,12 +98,17 @@ class Pipeline:
     backend : Backend
     model : Model
     tile, batch : int
+
+    Attributes
+    ----------
+    native : Pipeline
+        Of the backend's kernels.
     """
 
     def __init__(self, backend: Backend, model: Model, tile: int, batch: int) -> None:
         self._device = backend.native
         self._is_on_gpu = backend.name != "cpu"
-        self._native = backend.kernels.Pipeline(
+        self.native = backend.kernels.Pipeline(
             backend.native,
             stride=model.stride,
             halo=model.halo,
@@ -115,16 +117,6 @@ class Pipeline:
             percentiles=model.percentiles,
             rule=model.label_rule(),
         )
-
-    @property
-    def whole(self) -> int:
-        """Pixels of the maps of a resized image up to which they are made in one piece."""
-        pixels: int = self._native.whole
-        return pixels
-
-    @whole.setter
-    def whole(self, pixels: int) -> None:
-        self._native.whole = pixels
 
     def check_place(self, to_host: bool) -> None:
         """Raise ValueError if outputs cannot be left where they are wanted."""
@@ -141,13 +133,6 @@ class Pipeline:
         """
         return None if self._is_on_gpu else self._device.times()
 
-    def step_milliseconds(
-        self, image: NDArray[Any], repeats: int
-    ) -> tuple[NDArray[np.int32], dict[str, float]]:
-        """Return the labels of an image that is one tile, and the time of each step on the GPU."""
-        labels, times = self._native.step_milliseconds(image, repeats)
-        return labels, times
-
     def image(self, value: Any) -> Array:
         """Return an image that a caller gave, checked; TypeError or ValueError."""
         if not isinstance(value, np.ndarray):
@@ -162,7 +147,7 @@ class Pipeline:
 
     def limits(self, image: Array) -> Limits:
         """Return the intensities that become 0 and 255."""
-        return Limits(*self._native.limits(image))
+        return Limits(*self.native.limits(image))
 
     def maps(
         self, image: Array, scale: float = 1.0, limits: Limits | None = None
@@ -171,7 +156,7 @@ class Pipeline:
 
         ``limits`` are those of the image that this one is a part of.
         """
-        maps, found = self._native.maps(image, scale, limits)
+        maps, found = self.native.maps(image, scale, limits)
         return maps, Limits(*found)
 
     def run(
@@ -183,7 +168,7 @@ class Pipeline:
         to_host: bool = True,
     ) -> tuple[tuple[Array, ...], Limits]:
         """Return outputs of an image at its own size, and its limits."""
-        results, found = self._native.run(image, outputs, scale, limits, to_host)
+        results, found = self.native.run(image, outputs, scale, limits, to_host)
         return results, Limits(*found)
 
     def decode(
@@ -196,7 +181,7 @@ class Pipeline:
     ) -> tuple[Array, ...]:
         """Return outputs of maps, at the size of the image if that is another."""
         taken = self._taken(maps, "maps")
-        found: tuple[Array, ...] = self._native.decode(taken, outputs, scale, shape, to_host)
+        found: tuple[Array, ...] = self.native.decode(taken, outputs, scale, shape, to_host)
         return found
 
     def _taken(self, value: Any, name: str) -> Array:
@@ -293,8 +278,8 @@ def _named(
 
 def check_sizes(backend: Backend, tile: int | None, batch: int | None) -> None:
     """Refuse a tile or a batch that is larger than the backend takes, or not above 0."""
-    sizes = (("tile", tile, backend.largest_tile), ("batch", batch, backend.largest_batch))
-    for name, value, largest in sizes:
+    for name, value in (("tile", tile), ("batch", batch)):
+        largest = getattr(backend.engine, f"largest_{name}", None)
         if value is not None and (value < 1 or (largest is not None and value > largest)):
             limit = (
                 "or more" if largest is None else f"to {largest}, which the engine was built for"
@@ -324,8 +309,6 @@ def on_gpu(model: Model, kernels: ModuleType, engine: Any, threads: int) -> Back
         threads=threads,
         tile=tile,
         batch=batch,
-        largest_tile=engine.largest_tile,
-        largest_batch=engine.largest_batch,
     )
 
 

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 from nucleiseg import images, journal, pool, walk
 from nucleiseg.journal import Done, Journal
 from nucleiseg.names import natural, printable
-from nucleiseg.outputs import Format, beside
+from nucleiseg.outputs import Format, beside, check_inputs_survive
 from nucleiseg.outputs.combined import parts
 from nucleiseg.readers import versions
+from nucleiseg.readers.selection import Plane, Selection
 from nucleiseg.report import flags
 from nucleiseg.result import Result
 from nucleiseg.segmenter import IN_FLIGHT, Segmenter
 
 if TYPE_CHECKING:
-    from nucleiseg.report import Report
+    from nucleiseg.report.collect import Report
 
 FROM_FILE = "file"
 """As ``mpp``: the pixel size that each image's own file gives."""
@@ -96,8 +97,8 @@ class Plan:
     selection : Selection
         What to take of stacks and channels. Each plane has outputs of its own, with its suffix
         behind the stem.
-    journal : Journal, optional
-        Where to record what is done.
+    journal : Journal
+        Where to record what is done, of the folder in which the stems lie.
     resume : bool
         Whether to leave out what the journal says is done.
     overwrite : bool
@@ -107,12 +108,20 @@ class Plan:
     """
 
     formats: Sequence[Format]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    selection: images.Selection = field(default_factory=images.Selection)
-    journal: Journal | None = None
+    options: Mapping[str, Any]
+    selection: Selection
+    journal: Journal
     resume: bool = False
     overwrite: bool = False
     report: Report | None = None
+
+    def check_free(self, paths: Iterable[Path]) -> None:
+        """Raise FileExistsError if files would replace some of which the journal does not know."""
+        for path in paths:
+            if os.path.lexists(path) and path not in self.journal and not self.overwrite:
+                raise FileExistsError(
+                    f"{printable(str(path))} is there and no run made it; --overwrite replaces it"
+                )
 
 
 def run(
@@ -135,19 +144,19 @@ def run(
     Outcome
         As images are done, in any order. When the caller stops early, or is interrupted, or the
         disk is full, the planes at hand are finished, and no other is begun.
+
+    Raises
+    ------
+    ValueError
+        At once, of the command's ``--jobs``: fewer than one at once.
     """
-    check_at_once(at_once)
+    if at_once < 1:
+        raise ValueError(f"jobs: got {at_once}; accepted is 1 or more")
     return _Run(segmenter, jobs, plan, at_once).outcomes()
 
 
-def check_at_once(number: int) -> None:
-    """Raise ValueError, as of the command's ``--jobs``, for fewer than one at once."""
-    if number < 1:
-        raise ValueError(f"jobs: got {number}; accepted is 1 or more")
-
-
 def settings(
-    segmenter: Segmenter, options: Mapping[str, Any], selection: images.Selection
+    segmenter: Segmenter, options: Mapping[str, Any], selection: Selection
 ) -> dict[str, Any]:
     """Return the settings that outputs depend on besides the image, for the journal."""
     from nucleiseg import __version__
@@ -184,7 +193,7 @@ class _Image:
             return self._source
 
 
-_Task = tuple[_Image, images.Plane | Outcome]
+_Task = tuple[_Image, Plane | Outcome]
 """A plane to be done, or, once there are no more, what came of finding them."""
 
 
@@ -261,15 +270,15 @@ class _Run:
             outcome.doubt = where + outcome.doubt
         return image, outcome
 
-    def _plane(self, image: _Image, plane: images.Plane) -> Outcome:
+    def _plane(self, image: _Image, plane: Plane) -> Outcome:
         plan, job = self.plan, image.job
         stem = self._stem(job, plane.suffix)
-        source = image.source() if plan.journal else ""
+        source = image.source()
         name = f"{job.image}{plane.suffix}"
         done = self._done_before(stem, source, name)
         if done:
             return Outcome(job.image, done.nuclei, doubt=done.doubt, stems=[stem])
-        self._check_free(beside(stem, each.ending) for each in plan.formats)
+        plan.check_free(beside(stem, each.ending) for each in plan.formats)
         options = _options(plan.options, plane)
         with_maps = bool(plan.report) or any(each.maps for each in plan.formats)
         result = self.segmenter.analyze(plane.load(), **options, maps=with_maps)
@@ -287,7 +296,7 @@ class _Run:
 
     def _done_before(self, stem: Path, source: str, name: str) -> Done | None:
         plan = self.plan
-        if not plan.journal or not plan.resume:
+        if not plan.resume:
             return None
         done = plan.journal.find(stem, source, plan.formats)
         if done and plan.report:
@@ -308,25 +317,15 @@ class _Run:
         """
         plan = self.plan
         paths = list(dict.fromkeys(each.path(stem, result) for each in plan.formats))
-        self._check_free(paths)
+        plan.check_free(paths)
         stem.parent.mkdir(parents=True, exist_ok=True)
-        if plan.journal:
-            plan.journal.begin(stem, [path.name for path in paths])
+        plan.journal.begin(stem, [path.name for path in paths])
         for each in plan.formats:
             each.save(stem, result)
         entry = plan.report.describe(name, result, paths) if plan.report else None
         doubt = flags.reasons(result, self.segmenter.model)
-        if plan.journal:
-            plan.journal.finish(stem, source, paths, len(result), doubt, entry)
+        plan.journal.finish(stem, source, paths, len(result), doubt, entry)
         return doubt
-
-    def _check_free(self, paths: Iterable[Path]) -> None:
-        """Refuse to replace files of which the journal does not know."""
-        if not self.plan.journal or self.plan.overwrite:
-            return
-        for path in paths:
-            if os.path.lexists(path) and path not in self.plan.journal:
-                raise FileExistsError(unknown(path))
 
     def _stem(self, job: Job, suffix: str) -> Path:
         """Return the stem of a plane, which must be neither another image's nor an image."""
@@ -335,11 +334,7 @@ class _Run:
         if other != job.image:
             theirs = printable(f"those of {other}: {stem}")
             raise ValueError(f"its outputs would have the names of {theirs}")
-        endings = [ending for each in self.plan.formats for ending in each.endings]
-        for output in (beside(stem, ending) for ending in endings if suffix):
-            if os.path.realpath(output) in self.inputs:
-                name = printable(str(output))
-                raise ValueError(f"{name} is one of the images and would be overwritten")
+        check_inputs_survive([stem] if suffix else [], self.inputs, self.plan.formats)
         return stem
 
 
@@ -348,22 +343,17 @@ def _made(done: Done, stem: Path, each: Format) -> Path:
     return next(beside(stem, end) for end in each.endings if stem.name + end in done.files)
 
 
-def combine(
-    formats: Iterable[Format],
-    jobs: Sequence[Job],
-    outcomes: Iterable[Outcome],
-    journal: Journal,
-) -> None:
-    """Write the files that formats have for all images of a run, in the order of the jobs.
+def combine(plan: Plan, outcomes: Iterable[Outcome]) -> None:
+    """Write the files that formats have for all images of a run, in the order of the outcomes.
 
     Raises
     ------
     OSError
         One cannot be written, or the file of an image cannot be read.
     """
-    done = {outcome.image: outcome.stems for outcome in outcomes}
-    stems = [stem for job in jobs for stem in sorted(done.get(job.image, []), key=natural)]
-    for each in formats:
+    stems = [stem for outcome in outcomes for stem in sorted(outcome.stems, key=natural)]
+    journal = plan.journal
+    for each in plan.formats:
         if each.combined and stems:
             path = journal.output / each.combined.name
             journal.begin(path.with_suffix(""), [path.name])
@@ -371,18 +361,7 @@ def combine(
                 each.combined.write(parts(stems, each.ending, journal.output), file)
 
 
-def check_free(path: Path, journal: Journal, overwrite: bool) -> None:
-    """Raise ValueError if a file of the whole run would replace one that no run made."""
-    if os.path.lexists(path) and path not in journal and not overwrite:
-        raise ValueError(unknown(path))
-
-
-def unknown(path: Path) -> str:
-    """Return why a file is not replaced."""
-    return f"{printable(str(path))} is there and no run made it; --overwrite replaces it"
-
-
-def _options(options: Mapping[str, Any], plane: images.Plane) -> Mapping[str, Any]:
+def _options(options: Mapping[str, Any], plane: Plane) -> Mapping[str, Any]:
     if options.get("mpp") != FROM_FILE:
         return options
     if plane.mpp is None:

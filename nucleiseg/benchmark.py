@@ -130,94 +130,87 @@ def benchmark(
         if json is not None and (json.is_dir() or not os.access(json.parent, os.W_OK | os.X_OK)):
             raise ValueError(f"json: cannot write {json}; accepted is a file in a writable folder")
         segmenter = Segmenter(model, device=device, threads=threads)
-        run = Run(segmenter, sizes, batches, images, number_or_text(scale), limit)
-        is_whole = _carry_out(run)
-    _show(run.report["rows"])
+        report, steps = prepared(segmenter, sizes, batches, images, number_or_text(scale), limit)
+        is_whole = _carry_out(report, steps)
+    _show(report["rows"])
     if not is_whole:
         raise typer.Exit(INTERRUPTED)
     if json is not None:
         from nucleiseg.images import write
 
         with cannot_start("json: "):
-            write(json, jsons.dumps(run.report, indent=2).encode() + b"\n")
+            write(json, jsons.dumps(report, indent=2).encode() + b"\n")
 
 
-class Run:
-    """A run that can be stopped between its steps.
+def prepared(
+    segmenter: Segmenter,
+    sizes: Sequence[int],
+    batches: Sequence[int],
+    folder: Path | None,
+    scale: Scale,
+    limit: float,
+) -> tuple[dict[str, Any], list[Call]]:
+    """Return what the JSON file holds, without rows yet, and the steps, each of which adds one.
 
     Parameters
     ----------
     segmenter : Segmenter
-    sizes, batches, folder, scale, seconds
+    sizes, batches, folder, scale, limit
         As the options of ``nucleiseg benchmark``.
-
-    Attributes
-    ----------
-    report : dict
-        What the JSON file holds, with the rows so far.
 
     Raises
     ------
     ValueError, OSError
         Whatever cannot be used, before anything is measured.
     """
+    if not 0 < limit < float("inf"):
+        raise ValueError(f"seconds: got {limit}; accepted are numbers above 0")
+    resizing.requested(scale, None, None, segmenter.model)
+    if folder is None:
+        inputs = {f"{size}x{size}": partial(_example, size) for size in sizes}
+    else:
+        found = _read(folder, segmenter, scale)
+        name = f"{len(found)} image{'s' if len(found) > 1 else ''}"
+        inputs = {name: partial(list, found)}
+    settings = {"images": str(folder or "stained"), "scale": scale, "seconds": limit}
+    report = {**_machine(segmenter), "settings": settings, "rows": []}
 
-    def __init__(
-        self,
-        segmenter: Segmenter,
-        sizes: Sequence[int],
-        batches: Sequence[int],
-        folder: Path | None,
-        scale: Scale,
-        seconds: float,
-    ) -> None:
-        if not 0 < seconds < float("inf"):
-            raise ValueError(f"seconds: got {seconds}; accepted are numbers above 0")
-        resizing.requested(scale, None, None, segmenter.model)
-        self._segmenter, self._scale, self._seconds = segmenter, scale, seconds
-        self._batches = batches
-        if folder is None:
-            self._inputs = {f"{size}x{size}": partial(_example, size) for size in sizes}
-        else:
-            found = _read(folder, segmenter, scale)
-            name = f"{len(found)} image{'s' if len(found) > 1 else ''}"
-            self._inputs = {name: partial(list, found)}
-        settings = {"images": str(folder or "stained"), "scale": scale, "seconds": seconds}
-        self.report = {**_machine(segmenter), "settings": settings, "rows": []}
+    def step(name: str, batch: int, output: Output) -> None:
+        row = _row(segmenter, inputs[name](), batch, output, scale, limit)
+        report["rows"].append({"input": name} | row)
 
-    def steps(self) -> list[Call]:
-        """Return what is to be done; each step adds a row to the report."""
-        combinations = itertools.product(self._inputs, self._batches, OUTPUTS)
-        return [partial(self._add, *one) for one in combinations]
+    combinations = itertools.product(inputs, batches, OUTPUTS)
+    return report, [partial(step, *one) for one in combinations]
 
-    def _add(self, name: str, batch: int, output: Output) -> None:
-        segmenter, images = self._segmenter, self._inputs[name]()
-        calls = make_calls(segmenter, images, batch, output, self._scale)
-        seconds, variation = repeat(calls, self._seconds)
-        singles = make_calls(segmenter, images, 1, output, self._scale)
-        sizes = [math.prod(image.shape[:2]) for image in images]
-        pixels = float(np.mean([sizes[n % len(sizes)] for n in range(batch * len(calls))]))
-        speed = batch / float(seconds.mean())
-        row = {
-            "device": segmenter.backend_name,
-            "threads": segmenter.threads,
-            "input": name,
-            "input_sha256": _digest(images),
-            "batch": batch,
-            "output": output,
-            "calls": len(seconds),
-            "images": batch * len(seconds),
-            "pixels_per_image": pixels,
-            "variation": variation,
-            "steady": variation < STEADY,
-            "images_per_s": speed,
-            "mpixel_per_s": speed * pixels / 1e6,
-            "latency_ms": {
-                part: float(1e3 * np.percentile(seconds, percent))
-                for part, percent in PERCENTILES.items()
-            },
-        }
-        self.report["rows"].append(row | split(segmenter, singles, self._seconds / 10))
+
+def _row(
+    segmenter: Segmenter, images: Images, batch: int, output: Output, scale: Scale, limit: float
+) -> Row:
+    calls = make_calls(segmenter, images, batch, output, scale)
+    seconds, variation = repeat(calls, limit)
+    singles = make_calls(segmenter, images, 1, output, scale)
+    sizes = [math.prod(image.shape[:2]) for image in images]
+    pixels = float(np.mean([sizes[n % len(sizes)] for n in range(batch * len(calls))]))
+    speed = batch / float(seconds.mean())
+    return {
+        "device": segmenter.backend_name,
+        "threads": segmenter.threads,
+        "input_sha256": _digest(images),
+        "batch": batch,
+        "output": output,
+        "calls": len(seconds),
+        "images": batch * len(seconds),
+        "pixels_per_image": pixels,
+        "variation": variation,
+        "steady": variation < STEADY,
+        "images_per_s": speed,
+        "mpixel_per_s": speed * pixels / 1e6,
+        "latency_ms": {
+            part: float(1e3 * np.percentile(seconds, percent))
+            for part, percent in PERCENTILES.items()
+        },
+        **split(segmenter, singles, limit / 10),
+    }
 
 
 def make_calls(
@@ -341,16 +334,15 @@ def _digest(images: Images) -> str:
     return digest.hexdigest()
 
 
-def _carry_out(run: Run) -> bool:
+def _carry_out(report: dict[str, Any], steps: Sequence[Call]) -> bool:
     """Do all steps, shown on a terminal; return whether the user let them end."""
-    report = run.report
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     model = "model {name} {version}, SHA-256 {sha256:.12}".format_map(report["model"])
     kernels = f"{report['machine']['cpu']}; kernels {report['machine']['kernels']}"
     try:
         _console().print(f"{versions}; {kernels}; {model}")
         with bar() as shown:
-            for step in shown.track(run.steps()):
+            for step in shown.track(steps):
                 step()
     except KeyboardInterrupt:
         say(f"interrupted after {len(report['rows'])} rows; no file was written")

@@ -15,7 +15,7 @@ import typer
 from nucleiseg import interrupts
 from nucleiseg.benchmark import benchmark
 from nucleiseg.command_options import Grouped, ModelOption
-from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
+from nucleiseg.console import FAILED, cannot_start
 from nucleiseg.model import DEFAULT
 from nucleiseg.segment_command import EXAMPLES, Segment, segment
 from nucleiseg.slides.command import EXAMPLES as SLIDE_EXAMPLES
@@ -100,22 +100,17 @@ def build(
     from nucleiseg import tensorrt
     from nucleiseg.model import Model
 
-    try:
-        with cannot_start():
-            targets = _targets(ahead_of_time, compute_capability or [])
-            loaded = Model.load(model)
-            for target in targets:
-                if target is None:
-                    print(tensorrt.Engine(loaded, folder=output).built)
-                else:
-                    print(
-                        tensorrt.build(
-                            loaded, compute_capability=target, library="tensorrt_rtx", folder=output
-                        )
-                    )
-    except KeyboardInterrupt:
-        say("interrupted; engines that were named are built")
-        raise typer.Exit(INTERRUPTED) from None
+    with cannot_start(interrupted="engines that were named are built"):
+        targets = _targets(ahead_of_time, compute_capability or [])
+        loaded = Model.load(model)
+        for target in targets:
+            if target is None:
+                built = tensorrt.Engine(loaded, folder=output).built
+            else:
+                built = tensorrt.build(
+                    loaded, compute_capability=target, library="tensorrt_rtx", folder=output
+                )
+            print(built)
 
 
 @app.command()

@@ -122,16 +122,3 @@ class Grouped(TyperCommand):
 def examples(*lines: str) -> str:
     """Return the end of a command's help: lines that are not wrapped."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def given(**parameters: Any) -> dict[str, Any]:
-    """Return the parameters that a user gave, each with a value that is accepted.
-
-    Raises
-    ------
-    ValueError
-        See `nucleiseg.parameters.Decoding`.
-    """
-    from nucleiseg.parameters import Decoding
-
-    return Decoding(**parameters).given

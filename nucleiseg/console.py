@@ -32,10 +32,18 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def cannot_start(prefix: str = "") -> Iterator[None]:
-    """End the command with a sentence if the block raises what a user can mend."""
+def cannot_start(prefix: str = "", interrupted: str = "") -> Iterator[None]:
+    """End the command with a sentence if the block raises what a user can mend.
+
+    With words on what an interruption leaves, that ends it too.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        if not interrupted:
+            raise
+        say(f"interrupted; {interrupted}")
+        raise typer.Exit(INTERRUPTED) from None
     except (ImportError, OSError, ValueError, RuntimeError, MemoryError) as error:
         say(f"{prefix}{reason(error)}")
         raise typer.Exit(CANNOT_START) from None

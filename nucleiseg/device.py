@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
+
+from nucleiseg import _native
 
 _NVIDIA_VENDOR = "0x10de"
 _NVIDIA_DEVICES = ("nvidia0", "nvhost-gpu", "nvmap")
 _TENSORRT_MODULES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx-cu12"}
+_TENSORRT_MEND = (
+    "pip install tensorrt, or pip install tensorrt-rtx-cu12; a Jetson gets it with JetPack"
+)
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
@@ -57,12 +61,18 @@ def find() -> list[Part]:
         The GPU itself first.
     """
     driver, names, driver_version = _driver()
+    module = tensorrt_module()
+    package = _TENSORRT_MODULES.get(module, "")
     return [
         _gpu(names),
         driver,
         _kernels(driver_version, bool(names)),
-        _tensorrt(),
-        _module("pycuda", "pycuda", "optional, for its GPUArray", needed=False),
+        _optional("TensorRT", module and f"{module} {version(package)}", _TENSORRT_MEND),
+        _optional(
+            "pycuda",
+            version("pycuda") if importlib.util.find_spec("pycuda") else "",
+            "optional, for its GPUArray: pip install pycuda",
+        ),
     ]
 
 
@@ -92,8 +102,9 @@ def _driver() -> tuple[Part, list[str], int]:
         words = f"it answers with error {code}"
         return Part("NVIDIA driver", False, words, "see what nvidia-smi says; restart"), [], 0
     version = _number(driver.cuDriverGetVersion)
+    words = f"for CUDA {version // 1000}.{version % 1000 // 10}"
     names = [] if code else _names(driver)
-    return Part("NVIDIA driver", True, f"for CUDA {_text(version)}", mend), names, version
+    return Part("NVIDIA driver", True, words, mend), names, version
 
 
 def _names(driver: ctypes.CDLL) -> list[str]:
@@ -111,10 +122,6 @@ def _number(query: ctypes._NamedFuncPointer) -> int:
     return number.value
 
 
-def _text(version: int) -> str:
-    return f"{version // 1000}.{version % 1000 // 10}"
-
-
 def _has_nvidia_device() -> bool:
     if any(Path("/dev", name).exists() for name in _NVIDIA_DEVICES):
         return True
@@ -124,10 +131,6 @@ def _has_nvidia_device() -> bool:
 
 def _kernels(driver_version: int, has_gpu: bool) -> Part:
     name, mend = "CUDA kernels", "put nvcc on the path and run: pip install --force-reinstall ."
-    try:
-        from nucleiseg import _native
-    except ImportError as error:
-        return Part(name, False, f"the native module does not load: {error}", mend)
     if not hasattr(_native, "cuda"):
         return Part(name, False, "this build has none", mend)
     major, minor = _native.cuda.runtime_version()
@@ -135,19 +138,13 @@ def _kernels(driver_version: int, has_gpu: bool) -> Part:
     # Minor versions of one major version work together.
     if driver_version and driver_version // 1000 < major:
         return Part(name, False, f"{words}, which the driver is too old for", "update the driver")
-    failed = _run_one(_native.cuda) if has_gpu else ""
-    if failed:
-        return Part(name, False, f"{words}, but none runs here: {failed}", mend)
-    return Part(name, True, words, mend)
-
-
-def _run_one(kernels: ModuleType) -> str:
-    """Run a kernel on the current GPU; say why it does not, or nothing where it does."""
     try:
-        kernels.try_kernel()
+        if has_gpu:
+            _native.cuda.try_kernel()
     except RuntimeError as error:
-        return " ".join(str(error).split())
-    return ""
+        reason = " ".join(str(error).split())
+        return Part(name, False, f"{words}, but none runs here: {reason}", mend)
+    return Part(name, True, words, mend)
 
 
 def tensorrt_module() -> str:
@@ -155,23 +152,12 @@ def tensorrt_module() -> str:
     return next((name for name in _TENSORRT_MODULES if importlib.util.find_spec(name)), "")
 
 
-def _tensorrt() -> Part:
-    mend = "pip install tensorrt, or pip install tensorrt-rtx-cu12; a Jetson gets it with JetPack"
-    module = tensorrt_module()
-    if module:
-        words = f"{module} {_version(_TENSORRT_MODULES[module])}"
-        return Part("TensorRT", True, words, mend, needed=False)
-    return Part("TensorRT", False, "not installed", mend, needed=False)
+def _optional(name: str, found: str, mend: str) -> Part:
+    return Part(name, bool(found), found or "not installed", mend, needed=False)
 
 
-def _module(name: str, package: str, purpose: str, needed: bool) -> Part:
-    mend = f"{purpose}: pip install {package}"
-    if importlib.util.find_spec(name):
-        return Part(name, True, _version(package), mend, needed)
-    return Part(name, False, "not installed", mend, needed)
-
-
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """Return the version of a package that is installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

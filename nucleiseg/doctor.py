@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nucleiseg import __version__, device
+from nucleiseg._native import cpu
 from nucleiseg.device import available_threads
 from nucleiseg.model import DEFAULT, Model, ModelError, shipped
 
@@ -30,10 +31,13 @@ def examine() -> Iterator[str]:
 
     Nothing here raises for what is missing.
     """
-    yield f"nucleiseg: {__version__}, Python {platform.python_version()}, {_system()}"
+    system = f"{platform.system()} {platform.machine()}"
+    yield f"nucleiseg: {__version__}, Python {platform.python_version()}, {system}"
     yield f"CPU: {_cpu()}"
-    yield f"kernels: {_kernels()}"
-    yield f"network on the CPU: {_network()}"
+    features, levels = cpu.features(), cpu.convolution_levels()
+    yield f"kernels: {features['level']}; this CPU can run {', '.join(features['levels'])}"
+    best = f"its own int8 kernels ({levels[-1]})"
+    yield f"network on the CPU: {best}; this CPU can run {', '.join(levels)}"
     for name in sorted({*shipped(), DEFAULT}):
         yield f"model {name}: {_model(name)}"
     yield from _gpu()
@@ -80,10 +84,6 @@ def _gpu() -> Iterator[str]:
         yield f"{part.name}: {part.words}." if part.there else f"{part.sentence}."
 
 
-def _system() -> str:
-    return f"{platform.system()} {platform.machine()}"
-
-
 def _cpu() -> str:
     described = _cpuinfo()
     name = described.get("model name") or platform.processor() or platform.machine()
@@ -101,24 +101,6 @@ def _cpuinfo() -> dict[str, str]:
         return {}
     pairs = [line.partition(":") for line in reversed(lines)]
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
-
-
-def _kernels() -> str:
-    try:
-        from nucleiseg._native import cpu
-    except ImportError as error:
-        return f"the native module does not load ({error}); install the package again."
-    features = cpu.features()
-    return f"{features['level']}; this CPU can run {', '.join(features['levels'])}"
-
-
-def _network() -> str:
-    try:
-        from nucleiseg._native import cpu
-    except ImportError:
-        return "the native module does not load."
-    *_, best = levels = cpu.convolution_levels()
-    return f"its own int8 kernels ({best}); this CPU can run {', '.join(levels)}"
 
 
 def _model(name: str) -> str:

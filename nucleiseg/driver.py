@@ -103,7 +103,7 @@ class Driver:
         outputs: tuple[Output, ...],
         wanted: float | None,
         to_host: bool,
-        decoding: Decoding | None = None,
+        decoding: Decoding | None,
     ) -> Found:
         """Return the outputs of an image, at a scale that is found unless one is wanted.
 
@@ -147,7 +147,7 @@ class Driver:
                 while len(self._decoders) >= DECODERS:
                     del self._decoders[next(iter(self._decoders))]
                 made = self._backend.pipeline(self.tile, self.batch, model)
-                made.whole = self._pipeline.whole
+                made.native.whole = self._pipeline.native.whole
                 self._decoders[rule] = made
             return self._decoders[rule]
 
@@ -162,15 +162,17 @@ class Driver:
 
         def probe(scale: float) -> Probe:
             nonlocal labels
-            if not whole:
-                return self._probe_windows(image, limits, scale)
-            if scale not in latest:
+            if whole and scale not in latest:
                 while len(latest) > 1:
                     del latest[next(iter(latest))]
                 latest[scale], _ = pipeline.maps(image, scale, limits)
-            windows = autoscale.windows_of_maps(pipeline.host(latest[scale]))
+            windows = (
+                autoscale.windows_of_maps(pipeline.host(latest[scale]))
+                if whole
+                else self._windows(pipeline, image, limits, scale)
+            )
             seen = autoscale.decode(windows, self.model, self.threads)
-            labels = seen.labels if scale == 1 else labels
+            labels = seen.labels if whole and scale == 1 else labels
             return seen
 
         def measure(scale: float) -> float:
@@ -180,10 +182,6 @@ class Driver:
 
         scale = autoscale.find(probe, measure, self.model)
         return Seen(scale, limits, latest.get(scale), labels if scale == 1 else None)
-
-    def _probe_windows(self, image: Array, limits: Limits, scale: float) -> Probe:
-        windows = self._windows(self._pipeline, image, limits, scale)
-        return autoscale.decode(windows, self.model, self.threads)
 
     def _windows(
         self, pipeline: Pipeline, image: Array, limits: Limits, scale: float

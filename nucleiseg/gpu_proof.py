@@ -160,7 +160,7 @@ def _examine_image(
     expected = _both(Segmenter(model, device="cpu"), image)
     # Step by step at first, then captured, then by the graph.
     found = [_both(segmenter, image) for _ in range(4)]
-    _, times = backend.pipeline(backend.tile, 1).step_milliseconds(image, repeats)
+    _, times = backend.pipeline(backend.tile, 1).native.step_milliseconds(image, repeats)
     latency, rate = call_times(segmenter, image, calls)
     return {
         "image": _size(image),

@@ -26,20 +26,6 @@ from nucleiseg.readers.selection import Plane, Selection, selection
 from nucleiseg.readers.selection import planes as selected
 from nucleiseg.readers.stack import Image
 
-__all__ = [
-    "Plane",
-    "Selection",
-    "hush",
-    "open",
-    "planes",
-    "png",
-    "read",
-    "selection",
-    "write",
-    "write_png",
-    "writing",
-]
-
 PART = r"\.[0-9a-f]{32}\.part"
 """A regular expression of the temporary names of files; see `writing`."""
 

@@ -287,6 +287,7 @@ class Journal:
         # Whatever a kill cut off, the line has a beginning and an end of its own.
         data = f"\n{line}\n".encode()
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        # One write, so that lines of runs side by side do not mix.
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             while data:

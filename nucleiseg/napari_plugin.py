@@ -104,28 +104,16 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
         self.cancel_button = widgets.PushButton(text="Cancel", enabled=False)
         self.progress = widgets.ProgressBar(label="planes", value=0, max=1)
         self.message = widgets.Label(value="")
-        super().__init__(
-            widgets=[
-                *(
-                    self.image,
-                    self.model,
-                    self.own_model,
-                    self.diameter,
-                    self.pixel_size,
-                    self.by_pixel_size,
-                ),
-                *(self.nucleus_threshold, self.separation),
-                *(self.min_diameter, self.max_diameter, self.exclude_border),
-                *(self.run_button, self.cancel_button, self.progress, self.message),
-            ]
-        )
+        # From top to bottom in the order above.
+        made = [each for each in vars(self).values() if isinstance(each, widgets.Widget)]
+        super().__init__(widgets=made)
         self.image.changed.connect(self._fill)
         self.model.changed.connect(self._reset)
         self.own_model.changed.connect(self._reset)
         self.run_button.changed.connect(self.run)
         self.cancel_button.changed.connect(self.cancel)
         for event in ("inserted", "removed", "renamed"):
-            getattr(viewer.layers.events, event).connect(self._offer)
+            getattr(viewer.layers.events, event).connect(self.image.reset_choices)
         self._fill()
         self._reset()
 
@@ -224,9 +212,6 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
     def _images(self, _: Any) -> Sequence[tuple[str, Image]]:
         layers = self._viewer.layers
         return [(layer.name, layer) for layer in layers if isinstance(layer, Image)]
-
-    def _offer(self) -> None:
-        self.image.reset_choices()
 
     def _fill(self) -> None:
         layer = self.image.value

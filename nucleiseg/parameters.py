@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
 from nucleiseg.model import Model
-from nucleiseg.resizing import Size
+from nucleiseg.resizing import Scale
 
 _LARGEST = 2**31
 """Limit of areas and diameters, in pixels: no label is larger."""
@@ -37,13 +37,24 @@ class Parameters(TypedDict, total=False):
     exclude_border: bool
 
 
-class Options(Size, Parameters, total=False):
+class Options(Parameters, total=False):
     """What `nucleiseg.Segmenter.segment` takes by name beside its image, output and ``to_host``."""
+
+    scale: Scale
+    mpp: float | None
+    diameter: float | None
 
 
 class HostOptions(Options, total=False):
     """The same for results that are NumPy's arrays."""
 
+    to_host: Literal[True]
+
+
+class DecodeOptions(Parameters, total=False):
+    """What `nucleiseg.Segmenter.decode` takes by name for such results."""
+
+    scale: float
     to_host: Literal[True]
 
 

@@ -6,7 +6,7 @@ pixels across as the model is best at, so the network sees the image at half its
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,6 @@ from numpy.typing import NDArray
 from nucleiseg.model import Model
 
 Scale = float | Literal["auto"]
-
-
-class Size(TypedDict, total=False):
-    """How large nuclei are: one of these, as `nucleiseg.Segmenter.segment` takes them."""
-
-    scale: Scale
-    mpp: float | None
-    diameter: float | None
 
 
 SMALLEST, LARGEST = 1 / 4, 32.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,14 +26,14 @@ from nucleiseg.console import (
 )
 from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
-from nucleiseg.summary import NUCLEUS, listed, reasons, summary, worth_a_look
+from nucleiseg.summary import NUCLEUS, listed, summary, worth_a_look
 
 if TYPE_CHECKING:
     from nucleiseg.batch import Job, Outcome, Plan
     from nucleiseg.journal import Journal
     from nucleiseg.model import Model
     from nucleiseg.outputs import Format
-    from nucleiseg.report import Report
+    from nucleiseg.report.collect import Report
     from nucleiseg.segmenter import Segmenter
 
 EXAMPLES = shared.examples(
@@ -204,37 +204,38 @@ def segment(
     """
     from nucleiseg import Segmenter, batch, images
     from nucleiseg.journal import Journal
+    from nucleiseg.parameters import Decoding
+    from nucleiseg.readers.selection import selection
     from nucleiseg.segmenter import IN_FLIGHT
 
     images.hush()
     with cannot_start():
         speak(verbose, quiet)
-        parameters = shared.given(
+        parameters = Decoding(
             nucleus_threshold=nucleus_threshold,
             separation=separation,
             min_area=min_area,
             min_diameter=min_diameter,
             max_diameter=max_diameter,
             exclude_border=exclude_border,
-        ) | ({"smooth": True} if smooth else {})
-    at_once = IN_FLIGHT if jobs is None else jobs
+        ).given | ({"smooth": True} if smooth else {})
     formats, todo, notes = _found(_inputs(paths, example), output, save)
     with cannot_start():
-        batch.check_at_once(at_once)
-        selection = images.selection(channel, z, frame, axes, series)
+        chosen = selection(channel, z, frame, axes, series)
         segmenter = Segmenter(model, device=device.value, threads=threads)
         options = _size(segmenter.model, scale, mpp, diameter) | parameters
-        journal = Journal(output, batch.settings(segmenter, options, selection))
-        report = _report(segmenter, journal, overwrite) if with_report else None
-        for each in formats:
-            if each.combined:
-                batch.check_free(output / each.combined.name, journal, overwrite)
-    plan = batch.Plan(formats, options, selection, journal, resume, overwrite, report)
+        journal = Journal(output, batch.settings(segmenter, options, chosen))
+        report = _report(segmenter, output) if with_report else None
+        plan = batch.Plan(formats, options, chosen, journal, resume, overwrite, report)
+        plan.check_free([report.path] if report else [])
+        plan.check_free(output / each.combined.name for each in formats if each.combined)
+        running = batch.run(segmenter, todo, plan, IN_FLIGHT if jobs is None else jobs)
     for note in [] if quiet else notes:
         say(note)
-    running = batch.run(segmenter, todo, plan, at_once)
     outcomes, seconds = _watched(running, len(todo), journal, verbose, quiet)
-    doubts, lines = _concluded(segmenter, todo, plan, journal, outcomes)
+    places = {job.image: place for place, job in enumerate(todo)}
+    outcomes.sort(key=lambda outcome: places[outcome.image])
+    doubts, lines = _concluded(segmenter, plan, outcomes)
     if doubts and not quiet:
         say(worth_a_look(doubts, report))
     for line in lines:
@@ -323,61 +324,48 @@ def _watched(
 
 
 def _concluded(
-    segmenter: Segmenter,
-    jobs: Sequence[Job],
-    plan: Plan,
-    journal: Journal,
-    outcomes: Sequence[Outcome],
+    segmenter: Segmenter, plan: Plan, outcomes: Sequence[Outcome]
 ) -> tuple[dict[str, str], list[str]]:
     """Write what is about all images; return the doubtful ones, and a line for each failure."""
-    failures = reasons(jobs, {each.image: each.failure for each in outcomes})
-    doubts = reasons(jobs, {each.image: each.doubt for each in outcomes})
+    from nucleiseg import batch
+
+    failures = {str(each.image): each.failure for each in outcomes if each.failure}
+    doubts = {str(each.image): each.doubt for each in outcomes if each.doubt}
     lines = [printable(f"{name}: {reason}") for name, reason in failures.items()]
-    lines += _combine(plan.formats, jobs, outcomes, journal)
-    if plan.report:
+    with _noted(lines, plan.journal.output):
+        batch.combine(plan, outcomes)
+    if report := plan.report:
         for name, reason in failures.items():
-            plan.report.fail(name, reason)
-        doubts = plan.report.flagged()
-        lines += _write(plan.report, journal, segmenter, plan)
+            report.fail(name, reason)
+        doubts = report.flagged()
+        with _noted(lines, report.path):
+            plan.journal.begin(report.path.with_suffix(""), [report.path.name])
+            report.write(_settings(segmenter, plan))
     return doubts, lines
 
 
-def _combine(
-    formats: Sequence[Format], jobs: Sequence[Job], outcomes: Sequence[Outcome], journal: Journal
-) -> list[str]:
-    """Write the files for all images together; return what went wrong, if anything, in a line."""
-    from nucleiseg import batch
-
+@contextmanager
+def _noted(lines: list[str], path: Path) -> Iterator[None]:
+    """Add a line if something cannot be written."""
     try:
-        batch.combine(formats, jobs, outcomes, journal)
+        yield
     except OSError as error:
-        return [printable(f"{journal.output}: {error.strerror or error}")]
-    return []
+        lines.append(printable(f"{path}: {error.strerror or error}"))
 
 
-def _report(segmenter: Segmenter, journal: Journal, overwrite: bool) -> Report:
-    """Return an empty report, whose page must not replace a file that no run made."""
-    from nucleiseg.batch import check_free
-    from nucleiseg.report import Report
+def _report(segmenter: Segmenter, output: Path) -> Report:
+    from nucleiseg.report.collect import Report
 
-    path = journal.output / "report.html"
-    check_free(path, journal, overwrite)
-    return Report(segmenter.model, path)
+    return Report(segmenter.model, output / "report.html")
 
 
-def _write(report: Report, journal: Journal, segmenter: Segmenter, plan: Plan) -> list[str]:
-    """Write the report; return what went wrong, if anything, in a line."""
+def _settings(segmenter: Segmenter, plan: Plan) -> dict[str, str]:
+    """Return the settings of a run as the report shows them."""
     given = {name: str(value) for name, value in plan.options.items() if value is not None}
     if "mpp" in given or "diameter" in given:
         del given["scale"]  # "auto", which the other stands instead of
-    settings = {
+    return {
         **given,
         "device": f"{segmenter.backend_name}, {counted(segmenter.threads, 'thread')}",
         "saved": listed(plan.formats),
     }
-    try:
-        journal.begin(report.path.with_suffix(""), [report.path.name])
-        report.write(settings)
-    except OSError as error:
-        return [printable(f"{report.path}: {error.strerror or error}")]
-    return []

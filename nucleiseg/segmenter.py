@@ -19,7 +19,7 @@ from nucleiseg.resizing import Scale
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from nucleiseg.parameters import HostOptions, Options, Parameters
+    from nucleiseg.parameters import DecodeOptions, HostOptions, Options, Parameters
     from nucleiseg.result import Result
 
 Image = Any
@@ -78,8 +78,6 @@ class Segmenter(Driver):
         self._settings = {"device": device, "threads": threads, "tile": tile, "batch": batch}
         if tile is not None:
             _check_tile(tile, model)
-        if batch is not None and batch < 1:
-            raise ValueError(f"batch: got {batch}; accepted is 1 or more")
         backend = backends.choose(device, model, threads, tile, batch)
         super().__init__(
             model,
@@ -340,23 +338,11 @@ class Segmenter(Driver):
 
     @overload
     def decode(
-        self,
-        maps: Array,
-        output: Literal["mask"] = ...,
-        *,
-        scale: float = ...,
-        to_host: Literal[True] = ...,
-        **parameters: Unpack[Parameters],
+        self, maps: Array, output: Literal["mask"] = ..., **options: Unpack[DecodeOptions]
     ) -> Mask: ...
     @overload
     def decode(
-        self,
-        maps: Array,
-        output: Literal["labels"],
-        *,
-        scale: float = ...,
-        to_host: Literal[True] = ...,
-        **parameters: Unpack[Parameters],
+        self, maps: Array, output: Literal["labels"], **options: Unpack[DecodeOptions]
     ) -> Labels: ...
     @overload
     def decode(

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleiseg.console import counted
 
 if TYPE_CHECKING:
-    from nucleiseg.batch import Job, Outcome
+    from nucleiseg.batch import Outcome
     from nucleiseg.outputs import Format
-    from nucleiseg.report import Report
+    from nucleiseg.report.collect import Report
 
 NUCLEUS = "nucleus", "nuclei"
 
 NAMED = 10
 """Most images worth a second look that are named; the others are counted."""
-
-
-def reasons(jobs: Sequence[Job], found: Mapping[Path, str]) -> dict[str, str]:
-    """Return the images for which there is a reason, in the order of the jobs."""
-    return {str(job.image): reason for job in jobs if (reason := found.get(job.image))}
 
 
 def worth_a_look(doubts: Mapping[str, str], report: Report | None) -> str:

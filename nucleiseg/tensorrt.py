@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -152,13 +153,11 @@ def _recipe(
     compute_capability: tuple[int, int] | None,
     kernels: ModuleType | None,
 ) -> Recipe:
-    is_rtx = library.__name__ == "tensorrt_rtx"
-    if is_rtx and compute_capability is not None:
-        return Recipe(model, library, covering(library, compute_capability))
+    if library.__name__ == "tensorrt_rtx":
+        wanted = compute_capability or _device(kernels)["compute_capability"]
+        return Recipe(model, library, covering(library, wanted))
     device = _device(kernels)
     current = device["compute_capability"]
-    if is_rtx:
-        return Recipe(model, library, covering(library, current))
     if compute_capability not in (None, current):
         raise ValueError(
             f"compute capability: got {dotted(compute_capability)}, but TensorRT builds for the "
@@ -326,7 +325,7 @@ class Engine:
         self.largest_tile, self._stride = recipe.tile, model.stride
         self._library, self._messages = recipe.library, messages(recipe.library)
         self._lock = threading.Lock()
-        self._contexts: dict[int, _Context] = {}  # one per stream
+        self._contexts: dict[int, _Prepared] = {}  # one per stream
         with _uninterrupted():
             self._runtime = self._messages.start(self._library.Runtime)
             self._engine = self._runtime.deserialize_cuda_engine(self.built.plan)
@@ -358,11 +357,22 @@ class Engine:
         """
         check_shape(shape, self._stride, self.largest_tile)
         with self._lock:
-            context = self._contexts.get(stream)
-            if context is None:
+            prepared = self._contexts.get(stream)
+            if prepared is None:
                 with _uninterrupted():
-                    context = self._contexts[stream] = _Context(self._context())
-        if not context.run(tiles, cells, shape, stream, memory):
+                    prepared = self._contexts[stream] = _Prepared(self._context())
+        context, is_ready = prepared.context, True
+        if shape != prepared.shape:
+            is_ready = context.set_input_shape("tiles", (*shape, 3))
+            if is_ready:
+                prepared.size = max(1, context.update_device_memory_size_for_shapes())
+        prepared.shape = ()
+        pairs = (("tiles", tiles), ("cells", cells))
+        if is_ready and all(context.set_tensor_address(*pair) for pair in pairs):
+            context.set_device_memory(memory(prepared.size), prepared.size)
+            if context.execute_async_v3(stream):
+                prepared.shape = shape
+        if not prepared.shape:
             raise RuntimeError(f"TensorRT: cannot run on {shape}: {self._messages.errors()}")
 
     def _compiled_kernels(self, recipe: Recipe, path: Path) -> Any:
@@ -399,36 +409,13 @@ class Engine:
         return context
 
 
-class _Context:
-    """The execution context of one stream."""
+@dataclass
+class _Prepared:
+    """The execution context of one stream, its shape, and the bytes of memory that this needs."""
 
-    def __init__(self, context: Any) -> None:
-        self._context = context
-        self._shape: tuple[int, ...] = ()
-        self._size = 0
-
-    def run(
-        self,
-        tiles: int,
-        cells: int,
-        shape: tuple[int, int, int],
-        stream: int,
-        memory: Callable[[int], int],
-    ) -> bool:
-        """Enqueue the network; return whether TensorRT accepted it."""
-        context = self._context
-        if shape != self._shape:
-            self._shape = ()
-            if not context.set_input_shape("tiles", (*shape, 3)):
-                return False
-            self._size = max(1, context.update_device_memory_size_for_shapes())
-        pairs = (("tiles", tiles), ("cells", cells))
-        ready = all(context.set_tensor_address(name, address) for name, address in pairs)
-        if ready:
-            context.set_device_memory(memory(self._size), self._size)
-            ready = context.execute_async_v3(stream)
-        self._shape = shape if ready else ()
-        return bool(ready)
+    context: Any
+    shape: tuple[int, ...] = ()
+    size: int = 0
 
 
 def check_shape(shape: tuple[int, int, int], stride: int, largest: int) -> None:

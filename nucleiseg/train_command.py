@@ -19,7 +19,7 @@ from nucleiseg.command_options import (
     output_option,
     run_option,
 )
-from nucleiseg.console import FAILED, INTERRUPTED, cannot_start, say
+from nucleiseg.console import FAILED, cannot_start, say
 from nucleiseg.model import FAST
 
 EXAMPLES = examples(
@@ -77,26 +77,22 @@ def train(
     picture of its curves beside it. It is not written where the held-out images are segmented
     worse than before; the exit code is then 1.
     """
-    try:
-        with cannot_start():
-            _check(output, minutes, steps, overwrite)
-            for option, folder in (("--data", data), ("--validation", validation)):
-                if folder is not None and not folder.is_dir():
-                    raise ValueError(f"{option}: no such folder: {folder}")
-            found = _finetune().finetune(
-                data,
-                output,
-                model,
-                validation=validation,
-                minutes=None if steps else minutes or MINUTES,
-                steps=steps,
-                seed=seed,
-                even_if_worse=even_if_worse,
-                report=partial(print, flush=True),
-            )
-    except KeyboardInterrupt:
-        say("interrupted; no model is written")
-        raise typer.Exit(INTERRUPTED) from None
+    with cannot_start(interrupted="no model is written"):
+        _check(output, minutes, steps, overwrite)
+        for option, folder in (("--data", data), ("--validation", validation)):
+            if folder is not None and not folder.is_dir():
+                raise ValueError(f"{option}: no such folder: {folder}")
+        found = _finetune().finetune(
+            data,
+            output,
+            model,
+            validation=validation,
+            minutes=None if steps else minutes or MINUTES,
+            steps=steps,
+            seed=seed,
+            even_if_worse=even_if_worse,
+            report=partial(print, flush=True),
+        )
     before, after = found.before, found.after
     print(f"before: Dice {before.dice:.3f}, AP@0.5 {before.ap50:.3f}")
     print(f"after:  Dice {after.dice:.3f}, AP@0.5 {after.ap50:.3f}, at step {after.step}")

@@ -30,7 +30,7 @@ def main(options: argparse.Namespace) -> None:
         raise SystemExit("no GPU, or a build without CUDA kernels: see `nucleiseg doctor`")
     model = Model.load()
     backend = backends.on_gpu(model, native.cuda, Engine(model, native.cuda), available_threads())
-    pipeline = backend.pipeline(backend.tile, 1)
+    pipeline = backend.pipeline(backend.tile, 1).native
     rate = 2 * LARGE / native.cuda.copy_milliseconds(LARGE, REPEATS) * 1e3
     print(f"{native.cuda.devices()[0]['name']}: copies at {rate / 1e12:.2f} TB/s, read and written")
     least = {step.name: step.bytes for step in roofline.steps(roofline.Network(0, 0, 0))}

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from nucleiseg.engines import native
-from nucleiseg.model import Model, ModelError
+from nucleiseg.model import Model
 
 logger = logging.getLogger("nucleiseg")
 
@@ -32,6 +32,7 @@ class Engine:
 
     Attributes
     ----------
+    name : str
     largest_tile, largest_batch : int
 
     Raises
@@ -43,18 +44,8 @@ class Engine:
     largest_tile, largest_batch = TILE, BATCH
 
     def __init__(self, model: Model, kernels: ModuleType) -> None:
-        self.network = kernels.Network()
-        native.add_layers(model, self.network)
-        if model.stride % self.network.stride:
-            raise ModelError(
-                f"model: {model.path} takes sides that are multiples of {self.network.stride} "
-                f"pixels, its description says {model.stride}"
-            )
-
-    @property
-    def name(self) -> str:
-        """Return the name of what runs the network."""
-        return "its own int8 kernels (mma)"
+        self.network = native.with_layers(kernels.Network(), model)
+        self.name = "its own int8 kernels (mma)"
 
 
 def device(kernels: ModuleType, engine: Any, threads: int = 1) -> Any:

@@ -22,10 +22,6 @@ _DISCS = ((20, 24, 9), (30, 90, 12), (62, 56, 14), (70, 108, 8), (100, 20, 11), 
 _STAIN, _GROUND = (92, 60, 140), (226, 190, 214)
 
 
-class WrongAnswerError(RuntimeError):
-    """An engine's answer differs too much from that of the integer network."""
-
-
 def picture(side: int = SIDE) -> NDArray[np.uint8]:
     """Return dark discs on a bright, grainy background: (side, side, 3) uint8."""
     rows, columns = np.mgrid[:side, :side]
@@ -52,10 +48,10 @@ def difference(model: Model, engine: Any, kernels: ModuleType) -> tuple[float, i
 
 
 def check(model: Model, engine: Any, kernels: ModuleType) -> None:
-    """Raise WrongAnswerError if an engine's answer is not within `MEAN` and `MOST`."""
+    """Raise RuntimeError if an engine's answer is not within `MEAN` and `MOST`."""
     mean, most = difference(model, engine, kernels)
     if mean > MEAN or most > MOST:
-        raise WrongAnswerError(
+        raise RuntimeError(
             f"its known answer is wrong: it differs by {mean:.2f} of 255 levels in the mean and by "
             f"up to {most}; accepted are {MEAN:g} and {MOST}"
         )

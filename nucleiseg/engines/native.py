@@ -35,6 +35,7 @@ class Engine:
     Attributes
     ----------
     network : _native.cpu.Network
+    name : str
 
     Parameters
     ----------
@@ -53,28 +54,16 @@ class Engine:
 
     def __init__(self, model: Model, threads: int, level: str = "") -> None:
         self._threads = threads
-        self.network = cpu.Network(level)
-        add_layers(model, self.network)
-        if model.stride % self.network.stride:
-            raise ModelError(
-                f"model: {model.path} takes sides that are multiples of {self.network.stride} "
-                f"pixels, its description says {model.stride}"
-            )
+        self.network: cpu.Network = with_layers(cpu.Network(level), model)
+        self.name = f"its own int8 kernels ({self.network.level})"
 
-    @property
-    def name(self) -> str:
-        """What runs the network."""
-        return f"its own int8 kernels ({self.network.level})"
-
-    def infer(self, tiles: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.uint8]:
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Run the network.
 
         Parameters
         ----------
         tiles : ndarray, (N, h, w, 3) uint8
             C-contiguous; h and w are multiples of the model's stride.
-        threads : int, optional
-            For this call; all when left out.
 
         Returns
         -------
@@ -82,7 +71,18 @@ class Engine:
             Cells: nucleus probability and centre distance, 0..255 for 0..1, of 2 x 2 pixels in
             raster order.
         """
-        return self.network.run(tiles, threads=threads or self._threads)
+        return self.network.run(tiles, threads=self._threads)
+
+
+def with_layers(network: Any, model: Model) -> Any:
+    """Return a network of any device with a model's layers; ModelError as of `Engine`."""
+    add_layers(model, network)
+    if model.stride % network.stride:
+        raise ModelError(
+            f"model: {model.path} takes sides that are multiples of {network.stride} "
+            f"pixels, its description says {model.stride}"
+        )
+    return network
 
 
 def add_layers(model: Model, network: Layers) -> None:
@@ -142,7 +142,10 @@ class _Builder:
         except ModelError:
             raise
         except (KeyError, IndexError, ValueError, TypeError, RecursionError) as error:
-            raise ModelError(f"model: {self.path} is another network ({error})") from error
+            raise self._error(f"is another network ({error})") from error
+
+    def _error(self, words: str) -> ModelError:
+        return ModelError(f"model: {self.path} {words}")
 
     def _cells(self) -> None:
         (output,) = self.graph.outputs
@@ -175,7 +178,7 @@ class _Builder:
             parts = levels.inputs
         found = [self._levels(part) for part in parts]
         if any(part.value != value for part in found):
-            raise ModelError(f"model: {self.path} reads levels otherwise than it writes them")
+            raise self._error("reads levels otherwise than it writes them")
         return found
 
     def _pooled(self, name: str, node: Node) -> _Tensor:
@@ -214,31 +217,28 @@ class _Builder:
         scaled = self._made(made.inputs[0], "Mul")
         node = self._made(scaled.inputs[0], "Conv")
         if len(node.inputs) != 2:
-            raise ModelError(f"model: {self.path} has a bias where sums alone are expected")
+            raise self._error("has a bias where sums alone are expected")
         factors = self._finite(self.graph.constants[scaled.inputs[1]], 0)
         offsets = self._finite(self.graph.constants[made.inputs[1]])
         each = (1, len(self._weights(node)), 1, 1)
         if factors.shape != each or offsets.shape != each:
-            raise ModelError(f"model: {self.path} has no factor and offset for each channel")
+            raise self._error("has no factor and offset for each channel")
         return _Sums(node, factors.ravel(), offsets.ravel())
 
     def _value(self, node: Node) -> float:
         """Return the value of one level of a node that rounds, or that takes levels for numbers."""
         scale, zero = (self.graph.constants[name] for name in node.inputs[1:])
         if zero.dtype != np.int8 or zero.any():
-            raise ModelError(
-                f"model: {self.path} has {zero.dtype} levels with zero point {zero.tolist()}; "
-                "expected are int8 and 0"
+            raise self._error(
+                f"has {zero.dtype} levels with zero point {zero.tolist()}; expected are int8 and 0"
             )
         return float(self._finite(scale, 0))
 
     def _finite(self, values: NDArray[Any], above: float = -np.inf) -> NDArray[np.float64]:
         """Check that constants are float32, finite and above a bound."""
         if values.dtype != np.float32 or not np.all(np.isfinite(values) & (values > above)):
-            raise ModelError(
-                f"model: {self.path} has constants that are not finite numbers of float32 "
-                f"above {above:g}"
-            )
+            words = f"has constants that are not finite numbers of float32 above {above:g}"
+            raise self._error(words)
         return values.astype(np.float64)
 
     def _stem(self, sums: _Sums, value: float) -> _Tensor:
@@ -247,16 +247,15 @@ class _Builder:
         weights = self._finite(self._weights(node))
         kernel = np.clip(weights, -127, 127).astype(np.int8)
         if weights.ndim != 4 or weights.size == 0 or not np.array_equal(kernel, weights):
-            raise ModelError(
-                f"model: {self.path} has a first convolution whose weights are not whole numbers "
-                "from -127 to 127"
+            raise self._error(
+                "has a first convolution whose weights are not whole numbers from -127 to 127"
             )
         self._expect(node, [2, 2], STEM_PADS[6 if kernel.shape[2:] == (6, 6) else 3])
         image = self._made(node.inputs[0], "Transpose")
         self._attribute(image, "perm", [0, 3, 1, 2])
         cast = self._made(image.inputs[0], "Cast")
         if cast.inputs != self.graph.inputs:
-            raise ModelError(f"model: {self.path} does not begin with its input's bytes")
+            raise self._error("does not begin with its input's bytes")
         rule = sums.rule(np.ones(len(kernel)), value)
         return _Tensor(self.network.stem(kernel, *rule), value, len(kernel))
 
@@ -267,9 +266,8 @@ class _Builder:
         kernel, steps = self._kernel(node)
         ends = np.cumsum([source.channels for source in sources])
         if kernel.shape[1] != ends[-1]:
-            raise ModelError(
-                f"model: {self.path} has a kernel of {kernel.shape[1]} input channels, its "
-                f"sources have {ends[-1]}"
+            raise self._error(
+                f"has a kernel of {kernel.shape[1]} input channels, its sources have {ends[-1]}"
             )
         kernels = [np.ascontiguousarray(part) for part in np.split(kernel, ends[:-1], axis=1)]
         rule = sums.rule(sources[0].value * steps, value)
@@ -287,12 +285,12 @@ class _Builder:
         kernel, steps = self._kernel(node)
         places = GROWTH**2
         if kernel.shape[2:] != (1, 1) or len(kernel) % places:
-            raise ModelError(f"model: {self.path} spreads what a kernel of {kernel.shape} gives")
+            raise self._error(f"spreads what a kernel of {kernel.shape} gives")
         channels = len(kernel) // places
         factors, offsets = sums.rule(source.value * steps, value)
         for each in (factors, offsets):
             if not np.array_equal(each, np.tile(each[:channels], places)):
-                raise ModelError(f"model: {self.path} scales the pixels of a block differently")
+                raise self._error("scales the pixels of a block differently")
         kernel = kernel.reshape(GROWTH, GROWTH, channels, -1).transpose(3, 2, 0, 1)
         number = self.network.grow(
             source.number, np.ascontiguousarray(kernel), factors[:channels], offsets[:channels]
@@ -312,43 +310,33 @@ class _Builder:
         kernel, scale, zero = (self.graph.constants[name] for name in weights.inputs)
         is_rounded = kernel.dtype == zero.dtype == np.int8 and kernel.ndim == 4
         if not is_rounded or zero.any() or (scale.ndim and weights.attributes.get("axis", 1) != 0):
-            raise ModelError(f"model: {self.path} has weights that are not rounded as expected")
+            raise self._error("has weights that are not rounded as expected")
         if kernel.size == 0 or kernel.min() < -127 or scale.shape not in ((), kernel.shape[:1]):
-            raise ModelError(
-                f"model: {self.path} has weights that are not -127 to 127, each scaled"
-            )
+            raise self._error("has weights that are not -127 to 127, each scaled")
         return kernel, np.broadcast_to(self._finite(scale, 0), kernel.shape[:1])
 
     def _scalar(self, name: str, expected: float) -> None:
         """Check a constant."""
         value = self.graph.constants[name]
         if value.shape != () or value != expected:
-            raise ModelError(
-                f"model: {self.path} has {value.tolist()} where {expected} is expected"
-            )
+            raise self._error(f"has {value.tolist()} where {expected} is expected")
 
     def _attribute(self, node: Node, name: str, expected: Any) -> None:
         found = node.attributes.get(name)
         if found != expected:
-            raise ModelError(
-                f"model: {self.path} has a {node.operator} with {name} of {found}; expected is "
-                f"{expected}"
-            )
+            words = f"has a {node.operator} with {name} of {found}; expected is {expected}"
+            raise self._error(words)
 
     def _made(self, name: str, *operators: str) -> Node:
         node = self.makers.get(name)
         if node is None or node.operator not in operators:
-            raise ModelError(
-                f"model: {self.path} has {node.operator if node else 'nothing'} where "
-                f"{' or '.join(operators)} is expected"
-            )
+            found = node.operator if node else "nothing"
+            raise self._error(f"has {found} where {' or '.join(operators)} is expected")
         return node
 
     def _expect(self, node: Node, strides: list[int], pads: list[int]) -> None:
         plain: dict[str, Any] = {"dilations": [1, 1], "group": 1, "strides": strides, "pads": pads}
         for name, value in plain.items():
             if node.attributes.get(name, value) != value:
-                raise ModelError(
-                    f"model: {self.path} has a {node.operator} with {name} of "
-                    f"{node.attributes[name]}"
-                )
+                found = node.attributes[name]
+                raise self._error(f"has a {node.operator} with {name} of {found}")

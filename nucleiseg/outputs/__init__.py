@@ -8,12 +8,13 @@ import os
 import pkgutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from nucleiseg import images
+from nucleiseg.names import printable
 from nucleiseg.outputs import combined, extras, folders, labels, tiffs
 from nucleiseg.outputs.segmented import Segmented
 
@@ -27,17 +28,8 @@ LONGEST = 200
 _DIGITS = 16
 
 
-@dataclass(frozen=True)
-class Combined:
-    """The file that a format has for all images of a run.
-
-    Attributes
-    ----------
-    name : str
-        Of the file, in the folder for outputs.
-    write : callable
-        Writes the files of the images to an open one.
-    """
+class Combined(NamedTuple):
+    """The file for all images of a run in the folder for outputs, and what writes it of theirs."""
 
     name: str
     write: Callable[[combined.Parts, BinaryIO], None]
@@ -201,7 +193,7 @@ def stems(images: Sequence[Path], folder: Path, chosen: Iterable[Format]) -> lis
             full if name in twice else name for name, full in zip(names, full_names, strict=True)
         ]
     stems = [folder / _short_enough(name) for name in names]
-    _check_inputs_survive(images, stems, chosen)
+    check_inputs_survive(stems, {os.path.realpath(image) for image in images}, chosen)
     return stems
 
 
@@ -228,13 +220,12 @@ def _short_enough(path: Path) -> Path:
     return path.with_name(f"{begin}~{digest}")
 
 
-def _check_inputs_survive(
-    images: Sequence[Path], stems: Sequence[Path], chosen: Iterable[Format]
+def check_inputs_survive(
+    stems: Iterable[Path], inputs: Collection[str], chosen: Iterable[Format]
 ) -> None:
-    inputs = {os.path.realpath(image) for image in images}
+    """Raise ValueError if an output would overwrite one of the images, which are real paths."""
     endings = [ending for format in chosen for ending in format.endings]
-    for stem in stems:
-        for ending in endings:
-            output = beside(stem, ending)
-            if os.path.realpath(output) in inputs:
-                raise ValueError(f"{output} is one of the images and would be overwritten")
+    for output in (beside(stem, ending) for stem in stems for ending in endings):
+        if os.path.realpath(output) in inputs:
+            name = printable(str(output))
+            raise ValueError(f"{name} is one of the images and would be overwritten")

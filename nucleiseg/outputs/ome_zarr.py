@@ -181,18 +181,14 @@ def _halve(above: Any, level: Any, row: int) -> None:
 def _halved(above: Any, row: int, column: int) -> NDArray[Any]:
     """Return every second pixel of four chunks, in memory one at a time."""
     height, width = above.shape[-2:]
-    return np.concatenate(
+    return np.block(
         [
-            np.concatenate(
-                [
-                    above[..., top : top + CHUNK, left : left + CHUNK][..., ::2, ::2].copy()
-                    for left in range(column, min(column + 2 * CHUNK, width), CHUNK)
-                ],
-                axis=-1,
-            )
+            [
+                above[..., top : top + CHUNK, left : left + CHUNK][..., ::2, ::2].copy()
+                for left in range(column, min(column + 2 * CHUNK, width), CHUNK)
+            ]
             for top in range(row, min(row + 2 * CHUNK, height), CHUNK)
-        ],
-        axis=-2,
+        ]
     )
 
 

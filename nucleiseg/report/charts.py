@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +95,7 @@ def limits(values: NDArray[np.float32], from_zero: bool) -> Limits:
 
 def histogram(values: NDArray[np.float32], axis: Limits, title: str, key: str) -> Chart:
     """Return a large histogram of values, (n,) float32, with axes."""
-    return chart(_counts(values, axis, BINS), axis, title, key, described(values))
+    return chart(_counts(values, axis, BINS), axis, title, key, _described(values))
 
 
 def chart(counts: NDArray[np.int64], axis: Limits, title: str, key: str, words: str) -> Chart:
@@ -121,16 +121,20 @@ def sparkline(values: NDArray[np.float32], axis: Limits, title: str) -> Chart:
     """Return a small histogram of one image on the axis of all."""
     counts = _counts(values, axis, SMALL_BINS)
     bars = _bars(counts, max(1, int(counts.max())), SMALL_WIDTH, SMALL_HEIGHT, 0, 0)
-    return Chart(title, described(values), bars, SMALL_WIDTH, SMALL_HEIGHT)
+    return Chart(title, _described(values), bars, SMALL_WIDTH, SMALL_HEIGHT)
 
 
-def described(values: NDArray[np.float32]) -> str:
-    """Return in words what a histogram shows."""
-    if not values.size:
+def described(count: int, percentile: Callable[[float], float]) -> str:
+    """Return in words what a histogram of some nuclei shows, whose percentiles a function gives."""
+    if not count:
         return "Nothing to show."
-    first, median, third = (number(float(q)) for q in np.percentile(values, (25, 50, 75)))
-    counted = f"{values.size:,} {'nucleus' if values.size == 1 else 'nuclei'}"
-    return f"Median {median}, half of all between {first} and {third}; {counted}."
+    first, median, third = (number(percentile(q)) for q in (25, 50, 75))
+    nuclei = f"{count:,} {'nucleus' if count == 1 else 'nuclei'}"
+    return f"Median {median}, half of all between {first} and {third}; {nuclei}."
+
+
+def _described(values: NDArray[np.float32]) -> str:
+    return described(values.size, lambda percent: float(np.percentile(values, percent)))
 
 
 def number(value: float) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nucleiseg import images
 from nucleiseg.model import Model
 from nucleiseg.names import natural
+from nucleiseg.outputs import extras
 from nucleiseg.report.entry import Entry, Failure
 from nucleiseg.report.page import render
 from nucleiseg.result import Result
+
+_Named = TypeVar("_Named", Entry, Failure)
 
 
 class Report:
@@ -27,12 +29,17 @@ class Report:
         What the images are segmented with.
     path : Path
         Of the page, such as ``out/report.html``. Links to outputs are relative to its folder.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package jinja2 is not installed.
     """
 
     def __init__(self, model: Model, path: Path) -> None:
+        extras.load("jinja2")  # before there is anything to lose
         self.model = model
         self.path = path
-        self._lock = threading.Lock()
         self._entries: list[Entry] = []
         self._failures: list[Failure] = []
 
@@ -54,7 +61,7 @@ class Report:
             What `restore` takes; JSON can hold it.
         """
         entry = Entry.of(name, result, self.model, self._links(files))
-        self._add(entry)
+        self._entries.append(entry)
         return entry.kept()
 
     def restore(self, name: str, kept: Any, files: Sequence[Path] = ()) -> None:
@@ -65,20 +72,17 @@ class Report:
         ValueError
             ``kept`` is not what `describe` returned.
         """
-        self._add(Entry.restored(name, kept, self._links(files)))
+        self._entries.append(Entry.restored(name, kept, self._links(files)))
 
     def fail(self, name: str, reason: str) -> None:
         """Add an image that could not be segmented."""
-        with self._lock:
-            self._failures.append(Failure(name, reason))
+        self._failures.append(Failure(name, reason))
 
     def flagged(self) -> dict[str, str]:
         """Return the names of images that are worth a second look, in order, and the reasons."""
-        with self._lock:
-            entries = sorted(self._entries, key=lambda entry: natural(entry.name))
         return {
             entry.name: ", ".join(flag.name for flag in entry.flags)
-            for entry in entries
+            for entry in _ordered(self._entries)
             if entry.flags
         }
 
@@ -95,15 +99,12 @@ class Report:
         OSError
             See `nucleiseg.images.write`.
         """
-        with self._lock:
-            entries = sorted(self._entries, key=lambda entry: natural(entry.name))
-            failures = sorted(self._failures, key=lambda failure: natural(failure.name))
-        page = render(entries, failures, self.model, settings)
+        page = render(_ordered(self._entries), _ordered(self._failures), self.model, settings)
         images.write(self.path, page.encode("utf-8"))
-
-    def _add(self, entry: Entry) -> None:
-        with self._lock:
-            self._entries.append(entry)
 
     def _links(self, files: Sequence[Path]) -> list[str]:
         return [os.path.relpath(file, self.path.parent) for file in files]
+
+
+def _ordered(found: Iterable[_Named]) -> list[_Named]:
+    return sorted(found, key=lambda each: natural(each.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,16 +59,8 @@ def density(entries: Sequence[Entry], physical: bool) -> float | None:
     return sum(entry.nuclei for entry in chosen) / area if area else None
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers.
-
-    Attributes
-    ----------
-    heading, meaning : str
-    value : callable
-        Returns the number of an image; None where there is none.
-    """
+class Column(NamedTuple):
+    """A column of numbers, and what returns that of an image; None where there is none."""
 
     heading: str
     meaning: str

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.model import Model
-from nucleiseg.report.flags import Flag, confidence, flags
+from nucleiseg.report.flags import Flag, Nuclei, confidence, flags
 from nucleiseg.report.focus import edge_blur
-from nucleiseg.report.measure import Nuclei
 from nucleiseg.report.thumbnails import URI, thumbnails
 from nucleiseg.result import Result
 

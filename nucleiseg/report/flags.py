@@ -6,14 +6,14 @@ The limits were chosen on the example images, blurred and noisy copies of them, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nucleiseg import autoscale
 from nucleiseg.model import Model
-from nucleiseg.report.measure import Nuclei
+from nucleiseg.outputs.table import Table
 from nucleiseg.result import Result
 
 MOST_CUT = 0.5
@@ -33,6 +33,47 @@ wide edges: those of nuclei more than 38 pixels across are held against this (0.
 
 
 @dataclass(frozen=True)
+class Nuclei:
+    """Numbers of n nuclei, in the order of their labels.
+
+    Attributes
+    ----------
+    areas : ndarray, (n,) int64
+        Pixels.
+    intensities : ndarray, (n,) float64
+        Mean over the nucleus's pixels and the image's colours, in the image's own units.
+    probabilities : ndarray, (n,) float64, or None without maps
+        Mean probability of being nucleus, 0..1.
+    cut : ndarray, (n,) bool
+        Whether the nucleus touches the image's border, so that some of it may be missing.
+    """
+
+    areas: NDArray[np.int64]
+    intensities: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None
+    cut: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, table: Table) -> Nuclei:
+        """Return the numbers that a table holds."""
+        present = table["area"] > 0
+        means = [table[name] for name in table if name.startswith("intensity_mean-")]
+        probabilities = table.get("probability_mean")
+        return cls(
+            table["area"][present],
+            np.mean(means, axis=0)[present],
+            None if probabilities is None else probabilities[present],
+            table["border"][present],
+        )
+
+    @property
+    def diameters(self) -> NDArray[np.float64]:
+        """Diameters, in pixels, of discs of the same areas."""
+        diameters: NDArray[np.float64] = np.sqrt(self.areas * (4 / np.pi))
+        return diameters
+
+
+@dataclass(frozen=True)
 class Flag:
     """One thing that stood out: its name in a word or two, and the reason in a sentence."""
 
@@ -41,11 +82,6 @@ class Flag:
 
 
 NO_NUCLEI = Flag("no nuclei", "No nuclei were found.")
-
-
-def usual_diameter(nuclei: Nuclei) -> float:
-    """Return the usual diameter of nuclei in pixels, as ``scale="auto"`` computes it."""
-    return autoscale.usual_diameter(nuclei.diameters)
 
 
 def confidence(nuclei: Nuclei) -> float | None:
@@ -69,12 +105,38 @@ def flags(nuclei: Nuclei, blur: float | None, scale: float, model: Model) -> lis
     """
     if not nuclei.areas.size:
         return [NO_NUCLEI]
-    return [
-        *_cut(nuclei),
-        *_unsure(nuclei),
-        *_out_of_range(nuclei, scale, model),
-        *_blurred(nuclei, blur),
-    ]
+    found = []
+    cut, count = int(nuclei.cut.sum()), nuclei.cut.size
+    if cut > MOST_CUT * count:
+        reason = (
+            f"{cut:,} of {count:,} nuclei touch the border, so only a part of them is measured; "
+            "a larger field of view would hold more whole ones."
+        )
+        found.append(Flag("at the border", reason))
+    mean = confidence(nuclei)
+    if mean is not None and mean < LEAST_CONFIDENCE:
+        reason = (
+            f"The network is unsure: pixels of nuclei have a mean probability of {mean:.2f}, where "
+            f"{LEAST_CONFIDENCE} or more is usual."
+        )
+        found.append(Flag("low confidence", reason))
+    diameter, (low, high) = autoscale.usual_diameter(nuclei.diameters), model.good_diameters
+    seen = diameter / scale
+    if seen > high or (seen < low and count >= autoscale.SETTINGS.least_nuclei):
+        reason = (
+            f"A usual nucleus is {seen:.0f} pixels across as the network sees it; the model is at "
+            f"its best from {low:.0f} to {high:.0f}. Should nuclei be of another size, give their "
+            "diameter or the image's micrometres per pixel."
+        )
+        found.append(Flag("unusual size", reason))
+    if blur is not None and blur > max(MOST_BLUR, MOST_RELATIVE_BLUR * diameter):
+        width = "very wide" if np.isinf(blur) else f"blurred over {blur:.1f} pixels"
+        reason = (
+            f"The edges of nuclei are {width}, of a usual diameter of {diameter:.0f}; the image "
+            "may be out of focus."
+        )
+        found.append(Flag("out of focus", reason))
+    return found
 
 
 def reasons(result: Result, model: Model) -> str:
@@ -89,46 +151,3 @@ def reasons(result: Result, model: Model) -> str:
         known = flags(Nuclei.of(result.table), None, result.scale, model)
         found = [flag.name for flag in known]
     return ", ".join([*found, result.doubt] if result.doubt else found)
-
-
-def _cut(nuclei: Nuclei) -> Iterator[Flag]:
-    cut, count = int(nuclei.cut.sum()), nuclei.cut.size
-    if cut > MOST_CUT * count:
-        yield Flag(
-            "at the border",
-            f"{cut:,} of {count:,} nuclei touch the border, so only a part of them is measured; "
-            "a larger field of view would hold more whole ones.",
-        )
-
-
-def _unsure(nuclei: Nuclei) -> Iterator[Flag]:
-    mean = confidence(nuclei)
-    if mean is not None and mean < LEAST_CONFIDENCE:
-        yield Flag(
-            "low confidence",
-            f"The network is unsure: pixels of nuclei have a mean probability of {mean:.2f}, where "
-            f"{LEAST_CONFIDENCE} or more is usual.",
-        )
-
-
-def _out_of_range(nuclei: Nuclei, scale: float, model: Model) -> Iterator[Flag]:
-    low, high = model.good_diameters
-    seen = usual_diameter(nuclei) / scale
-    if seen > high or (seen < low and nuclei.areas.size >= autoscale.SETTINGS.least_nuclei):
-        yield Flag(
-            "unusual size",
-            f"A usual nucleus is {seen:.0f} pixels across as the network sees it; the model is at "
-            f"its best from {low:.0f} to {high:.0f}. Should nuclei be of another size, give their "
-            "diameter or the image's micrometres per pixel.",
-        )
-
-
-def _blurred(nuclei: Nuclei, blur: float | None) -> Iterator[Flag]:
-    diameter = usual_diameter(nuclei)
-    if blur is not None and blur > max(MOST_BLUR, MOST_RELATIVE_BLUR * diameter):
-        width = "very wide" if np.isinf(blur) else f"blurred over {blur:.1f} pixels"
-        yield Flag(
-            "out of focus",
-            f"The edges of nuclei are {width}, of a usual diameter of {diameter:.0f}; the image "
-            "may be out of focus.",
-        )

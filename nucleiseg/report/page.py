@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import platform
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from importlib import resources
 from pathlib import PurePath
@@ -20,14 +22,15 @@ from urllib.parse import quote
 
 import numpy as np
 
+from nucleiseg.device import version
 from nucleiseg.model import Model
 from nucleiseg.outputs import extras
 from nucleiseg.report.charts import Charts, number
 from nucleiseg.report.columns import FLAGS, NAME, Column, Units, columns, density, together
 from nucleiseg.report.entry import Entry, Failure
-from nucleiseg.report.origin import described, versions
 
-jinja2: Any = extras.load("jinja2")
+LIBRARIES = ("numpy", "opencv-python-headless")
+"""Whose versions the page names."""
 
 
 def render(
@@ -54,8 +57,6 @@ def render(
     page: str = template.render(
         style=style,
         script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
         summary=_summary(entries, failures, units),
         images=[
             {"number": number, **_image(entry, name, charts, chosen)}
@@ -77,8 +78,35 @@ def render(
     return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", page)
 
 
+def described(model: Model) -> dict[str, str]:
+    """Return the description of the model, as names and values."""
+    low, high = model.good_diameters
+    return {
+        "Name": model.name,
+        "Version": model.version,
+        "SHA-256": model.checksum,
+        "Licence": model.licence,
+        "Trained on": "; ".join(model.data),
+        "At its best": f"{low:g} to {high:g} pixels per nucleus, {model.mpp:g} µm per pixel",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions in use, and the time."""
+    from nucleiseg import __version__
+
+    return {
+        "nucleiseg": __version__,
+        "Python": platform.python_version(),
+        **{library: version(library) for library in LIBRARIES},
+        "System": f"{platform.system()} {platform.machine()}",
+        "Written": datetime.now().astimezone().isoformat(" ", "minutes"),
+    }
+
+
 def environment() -> Any:
     """Return where the templates of this folder are found, and that they escape what they show."""
+    jinja2 = extras.load("jinja2")
     made = jinja2.Environment(
         autoescape=True,
         loader=jinja2.FunctionLoader(_file),
@@ -86,6 +114,7 @@ def environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["sha256"] = _sha256
     made.filters["parts"] = partial(re.split, "(?<=[_/-])(?=.)")
     return made
 
@@ -152,6 +181,7 @@ def _file(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(source: str) -> str:
+def _sha256(source: str) -> str:
+    """Return what a content security policy calls a style or a script."""
     digest = hashlib.sha256(source.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"

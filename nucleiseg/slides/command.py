@@ -139,6 +139,7 @@ def slide(
     """
     from nucleiseg import images
     from nucleiseg.model import Model
+    from nucleiseg.parameters import Decoding
 
     images.hush()
     with cannot_start():
@@ -156,14 +157,14 @@ def slide(
             tissue,
             _rectangle(region),
             memory * 1e9,
-            **shared.given(
+            **Decoding(
                 nucleus_threshold=nucleus_threshold,
                 separation=separation,
                 min_area=min_area,
                 min_diameter=min_diameter,
                 max_diameter=max_diameter,
                 exclude_border=exclude_border,
-            ),
+            ).given,
         )
         side_of(options, Model.load(model))
         run.made_outputs(save, measurements, compression)

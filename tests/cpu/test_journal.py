@@ -10,7 +10,7 @@ import pytest
 
 from nucleiseg import journal, outputs
 from nucleiseg.journal import FOLDER, NAME, Journal
-from nucleiseg.report import Entry
+from nucleiseg.report.entry import Entry
 from nucleiseg.result import Result
 
 FORMATS = outputs.formats("mask,csv")

@@ -24,7 +24,7 @@ def segmenter():
 def in_bands():
     """A segmenter that makes maps of even small images that are magnified in bands."""
     made = Segmenter("nuclei-fast", device="cpu")
-    made._pipeline.whole = 0
+    made._pipeline.native.whole = 0
     return made
 
 
@@ -49,7 +49,7 @@ def test_bands_and_tiles_do_not_show(segmenter, tissue, scale, tile):
     expected = outputs(segmenter, tissue, scale)
     assert expected[1].max() > 5 or scale > 5
     small = Segmenter("nuclei-fast", device="cpu", tile=tile)
-    small._pipeline.whole = 0  # now even small images come in bands
+    small._pipeline.native.whole = 0  # now even small images come in bands
     check_alike(outputs(small, tissue, scale), expected)
 
 

@@ -99,7 +99,7 @@ class TestSharedMemory:
             Segmenter(device=emulated_backend(), tile=SMALLEST_TILE),
             Segmenter(device="cpu"),
         )
-        device._pipeline.whole = 0
+        device._pipeline.native.whole = 0
         image = example("hematoxylin_eosin")[:150, :170]
         for scale in (0.3, 1.4):
             expected = both(cpu, image, scale=scale)

@@ -129,7 +129,7 @@ class TestAnswers:
         expected = [machine.expected(image, output, scale=scale) for output in OUTPUTS]
         mirrored = machine.put(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
         small = machine.new(tile=SMALLEST_TILE, batch=2)
-        small._pipeline.whole = 0
+        small._pipeline.native.whole = 0
         for given in (image, machine.put(image), mirrored):
             for output, answer in zip(OUTPUTS, expected, strict=True):
                 found = small.segment(given, output, scale=scale)

@@ -100,7 +100,7 @@ def test_the_steps_make_the_labels():
     engine = cuda.Engine(model, native.emulated)
     pipeline = gpu_proof.backends.on_gpu(model, native.emulated, engine, 1).pipeline(2048, 1)
     image = gpu_proof.data.example("stained", (90, 70))
-    found, times = pipeline.step_milliseconds(image, 1)
+    found, times = pipeline.native.step_milliseconds(image, 1)
     expected = gpu_proof.Segmenter(model, device="cpu").segment(image, "labels", scale=1)
     np.testing.assert_array_equal(found, expected, strict=True)
     assert min(times.values()) >= 0

@@ -17,7 +17,7 @@ import tifffile
 
 import nucleiseg
 from nucleiseg import benchmark, data
-from nucleiseg.benchmark import Run, make_calls
+from nucleiseg.benchmark import make_calls, prepared
 from nucleiseg.cli import app
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "images"
@@ -184,10 +184,10 @@ def test_the_counters_are_of_what_was_done(segmenter):
 
 def measured(segmenter, folder, batch, scale=1.0):
     """The rows of a run in this process."""
-    run = Run(segmenter, [], [batch], folder, scale, 0.01)
-    for step in run.steps():
+    report, steps = prepared(segmenter, [], [batch], folder, scale, 0.01)
+    for step in steps:
         step()
-    return run.report["rows"]
+    return report["rows"]
 
 
 def test_ones_own_images_are_taken_in_turn(segmenter, tmp_path):

@@ -18,6 +18,7 @@ import zarr
 import nucleiseg
 from nucleiseg import images
 from nucleiseg.batch import Job, Plan, run
+from nucleiseg.journal import Journal
 from nucleiseg.outputs import Format, formats
 
 DATA = Path(__file__).parents[1] / "data" / "images"
@@ -181,7 +182,8 @@ def test_every_format_is_told_the_pixel_size(tmp_path, volume):
 
     jobs = [Job(volume[0], tmp_path / "out" / "a")]
     chosen = images.selection(channel=1, z=0, frame="all")
-    plan = Plan([Format("sizes", "each size", ".size", write)], selection=chosen)
+    sizes = Format("sizes", "each size", ".size", write)
+    plan = Plan([sizes], {}, chosen, Journal(tmp_path / "out"))
     (outcome,) = run(nucleiseg.Segmenter(), jobs, plan)
     assert not outcome.failure
     # Planes are saved side by side, in any order.
@@ -193,7 +195,8 @@ def test_who_stops_early_does_not_wait_for_the_rest_of_a_stack(tmp_path, grey):
     tifffile.imwrite(tmp_path / "a.tif", np.stack([grey] * 2000), **options)
     images.write_png(tmp_path / "b.png", grey)
     jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("b.png", "a.tif")]
-    plan = Plan(formats("mask"), {"scale": 1}, images.selection(z="all"))
+    journal = Journal(tmp_path / "out")
+    plan = Plan(formats("mask"), {"scale": 1}, images.selection(z="all"), journal)
     running = run(nucleiseg.Segmenter(), jobs, plan)
     assert next(running).image == tmp_path / "b.png"
     running.close()

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,7 +215,8 @@ class TestLog:
         """Which "auto" passes over, as the CPU takes the tile; "cuda" names what it accepts."""
 
         class Small:
-            name, largest_tile, largest_batch, tile, batch = "cuda", 2048, 4, 2048, 4
+            name, tile, batch = "cuda", 2048, 4
+            engine = SimpleNamespace(largest_tile=2048, largest_batch=4)
 
             def pipeline(self, tile, batch):
                 """Nothing runs here: the choice is all that is tested."""

@@ -20,10 +20,11 @@ from nucleiseg import images
 from nucleiseg.model import Model
 from nucleiseg.outputs import overlays
 from nucleiseg.outputs.table import Table
-from nucleiseg.report import Entry, Report, focus
-from nucleiseg.report.flags import flags
+from nucleiseg.report import focus
+from nucleiseg.report.collect import Report
+from nucleiseg.report.entry import Entry
+from nucleiseg.report.flags import Nuclei, flags
 from nucleiseg.report.focus import edge_blur
-from nucleiseg.report.measure import Nuclei
 from nucleiseg.report.page import render
 from nucleiseg.result import Result
 

@@ -84,13 +84,13 @@ def test_an_engine_that_rounds_otherwise_is_taken(engine, plan):
 )
 def test_a_wrong_engine_is_refused_each_time_it_is_loaded(engine, plan, words):
     for _ in range(2):
-        with pytest.raises(known_answer.WrongAnswerError, match=words):
+        with pytest.raises(RuntimeError, match=words):
             engine(plan)
     assert len(engine.built) == 1
 
 
 def test_the_command_tries_the_engine_where_its_gpu_is(engine, gpu):
-    with pytest.raises(known_answer.WrongAnswerError):
+    with pytest.raises(RuntimeError, match="known answer is wrong"):
         engine(SHIFTED)
     done = CliRunner().invoke(app, ["build"])
     assert done.exit_code == 2
@@ -111,12 +111,12 @@ def test_an_engine_that_writes_nothing_is_refused(model):
         def enqueue(self, tiles, cells, shape, stream, memory):
             pass
 
-    with pytest.raises(known_answer.WrongAnswerError):
+    with pytest.raises(RuntimeError, match="known answer is wrong"):
         known_answer.check(model, Idle(), native.emulated)
 
 
 def test_the_packages_own_engine_runs_in_its_place(engine, gpu, monkeypatch, model, caplog):
-    with pytest.raises(known_answer.WrongAnswerError):
+    with pytest.raises(RuntimeError, match="known answer is wrong"):
         engine(SHIFTED)
     with caplog.at_level(logging.WARNING, "nucleiseg"):
         backend = backends.choose("cuda", model, 2)

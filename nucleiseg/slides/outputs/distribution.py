@@ -53,12 +53,7 @@ class Distribution:
 
     def described(self) -> str:
         """Return in words what the histogram shows."""
-        total = int(self.counts.sum())
-        if not total:
-            return "Nothing to show."
-        first, median, third = (charts.number(self.percentile(q)) for q in (25, 50, 75))
-        nuclei = f"{total:,} {'nucleus' if total == 1 else 'nuclei'}"
-        return f"Median {median}, half of all between {first} and {third}; {nuclei}."
+        return charts.described(int(self.counts.sum()), self.percentile)
 
     def _bars(self) -> tuple[NDArray[np.int64], float, float]:
         """Return the counts of `charts.BINS` bars and the ends of their axis.

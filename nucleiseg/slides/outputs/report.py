@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,7 +15,7 @@ from nucleiseg import images
 from nucleiseg import report as image_report
 from nucleiseg.outputs import extras
 from nucleiseg.report.charts import number
-from nucleiseg.report.origin import versions
+from nucleiseg.report.page import environment, versions
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs import density
 from nucleiseg.slides.outputs.cells import Cells, backdrop, blended
@@ -74,19 +73,14 @@ class SlideReport(GroupedOutput):
         self._confidences.add(nuclei.confidence)
 
     def _complete(self) -> None:
-        from nucleiseg.report.page import environment
-
         page = environment().from_string(_text(__package__, "report.html"))
         self._part.write_text(page.render(self._content()), encoding="utf-8")
 
     def _content(self) -> dict[str, Any]:
-        from markupsafe import Markup
-
         found = doubts(self._cells, self.info, self.good_diameters)
         style = _text(image_report.__package__, "style.css") + _text(__package__, "report.css")
         return {
-            "style": Markup(style),
-            "style_hash": _hash(style),
+            "style": style,
             "slide": _readable(self.info.path.name),
             "summary": self._summary(found),
             "density": _png(density.draw(self.info, self._cells, self.picture)),
@@ -167,8 +161,3 @@ def _png(picture: NDArray[np.uint8]) -> str:
 
 def _text(package: str, name: str) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(source: str) -> str:
-    digest = hashlib.sha256(source.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
