@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bindings/arguments.h"
-#include "network/weights.h"
+#include "network/layers.h"
 
 namespace nucleiseg::bindings {
 

@@ -263,10 +263,7 @@ std::pair<double, double> refine(const ImageView& image, Found low, Found high, 
         }
       });
   const auto value = [&](Found found, uint32_t first) {
-    uint32_t low_half = 0;
-    for (uint64_t rank = found.rank; rank >= counts[first + low_half]; ++low_half) {
-      rank -= counts[first + low_half];
-    }
+    const uint32_t low_half = find_bin(counts, found.rank, first).bin - first;
     return static_cast<double>(kernels::value_of_float_key(found.bin << 16 | low_half));
   };
   return {value(low, 0), value(high, kBins16)};

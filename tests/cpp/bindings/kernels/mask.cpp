@@ -56,7 +56,7 @@ const DeviceBinding kMaskBinding([](py::module_& module) {
 
 #else
 
-#include "cpu/label/mask.h"
+#include "cpu/label/label.h"
 
 namespace nucleiseg::bindings {
 namespace {
