@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/label/loose_pieces.h"
+#include "cpu/label/label.h"
 #include "cpu/tiles/resize.h"
 #include "kernels/label.h"
 #include "kernels/tiles.h"

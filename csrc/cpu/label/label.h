@@ -51,4 +51,9 @@ struct NucleusTable {
 int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int threads,
               NucleusTable* table = nullptr);
 
+// Keeps the largest piece of each label, the first in raster order among equals, pieces being
+// connected by their 8 neighbours; numbers what is left 1..n in raster order of first pixels, and
+// returns n.
+int32_t drop_loose_pieces(int32_t* labels, int64_t height, int64_t width);
+
 }  // namespace nucleiseg::cpu

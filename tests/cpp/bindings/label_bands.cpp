@@ -10,7 +10,7 @@
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "cpp/bindings/registry.h"
-#include "cpu/label/loose_pieces.h"
+#include "cpu/label/label.h"
 
 namespace nucleiseg::bindings {
 namespace {
