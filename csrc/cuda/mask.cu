@@ -1,7 +1,7 @@
 #include "cuda/mask.h"
 #include "cuda/values.h"
 #include "cuda/words.h"
-#include "kernels/mask.h"
+#include "kernels/label.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
 namespace {

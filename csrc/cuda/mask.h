@@ -1,4 +1,4 @@
-// The launch over the maps for csrc/kernels/mask.h.
+// The launch over the maps for kernels::is_nucleus (csrc/kernels/label.h).
 #pragma once
 
 #include <cstdint>

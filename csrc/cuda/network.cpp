@@ -1,14 +1,11 @@
 #include "cuda/network.h"
 
-#include <algorithm>
 #include <numeric>
 #include <utility>
 
 #include "cuda/device.h"
 #include "cuda/network_layer.h"
 #include "kernels/tiles.h"
-#include "network/buffer_plan.h"
-#include "network/checks.h"
 #include "network/probability.h"
 
 namespace nucleiseg::NUCLEISEG_DEVICE {
@@ -161,34 +158,20 @@ void Network::add_cells(int source, const Kernel& kernel, const Rounding& roundi
 }
 
 Network::Plan Network::plan(int64_t count, int64_t height, int64_t width) const {
-  std::vector<size_t> last_reader(tensors().size(), 0);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    for (const int source : layers_[i].sources) last_reader[static_cast<size_t>(source)] = i;
+  std::vector<size_t> sizes;
+  for (const Tensor& tensor : tensors()) {
+    const int64_t pixels = (height >> tensor.shrink) * (width >> tensor.shrink);
+    const auto bytes = static_cast<size_t>(count * pixels * tensor.channels);
+    sizes.push_back((bytes + kAlignment - 1) / kAlignment * kAlignment);
   }
-  network::BufferPlan buffers;
-  std::vector<size_t> owner(tensors().size());
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = layers_[i];
-    if (layer.target >= 0) {
-      const auto id = static_cast<size_t>(layer.target);
-      const Tensor& tensor = tensors()[id];
-      const int64_t pixels = (height >> tensor.shrink) * (width >> tensor.shrink);
-      const auto bytes = static_cast<size_t>(count * pixels * tensor.channels);
-      owner[id] = buffers.take((bytes + kAlignment - 1) / kAlignment * kAlignment);
-    }
-    for (size_t id = 0; id < tensors().size(); ++id) {
-      const bool read =
-          std::count(layer.sources.begin(), layer.sources.end(), static_cast<int>(id)) > 0;
-      if (read && last_reader[id] == i) buffers.give_back(owner[id]);
-    }
-  }
+  const Buffers shared = share_memory(sizes);
   Plan plan;
   std::vector<size_t> begins;
-  for (const size_t size : buffers.sizes()) {
+  for (const size_t size : shared.sizes) {
     begins.push_back(plan.bytes);
     plan.bytes += size;
   }
-  for (const size_t buffer : owner) plan.places.push_back(begins[buffer]);
+  for (const size_t buffer : shared.of_tensor) plan.places.push_back(begins[buffer]);
   return plan;
 }
 

@@ -18,11 +18,15 @@
 
 #include <cstdint>
 
-#include "kernels/mask.h"
 #include "kernels/merge.h"
 #include "kernels/portable.h"
 
 namespace nucleiseg::kernels {
+
+// The mask: a pixel is nucleus where the network's nucleus probability reaches the threshold.
+NUCLEISEG_HOST_DEVICE bool is_nucleus(uint8_t probability, uint8_t threshold) {
+  return probability >= threshold;
+}
 
 struct LabelRule {
   uint8_t nucleus_threshold;

@@ -49,6 +49,15 @@ NUCLEISEG_HOST_DEVICE Moments sum_of(const Moments& a, const Moments& b) {
           a.column_column + b.column_column};
 }
 
+// Of `length` pixels of a row, side by side from `column` on.
+NUCLEISEG_HOST_DEVICE Moments moments_of(uint64_t row, uint64_t column, uint64_t length) {
+  const uint64_t pairs = length * (length - 1) / 2;
+  const uint64_t columns = length * column + pairs;
+  const uint64_t squares =
+      length * column * column + 2 * column * pairs + pairs * (2 * length - 1) / 3;
+  return {length, length * row, columns, length * row * row, row * columns, squares};
+}
+
 // Of a basin or of two. Diameters are of squares of the same area, in sixteenths of the network's
 // pixels; `fill` is the area over that of the ellipse, in 256ths; `elongation` the sum of the
 // squared axes of the ellipse over their product, in 128ths.

@@ -21,7 +21,8 @@ constexpr int kProducts = 4;
 // rounded down, each of kLineSteps steps. The first is half a line: from 0 on there is no such set
 // of lines.
 constexpr int kLogitSteps = 128;
-constexpr int kLineSteps = 16;
+constexpr int kLineShift = 4;
+constexpr int kLineSteps = 1 << kLineShift;
 constexpr int kFirstStep = kLineSteps / 2;
 constexpr int kLines = 64;
 constexpr int kLogitLimit = kLines * kLineSteps - kFirstStep - 1;  // beyond it are 0 and 255

@@ -3,11 +3,35 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
-#include "network/weights.h"
-
 namespace nucleiseg::network {
+
+constexpr int kSide = 3;    // of a convolution's kernel
+constexpr int kGrowth = 2;  // of a transposed one's
+constexpr int kMostChannels = 1024;
+constexpr size_t kMostSources = 2;
+
+// How a layer's sums become levels, for each output channel.
+struct Rounding {
+  std::vector<float> factors;
+  std::vector<float> offsets;
+};
+
+// Weights as ONNX has them: (out, in, side, side) of a convolution, (in, out, 2, 2) of a transposed
+// one.
+struct Kernel {
+  const int8_t* weights;
+  int64_t inputs;
+  int64_t outputs;
+  int side = kSide;
+};
+
+inline void check(bool good, const std::string& message) {
+  if (!good) throw std::invalid_argument(message);
+}
 
 // Each layer returns the number of its tensor, by which later ones name it.
 class Layers {
@@ -40,6 +64,12 @@ class Layers {
     bool is_signed;
   };
 
+  // Memory that tensors share, and which of it each is in.
+  struct Buffers {
+    std::vector<size_t> sizes;
+    std::vector<size_t> of_tensor;
+  };
+
   // `unit` is what the processor takes channels by.
   explicit Layers(int unit) : unit_(unit) {}
 
@@ -47,6 +77,8 @@ class Layers {
   const Tensor& tensor(int id) const;
   // Of the layer that is being added.
   int next_tensor() const { return static_cast<int>(tensors_.size()); }
+  // For tensors of these sizes: greedily, in the order in which they are made and last read.
+  Buffers share_memory(const std::vector<size_t>& sizes) const;
 
  private:
   // Lay out a layer that was checked, before its tensor is counted.
@@ -58,11 +90,12 @@ class Layers {
   virtual void add_cells(int source, const Kernel& kernel, const Rounding& rounding) = 0;
 
   void check_room(int shrink) const;
-  int count(const Tensor& made);
+  int count(const Tensor& made, const std::vector<int>& sources);
 
   const int unit_;
   bool is_complete_ = false;
   std::vector<Tensor> tensors_;
+  std::vector<std::vector<int>> sources_;  // of each layer; but for the last it makes a tensor
 };
 
 }  // namespace nucleiseg::network

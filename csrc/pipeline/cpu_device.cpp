@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "cpu/label/label.h"
-#include "cpu/label/mask.h"
 #include "cpu/tiles/tiles.h"
 
 namespace nucleiseg::pipeline {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/label/loose_pieces.h"
+#include "cpu/label/label.h"
 #include "cpu/tiles/resize.h"
-#include "kernels/mask.h"
+#include "kernels/label.h"
 #include "kernels/tiles.h"
 #include "pipeline/flow.h"
 #include "threads/parallel.h"
@@ -46,7 +46,7 @@ OwnSize::OwnSize(const Outputs& outputs, const Size& image, const Size& seen,
       rows_(nearest(image.height, seen.height)),
       columns_(nearest(image.width, seen.width)) {
   if (outputs.labels) {
-    bands_.emplace(seen.height, seen.width, rule, rows_, columns_, outputs.labels);
+    bands_.emplace(seen.width, rule, rows_, columns_, outputs.labels);
   }
 }
 

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "network/checks.h"
+#include "network/layers.h"
 
 namespace nucleiseg::pipeline {
 namespace {

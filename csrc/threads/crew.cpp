@@ -80,18 +80,6 @@ class Helper {
 
 class Crew {
  public:
-  // That of this process. It is never destroyed, for its threads may outlive any destructor.
-  static Crew& mine() {
-    Crew* crew = current.load(std::memory_order_acquire);
-    if (crew) return *crew;
-    auto fresh = std::make_unique<Crew>();
-    if (current.compare_exchange_strong(crew, fresh.get())) return *fresh.release();
-    return *crew;
-  }
-
-  // In the child of a fork: the threads of the crew so far are not there.
-  static void forget() { current.store(nullptr, std::memory_order_release); }
-
   // As many as there are or the system grants.
   std::vector<Helper*> take(size_t count) {
     std::vector<Helper*> helpers;
@@ -125,21 +113,19 @@ class Crew {
     return true;
   }
 
-  static std::atomic<Crew*> current;
   std::mutex lock_;
   std::vector<Helper*> idle_;
   size_t all_ = 0;
 };
 
-std::atomic<Crew*> Crew::current{nullptr};
-
-[[maybe_unused]] const int at_fork = after_fork(Crew::forget);
+// Never destroyed, for its threads may outlive any destructor.
+const PerProcess<Crew>& crews = *new PerProcess<Crew>;
 
 }  // namespace
 
 void together(int threads, void (*work)(void*), void* argument) {
   if (threads <= 1) return work(argument);
-  Crew& crew = Crew::mine();
+  Crew& crew = crews.mine();
   const std::vector<Helper*> helpers = crew.take(static_cast<size_t>(threads - 1));
   for (Helper* helper : helpers) helper->post(work, argument);
   work(argument);

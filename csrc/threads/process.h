@@ -8,8 +8,12 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #include <signal.h>
+#define NUCLEISEG_POSIX
+#endif
 
 namespace nucleiseg::cpu {
+
+#if defined(NUCLEISEG_POSIX)
 
 // Blocks all signals in this thread, and in those that it starts meanwhile.
 class SignalsBlocked {
@@ -30,11 +34,7 @@ class SignalsBlocked {
 // Calls `done` in the child of every later fork; returns 0 if that was possible.
 inline int after_fork(void (*done)()) { return pthread_atfork(nullptr, nullptr, done); }
 
-}  // namespace nucleiseg::cpu
-
 #else
-
-namespace nucleiseg::cpu {
 
 class SignalsBlocked {
  public:
@@ -43,11 +43,7 @@ class SignalsBlocked {
 
 inline int after_fork(void (*)()) { return 0; }
 
-}  // namespace nucleiseg::cpu
-
 #endif
-
-namespace nucleiseg::cpu {
 
 // Counts the forks that led to this process since it was first asked.
 inline int process_number() {

@@ -11,35 +11,6 @@
 
 namespace nucleiseg::cpu {
 
-// The pieces of a stage that a member has for its own. It takes them from the front, and who has
-// none left from the back.
-class Share {
- public:
-  void set(int64_t begin, int64_t end) { both_.store(pack(begin, end), std::memory_order_relaxed); }
-
-  // Whether there was one.
-  bool take(bool front, int64_t& piece) {
-    uint64_t both = both_.load(std::memory_order_relaxed);
-    for (;;) {
-      const auto begin = static_cast<int64_t>(both >> 32);
-      const auto end = static_cast<int64_t>(both & 0xffffffffu);
-      if (begin >= end) return false;
-      const uint64_t less = front ? pack(begin + 1, end) : pack(begin, end - 1);
-      if (both_.compare_exchange_weak(both, less, std::memory_order_relaxed)) {
-        piece = front ? begin : end - 1;
-        return true;
-      }
-    }
-  }
-
- private:
-  static uint64_t pack(int64_t begin, int64_t end) {
-    return static_cast<uint64_t>(begin) << 32 | static_cast<uint64_t>(end);
-  }
-
-  alignas(64) std::atomic<uint64_t> both_{0};
-};
-
 // One stage after the other: each has pieces that any member may take.
 class Stages {
  public:
@@ -56,8 +27,8 @@ class Stages {
     }
   }
 
-  // Calls work(stage, piece) for every piece, with all of a stage done before the next begins.
-  // `work` must not throw.
+  // Calls work(stage, piece, member) for every piece, with all of a stage done before the next
+  // begins. Members have numbers below `threads`. `work` must not throw.
   template <class Work>
   void run(const Work& work) {
     auto go = [&] { this->go(work); };
@@ -65,6 +36,37 @@ class Stages {
   }
 
  private:
+  // The pieces of a stage that a member has for its own. It takes them from the front, and who has
+  // none left from the back.
+  class Share {
+   public:
+    void set(int64_t begin, int64_t end) {
+      both_.store(pack(begin, end), std::memory_order_relaxed);
+    }
+
+    // Whether there was one.
+    bool take(bool front, int64_t& piece) {
+      uint64_t both = both_.load(std::memory_order_relaxed);
+      for (;;) {
+        const auto begin = static_cast<int64_t>(both >> 32);
+        const auto end = static_cast<int64_t>(both & 0xffffffffu);
+        if (begin >= end) return false;
+        const uint64_t less = front ? pack(begin + 1, end) : pack(begin, end - 1);
+        if (both_.compare_exchange_weak(both, less, std::memory_order_relaxed)) {
+          piece = front ? begin : end - 1;
+          return true;
+        }
+      }
+    }
+
+   private:
+    static uint64_t pack(int64_t begin, int64_t end) {
+      return static_cast<uint64_t>(begin) << 32 | static_cast<uint64_t>(end);
+    }
+
+    alignas(64) std::atomic<uint64_t> both_{0};
+  };
+
   struct alignas(64) Count {
     std::atomic<int64_t> pieces{0};
   };
@@ -76,7 +78,7 @@ class Stages {
       int64_t mine = 0;
       for (size_t i = 0; i < threads_; ++i) {
         Share& share = shares_[stage * threads_ + (self + i) % threads_];
-        for (int64_t piece; share.take(i == 0, piece); ++mine) work(stage, piece);
+        for (int64_t piece; share.take(i == 0, piece); ++mine) work(stage, piece, self);
       }
       std::atomic<int64_t>& done = done_[stage].pieces;
       if (mine > 0) done.fetch_add(mine, std::memory_order_acq_rel);

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "cpu/label/label.h"
-#include "cpu/label/mask.h"
 #include "cpu/network/network.h"
 #include "cpu/normalize/normalize.h"
 #include "cpu/simd/rows.h"

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "cpu/label/label.h"
-#include "cpu/label/mask.h"
 #include "cpu/network/network.h"
 #include "cpu/normalize/normalize.h"
 #include "cpu/tiles/tiles.h"

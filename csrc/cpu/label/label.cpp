@@ -17,12 +17,12 @@
 #include "cpu/label/label.h"
 
 #include <algorithm>
-#include <atomic>
 #include <vector>
 
 #include "cpu/label/fill.h"
 #include "cpu/label/label_join.h"
 #include "cpu/label/label_strip.h"
+#include "cpu/simd/rows.h"
 #include "threads/parallel.h"
 
 namespace nucleiseg::cpu {
@@ -48,23 +48,27 @@ std::vector<Strip> make_strips(const ImageView& maps, int threads) {
   return strips;
 }
 
-void scan(const ImageView& maps, const LabelRule& rule, std::vector<Strip>& strips, int threads) {
-  std::atomic<size_t> next{0};
-  const auto members = std::min<int64_t>(threads, static_cast<int64_t>(strips.size()));
-  parallel_for(members, 1, threads, [&](int64_t, int64_t) {
-    StripScan scan(maps, rule);
-    for (size_t i; (i = next.fetch_add(1)) < strips.size();) scan.run(strips[i]);
-  });
-}
-
 }  // namespace
+
+void mask(const ImageView& maps, uint8_t threshold, uint8_t* out, std::ptrdiff_t row_stride,
+          int threads) {
+  const Rows& table = rows();
+  parallel_for(maps.height, rows_per_thread(maps.values_per_row()), threads,
+               [&](int64_t begin, int64_t end) {
+                 std::vector<uint8_t> scratch;
+                 for (int64_t row = begin; row < end; ++row) {
+                   table.mask(row_values<uint8_t>(maps, row, scratch),
+                              static_cast<size_t>(maps.width), threshold, out + row * row_stride);
+                 }
+               });
+}
 
 int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int threads,
               NucleusTable* table) {
   std::vector<Strip> strips = make_strips(maps, threads);
   // What is scanned for more passes has the same basins.
   const int32_t most = std::max<int32_t>(rule.merge.prominence, table ? table->prominence : 0);
-  scan(maps, kernels::with_prominence(rule, most), strips, threads);
+  scan_strips(maps, kernels::with_prominence(rule, most), strips, 0, threads);
   const Numbers numbers = join_basins(strips, maps.width, rule, table);
   parallel_for(static_cast<int64_t>(strips.size()), 1, threads, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {

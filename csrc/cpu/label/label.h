@@ -1,4 +1,5 @@
-// From the network's two maps to labels: one id for each nucleus, also where nuclei touch.
+// From the network's two maps to a mask, and to labels: one id for each nucleus, also where nuclei
+// touch.
 //
 // A watershed on the smoothed centre distance by the drop-of-water principle (Cousty et al. 2009,
 // doi:10.1109/TPAMI.2008.173): each pixel climbs to its highest neighbour, up to a maximum, and all
@@ -10,6 +11,7 @@
 // Linear in the pixels, but for sorting the saddles that may merge basins.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +21,10 @@
 namespace nucleiseg::cpu {
 
 using kernels::LabelRule;
+
+// Writes (height, width) bytes, 1 where nucleus, in rows `row_stride` bytes apart.
+void mask(const ImageView& maps, uint8_t threshold, uint8_t* out, std::ptrdiff_t row_stride,
+          int threads);
 
 // A nucleus as the watershed found it, whatever its area and peak. Heights are in sixteenths of a
 // distance.
@@ -44,5 +50,10 @@ struct NucleusTable {
 // are.
 int32_t label(const ImageView& maps, const LabelRule& rule, int32_t* labels, int threads,
               NucleusTable* table = nullptr);
+
+// Keeps the largest piece of each label, the first in raster order among equals, pieces being
+// connected by their 8 neighbours; numbers what is left 1..n in raster order of first pixels, and
+// returns n.
+int32_t drop_loose_pieces(int32_t* labels, int64_t height, int64_t width);
 
 }  // namespace nucleiseg::cpu

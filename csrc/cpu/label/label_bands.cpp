@@ -1,7 +1,6 @@
 #include "cpu/label/label_bands.h"
 
 #include <algorithm>
-#include <atomic>
 #include <numeric>
 #include <utility>
 
@@ -52,11 +51,9 @@ void keep_outer_rows(Strip& strip) {
 
 }  // namespace
 
-LabelBands::LabelBands(int64_t height, int64_t width, const kernels::LabelRule& rule,
-                       std::vector<int64_t> rows, const std::vector<int64_t>& columns,
-                       int32_t* labels)
-    : height_(height),
-      width_(width),
+LabelBands::LabelBands(int64_t width, const kernels::LabelRule& rule, std::vector<int64_t> rows,
+                       const std::vector<int64_t>& columns, int32_t* labels)
+    : width_(width),
       rule_(rule),
       rows_(std::move(rows)),
       kept_width_(static_cast<int64_t>(columns.size())),
@@ -78,7 +75,8 @@ void LabelBands::add(const ImageView& maps, int64_t end, int threads) {
     strips_.back().row_begin = next_;
     strips_.back().row_end = next_ = strip_end;
   }
-  scan(maps, first, threads);
+  scan_strips(maps, kernels::with_prominence(rule_, rule_.merge.prominence), strips_, first,
+              threads);
   std::vector<int32_t> before;
   for (size_t i = first; i < strips_.size(); ++i) {
     before.push_back(basins_);
@@ -90,15 +88,6 @@ void LabelBands::add(const ImageView& maps, int64_t end, int threads) {
       keep_outer_rows(strips_[first + i]);
       keep_spanning_passes(strips_[first + i]);
     }
-  });
-}
-
-void LabelBands::scan(const ImageView& maps, size_t first, int threads) {
-  std::atomic<size_t> next{first};
-  const auto members = std::min<int64_t>(threads, static_cast<int64_t>(strips_.size() - first));
-  parallel_for(members, 1, threads, [&](int64_t, int64_t) {
-    StripScan scan(maps, kernels::with_prominence(rule_, rule_.merge.prominence));
-    for (size_t i; (i = next.fetch_add(1)) < strips_.size();) scan.run(strips_[i]);
   });
 }
 

@@ -18,8 +18,8 @@ class LabelBands {
 
   // `rows` and `columns`, both in ascending order, are the maps' that are kept. `labels`, one for
   // each of them, comes filled with 0.
-  LabelBands(int64_t height, int64_t width, const kernels::LabelRule& rule,
-             std::vector<int64_t> rows, const std::vector<int64_t>& columns, int32_t* labels);
+  LabelBands(int64_t width, const kernels::LabelRule& rule, std::vector<int64_t> rows,
+             const std::vector<int64_t>& columns, int32_t* labels);
 
   // The row that the next band begins with.
   int64_t next() const { return next_; }
@@ -32,10 +32,8 @@ class LabelBands {
   void finish(int threads);
 
  private:
-  void scan(const ImageView& maps, size_t first, int threads);
   void paint(const Strip& strip, int32_t basins_before);
 
-  const int64_t height_;
   const int64_t width_;
   const kernels::LabelRule rule_;
   const std::vector<int64_t> rows_;

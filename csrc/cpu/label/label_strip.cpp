@@ -1,10 +1,12 @@
 #include "cpu/label/label_strip.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "cpu/label/label_pass.h"
 #include "cpu/simd/rows.h"
+#include "threads/parallel.h"
 
 namespace nucleiseg::cpu {
 
@@ -200,14 +202,9 @@ void StripScan::sum_moments(Strip& strip) const {
   for (const Piece& piece : strip.pieces) {
     for (; piece.start >= row_end; row_end += width_) ++row;
     const auto first = static_cast<uint64_t>(piece.start - (row_end - width_));
-    const auto length = static_cast<uint64_t>(piece.length);
-    const uint64_t pairs = length * (length - 1) / 2;
-    const uint64_t columns = length * first + pairs;
-    const uint64_t squares =
-        length * first * first + 2 * first * pairs + pairs * (2 * length - 1) / 3;
     kernels::Moments& sums = strip.moments[static_cast<size_t>(piece.basin)];
-    sums = kernels::sum_of(
-        sums, {length, length * row, columns, length * row * row, row * columns, squares});
+    sums =
+        kernels::sum_of(sums, kernels::moments_of(row, first, static_cast<uint64_t>(piece.length)));
   }
 }
 
@@ -307,6 +304,16 @@ void StripScan::keep_outer_rows(Strip& strip) const {
   strip.last_row_begin = static_cast<int32_t>(parts_.size()) - row_begin_[1];
   strip.first_heights.assign(heights(0), heights(0) + width_);
   strip.last_heights.assign(heights(rows_ - 1), heights(rows_ - 1) + width_);
+}
+
+void scan_strips(const ImageView& maps, const kernels::LabelRule& rule, std::vector<Strip>& strips,
+                 size_t first, int threads) {
+  std::atomic<size_t> next{first};
+  const auto members = std::min<int64_t>(threads, static_cast<int64_t>(strips.size() - first));
+  parallel_for(members, 1, threads, [&](int64_t, int64_t) {
+    StripScan scan(maps, rule);
+    for (size_t i; (i = next.fetch_add(1)) < strips.size();) scan.run(strips[i]);
+  });
 }
 
 }  // namespace nucleiseg::cpu

@@ -100,4 +100,8 @@ class StripScan {
   int32_t column_step_[kernels::kPeak + 1] = {};
 };
 
+// Does the strips from `first` on in parallel.
+void scan_strips(const ImageView& maps, const kernels::LabelRule& rule, std::vector<Strip>& strips,
+                 size_t first, int threads);
+
 }  // namespace nucleiseg::cpu

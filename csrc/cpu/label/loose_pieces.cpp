@@ -1,13 +1,12 @@
 // Runs of equal labels are united with those that they touch in the row above, as a forest whose
 // roots are the first runs of their pieces (Wu, Otoo and Suzuki, "Optimizing two-pass
 // connected-component labeling algorithms", 2009, doi:10.1007/s10044-008-0109-y).
-#include "cpu/label/loose_pieces.h"
-
 #include <algorithm>
 #include <vector>
 
 #include "cpu/label/fill.h"
-#include "cpu/measure/runs.h"
+#include "cpu/label/label.h"
+#include "cpu/measure/labels.h"
 
 namespace nucleiseg::cpu {
 namespace {

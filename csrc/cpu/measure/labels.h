@@ -17,13 +17,10 @@ struct LabelView {
 
   const int32_t* row(int64_t row) const { return ids + row * width; }
 
-  bool contains(int64_t row, int64_t column) const {
-    return row >= 0 && row < height && column >= 0 && column < width;
-  }
-
   // 0 outside.
   int32_t at(int64_t row, int64_t column) const {
-    return contains(row, column) ? ids[row * width + column] : 0;
+    const bool is_inside = row >= 0 && row < height && column >= 0 && column < width;
+    return is_inside ? ids[row * width + column] : 0;
   }
 };
 
@@ -49,15 +46,22 @@ inline Range label_range(const LabelView& labels, int threads) {
   return range;
 }
 
+// Calls fn(id, begin, end) for each run of equal ids that are not 0.
+template <class Function>
+void each_run(const int32_t* ids, int64_t width, Function&& fn) {
+  for (int64_t begin = 0; begin < width;) {
+    int64_t end = begin + 1;
+    while (end < width && ids[end] == ids[begin]) ++end;
+    if (ids[begin] != 0) fn(ids[begin], static_cast<int32_t>(begin), static_cast<int32_t>(end));
+    begin = end;
+  }
+}
+
 // areas[i]: the pixels of label i + 1, for i = 0..count - 1.
 inline void count_pixels(const LabelView& labels, int32_t count, int64_t* areas) {
   std::fill(areas, areas + count, 0);
-  const int32_t* const end = labels.row(labels.height);
-  for (const int32_t* id = labels.ids; id != end;) {
-    const int32_t* const first = id;
-    while (id != end && *id == *first) ++id;
-    if (*first > 0) areas[*first - 1] += id - first;
-  }
+  each_run(labels.ids, labels.height * labels.width,
+           [&](int32_t label, int32_t begin, int32_t end) { areas[label - 1] += end - begin; });
 }
 
 // Items in order of label, those of one from begin(label) to end(label).
@@ -87,6 +91,18 @@ Groups<T> group_by_label(const std::vector<std::vector<T>>& strips, int32_t coun
     }
   }
   return groups;
+}
+
+// Calls find(row, items) for all rows in parallel, and groups what it adds to the items.
+template <class T, class Find>
+Groups<T> group_rows(const LabelView& labels, int32_t count, int threads, const Find& find) {
+  const int64_t rows = rows_per_thread(labels.width);
+  std::vector<std::vector<T>> strips(static_cast<size_t>((labels.height + rows - 1) / rows));
+  parallel_for(labels.height, rows, threads, [&](int64_t begin, int64_t end) {
+    std::vector<T>& strip = strips[static_cast<size_t>(begin / rows)];
+    for (int64_t row = begin; row < end; ++row) find(row, strip);
+  });
+  return group_by_label(strips, count);
 }
 
 }  // namespace nucleiseg::cpu

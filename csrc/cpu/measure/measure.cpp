@@ -8,6 +8,7 @@
 
 #include "cpu/measure/hull.h"
 #include "cpu/measure/runs.h"
+#include "kernels/merge.h"
 #include "threads/parallel.h"
 
 namespace nucleiseg::cpu {
@@ -17,49 +18,33 @@ using kernels::kPi;
 
 constexpr int64_t kLabelsPerThread = 64;
 
-// Sums over a nucleus's pixels of coordinates counted from its first row and first run.
-struct Moments {
-  int64_t area = 0;
-  int64_t rows = 0;
-  int64_t columns = 0;
-  uint64_t rows2 = 0;
-  uint64_t columns2 = 0;
-  int64_t mixed = 0;
-};
-
-// 0 + 1 + ... + (n - 1), also for negative n, and the sum of squares.
-int64_t sum_below(int64_t n) { return n * (n - 1) / 2; }
-int64_t squares_below(int64_t n) { return n * (n - 1) * (2 * n - 1) / 6; }
-
-Moments moments(const NucleusRun* first, const NucleusRun* last) {
-  Moments sums;
+// Coordinates are counted from the first row and the first run's beginning.
+kernels::Moments moments(const NucleusRun* first, const NucleusRun* last) {
+  kernels::Moments sums;
   for (const NucleusRun* run = first; run != last; ++run) {
-    const int64_t row = run->row - first->row;
-    const int64_t begin = run->begin - first->begin;
-    const int64_t end = run->end - first->begin;
-    const int64_t columns = sum_below(end) - sum_below(begin);
-    sums.area += end - begin;
-    sums.rows += row * (end - begin);
-    sums.columns += columns;
-    sums.rows2 += static_cast<uint64_t>(row * row * (end - begin));
-    sums.columns2 += static_cast<uint64_t>(squares_below(end) - squares_below(begin));
-    sums.mixed += row * columns;
+    sums =
+        kernels::sum_of(sums, kernels::moments_of(static_cast<uint64_t>(run->row - first->row),
+                                                  static_cast<uint64_t>(run->begin - first->begin),
+                                                  static_cast<uint64_t>(run->end - run->begin)));
   }
   return sums;
 }
 
 // area * sum(a b) - sum(a) * sum(b), rounded once: the covariance times the squared area.
 template <class Sum>
-double covariance2(int64_t area, Sum product, int64_t a, int64_t b) {
+double covariance2(uint64_t area, Sum product, int64_t a, int64_t b) {
   return static_cast<double>(static_cast<__int128>(area) * product - static_cast<__int128>(a) * b);
 }
 
 // The ellipse with the same second moments.
-void measure_axes(const Moments& sums, Shape& shape) {
+void measure_axes(const kernels::Moments& sums, Shape& shape) {
   const double scale = static_cast<double>(sums.area) * static_cast<double>(sums.area);
-  const double rows = covariance2(sums.area, sums.rows2, sums.rows, sums.rows) / scale;
-  const double columns = covariance2(sums.area, sums.columns2, sums.columns, sums.columns) / scale;
-  const double mixed = covariance2(sums.area, sums.mixed, sums.rows, sums.columns) / scale;
+  const auto row = static_cast<int64_t>(sums.row);
+  const auto column = static_cast<int64_t>(sums.column);
+  const auto product = static_cast<int64_t>(sums.row_column);
+  const double rows = covariance2(sums.area, sums.row_row, row, row) / scale;
+  const double columns = covariance2(sums.area, sums.column_column, column, column) / scale;
+  const double mixed = covariance2(sums.area, product, row, column) / scale;
   const double middle = (rows + columns) / 2.0;
   const double spread = std::hypot((rows - columns) / 2.0, mixed);
   const double major = middle + spread;
@@ -99,11 +84,11 @@ double perimeter(const NucleusRun* first, const NucleusRun* last) {
 Shape measure_shape(const LabelView& labels, const NucleusRun* first, const NucleusRun* last) {
   Shape shape;
   if (first == last) return shape;
-  const Moments sums = moments(first, last);
+  const kernels::Moments sums = moments(first, last);
   const auto area = static_cast<double>(sums.area);
-  shape.area = sums.area;
-  shape.centroid[0] = first->row + static_cast<double>(sums.rows) / area;
-  shape.centroid[1] = first->begin + static_cast<double>(sums.columns) / area;
+  shape.area = static_cast<int64_t>(sums.area);
+  shape.centroid[0] = first->row + static_cast<double>(static_cast<int64_t>(sums.row)) / area;
+  shape.centroid[1] = first->begin + static_cast<double>(static_cast<int64_t>(sums.column)) / area;
   shape.diameter = std::sqrt(4.0 * area / kPi);
   measure_axes(sums, shape);
   measure_box(labels, first, last, shape);
@@ -116,14 +101,8 @@ Shape measure_shape(const LabelView& labels, const NucleusRun* first, const Nucl
 // 255 is 1.
 double mean_probability(const ImageView& maps, const NucleusRun* first, const NucleusRun* last) {
   int64_t sum = 0;
-  int64_t count = 0;
-  for (const NucleusRun* run = first; run != last; ++run) {
-    const std::byte* value = maps.data + run->row * maps.row_stride;
-    for (int64_t column = run->begin; column < run->end; ++column) {
-      sum += static_cast<uint8_t>(value[column * maps.column_stride]);
-    }
-    count += run->end - run->begin;
-  }
+  each_value<uint8_t>(maps, 0, first, last, [&](uint8_t value) { sum += value; });
+  const int64_t count = count_pixels(first, last);
   return count > 0 ? static_cast<double>(sum) / (255.0 * static_cast<double>(count)) : kNan;
 }
 

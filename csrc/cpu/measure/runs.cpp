@@ -141,19 +141,11 @@ int bits_for(int32_t count) {
 }  // namespace
 
 Groups<NucleusRun> nucleus_runs(const LabelView& labels, int32_t count, int threads) {
-  const int64_t rows = rows_per_thread(labels.width);
-  std::vector<std::vector<NucleusRun>> strips(
-      static_cast<size_t>((labels.height + rows - 1) / rows));
-  parallel_for(labels.height, rows, threads, [&](int64_t strip_begin, int64_t strip_end) {
-    std::vector<NucleusRun>& strip = strips[static_cast<size_t>(strip_begin / rows)];
-    for (int64_t row = strip_begin; row < strip_end; ++row) {
-      each_run(labels.row(row), labels.width, [&](int32_t label, int32_t begin, int32_t end) {
-        strip.push_back(
-            with_crossings(labels, {{label, static_cast<int32_t>(row), begin, end}, {}}));
-      });
-    }
+  return group_rows<NucleusRun>(labels, count, threads, [&](int64_t row, auto& runs) {
+    each_run(labels.row(row), labels.width, [&](int32_t label, int32_t begin, int32_t end) {
+      runs.push_back(with_crossings(labels, {{label, static_cast<int32_t>(row), begin, end}, {}}));
+    });
   });
-  return group_by_label(strips, count);
 }
 
 Groups<LabelRun> ring_runs(const LabelView& labels, int32_t count, int64_t reach, int threads) {

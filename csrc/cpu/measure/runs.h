@@ -20,17 +20,6 @@ struct NucleusRun : LabelRun {
   kernels::Crossings crossings;
 };
 
-// Calls fn(id, begin, end) for each run of equal ids that are not 0.
-template <class Function>
-void each_run(const int32_t* ids, int64_t width, Function&& fn) {
-  for (int64_t begin = 0; begin < width;) {
-    int64_t end = begin + 1;
-    while (end < width && ids[end] == ids[begin]) ++end;
-    if (ids[begin] != 0) fn(ids[begin], static_cast<int32_t>(begin), static_cast<int32_t>(end));
-    begin = end;
-  }
-}
-
 Groups<NucleusRun> nucleus_runs(const LabelView& labels, int32_t count, int threads);
 
 // Background pixels within `reach` pixels, by chessboard distance, of a nucleus; each belongs to

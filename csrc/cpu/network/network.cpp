@@ -8,7 +8,6 @@
 #include "cpu/network/network_pass.h"
 #include "kernels/network.h"
 #include "kernels/tiles.h"
-#include "network/checks.h"
 
 namespace nucleiseg::cpu {
 namespace {
@@ -50,7 +49,7 @@ Network::~Network() = default;
 
 void Network::Layer::round(const Rounding& rounding, int period) {
   const int outputs = static_cast<int>(rounding.factors.size());
-  for (int i = 0; i < blocks * kLanes; ++i) {
+  for (int i = 0; i < shape.blocks * kLanes; ++i) {
     const auto output = static_cast<size_t>(i % period);
     const bool real = i % period < outputs;
     factors.push_back(real ? rounding.factors[output] : 0);
@@ -59,12 +58,13 @@ void Network::Layer::round(const Rounding& rounding, int period) {
 }
 
 void Network::Layer::begin_sums(const std::vector<uint8_t>& zeros) {
-  const int lanes = blocks * kLanes;
+  const int lanes = shape.blocks * kLanes;
+  const int each = shape.taps * shape.steps * lanes * kernels::kProducts;
   begin.assign(static_cast<size_t>(lanes), 0);
   shifted_begin = begin;
   const auto* weight = reinterpret_cast<const int8_t*>(weights.data());
   for (const uint8_t zero : zeros) {
-    for (int i = 0; i < taps * steps * lanes * kernels::kProducts; ++i, ++weight) {
+    for (int i = 0; i < each; ++i, ++weight) {
       const auto lane = static_cast<size_t>(i / kernels::kProducts % lanes);
       begin[lane] -= zero * *weight;
       shifted_begin[lane] += (kWideShift - zero) * *weight;
@@ -73,20 +73,18 @@ void Network::Layer::begin_sums(const std::vector<uint8_t>& zeros) {
 }
 
 void Network::add_stem(const Kernel& kernel, const Rounding& rounding) {
-  auto layer = std::make_unique<Layer>();
-  layer->target = next_tensor();
-  layer->kind = Kind::stem;
-  layer->wide = true;
+  Layer layer(Kind::stem, {}, next_tensor());
+  layer.shape.wide = true;
   // Its pixels are two of the image's apart, and see the bytes of a row's three or six as one
   // column.
-  layer->column_stride = 2 * kernels::kImageChannels;
-  layer->pack(kernel.side, 1, kernel.side * kernels::kImageChannels,
-              static_cast<int>(kernel.outputs), [&](int row, int, int byte, int output) {
-                return weight_of(kernel, output, byte % kernels::kImageChannels, row,
-                                 byte / kernels::kImageChannels);
-              });
-  layer->begin_sums(std::vector<uint8_t>(static_cast<size_t>(layer->segments)));
-  layer->round(rounding, stored(kernel.outputs));
+  layer.shape.column_stride = 2 * kernels::kImageChannels;
+  layer.pack(kernel.side, 1, kernel.side * kernels::kImageChannels,
+             static_cast<int>(kernel.outputs), [&](int row, int, int byte, int output) {
+               return weight_of(kernel, output, byte % kernels::kImageChannels, row,
+                                byte / kernels::kImageChannels);
+             });
+  layer.begin_sums(std::vector<uint8_t>(static_cast<size_t>(kernel.side)));
+  layer.round(rounding, stored(kernel.outputs));
   layers_.push_back(std::move(layer));
 }
 
@@ -94,27 +92,24 @@ void Network::add_convolution(const std::vector<int>& sources, const std::vector
                               const Rounding& rounding) {
   const Tensor& first = tensor(sources[0]);
   const int pixel = stored(first.channels);
-  auto layer = std::make_unique<Layer>();
-  layer->target = next_tensor();
-  layer->kind = Kind::convolution;
-  layer->sources = sources;
+  Layer layer(Kind::convolution, sources, next_tensor());
   const auto outputs = static_cast<int>(kernels[0].outputs);
-  layer->column_stride = pixel;
-  layer->pack(kSide * static_cast<int>(sources.size()), kSide, static_cast<int>(first.channels),
-              outputs, [&](int segment, int tap, int byte, int output) {
-                return weight_of(kernels[static_cast<size_t>(segment / kSide)], output, byte,
-                                 segment % kSide, tap);
-              });
-  layer->round(rounding, stored(outputs));
+  layer.shape.column_stride = pixel;
+  layer.pack(kSide * static_cast<int>(sources.size()), kSide, static_cast<int>(first.channels),
+             outputs, [&](int segment, int tap, int byte, int output) {
+               return weight_of(kernels[static_cast<size_t>(segment / kSide)], output, byte,
+                                segment % kSide, tap);
+             });
+  layer.round(rounding, stored(outputs));
   std::vector<uint8_t> zeros;
   for (const int source : sources) {
     zeros.insert(zeros.end(), kSide, zero_of(tensor(source).is_signed));
-    layer->wide = layer->wide || tensor(source).is_signed;
+    layer.shape.wide |= tensor(source).is_signed;
   }
-  layer->begin_sums(zeros);
+  layer.begin_sums(zeros);
   const int inputs = pixel * static_cast<int>(sources.size());
   if (convolution_->convolve_strip && fits_strips(kernels)) {
-    layer->transform(inputs, [&](int input, int row, int column, int output) {
+    layer.transform(inputs, [&](int input, int row, int column, int output) {
       const Kernel& kernel = kernels[static_cast<size_t>(input / pixel)];
       const bool real = input % pixel < kernel.inputs && output < kernel.outputs;
       return real ? weight_of(kernel, output, input % pixel, row, column) : int8_t{0};
@@ -125,53 +120,46 @@ void Network::add_convolution(const std::vector<int>& sources, const std::vector
 
 void Network::add_grow(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& below = tensor(source);
-  auto layer = std::make_unique<Layer>();
-  layer->target = next_tensor();
-  layer->kind = Kind::grow;
-  layer->sources = {source};
-  layer->column_stride = stored(below.channels);
-  layer->low = kLowest;
+  Layer layer(Kind::grow, {source}, next_tensor());
+  layer.shape.column_stride = stored(below.channels);
+  layer.shape.low = kLowest;
+  layer.shape.zero = kSignedZero;
   const auto outputs = static_cast<int>(kernel.outputs);
   const int period = stored(outputs);
   // A segment here is a row of what grows: its columns and channels lie side by side.
-  layer->pack(kGrowth, 1, static_cast<int>(below.channels), kGrowth * period,
-              [&](int row, int, int byte, int place) {
-                const int output = place % period;
-                if (output >= outputs) return int8_t{0};
-                const int64_t at = byte * kernel.outputs + output;
-                return kernel.weights[(at * kGrowth + row) * kGrowth + place / period];
-              });
-  layer->begin_sums({0});
-  layer->round(rounding, period);
+  layer.pack(kGrowth, 1, static_cast<int>(below.channels), kGrowth * period,
+             [&](int row, int, int byte, int place) {
+               const int output = place % period;
+               if (output >= outputs) return int8_t{0};
+               const int64_t at = byte * kernel.outputs + output;
+               return kernel.weights[(at * kGrowth + row) * kGrowth + place / period];
+             });
+  layer.begin_sums({0});
+  layer.round(rounding, period);
   layers_.push_back(std::move(layer));
 }
 
 void Network::add_pool(int source) {
-  auto layer = std::make_unique<Layer>();
-  layer->target = next_tensor();
-  layer->sources = {source};
-  layers_.push_back(std::move(layer));
+  layers_.emplace_back(Kind::pool, std::vector<int>{source}, next_tensor());
 }
 
 void Network::add_cells(int source, const Kernel& kernel, const Rounding& rounding) {
   const Tensor& last = tensor(source);
-  auto layer = std::make_unique<Layer>();
-  layer->kind = Kind::cells;
-  layer->sources = {source};
-  layer->low = -kernels::kLogitLimit;
-  layer->high = kernels::kLogitLimit;
+  Layer layer(Kind::cells, {source}, kNone);
+  layer.shape.low = -kernels::kLogitLimit;
+  layer.shape.high = kernels::kLogitLimit;
   // Two pixels' eight outputs are one block: both look at the same four columns.
-  layer->column_stride = stored(last.channels);
-  layer->advance = kCellPixels;
-  layer->pack(kSide, kSide + kCellPixels - 1, static_cast<int>(last.channels),
-              kCellPixels * kernels::kCellBytes, [&](int row, int tap, int byte, int output) {
-                const int column = tap - output / kernels::kCellBytes;
-                const bool seen = 0 <= column && column < kSide;
-                return seen ? weight_of(kernel, output % kernels::kCellBytes, byte, row, column)
-                            : int8_t{0};
-              });
-  layer->begin_sums(std::vector<uint8_t>(kSide));
-  layer->round(rounding, kernels::kCellBytes);
+  layer.shape.column_stride = stored(last.channels);
+  layer.shape.advance = kCellPixels;
+  layer.pack(kSide, kSide + kCellPixels - 1, static_cast<int>(last.channels),
+             kCellPixels * kernels::kCellBytes, [&](int row, int tap, int byte, int output) {
+               const int column = tap - output / kernels::kCellBytes;
+               const bool seen = 0 <= column && column < kSide;
+               return seen ? weight_of(kernel, output % kernels::kCellBytes, byte, row, column)
+                           : int8_t{0};
+             });
+  layer.begin_sums(std::vector<uint8_t>(kSide));
+  layer.round(rounding, kernels::kCellBytes);
   layers_.push_back(std::move(layer));
 }
 

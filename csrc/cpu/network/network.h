@@ -53,7 +53,7 @@ class Network : public network::Layers {
   std::unique_ptr<Workspace> workspace(int64_t height, int64_t width) const;
 
   const Convolution* convolution_;
-  std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<Layer> layers_;
   PerProcess<Idle> idle_;
 };
 

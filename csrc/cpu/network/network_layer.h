@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "cpu/aligned.h"
@@ -15,7 +16,6 @@ constexpr int32_t kLowest = -128;  // of a signed level
 constexpr int32_t kHighest = 127;
 constexpr uint8_t kSignedZero = 128;  // added to the levels of a signed tensor
 constexpr int kNone = -1;
-constexpr size_t kMostSources = 2;  // of a convolution
 
 enum class Kind { stem, convolution, grow, pool, cells };
 
@@ -28,30 +28,27 @@ inline int stored(int64_t channels) {
 inline uint8_t zero_of(bool is_signed) { return is_signed ? kSignedZero : uint8_t{0}; }
 
 struct Network::Layer {
-  Kind kind = Kind::pool;
+  Kind kind;
   std::vector<int> sources;
-  int target = kNone;
-  // As `RowOfPixels` has them.
-  int segments = 0;
-  int taps = 1;
-  int advance = 1;
-  int column_stride = 0;
-  int steps = 0;
-  int blocks = 0;
-  bool wide = false;
+  int target;
+  RowOfPixels shape{};  // of a row of all blocks, without what it reads and writes
   AlignedBytes weights;
   AlignedBytes strip_weights;  // as `Strip` has them, where strips of rows are done together
   std::vector<int32_t> begin;
   std::vector<int32_t> shifted_begin;
   std::vector<float> factors;
   std::vector<float> offsets;
-  int32_t low = 0;
-  int32_t high = kHighest;
+
+  Layer(Kind what, std::vector<int> from, int to)
+      : kind(what), sources(std::move(from)), target(to) {
+    shape.advance = 1;
+    shape.high = kHighest;
+  }
 
   // Lays out weights: `weight(segment, tap, byte, output)` gives what a byte of a segment's column
   // is multiplied with for an output channel.
   template <class Weight>
-  void pack(int segment_count, int tap_count, int bytes, int outputs, const Weight& weight);
+  void pack(int segments, int taps, int bytes, int outputs, const Weight& weight);
 
   RowOfPixels row(int first_block, int block_count) const;
 
@@ -70,19 +67,21 @@ struct Network::Layer {
 };
 
 template <class Weight>
-void Network::Layer::pack(int segment_count, int tap_count, int bytes, int outputs,
-                          const Weight& weight) {
+void Network::Layer::pack(int segments, int taps, int bytes, int outputs, const Weight& weight) {
   using kernels::kLanes;
   using kernels::kProducts;
-  segments = segment_count;
-  taps = tap_count;
-  steps = (bytes + kProducts - 1) / kProducts;
-  blocks = (outputs + kLanes - 1) / kLanes;
-  weights =
-      AlignedBytes(static_cast<size_t>(segments * taps) * static_cast<size_t>(steps * blocks) *
-                   static_cast<size_t>(kLanes * kProducts));
+  const int steps = (bytes + kProducts - 1) / kProducts;
+  const int blocks = (outputs + kLanes - 1) / kLanes;
+  const int columns = segments * taps;
+  shape.segment_count = segments;
+  shape.taps = taps;
+  shape.steps = steps;
+  shape.blocks = shape.blocks_of_weight = blocks;
+  shape.out_stride = blocks * kLanes;
+  weights = AlignedBytes(static_cast<size_t>(columns) * static_cast<size_t>(steps * blocks) *
+                         static_cast<size_t>(kWeightBytes));
   auto* out = reinterpret_cast<int8_t*>(weights.data());
-  for (int column = 0; column < segments * taps; ++column) {
+  for (int column = 0; column < columns; ++column) {
     for (int step = 0; step < steps; ++step) {
       for (int output = 0; output < blocks * kLanes; ++output) {
         for (int byte = step * kProducts; byte < (step + 1) * kProducts; ++byte) {
@@ -115,10 +114,10 @@ void Network::Layer::transform(int inputs, const Weight& weight) {
   using kernels::kLanes;
   const int pairs = inputs / kPair;
   const int place_size = pairs * kLanes * kPair;
-  strip_weights =
-      AlignedBytes(static_cast<size_t>(blocks * kPlaces * place_size) * sizeof(int16_t));
+  const int size = shape.blocks * place_size;
+  strip_weights = AlignedBytes(static_cast<size_t>(kPlaces * size) * sizeof(int16_t));
   auto* out = reinterpret_cast<int16_t*>(strip_weights.data());
-  for (int i = 0; i < blocks * pairs * kLanes * kPair; ++i) {
+  for (int i = 0; i < size; ++i) {
     const int block = i / place_size;
     const int output = block * kLanes + i / kPair % kLanes;
     const int input = i / (kLanes * kPair) % pairs * kPair + i % kPair;

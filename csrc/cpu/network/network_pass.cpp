@@ -8,7 +8,6 @@
 #include "cpu/simd/rows.h"
 #include "kernels/network.h"
 #include "kernels/tiles.h"
-#include "network/buffer_plan.h"
 #include "network/probability.h"
 #include "threads/team.h"
 
@@ -18,7 +17,7 @@ namespace {
 using kernels::kLanes;
 
 constexpr int kRows = 3;  // that a convolution sees
-constexpr int kMostSegments = kRows * static_cast<int>(kMostSources);
+constexpr int kMostSegments = kRows * static_cast<int>(network::kMostSources);
 constexpr int64_t kStemPixels = 256;  // of the stem's output, for which rows are copied at once
 constexpr size_t kSumsBytes = size_t{kPlaces} * kChunk * kLanes * sizeof(uint32_t);
 constexpr int64_t kSlack = 16;  // bytes that the last pixel's last step may reach beyond
@@ -57,56 +56,33 @@ const kernels::Lines& lines() {
 // Some of a layer's blocks, and how it rounds; where it reads and writes is still to be said.
 RowOfPixels Network::Layer::row(int first_block, int block_count) const {
   const int channel = first_block * kLanes;
-  RowOfPixels row{};
-  row.segment_count = segments;
-  row.taps = taps;
-  row.advance = advance;
-  row.column_stride = column_stride;
-  row.steps = steps;
+  RowOfPixels row = shape;
   row.weights = reinterpret_cast<const int8_t*>(weights.data()) + channel * kernels::kProducts;
   row.blocks = block_count;
-  row.blocks_of_weight = blocks;
-  row.wide = wide;
   row.begin = begin.data() + channel;
   row.shifted_begin = shifted_begin.data() + channel;
   row.factors = factors.data() + channel;
   row.offsets = offsets.data() + channel;
-  row.low = low;
-  row.high = high;
   return row;
 }
 
 void Network::Workspace::plan(const Network& network, int64_t rows, int64_t columns) {
   if (rows == height && columns == width) return;
   height = 0;  // nothing is planned if memory runs out
-  const size_t count = network.tensors().size();
-  places.assign(count, {});
-  std::vector<size_t> last_reader(count, 0);
-  for (size_t i = 0; i < network.layers_.size(); ++i) {
-    for (const int source : network.layers_[i]->sources) {
-      last_reader[static_cast<size_t>(source)] = i;
-    }
+  places.clear();
+  std::vector<size_t> sizes;
+  for (const Tensor& tensor : network.tensors()) {
+    const int64_t across = columns >> tensor.shrink;
+    const int64_t row_stride = (across + 2) * stored(tensor.channels);
+    places.push_back({nullptr, row_stride, rows >> tensor.shrink, across});
+    sizes.push_back(static_cast<size_t>((places.back().height + 2) * row_stride));
   }
-  network::BufferPlan plan;
-  std::vector<size_t> owner(count);
-  for (size_t i = 0; i < network.layers_.size(); ++i) {
-    const Layer& layer = *network.layers_[i];
-    if (layer.target != kNone) {
-      const auto id = static_cast<size_t>(layer.target);
-      places[id] = place_of(network.tensors()[id], rows, columns);
-      owner[id] = plan.take(static_cast<size_t>((places[id].height + 2) * places[id].row_stride));
-    }
-    for (size_t id = 0; id < count; ++id) {
-      const bool read =
-          std::count(layer.sources.begin(), layer.sources.end(), static_cast<int>(id));
-      if (read && last_reader[id] == i) plan.give_back(owner[id]);
-    }
-  }
+  const Buffers shared = network.share_memory(sizes);
   buffers.clear();
-  for (const size_t size : plan.sizes()) buffers.emplace_back(size);
-  for (size_t id = 0; id < count; ++id) {
-    places[id].pixels =
-        buffers[owner[id]].data() + places[id].row_stride + stored(network.tensors()[id].channels);
+  for (const size_t size : shared.sizes) buffers.emplace_back(size);
+  for (size_t id = 0; id < places.size(); ++id) {
+    places[id].pixels = buffers[shared.of_tensor[id]].data() + places[id].row_stride +
+                        stored(network.tensors()[id].channels);
   }
   height = rows;
   width = columns;
@@ -114,34 +90,13 @@ void Network::Workspace::plan(const Network& network, int64_t rows, int64_t colu
 
 void Network::Workspace::make_room(const Network& network, int threads) {
   size_t inputs = 0;
-  for (const auto& layer : network.layers_) {
-    if (!layer->has_strips()) continue;
-    const auto channels = static_cast<size_t>(layer->column_stride);
-    inputs = std::max(inputs, channels * layer->sources.size());
+  for (const Layer& layer : network.layers_) {
+    if (!layer.has_strips()) continue;
+    const auto channels = static_cast<size_t>(layer.shape.column_stride);
+    inputs = std::max(inputs, channels * layer.sources.size());
   }
-  if (inputs == 0 || rooms_.size() >= static_cast<size_t>(threads)) return;
-  free_rooms_.clear();
   const size_t size = kSumsBytes + kPlaces * kChunk * inputs * sizeof(int16_t);
-  while (rooms_.size() < static_cast<size_t>(threads)) rooms_.emplace_back(size);
-  for (const AlignedBytes& room : rooms_) free_rooms_.push_back(room.data());
-}
-
-uint8_t* Network::Workspace::take_room() const {
-  const std::lock_guard<std::mutex> guard(lock_);
-  uint8_t* room = free_rooms_.back();
-  free_rooms_.pop_back();
-  return room;
-}
-
-void Network::Workspace::give_room_back(uint8_t* room) const {
-  const std::lock_guard<std::mutex> guard(lock_);
-  free_rooms_.push_back(room);
-}
-
-Network::Workspace::Place Network::Workspace::place_of(const Tensor& tensor, int64_t rows,
-                                                       int64_t columns) {
-  const int64_t across = columns >> tensor.shrink;
-  return {nullptr, (across + 2) * stored(tensor.channels), rows >> tensor.shrink, across};
+  while (inputs > 0 && rooms.size() < static_cast<size_t>(threads)) rooms.emplace_back(size);
 }
 
 int64_t Network::Pass::rows(const Layer& layer) const {
@@ -161,7 +116,7 @@ int Network::Pass::parts(const Layer& layer, int threads) const {
   if (layer.kind != Kind::convolution) return 1;
   // Enough pieces that threads end together: by rows alone unless there are few. Each part of a
   // strip transforms the inputs anew.
-  const int most = std::max(1, layer.blocks / 2);
+  const int most = std::max(1, layer.shape.blocks / 2);
   if (!in_strips(layer)) return rows(layer) >= 8 * threads ? 1 : most;
   if (threads == 1) return 1;
   const int64_t strips = pieces(layer);
@@ -171,26 +126,27 @@ int Network::Pass::parts(const Layer& layer, int threads) const {
 void Network::Pass::run(int threads) const {
   std::vector<int64_t> counts;
   std::vector<int> shares;
-  for (const auto& layer : network_.layers_) {
-    shares.push_back(parts(*layer, threads));
-    counts.push_back(pieces(*layer) * shares.back());
+  for (const Layer& layer : network_.layers_) {
+    shares.push_back(parts(layer, threads));
+    counts.push_back(pieces(layer) * shares.back());
   }
-  Stages(counts, threads).run([&](size_t stage, int64_t piece) {
-    work(*network_.layers_[stage], piece / shares[stage], static_cast<int>(piece % shares[stage]),
-         shares[stage]);
+  Stages(counts, threads).run([&](size_t stage, int64_t piece, size_t member) {
+    work(network_.layers_[stage], piece / shares[stage], static_cast<int>(piece % shares[stage]),
+         shares[stage], member);
   });
 }
 
-void Network::Pass::work(const Layer& layer, int64_t row, int part, int count) const {
+void Network::Pass::work(const Layer& layer, int64_t row, int part, int count,
+                         size_t member) const {
   switch (layer.kind) {
     case Kind::stem:
       stem(layer, row);
       break;
     case Kind::convolution: {
-      const int first = part * layer.blocks / count;
-      const int blocks = (part + 1) * layer.blocks / count - first;
+      const int first = part * layer.shape.blocks / count;
+      const int blocks = (part + 1) * layer.shape.blocks / count - first;
       if (in_strips(layer)) {
-        strip(layer, row * kStrip, first, blocks);
+        strip(layer, row * kStrip, first, blocks, member);
       } else {
         convolution(layer, row, first, blocks);
       }
@@ -214,15 +170,14 @@ void Network::Pass::work(const Layer& layer, int64_t row, int part, int count) c
 
 void Network::Pass::stem(const Layer& layer, int64_t row) const {
   const Place& target = place(layer.target);
-  const int before = (layer.segments - 2) / 2;  // pixels that the image is padded by
-  RowOfPixels work = layer.row(0, layer.blocks);
-  work.out_stride = layer.blocks * kLanes;
+  RowOfPixels work = layer.row(0, layer.shape.blocks);
+  const int before = (work.segment_count - 2) / 2;  // pixels that the image is padded by
   for (int64_t first = 0; first < target.width; first += kStemPixels) {
     // The image has no border, so its rows are copied, with zeros around them.
     uint8_t copies[kMostSegments][kStemPixels * 2 * kernels::kImageChannels + kSlack];
     const uint8_t* segments[kMostSegments];
-    const int64_t begin = first * layer.column_stride - before * kernels::kImageChannels;
-    for (int i = 0; i < layer.segments; ++i) {
+    const int64_t begin = first * work.column_stride - before * kernels::kImageChannels;
+    for (int i = 0; i < work.segment_count; ++i) {
       copy_of_row(2 * row + i - before, begin, copies[i], sizeof(copies[i]));
       segments[i] = copies[i];
     }
@@ -245,38 +200,37 @@ void Network::Pass::copy_of_row(int64_t row, int64_t begin, uint8_t* copy, size_
 }
 
 // Four rows in tiles of four columns; what is left over, row by row.
-void Network::Pass::strip(const Layer& layer, int64_t row, int first, int blocks) const {
+void Network::Pass::strip(const Layer& layer, int64_t row, int first, int blocks,
+                          size_t member) const {
   const Place& target = place(layer.target);
   const int64_t height = std::min<int64_t>(kStrip, target.height - row);
   const int64_t tiles = height == kStrip ? target.width / kStrip : 0;
   if (tiles > 0) {
-    const uint8_t* rows[kMostSources * kPatch];
-    uint8_t zeros[kMostSources];
+    const uint8_t* rows[network::kMostSources * kPatch];
+    uint8_t zeros[network::kMostSources];
     Strip work{};
     work.rows = rows;
     work.zeros = zeros;
+    work.channels = layer.shape.column_stride;
     for (const int source : layer.sources) {
       zeros[work.sources] = zero_of(network_.tensor(source).is_signed);
       for (int64_t i = 0; i < kPatch; ++i) {
-        rows[work.sources * kPatch + i] = pixels(source, row - 1 + i) - layer.column_stride;
+        rows[work.sources * kPatch + i] = pixels(source, row - 1 + i) - work.channels;
       }
       ++work.sources;
     }
-    work.channels = layer.column_stride;
     work.tiles = static_cast<int>(tiles);
     const int inputs = work.sources * work.channels;
     work.weights = reinterpret_cast<const int16_t*>(layer.strip_weights.data()) +
                    first * kPlaces * inputs * kLanes;
     work.blocks = blocks;
     work.rounding = layer.row(first, blocks);
-    work.rounding.out_stride = layer.blocks * kLanes;
     work.rounding.out = pixels(layer.target, row) + first * kLanes;
     work.out_row = target.row_stride;
-    uint8_t* room = space_.take_room();
+    uint8_t* room = space_.rooms[member].data();
     work.sums = reinterpret_cast<uint32_t*>(room);
     work.values = reinterpret_cast<int16_t*>(room + kSumsBytes);
     network_.convolution_->convolve_strip(work);
-    space_.give_room_back(room);
   }
   for (int64_t i = 0; i < height && tiles * kStrip < target.width; ++i) {
     convolution(layer, row + i, first, blocks, tiles * kStrip);
@@ -285,32 +239,28 @@ void Network::Pass::strip(const Layer& layer, int64_t row, int first, int blocks
 
 void Network::Pass::convolution(const Layer& layer, int64_t row, int first, int blocks,
                                 int64_t column) const {
+  RowOfPixels work = layer.row(first, blocks);
   const uint8_t* segments[kMostSegments];
   int count = 0;
   for (const int source : layer.sources) {
     for (int64_t i = row - 1; i <= row + 1; ++i) {
-      segments[count++] = pixels(source, i) + (column - 1) * layer.column_stride;
+      segments[count++] = pixels(source, i) + (column - 1) * work.column_stride;
     }
   }
-  RowOfPixels work = layer.row(first, blocks);
   work.segments = segments;
   work.width = static_cast<int>(place(layer.target).width - column);
-  work.out_stride = layer.blocks * kLanes;
   work.out = pixels(layer.target, row) + column * work.out_stride + first * kLanes;
   network_.convolution_->convolve(work);
 }
 
 void Network::Pass::grow(const Layer& layer, int64_t row) const {
   const uint8_t* source = pixels(layer.sources[0], row);
-  const int row_weights = layer.steps * layer.blocks * kLanes * kernels::kProducts;
-  for (int i = 0; i < layer.segments; ++i) {
-    RowOfPixels work = layer.row(0, layer.blocks);
+  for (int i = 0; i < layer.shape.segment_count; ++i) {
+    RowOfPixels work = layer.row(0, layer.shape.blocks);
     work.segments = &source;
     work.segment_count = 1;
-    work.weights += i * row_weights;
-    work.zero = kSignedZero;
+    work.weights += i * work.steps * work.blocks * kWeightBytes;
     work.width = static_cast<int>(place(layer.sources[0]).width);
-    work.out_stride = layer.blocks * kLanes;
     work.out = pixels(layer.target, 2 * row + i);
     network_.convolution_->convolve(work);
   }
@@ -327,15 +277,14 @@ void Network::Pass::pool(const Layer& layer, int64_t row) const {
 
 void Network::Pass::cells(const Layer& layer, int64_t row) const {
   const Place& source = place(layer.sources[0]);
+  RowOfPixels work = layer.row(0, layer.shape.blocks);
   const uint8_t* segments[kRows];
   for (int i = 0; i < kRows; ++i) {
-    segments[i] = pixels(layer.sources[0], row - 1 + i) - layer.column_stride;
+    segments[i] = pixels(layer.sources[0], row - 1 + i) - work.column_stride;
   }
-  RowOfPixels work = layer.row(0, layer.blocks);
   work.segments = segments;
   work.lines = &lines();
   work.width = static_cast<int>(source.width / 2);
-  work.out_stride = layer.blocks * kLanes;
   work.out = cells_ + row * source.width * kernels::kCellBytes;
   network_.convolution_->convolve(work);
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
 #include "cpu/aligned.h"
@@ -23,20 +22,11 @@ struct Network::Workspace {
   int64_t width = 0;
   std::vector<Place> places;
   std::vector<AlignedBytes> buffers;
+  std::vector<AlignedBytes> rooms;  // one a thread, for what strips have between their transforms
 
   void plan(const Network& network, int64_t rows, int64_t columns);
 
-  // Room for the numbers between the two transforms of strips, for as many threads at once.
   void make_room(const Network& network, int threads);
-  uint8_t* take_room() const;
-  void give_room_back(uint8_t* room) const;
-
- private:
-  static Place place_of(const Tensor& tensor, int64_t rows, int64_t columns);
-
-  std::vector<AlignedBytes> rooms_;
-  mutable std::vector<uint8_t*> free_rooms_;
-  mutable std::mutex lock_;
 };
 
 class Network::Pass {
@@ -55,12 +45,12 @@ class Network::Pass {
   int64_t pieces(const Layer& layer) const;
   // Into how many parts each row's output channels are shared out.
   int parts(const Layer& layer, int threads) const;
-  void work(const Layer& layer, int64_t row, int part, int count) const;
+  void work(const Layer& layer, int64_t row, int part, int count, size_t member) const;
   void stem(const Layer& layer, int64_t row) const;
   void copy_of_row(int64_t row, int64_t begin, uint8_t* copy, size_t size) const;
   void convolution(const Layer& layer, int64_t row, int first, int blocks,
                    int64_t column = 0) const;
-  void strip(const Layer& layer, int64_t row, int first, int blocks) const;
+  void strip(const Layer& layer, int64_t row, int first, int blocks, size_t member) const;
   void grow(const Layer& layer, int64_t row) const;
   void pool(const Layer& layer, int64_t row) const;
   void cells(const Layer& layer, int64_t row) const;

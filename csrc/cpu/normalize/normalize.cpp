@@ -2,7 +2,6 @@
 
 #include <type_traits>
 
-#include "cpu/simd/lookup.h"
 #include "cpu/simd/rows.h"
 #include "kernels/normalize.h"
 #include "threads/parallel.h"

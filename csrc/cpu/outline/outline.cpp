@@ -12,13 +12,39 @@
 #include <utility>
 
 #include "cpu/outline/simplify.h"
-#include "kernels/outline.h"
 #include "threads/parallel.h"
 
 namespace nucleiseg::cpu {
 namespace {
 
 constexpr int64_t kLabelsPerThread = 64;
+
+// A way goes from corner to corner of the pixels, which are unit squares, with the label's pixel on
+// its right hand, rows counting downwards. So the outside of a nucleus is walked clockwise on the
+// screen, and its holes the other way.
+//
+// East, south, west, north: adding 1 turns right.
+constexpr int kDirections = 4;
+constexpr int kEast = 0;
+
+int row_heading(int direction) { return (2 - direction) % 2; }
+int column_heading(int direction) { return (1 - direction) % 2; }
+
+// The pixels around a corner that lie ahead; those behind are the label's (right) and another's.
+struct Ahead {
+  bool left;   // is it the label's?
+  bool right;  // is it the label's?
+};
+
+// How far the direction turns: pixels that touch only at a corner are not connected, so the way
+// keeps to the pixel that it follows.
+int turn(const Ahead& ahead) {
+  if (!ahead.right) return 1;
+  return ahead.left ? kDirections - 1 : 0;
+}
+
+// Does the way come through this corner twice, once around each of two diagonal pixels?
+bool is_diagonal(const Ahead& ahead) { return ahead.left && !ahead.right; }
 
 // Where a way along the label's edge turns east.
 struct Start {
@@ -112,10 +138,10 @@ class Walker {
 
   size_t way_at(const Start* start) const { return way_of_[static_cast<size_t>(start - begin_)]; }
 
-  kernels::Ahead look_ahead(const Corner& corner, int direction) const {
+  Ahead look_ahead(const Corner& corner, int direction) const {
     // The pixel south-east of a corner has its numbers.
-    const int row = kernels::row_heading(direction);
-    const int column = kernels::column_heading(direction);
+    const int row = row_heading(direction);
+    const int column = column_heading(direction);
     const auto pixel = [&](int side) {
       return is_own(corner.row + (row + side * column - 1) / 2,
                     corner.column + (column - side * row - 1) / 2);
@@ -129,20 +155,20 @@ class Walker {
     std::unordered_map<int64_t, size_t> diagonals;
     ways_.push_back({start, true, kNone});
     Corner corner = start;
-    int direction = kernels::kEast;
+    int direction = kEast;
     do {
-      corner.row += kernels::row_heading(direction);
-      corner.column += kernels::column_heading(direction);
-      const kernels::Ahead ahead = look_ahead(corner, direction);
-      const int turned = kernels::turn(ahead);
+      corner.row += row_heading(direction);
+      corner.column += column_heading(direction);
+      const Ahead ahead = look_ahead(corner, direction);
+      const int turned = turn(ahead);
       if (turned == 0) continue;
-      direction = (direction + turned) % kernels::kDirections;
-      if (direction == kernels::kEast) mark(corner, way);
+      direction = (direction + turned) % kDirections;
+      if (direction == kEast) mark(corner, way);
       ways_[way].top = std::min(ways_[way].top, corner);
-      if (!kernels::is_diagonal(ahead) || !cut(corner, way, open, diagonals)) {
+      if (!is_diagonal(ahead) || !cut(corner, way, open, diagonals)) {
         open.push_back(corner);
       }
-    } while (!(corner == start && direction == kernels::kEast));
+    } while (!(corner == start && direction == kEast));
     finish(std::move(open), way);
   }
 
@@ -207,20 +233,11 @@ void append(const Rings& part, Rings& whole) {
   whole.holes.insert(whole.holes.end(), part.holes.begin(), part.holes.end());
 }
 
-Groups<Start> group_starts(const LabelView& labels, int32_t count, int threads) {
-  const int64_t rows = rows_per_thread(labels.width);
-  std::vector<std::vector<Start>> strips(static_cast<size_t>((labels.height + rows - 1) / rows));
-  parallel_for(labels.height, rows, threads, [&](int64_t begin, int64_t end) {
-    std::vector<Start>& strip = strips[static_cast<size_t>(begin / rows)];
-    for (int64_t row = begin; row < end; ++row) find_starts(labels, row, strip);
-  });
-  return group_by_label(strips, count);
-}
-
 }  // namespace
 
 Rings outline(const LabelView& labels, int32_t count, double tolerance, int threads) {
-  const Groups<Start> starts = group_starts(labels, count, threads);
+  const auto find = [&](int64_t row, auto& starts) { find_starts(labels, row, starts); };
+  const auto starts = group_rows<Start>(labels, count, threads, find);
   const int64_t pieces = (int64_t{count} + kLabelsPerThread - 1) / kLabelsPerThread;
   std::vector<Rings> parts(static_cast<size_t>(pieces));
   parallel_for(count, kLabelsPerThread, threads, [&](int64_t begin, int64_t end) {

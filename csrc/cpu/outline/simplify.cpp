@@ -25,51 +25,31 @@ double distance2(const Corner& point, const Corner& from, const Corner& to) {
   return square(rows * column - columns * row) / length2;
 }
 
-class Ring {
- public:
-  explicit Ring(const std::vector<Corner>& corners) : corners_(corners), kept_(corners.size()) {
-    kept_[0] = true;
+// The farthest corner between two from the segment that joins them; size() is the first again.
+std::pair<size_t, double> farthest(const std::vector<Corner>& ring, size_t from, size_t to) {
+  std::pair<size_t, double> found = {from, -1.0};
+  const Corner& end = ring[to % ring.size()];
+  for (size_t i = from + 1; i < to; ++i) {
+    const double distance = distance2(ring[i], ring[from], end);
+    if (distance > found.second) found = {i, distance};
   }
+  return found;
+}
 
-  // The farthest corner between two from the segment that joins them; size() is the first again.
-  std::pair<size_t, double> farthest(size_t from, size_t to) const {
-    std::pair<size_t, double> found = {from, -1.0};
-    for (size_t i = from + 1; i < to; ++i) {
-      const double distance = distance2(corners_[i], at(from), at(to));
-      if (distance > found.second) found = {i, distance};
-    }
-    return found;
+// Marks what is kept between two corners.
+void refine(const std::vector<Corner>& ring, size_t begin, size_t end, double tolerance2,
+            std::vector<bool>& kept) {
+  std::vector<std::pair<size_t, size_t>> open = {{begin, end}};
+  while (!open.empty()) {
+    const auto [from, to] = open.back();
+    open.pop_back();
+    const auto [middle, distance] = farthest(ring, from, to);
+    if (distance <= tolerance2) continue;
+    kept[middle] = true;
+    open.push_back({from, middle});
+    open.push_back({middle, to});
   }
-
-  void refine(size_t begin, size_t end, double tolerance2) {
-    std::vector<std::pair<size_t, size_t>> open = {{begin, end}};
-    while (!open.empty()) {
-      const auto [from, to] = open.back();
-      open.pop_back();
-      const auto [middle, distance] = farthest(from, to);
-      if (distance <= tolerance2) continue;
-      kept_[middle] = true;
-      open.push_back({from, middle});
-      open.push_back({middle, to});
-    }
-  }
-
-  void keep(size_t i) { kept_[i] = true; }
-
-  std::vector<Corner> take() const {
-    std::vector<Corner> result;
-    for (size_t i = 0; i < corners_.size(); ++i) {
-      if (kept_[i]) result.push_back(corners_[i]);
-    }
-    return result;
-  }
-
- private:
-  const Corner& at(size_t i) const { return corners_[i == corners_.size() ? 0 : i]; }
-
-  const std::vector<Corner>& corners_;
-  std::vector<bool> kept_;
-};
+}
 
 struct Segment {
   size_t index;
@@ -136,24 +116,27 @@ bool is_simple(const std::vector<Corner>& ring) {
   return true;
 }
 
-std::vector<Corner> simplify(const std::vector<Corner>& corners, double tolerance) {
-  if (corners.size() <= kRectangle || tolerance <= 0.0) return corners;
-  Ring ring(corners);
+std::vector<Corner> simplify(const std::vector<Corner>& ring, double tolerance) {
+  if (ring.size() <= kRectangle || tolerance <= 0.0) return ring;
   // The farthest corner from the first, and the farthest from the line through both: a triangle
   // that is never flat, since no ring of pixels' edges is.
-  const size_t opposite = ring.farthest(0, corners.size()).first;
-  const auto before = ring.farthest(0, opposite);
-  const auto after = ring.farthest(opposite, corners.size());
+  const size_t opposite = farthest(ring, 0, ring.size()).first;
+  const auto before = farthest(ring, 0, opposite);
+  const auto after = farthest(ring, opposite, ring.size());
   const size_t third = before.second >= after.second ? before.first : after.first;
-  ring.keep(opposite);
-  ring.keep(third);
+  std::vector<bool> kept(ring.size());
+  kept[0] = kept[opposite] = kept[third] = true;
   const double tolerance2 = square(tolerance);
   const size_t low = std::min(third, opposite);
   const size_t high = std::max(third, opposite);
-  ring.refine(0, low, tolerance2);
-  ring.refine(low, high, tolerance2);
-  ring.refine(high, corners.size(), tolerance2);
-  return ring.take();
+  refine(ring, 0, low, tolerance2, kept);
+  refine(ring, low, high, tolerance2, kept);
+  refine(ring, high, ring.size(), tolerance2, kept);
+  std::vector<Corner> fewer;
+  for (size_t i = 0; i < ring.size(); ++i) {
+    if (kept[i]) fewer.push_back(ring[i]);
+  }
+  return fewer;
 }
 
 }  // namespace nucleiseg::cpu

@@ -1,49 +1,26 @@
 #include "cpu/simd/convolve.h"
 
-#include <stdexcept>
-
 #include "cpu/simd/processor.h"
 
 namespace nucleiseg::cpu {
 
-namespace portable {
-void convolve(const RowOfPixels& row);
-int64_t exercise(int64_t times);
-}  // namespace portable
+// What the files of a level define; some have no strips.
+#define NUCLEISEG_DECLARE(level)           \
+  namespace level {                        \
+  void convolve(const RowOfPixels& row);   \
+  void convolve_strip(const Strip& strip); \
+  int64_t exercise(int64_t times);         \
+  }
+NUCLEISEG_DECLARE(portable)
 #if defined(__x86_64__)
-namespace avx2 {
-void convolve(const RowOfPixels& row);
-void convolve_strip(const Strip& strip);
-int64_t exercise(int64_t times);
-}  // namespace avx2
-namespace avxvnni {
-void convolve(const RowOfPixels& row);
-void convolve_strip(const Strip& strip);
-int64_t exercise(int64_t times);
-}  // namespace avxvnni
-namespace avx512vl {
-void convolve(const RowOfPixels& row);
-void convolve_strip(const Strip& strip);
-int64_t exercise(int64_t times);
-}  // namespace avx512vl
-namespace avx512vnni {
-void convolve(const RowOfPixels& row);
-void convolve_strip(const Strip& strip);
-int64_t exercise(int64_t times);
-}  // namespace avx512vnni
-namespace amx {
-void convolve(const RowOfPixels& row);
-int64_t exercise(int64_t times);
-}  // namespace amx
+NUCLEISEG_DECLARE(avx2)
+NUCLEISEG_DECLARE(avxvnni)
+NUCLEISEG_DECLARE(avx512vl)
+NUCLEISEG_DECLARE(avx512vnni)
+NUCLEISEG_DECLARE(amx)
 #elif defined(__aarch64__)
-namespace neon {
-void convolve(const RowOfPixels& row);
-int64_t exercise(int64_t times);
-}  // namespace neon
-namespace neondot {
-void convolve(const RowOfPixels& row);
-int64_t exercise(int64_t times);
-}  // namespace neondot
+NUCLEISEG_DECLARE(neon)
+NUCLEISEG_DECLARE(neondot)
 #endif
 
 namespace {
@@ -90,14 +67,8 @@ std::vector<const Convolution*> convolutions() {
 }
 
 const Convolution& convolution(const std::string& level) {
-  std::string accepted;
   const std::vector<const Convolution*> all = convolutions();
-  for (const Convolution* one : all) {
-    if (level == one->level) return *one;
-    accepted += std::string(accepted.empty() ? "" : ", ") + one->level;
-  }
-  if (level.empty()) return *all.back();
-  throw std::invalid_argument("level: got '" + level + "'; this CPU can run " + accepted);
+  return level.empty() ? *all.back() : of_level(all, level);
 }
 
 }  // namespace nucleiseg::cpu

@@ -17,6 +17,8 @@ namespace nucleiseg::cpu {
 // What brings bytes into the range of signed ones.
 constexpr int kWideShift = 128;
 
+constexpr int kWeightBytes = kernels::kLanes * kernels::kProducts;  // of a step and a block
+
 struct RowOfPixels {
   const uint8_t* const* segments;  // where each begins for the first pixel
   int segment_count;

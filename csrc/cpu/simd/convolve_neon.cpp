@@ -17,7 +17,6 @@ namespace {
 using kernels::kLanes;
 using kernels::kProducts;
 
-constexpr int kWeightBytes = kLanes * kProducts;
 constexpr int kQuarter = 4;  // lanes of a register
 constexpr int kRegisters = kLanes / kQuarter;
 constexpr int kVector = 16;  // bytes of a register

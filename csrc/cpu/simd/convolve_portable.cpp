@@ -53,7 +53,7 @@ void store(const __m128i* parts, int32_t* sums) {
 void add_half(const RowOfPixels& row, int pixel, const int8_t* weights, int32_t* first,
               int32_t* second) {
   const int next = row.width > 1 ? row.advance * row.column_stride : 0;
-  const int64_t step_bytes = int64_t{row.blocks_of_weight} * kLanes * kProducts;
+  const int64_t step_bytes = int64_t{row.blocks_of_weight} * kWeightBytes;
   __m128i one[kRegisters] = {}, other[kRegisters] = {};
   for (int segment = 0; segment < row.segment_count; ++segment) {
     const uint8_t* values = row.segments[segment] + int64_t{pixel} * next;
@@ -76,7 +76,7 @@ void add_half(const RowOfPixels& row, int pixel, const int8_t* weights, int32_t*
 }
 
 void add_products(const RowOfPixels& row, int pixel, int block, Sums& sums) {
-  const int8_t* weights = row.weights + block * kLanes * kProducts;
+  const int8_t* weights = row.weights + block * kWeightBytes;
   add_half(row, pixel, weights, sums[0], sums[1]);
   add_half(row, pixel, weights + kHalf * kProducts, sums[0] + kHalf, sums[1] + kHalf);
 }
@@ -87,7 +87,7 @@ void add_products(const RowOfPixels& row, int pixel, int block, Sums& sums) {
   for (int which = 0; which < std::min(kPixels, std::max(1, row.width)); ++which) {
     int32_t* of_pixel = sums[which];
     const int at = pixel + which;
-    const int8_t* weights = row.weights + block * kLanes * kProducts;
+    const int8_t* weights = row.weights + block * kWeightBytes;
     for (int segment = 0; segment < row.segment_count; ++segment) {
       const uint8_t* values = row.segments[segment] + at * row.advance * row.column_stride;
       for (int tap = 0; tap < row.taps; ++tap, values += row.column_stride) {
@@ -97,7 +97,7 @@ void add_products(const RowOfPixels& row, int pixel, int block, Sums& sums) {
               of_pixel[lane] += values[step * kProducts + i] * weights[lane * kProducts + i];
             }
           }
-          weights += row.blocks_of_weight * kLanes * kProducts;
+          weights += row.blocks_of_weight * kWeightBytes;
         }
       }
     }

@@ -1,5 +1,4 @@
 #include <atomic>
-#include <stdexcept>
 
 #include "cpu/simd/processor.h"
 #include "cpu/simd/rows.h"
@@ -24,6 +23,7 @@ extern const Rows table;
 namespace avx512 {
 extern const Rows table;
 }
+void look_up_vbmi(const uint8_t* table, const uint8_t* values, size_t count, uint8_t* out);
 #endif
 
 namespace {
@@ -46,6 +46,13 @@ std::atomic<const Rows*>& chosen() {
 
 const Rows& rows() { return *chosen().load(std::memory_order_relaxed); }
 
+LookUp look_up() {
+#if defined(__x86_64__)
+  if (&rows() == &avx512::table && processor().avx512_vbmi) return look_up_vbmi;
+#endif
+  return nullptr;
+}
+
 std::vector<std::string> levels() {
   std::vector<std::string> names;
   for (const Rows* table : usable_tables()) names.emplace_back(table->level);
@@ -53,15 +60,7 @@ std::vector<std::string> levels() {
 }
 
 void set_level(const std::string& level) {
-  std::string accepted;
-  for (const Rows* table : usable_tables()) {
-    if (level == table->level) {
-      chosen().store(table, std::memory_order_relaxed);
-      return;
-    }
-    accepted += std::string(accepted.empty() ? "" : ", ") + table->level;
-  }
-  throw std::invalid_argument("level: got '" + level + "'; this CPU can run " + accepted);
+  chosen().store(&of_level(usable_tables(), level), std::memory_order_relaxed);
 }
 
 }  // namespace nucleiseg::cpu

@@ -2,7 +2,7 @@
 // holds inline functions, as rows.cpp.
 #include <immintrin.h>
 
-#include "cpu/simd/lookup.h"
+#include "cpu/simd/rows.h"
 
 namespace nucleiseg::cpu {
 namespace {

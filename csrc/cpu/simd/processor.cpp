@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <stdexcept>
 
 #if defined(__x86_64__)
 #include <cpuid.h>

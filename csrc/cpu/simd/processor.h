@@ -4,6 +4,7 @@
 // in which the compiler's own table is not yet filled.
 #pragma once
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -30,5 +31,16 @@ const Processor& processor();
 
 // What the processor has, whatever the environment says.
 const Processor& whole_processor();
+
+// Of all that it can run the one of a level's name. Throws std::invalid_argument if there is none.
+template <class Level>
+const Level& of_level(const std::vector<const Level*>& all, const std::string& level) {
+  std::string accepted;
+  for (const Level* one : all) {
+    if (level == one->level) return *one;
+    accepted += std::string(accepted.empty() ? "" : ", ") + one->level;
+  }
+  throw std::invalid_argument("level: got '" + level + "'; this CPU can run " + accepted);
+}
 
 }  // namespace nucleiseg::cpu

@@ -3,7 +3,6 @@
 #include "cpu/simd/rows.h"
 
 #include "kernels/label.h"
-#include "kernels/mask.h"
 #include "kernels/measure.h"
 #include "kernels/normalize.h"
 
@@ -235,18 +234,6 @@ void pool(const uint8_t* __restrict above, const uint8_t* __restrict below, size
   }
 }
 
-void add_up(const uint8_t* __restrict bytes, size_t count, uint32_t* __restrict sums) {
-  uint32_t sum = 0;
-  uint32_t weighted = 0;
-  const auto size = static_cast<uint32_t>(count);
-  for (uint32_t i = 0; i < size; ++i) {
-    sum += bytes[i];
-    weighted += (size - i) * bytes[i];
-  }
-  sums[0] = sum;
-  sums[1] = weighted;
-}
-
 template <class Key>
 Key lesser(Key a, Key b) {
   return a < b ? a : b;
@@ -308,7 +295,6 @@ const Rows table = {NUCLEISEG_TEXT(NUCLEISEG_LEVEL),
                     link_below,
                     tops,
                     pool,
-                    add_up,
                     kRing<uint32_t>,
                     kRing<uint64_t>};
 

@@ -81,8 +81,6 @@ struct Rows {
   // a multiple of 16.
   void (*pool)(const uint8_t* above, const uint8_t* below, size_t count, size_t channels,
                uint8_t* out);
-  // The sum of up to 4,096 bytes, and the sum of the sums up to each of them.
-  void (*add_up)(const uint8_t* bytes, size_t count, uint32_t* sums);
   RingRows<uint32_t> ring32;
   RingRows<uint64_t> ring64;
 };
@@ -95,5 +93,12 @@ std::vector<std::string> levels();
 
 // Chooses a table by name, for the whole process: how the tests compare them.
 void set_level(const std::string& level);
+
+// Looks a table of 256 bytes up for each byte of a row.
+using LookUp = void (*)(const uint8_t* table, const uint8_t* values, size_t count, uint8_t* out);
+
+// What does it at the memory's speed; null where this CPU, or the level of instructions in use, has
+// nothing faster than to compute the bytes.
+LookUp look_up();
 
 }  // namespace nucleiseg::cpu

@@ -14,10 +14,7 @@ namespace {
 using kernels::kLanes;
 using kernels::kProducts;
 
-constexpr int kWeightBytes = kLanes * kProducts;
 constexpr int kHalf = kLanes / 2;  // lanes of a register
-constexpr int kLineShift = 4;
-static_assert(1 << kLineShift == kernels::kLineSteps);
 
 // For loops that are written for registers of any size.
 using Vector = __m256i;
@@ -46,7 +43,7 @@ inline __m256i probabilities(const kernels::Lines& lines, __m256i logits) {
   const __m256i limit = _mm256_set1_epi32(kernels::kLogitLimit);
   const __m256i size = _mm256_min_epi32(_mm256_abs_epi32(logits), limit);
   const __m256i step = _mm256_add_epi32(size, _mm256_set1_epi32(kernels::kFirstStep));
-  const __m256i line = _mm256_srli_epi32(step, kLineShift);
+  const __m256i line = _mm256_srli_epi32(step, kernels::kLineShift);
   const __m256i along = _mm256_and_si256(step, _mm256_set1_epi32(kernels::kLineSteps - 1));
   const auto look_up = [&](const uint16_t* table) {
     return _mm256_i32gather_epi32(reinterpret_cast<const int*>(table), line, sizeof(uint16_t));

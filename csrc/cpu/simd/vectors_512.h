@@ -14,10 +14,6 @@ namespace {
 using kernels::kLanes;
 using kernels::kProducts;
 
-constexpr int kWeightBytes = kLanes * kProducts;
-constexpr int kLineShift = 4;
-static_assert(1 << kLineShift == kernels::kLineSteps);
-
 inline __m512i broadcast(const uint8_t* values) {
   int32_t four;
   __builtin_memcpy(&four, values, sizeof(four));
@@ -44,7 +40,7 @@ inline __m512i probabilities(const kernels::Lines& lines, __m512i logits) {
   };
   __m512i step = _mm512_add_epi16(_mm512_abs_epi16(logits), _mm512_set1_epi16(kernels::kFirstStep));
   step = _mm512_min_epu16(step, _mm512_set1_epi16(kernels::kLogitLimit + kernels::kFirstStep));
-  const __m512i line = _mm512_srli_epi16(step, kLineShift);
+  const __m512i line = _mm512_srli_epi16(step, kernels::kLineShift);
   const __m512i along = _mm512_and_si512(step, _mm512_set1_epi16(kernels::kLineSteps - 1));
   const __m512i height = _mm512_add_epi16(look_up(lines.begins, line),
                                           _mm512_mullo_epi16(look_up(lines.slopes, line), along));

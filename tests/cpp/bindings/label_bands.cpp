@@ -10,7 +10,7 @@
 #include "bindings/arguments.h"
 #include "bindings/gil.h"
 #include "cpp/bindings/registry.h"
-#include "cpu/label/loose_pieces.h"
+#include "cpu/label/label.h"
 
 namespace nucleiseg::bindings {
 namespace {
@@ -115,7 +115,7 @@ class Bands {
         labels_(py::module_::import("numpy")
                     .attr("zeros")(py::make_tuple(rows.size(), columns.size()), "int32")
                     .cast<py::array_t<int32_t>>()),
-        bands_(height, width, rule, std::move(rows), std::move(columns), labels_.mutable_data()) {}
+        bands_(width, rule, std::move(rows), std::move(columns), labels_.mutable_data()) {}
 
   int64_t next() const { return bands_.next(); }
 

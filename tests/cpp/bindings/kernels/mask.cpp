@@ -54,7 +54,7 @@ const DeviceBinding kMaskBinding([](py::module_& module) {
 
 #else
 
-#include "cpu/label/mask.h"
+#include "cpu/label/label.h"
 
 namespace nucleiseg::bindings {
 namespace {
