@@ -33,7 +33,7 @@ struct Network::Layer {
   int target;
   RowOfPixels shape{};  // of a row of all blocks, without what it reads and writes
   AlignedBytes weights;
-  AlignedBytes strip_weights;  // as `Strip` has them, where strips of rows are done together
+  AlignedBytes strip_weights;  // as `TileStrip` has them, where strips of rows are done together
   std::vector<int32_t> begin;
   std::vector<int32_t> shifted_begin;
   std::vector<float> factors;

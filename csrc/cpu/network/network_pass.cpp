@@ -208,7 +208,7 @@ void Network::Pass::strip(const Layer& layer, int64_t row, int first, int blocks
   if (tiles > 0) {
     const uint8_t* rows[network::kMostSources * kPatch];
     uint8_t zeros[network::kMostSources];
-    Strip work{};
+    TileStrip work{};
     work.rows = rows;
     work.zeros = zeros;
     work.channels = layer.shape.column_stride;

@@ -5,11 +5,11 @@
 namespace nucleiseg::cpu {
 
 // What the files of a level define; some have no strips.
-#define NUCLEISEG_DECLARE(level)           \
-  namespace level {                        \
-  void convolve(const RowOfPixels& row);   \
-  void convolve_strip(const Strip& strip); \
-  int64_t exercise(int64_t times);         \
+#define NUCLEISEG_DECLARE(level)               \
+  namespace level {                            \
+  void convolve(const RowOfPixels& row);       \
+  void convolve_strip(const TileStrip& strip); \
+  int64_t exercise(int64_t times);             \
   }
 NUCLEISEG_DECLARE(portable)
 #if defined(__x86_64__)

@@ -45,7 +45,7 @@ struct RowOfPixels {
   int out_stride;               // from one pixel's output to the next's
 };
 
-struct Strip;
+struct TileStrip;
 
 struct Convolution {
   const char* level;
@@ -55,7 +55,7 @@ struct Convolution {
   int64_t (*exercise)(int64_t times);
   // 3 x 3 convolutions by fewer products (cpu/simd/winograd.h), if there are such, and from how
   // many pixels a row on they are faster: their weights are eight times as large.
-  void (*convolve_strip)(const Strip& strip) = nullptr;
+  void (*convolve_strip)(const TileStrip& strip) = nullptr;
   int strip_width = 0;
 };
 

@@ -189,7 +189,7 @@ inline void transform_sums(const uint32_t* sums, int index, Vector (*out)[kStrip
   }
 }
 
-void finish(const Strip& strip, int block, int tile, const uint32_t* sums) {
+void finish(const TileStrip& strip, int block, int tile, const uint32_t* sums) {
   Vector found[kStrip][kStrip][kRegisters];
 #pragma GCC unroll 2
   for (int i = 0; i < kRegisters; ++i) transform_sums(sums, i, found);
@@ -201,7 +201,7 @@ void finish(const Strip& strip, int block, int tile, const uint32_t* sums) {
   }
 }
 
-void chunk(const Strip& strip, int first, int tiles) {
+void chunk(const TileStrip& strip, int first, int tiles) {
   const int all = strip.sources * strip.channels;
   for (int source = 0; source < strip.sources; ++source) {
     for (int channel = 0; channel < strip.channels; channel += kChannels) {
@@ -229,7 +229,7 @@ void chunk(const Strip& strip, int first, int tiles) {
 
 }  // namespace
 
-void convolve_strip(const Strip& strip) {
+void convolve_strip(const TileStrip& strip) {
   for (int first = 0; first < strip.tiles; first += kChunk) {
     chunk(strip, first, strip.tiles - first < kChunk ? strip.tiles - first : kChunk);
   }

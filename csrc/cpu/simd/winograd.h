@@ -26,7 +26,7 @@ constexpr int kKernelTransform[kPatch][3] = {{6, 0, 0}, {-4, -4, -4}, {-4, 4, -4
                                              {1, 2, 4}, {1, -2, 4},   {0, 0, 12}};
 
 // Four rows of outputs.
-struct Strip {
+struct TileStrip {
   // The six rows of each source, one after the other, at the column before the first.
   const uint8_t* const* rows;
   const uint8_t* zeros;  // of each source: the byte that stands for zero
