@@ -142,7 +142,7 @@ def slide(
 
     images.hush()
     with cannot_start():
-        from nucleiseg.slides import executors, run
+        from nucleiseg.slides import executors, outputs
         from nucleiseg.slides.plan import Options, plan, side_of
 
         speak(verbose, quiet)
@@ -166,7 +166,7 @@ def slide(
             ),
         )
         side_of(options, Model.load(model))
-        run.made_outputs(save, measurements, compression)
+        made = outputs.make(save, measurements, compression)
         where = executors.chosen(workers, scheduler)
     failed = 0
     with cannot_start(), where as (executor, own_threads):
@@ -176,7 +176,6 @@ def slide(
                 if dry_run:
                     _foresee(planned, save)
                     continue
-                made = run.made_outputs(save, measurements, compression, planned)
                 failed += not _segmented(
                     path, output, planned, made, executor, own_threads, resume, quiet
                 )

@@ -78,8 +78,6 @@ class Plan:
     area : Area
     bands : list of list of Region
     limits : Limits
-    picture : ndarray
-        In which tissue was looked for.
     files : list of Path
         That the slide consists of.
     identity : dict
@@ -91,7 +89,6 @@ class Plan:
     area: Area
     bands: list[list[Region]]
     limits: Limits
-    picture: NDArray[Any]
     files: list[Path]
     identity: dict[str, Any]
 
@@ -125,12 +122,11 @@ def plan(path: Path, options: Options) -> Plan:
             # Of the whole slide, so that a rectangle of it has the same labels.
             found = slide_limits.find(slide, size.level, mask, model, options.threads or 1)
         return Plan(
-            info=_info(path, slide, size, model, options, found),
+            info=_info(slide, size, model, options, found, picture),
             settings=_settings(path, options, size, found, model, side, decoding),
             area=area,
             bands=grid,
             limits=found,
-            picture=picture,
             files=slide.files,
             identity=_identity(path, options, size, found, model, side, mask) | decoding.given,
         )
@@ -178,12 +174,17 @@ def _mask(
 
 
 def _info(
-    path: Path, slide: Slide, size: scaled.Size, model: Model, options: Options, limits: Limits
+    slide: Slide,
+    size: scaled.Size,
+    model: Model,
+    options: Options,
+    limits: Limits,
+    picture: NDArray[Any],
 ) -> SlideInfo:
     height, width = slide.levels[0]
     down, across = height / size.shape[0], width / size.shape[1]
     return SlideInfo(
-        path=path,
+        path=slide.path,
         width=width,
         height=height,
         mpp=(size.mpp, size.mpp),
@@ -200,6 +201,8 @@ def _info(
         label_height=size.shape[0],
         label_width=size.shape[1],
         label_mpp=(size.mpp * across, size.mpp * down),
+        picture=picture,
+        good_diameters=model.good_diameters,
     )
 
 

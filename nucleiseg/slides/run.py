@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,8 +44,6 @@ class Summary:
     folder : Path
         Of the outputs.
     nuclei : int
-    pixels : int
-        Of the labels, in regions that were computed.
     failures : list of str
         A line for each region that failed.
     doubt : str or None
@@ -58,7 +57,6 @@ class Summary:
 
     folder: Path
     nuclei: int = 0
-    pixels: int = 0
     failures: list[str] = field(default_factory=list)
     doubt: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -112,7 +110,8 @@ def segment_planned(
         before = manifest.completed(folder, identity) if resume else None
         if before is not None:
             summary.nuclei, summary.is_new = before, False
-            Store.remove(folder / FOLDER)  # which a run that was killed at its end left
+            # A run that was killed at its end left it.
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
             return summary
         store = Store(folder / FOLDER, regions_of, resume)
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -219,7 +218,6 @@ class _Run:
             self._summary.failures.append(line)
             return
         self._timed("writing", lambda: self._store.write(region.index, found))
-        self._summary.pixels += region.height * region.width
         self.states[region.index] = DONE, ""
 
     def _take(self, band: list[Region]) -> None:
@@ -311,9 +309,8 @@ def segment_slide(
         A file cannot be written.
     """
     path = Path(path)
-    made_outputs(formats, measurements, compression)
+    made = make(formats, measurements, compression)
     planned = plan(path, Options(**options))
-    made = made_outputs(formats, measurements, compression, planned)
     with executors.chosen(workers, scheduler) as (executor, threads):
         folder = folder_of(path, Path(output))
         shown = progress or (lambda done, total: None)
@@ -323,31 +320,3 @@ def segment_slide(
 def folder_of(path: Path, output: Path) -> Path:
     """Return the folder for the files of a slide."""
     return output / path.stem
-
-
-def made_outputs(
-    formats: str, measurements: str, compression: str = "none", planned: Plan | None = None
-) -> list[Output]:
-    """Make the outputs of formats that are named in a text.
-
-    Parameters
-    ----------
-    formats : str
-        Names of `nucleiseg.slides.outputs.OUTPUTS`, separated by commas.
-    measurements, compression : str
-        Of GeoJSON.
-    planned : Plan or None
-        Of the slide that is drawn in maps. Without it the arguments are checked.
-
-    Raises
-    ------
-    ValueError
-        A format or an option is unknown.
-    ModuleNotFoundError
-        A format needs a package that is not installed.
-    """
-    options: dict[str, Any] = {"measurements": measurements, "compression": compression}
-    if planned is not None:
-        options["picture"] = planned.picture
-        options["good_diameters"] = Model.load(Path(planned.settings.model)).good_diameters
-    return make(map(str.strip, formats.split(",")), **options)

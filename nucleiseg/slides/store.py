@@ -72,8 +72,8 @@ class Store:
             return False
         return True
 
-    def write(self, index: int, found: Found) -> int:
-        """Write what came of a region; return the bytes of the file."""
+    def write(self, index: int, found: Found) -> None:
+        """Write what came of a region."""
         assert found.nuclei is not None
         assert found.open_pixels is not None
         assert found.blurs is not None
@@ -85,7 +85,6 @@ class Store:
         np.savez(memory, **arrays)  # type: ignore[arg-type]
         content = zlib.compress(memory.getbuffer(), 1)
         images.write(self._path(index), hashlib.sha256(content).digest() + content)
-        return len(content)
 
     def read(self, index: int) -> Found:
         """Return what came of a region.
@@ -106,12 +105,7 @@ class Store:
 
     def clear(self) -> None:
         """Delete the folder, once the run is complete."""
-        self.remove(self.folder)
-
-    @staticmethod
-    def remove(folder: Path) -> None:
-        """Delete the folder of a complete run, if it is there."""
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"region-{index:06}.bin"

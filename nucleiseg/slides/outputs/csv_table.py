@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nucleiseg.outputs import csvs
 from nucleiseg.outputs.table import Table
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs.columns import columns, decimal
-from nucleiseg.slides.outputs.grouped import GroupedOutput
+from nucleiseg.slides.outputs.one_file import OneFile
 
 
-class CsvTable(GroupedOutput):
+class CsvTable(OneFile):
     """Writes ``nuclei.csv``. Values that are not known are empty fields."""
 
     about = "measurements of each nucleus"
     name = "nuclei.csv"
-
-    def _open(self, path: Path) -> None:
-        self._file = path.open("wb")
 
     def _write(self, nuclei: Nuclei) -> None:
         table = Table(
@@ -27,6 +22,3 @@ class CsvTable(GroupedOutput):
         if not self._written:
             self._file.write(csvs.header(table))
         self._file.write(csvs.rows(table))
-
-    def _close(self) -> None:
-        self._file.close()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from nucleiseg.outputs import extras, parquets
 from nucleiseg.outputs.geoparquet import COMPRESSION
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs.columns import columns
-from nucleiseg.slides.outputs.grouped import GroupedOutput
+from nucleiseg.slides.outputs.one_file import OneFile
 
 
-class ParquetTable(GroupedOutput):
-    """Writes ``nuclei.parquet``, one row group for each `GROUP` nuclei.
+class ParquetTable(OneFile):
+    """Writes ``nuclei.parquet``, one row group each time that it is given nuclei.
 
     Raises
     ------
@@ -25,11 +24,9 @@ class ParquetTable(GroupedOutput):
     name = "nuclei.parquet"
 
     def __init__(self) -> None:
-        super().__init__()
         self._pyarrow = extras.load("pyarrow")
 
-    def _open(self, path: Path) -> None:
-        self._file = path.open("wb")
+    def _open(self) -> None:
         self._writer: Any = None
 
     def _write(self, nuclei: Nuclei) -> None:
@@ -41,7 +38,7 @@ class ParquetTable(GroupedOutput):
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        self._file.close()
+        super()._close()
 
     def _table(self, nuclei: Nuclei) -> Any:
         """Return a ``pyarrow.Table`` of one group."""

@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from nucleiseg.report.charts import number
 from nucleiseg.report.origin import versions
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs import density
-from nucleiseg.slides.outputs.cells import Cells, backdrop, blended
+from nucleiseg.slides.outputs.cells import Cells
 from nucleiseg.slides.outputs.columns import mean_mpp
 from nucleiseg.slides.outputs.distribution import Distribution
 from nucleiseg.slides.outputs.doubts import Doubt, doubts
-from nucleiseg.slides.outputs.grouped import GroupedOutput
+from nucleiseg.slides.outputs.one_file import OneFile
 
 DIAMETERS = 0.05, 4000
 """Width and number of the bins of diameters: 0 to 200 micrometres."""
@@ -33,16 +32,8 @@ CONFIDENCES = 0.002, 501
 _OCCUPIED = (225, 225, 225)
 
 
-class SlideReport(GroupedOutput):
+class SlideReport(OneFile):
     """Writes ``report.html``.
-
-    Parameters
-    ----------
-    picture : ndarray or None
-        The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
-    good_diameters : tuple of float, or None
-        Of usual nuclei, in pixels of the labels, that the model is made for. None leaves out the
-        doubts about sizes.
 
     Raises
     ------
@@ -53,17 +44,10 @@ class SlideReport(GroupedOutput):
     about = "a page about the slide"
     name = "report.html"
 
-    def __init__(
-        self,
-        picture: NDArray[Any] | None = None,
-        good_diameters: tuple[float, float] | None = None,
-    ) -> None:
-        super().__init__()
-        self.picture = picture
-        self.good_diameters = good_diameters
+    def __init__(self) -> None:
         extras.load("jinja2")
 
-    def _open(self, path: Path) -> None:
+    def _open(self) -> None:
         self._cells = Cells(self.info)
         self._diameters = Distribution(*DIAMETERS)
         self._confidences = Distribution(*CONFIDENCES)
@@ -77,23 +61,23 @@ class SlideReport(GroupedOutput):
         from nucleiseg.report.page import environment
 
         page = environment().from_string(_text(__package__, "report.html"))
-        self._part.write_text(page.render(self._content()), encoding="utf-8")
+        self._file.write(page.render(self._content()).encode())
 
     def _content(self) -> dict[str, Any]:
         from markupsafe import Markup
 
-        found = doubts(self._cells, self.info, self.good_diameters)
+        found = doubts(self._cells)
         style = _text(image_report.__package__, "style.css") + _text(__package__, "report.css")
         return {
             "style": Markup(style),
             "style_hash": _hash(style),
             "slide": _readable(self.info.path.name),
             "summary": self._summary(found),
-            "density": _png(density.draw(self.info, self._cells, self.picture)),
+            "density": _png(density.draw(self._cells)),
             "doubts": found,
             "doubts_map": _png(self._map(found)) if found else "",
             "focus_known": bool(self._cells.blur_count.any()),
-            "sizes_known": self.good_diameters is not None,
+            "sizes_known": self.info.good_diameters is not None,
             "cell": f"{self._cells.side:.0f}",
             "charts": [
                 self._diameters.chart("Diameter of nuclei in µm", "diameters"),
@@ -143,11 +127,7 @@ class SlideReport(GroupedOutput):
         for doubt in found[::-1]:
             colours[doubt.cells] = doubt.colour
             doubtful |= doubt.cells
-        shown = occupied if self.picture is None else doubtful
-        share = 1.0 if self.picture is None else density.OPACITY
-        beneath = backdrop(self.info, self.picture)
-        where = self._cells.enlarged(shown)
-        return blended(beneath, self._cells.enlarged(colours), where, share)
+        return self._cells.drawn(colours, occupied if self.info.picture is None else doubtful)
 
 
 def _strings(values: Mapping[str, Any]) -> dict[str, str]:
