@@ -139,6 +139,7 @@ def slide(
     """
     from nucleiseg import images
     from nucleiseg.model import Model
+    from nucleiseg.parameters import Decoding
 
     images.hush()
     with cannot_start():
@@ -156,13 +157,13 @@ def slide(
             tissue,
             _rectangle(region),
             memory * 1e9,
-            **shared.given(
-                nucleus_threshold=nucleus_threshold,
-                separation=separation,
-                min_area=min_area,
-                min_diameter=min_diameter,
-                max_diameter=max_diameter,
-                exclude_border=exclude_border,
+            decoding=Decoding(
+                nucleus_threshold,
+                separation,
+                min_area,
+                min_diameter,
+                max_diameter,
+                exclude_border,
             ),
         )
         side_of(options, Model.load(model))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nucleiseg.parameters import Decoding
 from nucleiseg.slides import focus
 from nucleiseg.slides.area import Rectangle
-from nucleiseg.slides.columns import Columns, joined
+from nucleiseg.slides.columns import Columns, joined, spans
 from nucleiseg.slides.grid import BLOCK, Region
 from nucleiseg.slides.nuclei import Nuclei, Output, SlideInfo
 
@@ -85,11 +85,10 @@ class Emitter:
         top, left, bottom, right = self._rectangle
         rows, begins, ends = nuclei.runs.T
         at_border = (rows == top) | (rows == bottom - 1) | (begins == left) | (ends == right)
-        starts = np.concatenate([[0], nuclei.run_ends[:-1]])
         kept = self._decoding.kept(
             nuclei.values["area"] * (down * across),
             nuclei.values["diameter"] * (down * across) ** 0.5,
-            np.logical_or.reduceat(at_border, starts),
+            np.logical_or.reduceat(at_border, nuclei.run_offsets[:-1]),
         )
         return nuclei.take(np.flatnonzero(kept))
 
@@ -102,8 +101,7 @@ class Emitter:
         if ready:
             found = nuclei.take(order[:ready])
             self._ready.append(found)
-            starts = np.concatenate([[0], found.run_ends[:-1]])
-            ids = np.repeat(self.count + 1 + np.arange(ready), found.run_ends - starts)
+            ids = np.repeat(self.count + 1 + np.arange(ready), np.diff(found.run_offsets))
             runs = np.concatenate([found.runs.astype(np.int64), ids[:, None]], 1)
             self._runs = np.concatenate([self._runs, runs])
             self.count += ready
@@ -140,7 +138,7 @@ class Emitter:
             centroid=(centroid + 0.5) * (down, across),
             diameter=values["diameter"] * mean,
             confidence=values["confidence"],
-            outline_offsets=np.concatenate([[0], columns.point_ends]),
+            outline_offsets=columns.point_offsets,
             outline_points=(columns.points * (down, across)).astype(np.float32),
             features={
                 name: column * mean if name in _LENGTHS else column
@@ -172,6 +170,5 @@ def _painted(
     begins, ends = np.maximum(runs[:, 1], left), np.minimum(runs[:, 2], right)
     lengths = ends - begins
     firsts = (runs[:, 0] - top) * (right - left) + begins - left
-    places = np.repeat(firsts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-    labels.reshape(-1)[places] = np.repeat(runs[:, 3], lengths)
+    labels.reshape(-1)[spans(firsts, lengths)] = np.repeat(runs[:, 3], lengths)
     return labels

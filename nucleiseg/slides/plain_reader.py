@@ -31,6 +31,3 @@ class PlainSlide(Slide):
         """Read a rectangle."""
         part = self._pixels[row : row + height, column : column + width]
         return np.ascontiguousarray(part[..., :3] if part.ndim == 3 else part)
-
-    def close(self) -> None:
-        """Keep nothing open."""

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from nucleiseg import images
 from nucleiseg.model import Model
+from nucleiseg.parameters import Decoding
 from nucleiseg.slides import executors, manifest, tissue
 from nucleiseg.slides.emit import Emitter
 from nucleiseg.slides.executors import Executor
@@ -104,7 +105,8 @@ def segment_planned(
         "arithmetic": executor.arithmetic(planned.settings),
     }
     identity = {**regions_of, "outputs": manifest.described(outputs)}
-    summary = Summary(folder, doubt=planned.limits.doubt if planned.limits.low else None)
+    limits = planned.settings.limits
+    summary = Summary(folder, doubt=limits.doubt if limits.low else None)
     with manifest.claimed(folder):
         manifest.check_folder(folder, identity, str(planned.info.settings["tissue"]))
         before = manifest.completed(folder, identity) if resume else None
@@ -310,7 +312,10 @@ def segment_slide(
     """
     path = Path(path)
     made = make(formats, measurements, compression)
-    planned = plan(path, Options(**options))
+    decoding = {
+        each.name: options.pop(each.name) for each in fields(Decoding) if each.name in options
+    }
+    planned = plan(path, Options(**options, decoding=Decoding(**decoding)))
     with executors.chosen(workers, scheduler) as (executor, threads):
         folder = folder_of(path, Path(output))
         shown = progress or (lambda done, total: None)

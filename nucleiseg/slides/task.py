@@ -93,19 +93,19 @@ def _slide(path: str, channel: int | None) -> Slide:
 
 
 @lru_cache(1)
-def _network(model: str, checksum: str, device: str, threads: int | None, tile: int) -> Network:
-    network = Network(Path(model), device, threads, tile)
-    if network.model.checksum != checksum:
-        raise ValueError(f"model: {model} is another file here than where the run was begun")
+def _network(settings: Settings) -> Network:
+    network = Network(Path(settings.model), settings.device, settings.threads, settings.tile)
+    if network.model.checksum != settings.checksum:
+        raise ValueError(
+            f"model: {settings.model} is another file here than where the run was begun"
+        )
     return network
 
 
 def network_of(settings: Settings) -> Network:
     """Return the network, loaded once in a process."""
     with _loading:
-        return _network(
-            settings.model, settings.checksum, settings.device, settings.threads, settings.tile
-        )
+        return _network(settings)
 
 
 def arithmetic(settings: Settings) -> str:
