@@ -18,6 +18,8 @@ from nucleiseg.slides.plan import AT_ONCE
 
 Task = tuple[Region, Part]
 
+Result = tuple[Region, task.Found | task.Failed]
+
 AHEAD = 8
 """Regions that wait to be computed or written: a row of them is written at once, which takes as
 long as some regions do."""
@@ -36,11 +38,9 @@ class Threads:
         """Return that of this process."""
         return task.arithmetic(settings)
 
-    def run(
-        self, settings: task.Settings, tasks: Iterable[Task]
-    ) -> Iterator[tuple[Region, task.Found]]:
+    def run(self, settings: task.Settings, tasks: Iterable[Task]) -> Iterator[Result]:
         """Return what came of each region, about in their order."""
-        waiting: dict[Future[task.Found], Region] = {}
+        waiting: dict[Future[task.Found | task.Failed], Region] = {}
         with ThreadPoolExecutor(AT_ONCE, "region") as pool:
             try:
                 for region, part in tasks:
@@ -55,9 +55,7 @@ class Threads:
         task.forget()
 
 
-def _finished(
-    waiting: dict[Future[task.Found], Region],
-) -> Iterator[tuple[Region, task.Found]]:
+def _finished(waiting: dict[Future[task.Found | task.Failed], Region]) -> Iterator[Result]:
     for future in wait(waiting, return_when=FIRST_COMPLETED).done:
         yield waiting.pop(future), future.result()
 
@@ -77,9 +75,7 @@ class Cluster:
         """Return that of a worker."""
         return str(self._client.submit(task.arithmetic, settings, pure=False).result())
 
-    def run(
-        self, settings: task.Settings, tasks: Iterable[Task]
-    ) -> Iterator[tuple[Region, task.Found]]:
+    def run(self, settings: task.Settings, tasks: Iterable[Task]) -> Iterator[Result]:
         """Return what came of each region, as it comes; of dead workers' others do it again."""
         distributed = _loaded("distributed")
         finished = distributed.as_completed(with_results=True, raise_errors=False)
@@ -98,13 +94,13 @@ class Cluster:
                 return
             future, result = next(finished)
             one, tries = given.pop(future.key)
-            if isinstance(result, task.Found):
+            if isinstance(result, task.Found | task.Failed):
                 yield one[0], result
             elif tries < TRIES:
                 # Its workers died, or its result was lost with one.
                 submit(one, tries + 1)
             else:
-                yield one[0], task.Found(failure=f"{tries} workers were lost: {_words(result)}")
+                yield one[0], task.Failed(f"{tries} workers were lost: {_words(result)}")
 
     def _most(self) -> int:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]

@@ -96,8 +96,10 @@ class Joiner:
         self._last_row = np.zeros(size[1], np.int64)  # the part of each pixel in it
         self.largest = 0
 
-    def add(self, found: Sequence[tuple[Region, OpenPixels | None]]) -> tuple[list[Columns], int]:
-        """Take the next row of regions, of which some may have nothing.
+    def add(
+        self, band: Sequence[Region], found: Sequence[tuple[Region, OpenPixels]]
+    ) -> tuple[list[Columns], int]:
+        """Take the next row of regions, and the pixels of those that have any.
 
         Returns
         -------
@@ -106,8 +108,8 @@ class Joiner:
         row : int
             No nucleus that is still to come begins above it.
         """
-        top, bottom = found[0][0].row, found[0][0].bottom
-        kept = [self._numbered(region, pixels) for region, pixels in found if pixels is not None]
+        top, bottom = band[0].row, band[0].bottom
+        kept = [self._numbered(region, pixels) for region, pixels in found]
         self._unite(kept, top, bottom)
         self._kept += kept
         roots, boxes = self._objects()

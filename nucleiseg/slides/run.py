@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +27,9 @@ from nucleiseg.slides.nuclei import Output
 from nucleiseg.slides.outputs import make
 from nucleiseg.slides.plan import Options, Plan, plan
 from nucleiseg.slides.store import FOLDER, Store
-from nucleiseg.slides.task import Found
+from nucleiseg.slides.task import Failed, Found
 
 FORMATS = "zarr,geojson,csv"
-
-NO_TISSUE = "no tissue"
 
 Progress = Callable[[int, int], None]
 """Takes how many regions are done and how many there are."""
@@ -134,120 +133,109 @@ def segment_planned(
     return summary
 
 
+@dataclass
 class _Run:
     """One pass over a slide: regions as they come, rows of them in order."""
 
-    def __init__(
-        self,
-        planned: Plan,
-        store: Store,
-        outputs: Sequence[Output],
-        executor: Executor,
-        summary: Summary,
-        progress: Progress,
-    ) -> None:
-        self._planned, self._store, self._outputs = planned, store, outputs
-        self._executor, self._summary, self._progress = executor, summary, progress
-        self.states: dict[int, tuple[str, str]] = {}
-        self.notes: dict[int, list[str]] = {}
-        info = planned.info
-        size = info.label_height, info.label_width
-        decoding = planned.settings.decoding
-        self._emitter = Emitter(info, outputs, decoding, planned.area.rectangle)
-        self.joiner = Joiner(
-            size,
-            planned.bands[0][0].width if len(planned.bands[0]) > 1 else max(size),
-            decoding.model(Model.load(Path(planned.settings.model))),
-            1,
-        )
+    planned: Plan
+    store: Store
+    outputs: Sequence[Output]
+    executor: Executor
+    summary: Summary
+    progress: Progress
+    states: dict[int, tuple[str, str]] = field(default_factory=dict)
+    notes: dict[int, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settings, area, band = self.planned.settings, self.planned.area, self.planned.bands[0]
+        model = settings.decoding.model(Model.load(Path(settings.model)))
+        side = band[0].width if len(band) > 1 else max(area.shape)
+        self.joiner = Joiner(area.shape, side, model, 1)
+        self.emitter = Emitter(self.planned.info, self.outputs, settings.decoding, area.rectangle)
 
     def go(self, folder: Path) -> None:
-        info = self._planned.info
-        if self._planned.area.mask is not None:
-            mask = self._planned.area.mask
+        info, mask = self.planned.info, self.planned.area.mask
+        if mask is not None:
             picture, outline = (folder / name for name in TISSUE)
             images.write_png(picture, mask.view(np.uint8) * 255)
             images.write(outline, tissue.geojson(mask, (info.height, info.width)))
         try:
-            for output in self._outputs:
+            for output in self.outputs:
                 output.begin(info, folder)
-            bands = iter(self._planned.bands)
+            bands = iter(self.planned.bands)
             band = next(bands, None)
             for _ in self._computed():
                 while band and all(region.index in self.states for region in band):
                     self._take(band)
                     band = next(bands, None)
-            self._emitter.finish()
-            self._timed("writing", self._finish)
+            self.emitter.finish()
+            with self._timed("writing"), ThreadPoolExecutor(len(self.outputs) or 1) as pool:
+                list(pool.map(lambda output: output.finish(), self.outputs))
         except BaseException:
-            for output in self._outputs:
+            for output in self.outputs:
                 with contextlib.suppress(Exception):
                     output.discard()  # type: ignore[attr-defined]
             raise
-        self._summary.nuclei = self._emitter.count
-
-    def _finish(self) -> None:
-        with ThreadPoolExecutor(len(self._outputs) or 1, "finish") as pool:
-            list(pool.map(lambda output: output.finish(), self._outputs))
+        self.summary.nuclei = self.emitter.count
 
     def _computed(self) -> Iterator[None]:
         """Compute what is missing; return whenever more is known of some region."""
-        area, regions = self._planned.area, [one for band in self._planned.bands for one in band]
-        missing = []
-        for region in regions:
+        area, missing = self.planned.area, []
+        for region in itertools.chain(*self.planned.bands):
             if area.part(region) is None:
-                self.states[region.index] = SKIPPED, NO_TISSUE
-            elif self._store.has(region.index):
+                self.states[region.index] = SKIPPED, "no tissue"
+            elif self.store.has(region.index):
                 self.states[region.index] = DONE, ""
             else:
                 missing.append(region)
-        total = sum(state != (SKIPPED, NO_TISSUE) for state in self.states.values()) + len(missing)
-        self._progress(total - len(missing), total)
+        done = sum(state == DONE for state, _ in self.states.values())
+        total = done + len(missing)
+        self.progress(done, total)
         yield
         tasks = ((region, part) for region in missing if (part := area.part(region)))
-        for done, (region, found) in enumerate(self._executor.run(self._planned.settings, tasks)):
+        for region, found in self.executor.run(self.planned.settings, tasks):
             self._note(region, found)
-            self._progress(total - len(missing) + done + 1, total)
+            done += 1
+            self.progress(done, total)
             yield
 
-    def _note(self, region: Region, found: Found) -> None:
-        seconds = self._summary.seconds
+    def _note(self, region: Region, found: Found | Failed) -> None:
         for stage, took in found.seconds.items():
-            seconds[stage] = seconds.get(stage, 0.0) + took
-        if found.failure:
-            self.states[region.index] = FAILED, found.failure
-            line = f"region {region.index} at {region.column}, {region.row}: {found.failure}"
-            self._summary.failures.append(line)
+            self._add_seconds(stage, took)
+        if isinstance(found, Failed):
+            self.states[region.index] = FAILED, found.why
+            line = f"region {region.index} at {region.column}, {region.row}: {found.why}"
+            self.summary.failures.append(line)
             return
-        self._timed("writing", lambda: self._store.write(region.index, found))
+        with self._timed("writing"):
+            self.store.write(region.index, found)
         self.states[region.index] = DONE, ""
 
     def _take(self, band: list[Region]) -> None:
         """Join a row of regions to those above, and hand on what is complete."""
-        found = {
-            region.index: self._store.read(region.index)
+        found = [
+            (region, self.store.read(region.index))
             for region in band
             if self.states[region.index][0] == DONE
-        }
-        self.notes |= {index: one.notes for index, one in found.items() if one.notes}
-        pairs = [
-            (region, found[region.index].open_pixels if region.index in found else None)
-            for region in band
         ]
-        joined, row = self._timed("decoding", lambda: self.joiner.add(pairs))
-        for region in band:
-            one = found.get(region.index)
-            if one is not None and one.blurs is not None:
-                self._emitter.note_blurs(region, one.blurs)
-        own = [one.nuclei for one in found.values() if one.nuclei is not None]
-        self._timed("writing", lambda: self._emitter.add([*own, *joined], row))
+        for region, one in found:
+            self.emitter.note_blurs(region, one.blurs)
+            if one.notes:
+                self.notes[region.index] = one.notes
+        with self._timed("decoding"):
+            open_pixels = [(region, one.open_pixels) for region, one in found]
+            joined, row = self.joiner.add(band, open_pixels)
+        with self._timed("writing"):
+            self.emitter.add([*(one.nuclei for _, one in found), *joined], row)
 
-    def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
         begin = time.perf_counter()
-        result = work()
-        seconds = self._summary.seconds
-        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - begin
-        return result
+        yield
+        self._add_seconds(stage, time.perf_counter() - begin)
+
+    def _add_seconds(self, stage: str, took: float) -> None:
+        self.summary.seconds[stage] = self.summary.seconds.get(stage, 0.0) + took
 
 
 def segment_slide(
@@ -317,11 +305,6 @@ def segment_slide(
     }
     planned = plan(path, Options(**options, decoding=Decoding(**decoding)))
     with executors.chosen(workers, scheduler) as (executor, threads):
-        folder = folder_of(path, Path(output))
         shown = progress or (lambda done, total: None)
+        folder = Path(output) / path.stem
         return segment_planned(planned, folder, made, executor, resume, threads, shown)
-
-
-def folder_of(path: Path, output: Path) -> Path:
-    """Return the folder for the files of a slide."""
-    return output / path.stem

@@ -74,9 +74,6 @@ class Store:
 
     def write(self, index: int, found: Found) -> None:
         """Write what came of a region."""
-        assert found.nuclei is not None
-        assert found.open_pixels is not None
-        assert found.blurs is not None
         arrays = found.nuclei.arrays()
         arrays |= {f"open {name}": getattr(found.open_pixels, name) for name in _OPEN}
         arrays["blurs"] = found.blurs
@@ -101,7 +98,7 @@ class Store:
         notes = json.loads(found.pop("notes").tobytes())
         blurs = found.pop("blurs")
         open_pixels = OpenPixels(*(found.pop(f"open {name}") for name in _OPEN))
-        return Found(Columns.of_arrays(found), open_pixels, blurs, "", notes)
+        return Found(Columns.of_arrays(found), open_pixels, blurs, notes)
 
     def clear(self) -> None:
         """Delete the folder, once the run is complete."""

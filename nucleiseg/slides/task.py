@@ -63,24 +63,29 @@ class Found:
 
     Attributes
     ----------
-    nuclei : Columns or None
-        Of closed objects; None where the region failed.
-    open_pixels : OpenPixels or None
-    blurs : ndarray or None
+    nuclei : Columns
+        Of closed objects.
+    open_pixels : OpenPixels
+    blurs : ndarray
         Of the region's cells; see `nucleiseg.slides.focus`.
-    failure : str
-        Why the region failed; empty where it did not.
     notes : list of str
         What was done for lack of memory.
     seconds : dict of str to float
         For reading, network and decoding.
     """
 
-    nuclei: Columns | None = None
-    open_pixels: OpenPixels | None = None
-    blurs: NDArray[np.float32] | None = None
-    failure: str = ""
-    notes: list[str] = field(default_factory=list)
+    nuclei: Columns
+    open_pixels: OpenPixels
+    blurs: NDArray[np.float32]
+    notes: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why nothing came of a region, and the seconds that it took all the same."""
+
+    why: str
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -120,7 +125,7 @@ def forget() -> None:
         _network.cache_clear()
 
 
-def compute(settings: Settings, region: Region, part: Part) -> Found:
+def compute(settings: Settings, region: Region, part: Part) -> Found | Failed:
     """Return what came of a region; what is damaged fails it, and nothing else.
 
     Parameters
@@ -152,10 +157,10 @@ def compute(settings: Settings, region: Region, part: Part) -> Found:
             maps, pixels, region, settings.size.shape, model, network.threads
         )
         clock.note("decoding")
-        return Found(nuclei, open_pixels, blurs, "", notes, clock.seconds)
+        return Found(nuclei, open_pixels, blurs, notes, clock.seconds)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         words = " ".join(str(error).split()) or type(error).__name__
-        return Found(failure=words, seconds=clock.seconds)
+        return Failed(words, clock.seconds)
 
 
 class _Clock:

@@ -71,7 +71,7 @@ def in_regions(
             )
             nuclei.append(own)
             found.append((region, open_pixels))
-        joined, row = joiner.add(found)
+        joined, row = joiner.add(band, found)
         emitter.add([*nuclei, *joined], row)
     emitter.finish()
     return output
