@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from nucleiseg.limits import Limits
 from nucleiseg.segmenter import Segmenter
 
-_NO_MEMORY = ("out of memory", "memoryallocation", "outofmemory", "bad_alloc")
-"""In the messages of CUDA, TensorRT and C++."""
+_NO_MEMORY = ("memoryallocation", "outofmemory", "bad_alloc")
+"""In the messages of CUDA, TensorRT and C++, without their spaces."""
 
 
 class Network:
@@ -95,9 +95,7 @@ class Network:
 
 def _is_memory(error: Exception) -> bool:
     words = str(error).lower().replace(" ", "")
-    return isinstance(error, MemoryError) or any(
-        one.replace(" ", "") in words for one in _NO_MEMORY
-    )
+    return isinstance(error, MemoryError) or any(one in words for one in _NO_MEMORY)
 
 
 def _maps(

@@ -150,7 +150,7 @@ class _Run:
         settings, area, band = self.planned.settings, self.planned.area, self.planned.bands[0]
         model = settings.decoding.model(Model.load(Path(settings.model)))
         side = band[0].width if len(band) > 1 else max(area.shape)
-        self.joiner = Joiner(area.shape, side, model, 1)
+        self.joiner = Joiner(area.shape, side, model)
         self.emitter = Emitter(self.planned.info, self.outputs, settings.decoding, area.rectangle)
 
     def go(self, folder: Path) -> None:

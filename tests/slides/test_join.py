@@ -61,7 +61,7 @@ def in_regions(
     size = maps.shape[:2]
     info = SlideInfo(Path("x"), size[1], size[0], (0.3, 0.3), 1.0, {}, {}, *size, (0.3, 0.3))
     output = Collected(size)
-    joiner, emitter = Joiner(size, side, model, 1), Emitter(info, [output], decoding, (0, 0, *size))
+    joiner, emitter = Joiner(size, side, model), Emitter(info, [output], decoding, (0, 0, *size))
     for band in grid.bands(*size, side):
         nuclei, found = [], []
         for region in band:

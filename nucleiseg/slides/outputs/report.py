@@ -61,7 +61,9 @@ class SlideReport(OneFile):
         from nucleiseg.report.page import environment
 
         page = environment().from_string(_text(__package__, "report.html"))
-        self._file.write(page.render(self._content()).encode())
+        text = page.render(self._content()).encode("utf-8", "surrogateescape")
+        # Names of files may hold bytes that are not UTF-8.
+        self._file.write(text.decode("utf-8", "replace").encode())
 
     def _content(self) -> dict[str, Any]:
         from markupsafe import Markup
@@ -71,7 +73,7 @@ class SlideReport(OneFile):
         return {
             "style": Markup(style),
             "style_hash": _hash(style),
-            "slide": _readable(self.info.path.name),
+            "slide": self.info.path.name,
             "summary": self._summary(found),
             "density": _png(density.draw(self._cells)),
             "doubts": found,
@@ -111,7 +113,7 @@ class SlideReport(OneFile):
         info = self.info
         millimetres = (info.width * info.mpp[0] / 1000, info.height * info.mpp[1] / 1000)
         return {
-            "File": _readable(info.path.name),
+            "File": info.path.name,
             "Pixels": f"{info.width:,} by {info.height:,}",
             "Size": f"{millimetres[0]:.1f} by {millimetres[1]:.1f} mm",
             "Pixel": f"{info.mpp[0]:g} by {info.mpp[1]:g} µm",
@@ -131,13 +133,7 @@ class SlideReport(OneFile):
 
 
 def _strings(values: Mapping[str, Any]) -> dict[str, str]:
-    known = {name: value for name, value in values.items() if value is not None}
-    return {str(name): _readable(str(value)) for name, value in known.items()}
-
-
-def _readable(words: str) -> str:
-    """Replace bytes of a name that are no UTF-8."""
-    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _png(picture: NDArray[np.uint8]) -> str:
