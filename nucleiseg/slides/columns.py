@@ -27,9 +27,6 @@ FEATURES = (
 nucleus is left out: it would depend on neighbours that another region holds."""
 
 
-_ARRAYS = ("run_offsets", "runs", "point_offsets", "points")
-
-
 @dataclass(frozen=True)
 class Columns:
     """Nuclei in columns of n, coordinates being those of the whole slide's labels.
@@ -69,18 +66,6 @@ class Columns:
             *_gathered(self.point_offsets, self.points, chosen),
             {name: column[chosen] for name, column in self.values.items()},
         )
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all arrays by name, for a file; `of_arrays` takes them back."""
-        own = {name: getattr(self, name) for name in _ARRAYS}
-        return {**own, **{f"value {name}": column for name, column in self.values.items()}}
-
-    @classmethod
-    def of_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Columns:
-        """Return what `arrays` gave the arrays of."""
-        marked = "value "
-        values = {k.removeprefix(marked): v for k, v in arrays.items() if k.startswith(marked)}
-        return cls(*(arrays[name] for name in _ARRAYS), values)
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

@@ -6,6 +6,7 @@ pixels in chunks of one size, labels in blocks of a fixed grid.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,13 +82,12 @@ class Emitter:
         """Return those of some nuclei that are to be kept."""
         if not len(nuclei):
             return nuclei
-        down, across = self._steps
         top, left, bottom, right = self._rectangle
         rows, begins, ends = nuclei.runs.T
         at_border = (rows == top) | (rows == bottom - 1) | (begins == left) | (ends == right)
         kept = self._decoding.kept(
-            nuclei.values["area"] * (down * across),
-            nuclei.values["diameter"] * (down * across) ** 0.5,
+            nuclei.values["area"] * math.prod(self._steps),
+            nuclei.values["diameter"] * self._info.scale,
             np.logical_or.reduceat(at_border, nuclei.run_offsets[:-1]),
         )
         return nuclei.take(np.flatnonzero(kept))
@@ -115,19 +115,16 @@ class Emitter:
         done = 0
         while left - done >= least:
             some = nuclei.take(np.arange(done, min(done + CHUNK, left)))
-            self._give(some, self.count - left + done + 1)
+            nuclei_of_level_0 = self._scaled(some, self.count - left + done + 1)
+            for output in self._outputs:
+                output.add(nuclei_of_level_0)
             done += len(some)
         self._ready = [nuclei.take(np.arange(done, left))] if done < left else []
-
-    def _give(self, columns: Columns, first_id: int) -> None:
-        nuclei = self._scaled(columns, first_id)
-        for output in self._outputs:
-            output.add(nuclei)
 
     def _scaled(self, columns: Columns, first_id: int) -> Nuclei:
         """Return nuclei in pixels of level 0."""
         down, across = self._steps
-        mean = (down * across) ** 0.5
+        mean = self._info.scale
         values = columns.values
         centroid = np.stack([values["centroid-0"], values["centroid-1"]], 1)
         cells = tuple((centroid.T // focus.CELL).astype(np.int64))

@@ -46,8 +46,9 @@ class Network:
         self.model, self.threads, self.arithmetic = first.model, first.threads, first.arithmetic
         self._cpu: Segmenter | None = None
         self._lock = threading.Lock()
-        is_own = tile is None or first.backend_name != "cpu"
-        self._tile, self._batch = first.tile if is_own else tile, first.batch
+        on_cpu = first.backend_name == "cpu"
+        self._tile = tile if on_cpu and tile is not None else first.tile
+        self._batch = first.batch
 
     def maps(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[str]]:
         """Return the maps of a normalized picture, and what was done for lack of memory.

@@ -98,7 +98,8 @@ def plan(path: Path, options: Options) -> Plan:
     side = side_of(options, model)
     with readers.open(path, channel=options.channel) as slide:
         size = scaled.choose(slide, options.mpp, model)
-        picture, unread = tissue.picture(slide, size.mpp)
+        least = (math.prod(slide.levels[0]) / tissue.MOST_PIXELS) ** 0.5
+        picture, unread = slide.thumbnail(max(1.0, tissue.MPP / size.mpp, least))
         merged.check(picture)
         mask = _mask(options.tissue, slide, picture, unread, size.mpp)
         rectangle = areas.rectangle(options.region, slide.levels[0], size.shape)
@@ -216,7 +217,7 @@ def _identity(
         "description": journal.digest(model.metadata),
         "size": asdict(settings.size),
         "limits": [repr(one) for one in settings.limits],
-        "tissue": "all" if mask is None else hashlib.sha256(np.packbits(mask)).hexdigest(),
+        "tissue": "all" if mask is None else hashlib.sha256(np.packbits(mask).data).hexdigest(),
         "region": options.region,
         "channel": options.channel,
         "side": side,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def fill(
     pixels: NDArray[Any],
     row: int,
     column: int,
-    sides: tuple[int, int],
+    sides: Sequence[int],
     tile: Callable[[int, int], NDArray[Any]],
 ) -> None:
     """Fill a rectangle of a level with what its tiles have of it.
@@ -143,7 +143,7 @@ def fill(
         The rectangle.
     row, column : int
         Where it begins.
-    sides : tuple of int
+    sides : sequence of int
         Height and width of a tile.
     tile : callable
         Takes the row and the column of a tile among all, and returns its pixels.

@@ -30,6 +30,7 @@ _DIGEST = hashlib.sha256().digest_size
 _MOST_BYTES = 1 << 31
 """That a region's arrays may take: 40 bytes per pixel of the largest region are 0.7 GB."""
 
+_NUCLEI = ("run_offsets", "runs", "point_offsets", "points")
 _OPEN = ("places", "objects", "maps", "pixels", "boxes")
 
 
@@ -74,8 +75,9 @@ class Store:
 
     def write(self, index: int, found: Found) -> None:
         """Write what came of a region."""
-        arrays = found.nuclei.arrays()
-        arrays |= {f"open {name}": getattr(found.open_pixels, name) for name in _OPEN}
+        arrays = {f"value {name}": column for name, column in found.nuclei.values.items()}
+        arrays |= {name: getattr(found.nuclei, name) for name in _NUCLEI}
+        arrays |= {name: getattr(found.open_pixels, name) for name in _OPEN}
         arrays["blurs"] = found.blurs
         arrays["notes"] = np.frombuffer(json.dumps(found.notes).encode(), np.uint8)
         memory = io.BytesIO()
@@ -97,8 +99,11 @@ class Store:
             found = dict(arrays)
         notes = json.loads(found.pop("notes").tobytes())
         blurs = found.pop("blurs")
-        open_pixels = OpenPixels(*(found.pop(f"open {name}") for name in _OPEN))
-        return Found(Columns.of_arrays(found), open_pixels, blurs, notes)
+        open_pixels = OpenPixels(*(found.pop(name) for name in _OPEN))
+        run_offsets, runs, point_offsets, points = (found.pop(name) for name in _NUCLEI)
+        values = {name.removeprefix("value "): column for name, column in found.items()}
+        nuclei = Columns(run_offsets, runs, point_offsets, points, values)
+        return Found(nuclei, open_pixels, blurs, notes)
 
     def clear(self) -> None:
         """Delete the folder, once the run is complete."""

@@ -146,7 +146,9 @@ def compute(settings: Settings, region: Region, part: Part) -> Found | Failed:
             slide, settings.size, top, left, bottom - top, right - left, network.threads
         )
         clock.note("reading")
-        pixels, maps, notes = _maps(settings, network, values, seen, region)
+        whole, notes = _maps(settings.limits, network, values)
+        pixels, maps = (_cut(each, seen, region) for each in (values, whole))
+        del values, whole  # before decoding takes memory
         clock.note("network")
         if not inside.all():
             maps *= inside[..., None]
@@ -190,33 +192,18 @@ def _seen(
 
 
 def _maps(
-    settings: Settings,
-    network: Network,
-    values: NDArray[Any],
-    seen: tuple[int, int, int, int],
-    region: Region,
-) -> tuple[NDArray[Any], NDArray[np.uint8], list[str]]:
-    """Return the intensities and the maps of a region, and notes."""
-    shape = (region.height, region.width)
-    pixels = np.zeros((*shape, *values.shape[2:]), values.dtype)
-    maps = np.zeros((*shape, 2), np.uint8)
-    limits, notes = settings.limits, list[str]()
-    rows = slice(max(seen[0], region.row), min(seen[2], region.bottom))
-    columns = slice(max(seen[1], region.column), min(seen[3], region.right))
-    here = _moved(rows, columns, region.row, region.column)
-    there = _moved(rows, columns, seen[0], seen[1])
-    pixels[here] = values[there]
-    if not limits.is_blank:
-        picture = cpu.normalize(
-            values, limits.low, limits.high, limits.ceiling, threads=network.threads
-        )
-        whole, notes = network.maps(picture)
-        maps[here] = whole[there]
-    return pixels, maps, notes
+    limits: Limits, network: Network, values: NDArray[Any]
+) -> tuple[NDArray[np.uint8], list[str]]:
+    if limits.is_blank:
+        return np.zeros((*values.shape[:2], 2), np.uint8), []
+    ends = limits.low, limits.high, limits.ceiling
+    return network.maps(cpu.normalize(values, *ends, threads=network.threads))
 
 
-def _moved(rows: slice, columns: slice, row: int, column: int) -> tuple[slice, slice]:
-    return (
-        slice(rows.start - row, rows.stop - row),
-        slice(columns.start - column, columns.stop - column),
-    )
+def _cut(values: NDArray[Any], seen: tuple[int, int, int, int], region: Region) -> NDArray[Any]:
+    """Return a region's part of values of what the network sees; zeros where it sees nothing."""
+    top, left = region.row - seen[0], region.column - seen[1]
+    part = values[max(0, top) : top + region.height, max(0, left) : left + region.width]
+    found = np.zeros((region.height, region.width, *values.shape[2:]), values.dtype)
+    found[max(0, -top) :, max(0, -left) :][: part.shape[0], : part.shape[1]] = part
+    return found

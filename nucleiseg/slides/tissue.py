@@ -72,12 +72,6 @@ def find(picture: NDArray[Any], mpp: float) -> Mask:
     return _cleaned(rough, mpp)
 
 
-def picture(slide: Slide, mpp: float) -> tuple[NDArray[Any], Mask]:
-    """Return what `Slide.thumbnail` does, for a slide of whose level 0 a pixel has ``mpp``."""
-    height, width = slide.levels[0]
-    return slide.thumbnail(max(1.0, MPP / mpp, (height * width / MOST_PIXELS) ** 0.5))
-
-
 def _is_fluorescence(grey: NDArray[np.float32]) -> bool:
     low, middle, high = (float(np.percentile(grey, part)) for part in (1, 50, 99.9))
     return high > low and middle - low < DARK * (high - low)
