@@ -169,7 +169,7 @@ def slide(
         made = outputs.make(save, measurements, compression)
         where = executors.chosen(workers, scheduler)
     failed = 0
-    with cannot_start(), where as (executor, own_threads):
+    with cannot_start(), where as executor:
         for path in paths:
             try:
                 planned = plan(path, options)
@@ -178,13 +178,7 @@ def slide(
                         print(printable(line))
                     continue
                 segment = partial(
-                    run.segment_planned,
-                    planned,
-                    output / path.stem,
-                    made,
-                    executor,
-                    resume,
-                    own_threads,
+                    run.segment_planned, planned, output / path.stem, made, executor, resume
                 )
                 failed += not _segmented(segment, path, quiet)
             except (ValueError, OSError, RuntimeError) as error:

@@ -99,6 +99,11 @@ class SlideInfo:
     picture: NDArray[Any] | None = None
     good_diameters: tuple[float, float] | None = None
 
+    @property
+    def mean_mpp(self) -> float:
+        """Micrometres per pixel of level 0 for lengths of any direction: the geometric mean."""
+        return float(np.sqrt(self.mpp[0] * self.mpp[1]))
+
 
 class Output(Protocol):
     """Writes one format while a slide is segmented.

@@ -27,7 +27,7 @@ from nucleiseg.slides.nuclei import Output
 from nucleiseg.slides.outputs import make
 from nucleiseg.slides.plan import Options, Plan, plan
 from nucleiseg.slides.store import FOLDER, Store
-from nucleiseg.slides.task import Failed, Found
+from nucleiseg.slides.task import Failed, Outcome
 
 FORMATS = "zarr,geojson,csv"
 
@@ -69,7 +69,6 @@ def segment_planned(
     outputs: Sequence[Output],
     executor: Executor,
     resume: bool,
-    threads: int | None,
     progress: Progress,
 ) -> Summary:
     """Compute a slide's regions and write its files.
@@ -83,8 +82,6 @@ def segment_planned(
     executor : Executor
     resume : bool
         Whether to go on with what an earlier run left.
-    threads : int or None
-        Of a region's network, instead of the plan's.
     progress : callable
 
     Raises
@@ -96,8 +93,8 @@ def segment_planned(
     """
     begin = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    if threads is not None and planned.settings.threads is None:
-        planned = replace(planned, settings=replace(planned.settings, threads=threads))
+    if planned.settings.threads is None:
+        planned = replace(planned, settings=replace(planned.settings, threads=executor.threads))
     regions_of = {
         **planned.identity,
         "source": [manifest.checksum(file) for file in planned.files],
@@ -199,7 +196,7 @@ class _Run:
             self.progress(done, total)
             yield
 
-    def _note(self, region: Region, found: Found | Failed) -> None:
+    def _note(self, region: Region, found: Outcome) -> None:
         for stage, took in found.seconds.items():
             self._add_seconds(stage, took)
         if isinstance(found, Failed):
@@ -304,7 +301,7 @@ def segment_slide(
         each.name: options.pop(each.name) for each in fields(Decoding) if each.name in options
     }
     planned = plan(path, Options(**options, decoding=Decoding(**decoding)))
-    with executors.chosen(workers, scheduler) as (executor, threads):
+    with executors.chosen(workers, scheduler) as executor:
         shown = progress or (lambda done, total: None)
         folder = Path(output) / path.stem
-        return segment_planned(planned, folder, made, executor, resume, threads, shown)
+        return segment_planned(planned, folder, made, executor, resume, shown)

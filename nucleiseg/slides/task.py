@@ -89,6 +89,9 @@ class Failed:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+Outcome = Found | Failed
+
+
 _loading = threading.Lock()
 
 
@@ -125,7 +128,7 @@ def forget() -> None:
         _network.cache_clear()
 
 
-def compute(settings: Settings, region: Region, part: Part) -> Found | Failed:
+def compute(settings: Settings, region: Region, part: Part) -> Outcome:
     """Return what came of a region; what is damaged fails it, and nothing else.
 
     Parameters

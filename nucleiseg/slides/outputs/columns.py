@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from nucleiseg.outputs.table import LENGTHS, Table
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
@@ -23,7 +18,7 @@ def columns(nuclei: Nuclei, info: SlideInfo) -> Table:
     """
     x, y = nuclei.centroid[:, 1], nuclei.centroid[:, 0]
     mpp_x, mpp_y = info.mpp
-    mpp = mean_mpp(info)
+    mpp = info.mean_mpp
     table = Table(
         label=nuclei.id,
         centroid_x=x,
@@ -41,16 +36,3 @@ def columns(nuclei: Nuclei, info: SlideInfo) -> Table:
         if name in LENGTHS:
             table[f"{name}_um"] = values * mpp
     return table
-
-
-def mean_mpp(info: SlideInfo) -> float:
-    """Return micrometres per pixel of level 0 for lengths of any direction: the geometric mean."""
-    return float(np.sqrt(info.mpp[0] * info.mpp[1]))
-
-
-def decimal(values: NDArray[Any]) -> NDArray[Any]:
-    """Return float32 as the float64 that has its six decimals, and other types unchanged.
-
-    Written in full, 0.9 in float32 would be 0.8999999761581421.
-    """
-    return values.astype(np.float64).round(6) if values.dtype == np.float32 else values

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from nucleiseg.outputs import extras
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
-from nucleiseg.slides.outputs.columns import mean_mpp
 from nucleiseg.slides.outputs.one_file import OneFile
 
 LARGEST = 2**32 - 2
@@ -81,7 +80,7 @@ class DicomAnnotations(OneFile):
         mpp_x, mpp_y = self.info.mpp
         measured = (
             nuclei.area * (mpp_x * mpp_y),
-            nuclei.diameter * mean_mpp(self.info),
+            nuclei.diameter * self.info.mean_mpp,
             nuclei.confidence * 100,
         )
         self._count += len(nuclei)

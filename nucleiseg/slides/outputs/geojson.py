@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from nucleiseg.outputs.geojson import CLASSIFICATION, DIGITS, measurement
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
-from nucleiseg.slides.outputs.columns import mean_mpp
 from nucleiseg.slides.outputs.geoparquet import closed
 from nucleiseg.slides.outputs.one_file import OneFile
 
@@ -120,7 +119,7 @@ def measurements_of(
         return {}
     few: dict[str, NDArray[Any]] = {
         measurement("Area", 2): nuclei.area * (info.mpp[0] * info.mpp[1]),
-        measurement("Diameter", 1): nuclei.diameter * mean_mpp(info),
+        measurement("Diameter", 1): nuclei.diameter * info.mean_mpp,
         measurement("Confidence", 0): nuclei.confidence,
     }
     more = nuclei.features if which == "all" else {}

@@ -19,7 +19,6 @@ from nucleiseg.report.origin import versions
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs import density
 from nucleiseg.slides.outputs.cells import Cells
-from nucleiseg.slides.outputs.columns import mean_mpp
 from nucleiseg.slides.outputs.distribution import Distribution
 from nucleiseg.slides.outputs.doubts import Doubt, doubts
 from nucleiseg.slides.outputs.one_file import OneFile
@@ -54,7 +53,7 @@ class SlideReport(OneFile):
 
     def _write(self, nuclei: Nuclei) -> None:
         self._cells.add(nuclei)
-        self._diameters.add(nuclei.diameter * mean_mpp(self.info))
+        self._diameters.add(nuclei.diameter * self.info.mean_mpp)
         self._confidences.add(nuclei.confidence)
 
     def _complete(self) -> None:
