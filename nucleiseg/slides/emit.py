@@ -111,15 +111,15 @@ class Emitter:
         left = sum(map(len, self._ready))
         if left < least:
             return
-        nuclei = joined(self._ready)
-        done = 0
-        while left - done >= least:
-            some = nuclei.take(np.arange(done, min(done + CHUNK, left)))
-            nuclei_of_level_0 = self._scaled(some, self.count - left + done + 1)
+        together, self._ready = joined(self._ready), []
+        for first in range(0, left, CHUNK):
+            some = together.take(np.arange(first, min(first + CHUNK, left)))
+            if len(some) < least:
+                self._ready = [some]
+                break
+            nuclei = self._scaled(some, self.count - left + first + 1)
             for output in self._outputs:
-                output.add(nuclei_of_level_0)
-            done += len(some)
-        self._ready = [nuclei.take(np.arange(done, left))] if done < left else []
+                output.add(nuclei)
 
     def _scaled(self, columns: Columns, first_id: int) -> Nuclei:
         """Return nuclei in pixels of level 0."""

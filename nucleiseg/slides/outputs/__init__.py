@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from nucleiseg.slides.outputs.csv_table import CsvTable
 from nucleiseg.slides.outputs.density import DensityMap
 from nucleiseg.slides.outputs.dicom import DicomAnnotations
 from nucleiseg.slides.outputs.geojson import GeoJson
 from nucleiseg.slides.outputs.geoparquet import GeoParquet
 from nucleiseg.slides.outputs.ome_zarr import OmeZarrLabels
-from nucleiseg.slides.outputs.parquet_table import ParquetTable
 from nucleiseg.slides.outputs.report import SlideReport
+from nucleiseg.slides.outputs.tables import CsvTable, ParquetTable
 
 __all__ = ["OUTPUTS", "make"]
 

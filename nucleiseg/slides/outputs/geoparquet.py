@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nucleiseg.outputs import geoparquet
 from nucleiseg.slides.nuclei import Nuclei
-from nucleiseg.slides.outputs.parquet_table import ParquetTable
+from nucleiseg.slides.outputs.tables import ParquetTable
 
 _HEADER = struct.Struct("<BIII")
 """Well-known binary of a polygon before its points: byte order, type, rings, points. The points
@@ -50,9 +50,8 @@ class GeoParquet(ParquetTable):
         arrow = self._pyarrow
         table = super()._table(nuclei)
         low, high = boxes(nuclei)
-        if len(nuclei):
-            self._low = np.minimum(self._low, low.min(axis=0))
-            self._high = np.maximum(self._high, high.max(axis=0))
+        self._low = np.minimum(self._low, low.min(axis=0, initial=np.inf))
+        self._high = np.maximum(self._high, high.max(axis=0, initial=-np.inf))
         offsets, data = well_known_binary(nuclei)
         buffers = [None, arrow.py_buffer(offsets), arrow.py_buffer(data)]
         polygons = arrow.Array.from_buffers(arrow.binary(), len(nuclei), buffers)
@@ -65,8 +64,6 @@ class GeoParquet(ParquetTable):
 def boxes(nuclei: Nuclei) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the least and the greatest (x, y) of each outline, (n, 2) float32 each."""
     points = nuclei.outline_points[:, ::-1]
-    if not len(nuclei):
-        return points, points
     first = nuclei.outline_offsets[:-1]
     return np.minimum.reduceat(points, first), np.maximum.reduceat(points, first)
 

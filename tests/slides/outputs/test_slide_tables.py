@@ -9,10 +9,9 @@ import pandas
 import shapely
 from pyarrow import parquet
 
-from nucleiseg.slides.outputs.csv_table import CsvTable
 from nucleiseg.slides.outputs.geoparquet import GeoParquet
 from nucleiseg.slides.outputs.one_file import NO_NUCLEI
-from nucleiseg.slides.outputs.parquet_table import ParquetTable
+from nucleiseg.slides.outputs.tables import CsvTable, ParquetTable
 
 COLUMNS = [
     *("label", "centroid_x", "centroid_x_um", "centroid_y", "centroid_y_um", "area", "area_um2"),
