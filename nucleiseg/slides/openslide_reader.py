@@ -44,7 +44,7 @@ class OpenSlideSlide(Slide):
     def __init__(self, path: Path, vendor: str) -> None:
         import openslide
 
-        self.path, self.format, self._vendor = path, f"{vendor} slide", vendor
+        self.path, self._vendor = path, vendor
         self._library = openslide
         self._lock = threading.Lock()
         self._file = self._opened()

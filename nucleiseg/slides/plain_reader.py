@@ -23,7 +23,7 @@ class PlainSlide(Slide):
 
     def __init__(self, path: Path, channel: int | None) -> None:
         plane = next(images.open(path, channel=channel))
-        self.path, self.format, self.mpp = path, "image", plane.mpp
+        self.path, self.mpp = path, plane.mpp
         self._pixels = plane.array
         self.levels = [self._pixels.shape[:2]]
 

@@ -28,14 +28,11 @@ class Slide(ABC):
         Height and width of each level, the finest first.
     mpp : float or None
         Micrometres per pixel of level 0; None where the file does not say it.
-    format : str
-        What the file is, for people.
     """
 
     path: Path
     levels: list[tuple[int, int]]
     mpp: float | None
-    format: str
 
     @property
     def files(self) -> list[Path]:

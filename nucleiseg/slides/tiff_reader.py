@@ -76,9 +76,6 @@ class TiffSlide(Slide):
                     number = _channel(series, channel)
                     self._pages = [_page(level.pages[number]) for level in series.levels]
             self.levels = [(page.imagelength, page.imagewidth) for page in self._pages]
-            self.format = (
-                "OME-TIFF" if self._file.is_ome else "SVS" if self._file.is_svs else "tiled TIFF"
-            )
             self.mpp = self._pixel_size(directories)
         except BaseException:
             self._file.close()

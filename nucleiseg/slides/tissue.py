@@ -199,15 +199,10 @@ def _drawn(path: Path, size: tuple[int, int], shape: tuple[int, int]) -> Mask:
 def _polygons(path: Path) -> list[list[list[list[float]]]]:
     try:
         content = json.loads(path.read_text("utf-8"))
-        features = (
-            content["features"] if isinstance(content, dict) and "features" in content else content
-        )
-        geometries = [
-            one.get("geometry", one)
-            for one in (features if isinstance(features, list) else [features])
-        ]
+        features = content.get("features", [content]) if isinstance(content, dict) else content
         found: list[Any] = []
-        for geometry in geometries:
+        for one in features:
+            geometry = one.get("geometry", one)
             if geometry["type"] == "Polygon":
                 found.append(geometry["coordinates"])
             elif geometry["type"] == "MultiPolygon":

@@ -30,7 +30,7 @@ class ZarrSlide(Slide):
     """
 
     def __init__(self, path: Path, channel: int | None) -> None:
-        self.path, self.format = path, "OME-Zarr"
+        self.path = path
         with damage():
             attributes = zarr_folder.read_attributes(path)
             images = attributes.get("multiscales")
