@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.outputs.table import LENGTHS
 from nucleiseg.parameters import Decoding
 from nucleiseg.slides import focus
 from nucleiseg.slides.area import Rectangle
@@ -21,8 +22,6 @@ from nucleiseg.slides.nuclei import Nuclei, Output, SlideInfo
 
 CHUNK = 16_384
 """Nuclei that an output is given at once, with about 5 MB of polygons; the last may be fewer."""
-
-_LENGTHS = ("axis_major_length", "axis_minor_length", "perimeter_crofton")
 
 
 class Emitter:
@@ -138,7 +137,7 @@ class Emitter:
             outline_offsets=columns.point_offsets,
             outline_points=(columns.points * (down, across)).astype(np.float32),
             features={
-                name: column * mean if name in _LENGTHS else column
+                name: column * mean if name in LENGTHS else column
                 for name, column in values.items()
                 if name not in own
             }
