@@ -15,6 +15,8 @@ from nucleiseg.slides.grid import Region
 Rectangle = tuple[int, int, int, int]
 """First row, first column, and those after the last."""
 
+_ALL = np.ones((1, 1), np.bool_)
+
 _nearest = lru_cache(8)(resizing.nearest)
 
 
@@ -29,33 +31,23 @@ class Part:
     corner : tuple of int
         The first row and column of the region that are looked at.
     rows, columns : ndarray, (h,) and (w,) int32
-        For each row and column from ``corner`` on, that of the mask; empty without a mask.
-    mask : ndarray, (., .) bool, or None
-    size : tuple of int
-        h and w.
+        For each row and column from ``corner`` on, that of the mask.
+    mask : ndarray, (., .) bool
     """
 
     shape: tuple[int, int]
     corner: tuple[int, int]
-    size: tuple[int, int]
     rows: NDArray[np.int32]
     columns: NDArray[np.int32]
-    mask: NDArray[np.bool_] | None
+    mask: NDArray[np.bool_]
 
     def pixels(self) -> NDArray[np.bool_]:
         """Return the pixels that are looked at, (H, W) bool."""
-        is_all = self.mask is None or self.mask.all()
-        if is_all and self.size == self.shape:
-            return np.ones(self.shape, np.bool_)
         found = np.zeros(self.shape, np.bool_)
         row, column = self.corner
-        place = found[row : row + self.size[0], column : column + self.size[1]]
-        if is_all:
-            place[:] = True
-        else:
-            assert self.mask is not None
-            # Columns first: the mask has a hundredth of the rows.
-            place[:] = self.mask[:, self.columns][self.rows]
+        place = found[row : row + len(self.rows), column : column + len(self.columns)]
+        # Columns first: the mask has a hundredth of the rows.
+        place[:] = self.mask.all() or self.mask[:, self.columns][self.rows]
         return found
 
 
@@ -84,33 +76,32 @@ class Area:
         bottom, right = min(bottom, region.bottom), min(right, region.right)
         if top >= bottom or left >= right:
             return None
-        shape, size = (region.height, region.width), (bottom - top, right - left)
-        corner = (top - region.row, left - region.column)
-        none = np.zeros(0, np.int32)
-        if self.mask is None:
-            return Part(shape, corner, size, none, none, None)
-        rows = _nearest(self.shape[0], self.mask.shape[0])[top:bottom]
-        columns = _nearest(self.shape[1], self.mask.shape[1])[left:right]
-        mask = self.mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        whole, rows, columns = self._masked((top, left, bottom, right))
+        mask = whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         if not mask.any():
             return None
-        own_rows, own_columns = (
-            (places - places[0]).astype(np.int32) for places in (rows, columns)
+        return Part(
+            (region.height, region.width),
+            (top - region.row, left - region.column),
+            (rows - rows[0]).astype(np.int32),
+            (columns - columns[0]).astype(np.int32),
+            np.ascontiguousarray(mask),
         )
-        return Part(shape, corner, size, own_rows, own_columns, np.ascontiguousarray(mask))
-
-    def holds(self, row: int, column: int) -> bool:
-        """Return whether a pixel of the labels is in the area."""
-        return self.part(Region(0, row, column, 1, 1)) is not None
 
     def count(self) -> int:
         """Return how many pixels of the labels are in the area."""
-        top, left, bottom, right = self.rectangle
-        if self.mask is None:
-            return (bottom - top) * (right - left)
-        rows = np.bincount(_nearest(self.shape[0], self.mask.shape[0])[top:bottom])
-        columns = np.bincount(_nearest(self.shape[1], self.mask.shape[1])[left:right])
-        return int(rows @ self.mask[: len(rows), : len(columns)].astype(np.int64) @ columns)
+        mask, *places = self._masked(self.rectangle)
+        rows, columns = map(np.bincount, places)
+        return int(rows @ mask[: len(rows), : len(columns)].astype(np.int64) @ columns)
+
+    def _masked(
+        self, rectangle: Rectangle
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+        """Return a mask, and which of its rows and columns those of a rectangle take."""
+        top, left, bottom, right = rectangle
+        mask = _ALL if self.mask is None else self.mask
+        rows, columns = map(_nearest, self.shape, mask.shape)
+        return mask, rows[top:bottom], columns[left:right]
 
 
 def rectangle(

@@ -33,59 +33,43 @@ class Columns:
 
     Attributes
     ----------
-    run_ends : ndarray, (n,) int64
-        Where each nucleus's runs end in ``runs``.
+    run_offsets : ndarray, (n + 1,) int64
+        Nucleus i's runs are ``runs[run_offsets[i] : run_offsets[i + 1]]``.
     runs : ndarray, (r, 3) int32
         Row, first column and the column after the last, in raster order.
-    point_ends : ndarray, (n,) int64
+    point_offsets : ndarray, (n + 1,) int64
     points : ndarray, (p, 2) int32
         Corners of each nucleus's outline: row and column.
     values : dict of str to ndarray, (n,)
         What `measured` finds.
     """
 
-    run_ends: NDArray[np.int64]
+    run_offsets: NDArray[np.int64]
     runs: NDArray[np.int32]
-    point_ends: NDArray[np.int64]
+    point_offsets: NDArray[np.int64]
     points: NDArray[np.int32]
     values: dict[str, NDArray[Any]]
 
     def __len__(self) -> int:
         """Return how many nuclei there are."""
-        return len(self.run_ends)
+        return len(self.run_offsets) - 1
 
     @property
     def firsts(self) -> NDArray[np.int64]:
         """(n, 2): row and column of each nucleus's first pixel."""
-        starts = np.concatenate([[0], self.run_ends[:-1]]) if len(self) else self.run_ends
-        return self.runs[starts, :2].astype(np.int64)
+        return self.runs[self.run_offsets[:-1], :2].astype(np.int64)
 
     def take(self, chosen: NDArray[np.integer[Any]]) -> Columns:
         """Return the nuclei of these places, in this order."""
-        runs, run_ends = _gathered(self.runs, self.run_ends, chosen)
-        points, point_ends = _gathered(self.points, self.point_ends, chosen)
-        values = {name: column[chosen] for name, column in self.values.items()}
-        return Columns(run_ends, runs, point_ends, points, values)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all arrays by name, for a file; `of_arrays` takes them back."""
-        own = {name: getattr(self, name) for name in ("run_ends", "runs", "point_ends", "points")}
-        return {**own, **{f"value {name}": column for name, column in self.values.items()}}
-
-    @classmethod
-    def of_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Columns:
-        """Return what `arrays` gave the arrays of."""
-        marked = "value "
-        values = {k.removeprefix(marked): v for k, v in arrays.items() if k.startswith(marked)}
-        names = ("run_ends", "runs", "point_ends", "points")
-        run_ends, runs, point_ends, points = (arrays[name] for name in names)
-        return cls(run_ends, runs, point_ends, points, values)
+        return Columns(
+            *_gathered(self.run_offsets, self.runs, chosen),
+            *_gathered(self.point_offsets, self.points, chosen),
+            {name: column[chosen] for name, column in self.values.items()},
+        )
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
     """Return the nuclei of all parts, of which there is at least one, one after the other."""
-    runs = np.concatenate([part.runs for part in parts])
-    points = np.concatenate([part.points for part in parts])
     # Parts without nuclei may lack columns of a kind that the others have.
     names = next((part.values for part in parts if len(part)), parts[0].values)
     values = {
@@ -93,10 +77,10 @@ def joined(parts: Sequence[Columns]) -> Columns:
         for name, column in names.items()
     }
     return Columns(
-        _ends([part.run_ends for part in parts]),
-        runs,
-        _ends([part.point_ends for part in parts]),
-        points,
+        _offsets(np.concatenate([np.diff(part.run_offsets) for part in parts])),
+        np.concatenate([part.runs for part in parts]),
+        _offsets(np.concatenate([np.diff(part.point_offsets) for part in parts])),
+        np.concatenate([part.points for part in parts]),
         values,
     )
 
@@ -124,23 +108,21 @@ def measured(
     threads : int
     """
     runs, ids = _runs(labels)
-    counts = np.bincount(ids - 1) if len(ids) else np.zeros(0, np.int64)
-    run_ends = np.cumsum(counts, dtype=np.int64)
-    points, point_ends = _outlines(labels, len(counts), threads)
+    run_offsets = _offsets(np.bincount(ids - 1))
+    point_offsets, points = _outlines(labels, threads)
     table = cpu.measure(labels, pixels, maps, ring=0, threads=threads)
     first = np.array(corner, np.int32)
     runs += first[[0, 1, 1]]
-    points = points + first
     values: dict[str, NDArray[Any]] = {
         "area": table["area"],
         "diameter": table["equivalent_diameter_area"],
         "confidence": table["probability_mean"].astype(np.float32),
-        **_centroids(runs, run_ends),
+        **_centroids(runs, run_offsets),
     }
     for name, column in table.items():
         if name in FEATURES or name.startswith(("intensity_mean", "intensity_std")):
             values[name] = column
-    return Columns(run_ends, runs, point_ends, points, values)
+    return Columns(run_offsets, runs, point_offsets, points + first, values)
 
 
 def _runs(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -161,13 +143,13 @@ def _runs(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int3
     return found[order], ids[begins][order]
 
 
-def _centroids(runs: NDArray[np.int32], ends: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def _centroids(
+    runs: NDArray[np.int32], offsets: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
     """Return the mean row and column of pixels' centres, from whole sums about the first pixel."""
-    if not len(ends):
-        return {"centroid-0": np.zeros(0), "centroid-1": np.zeros(0)}
-    starts = np.concatenate([[0], ends[:-1]])
+    starts = offsets[:-1]
     firsts = runs[starts, :2].astype(np.int64)
-    row, begin, end = (runs - np.repeat(firsts[:, [0, 1, 1]], ends - starts, 0)).T.astype(np.int64)
+    row, begin, end = (runs - np.repeat(firsts[:, [0, 1, 1]], np.diff(offsets), 0)).T
     sums = (row * (end - begin), (end * (end - 1) - begin * (begin - 1)) // 2)
     areas = np.add.reduceat(end - begin, starts)
     return {
@@ -177,12 +159,10 @@ def _centroids(runs: NDArray[np.int32], ends: NDArray[np.int64]) -> dict[str, ND
 
 
 def _outlines(
-    labels: NDArray[np.int32], count: int, threads: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the outside of each nucleus's largest part."""
+    labels: NDArray[np.int32], threads: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the outside of each nucleus's largest part, as `_gathered` does."""
     points, rings, owners, holes = cpu.outline(labels, tolerance=TOLERANCE, threads=threads)
-    if not count:
-        return points, np.zeros(0, np.int64)
     rows, columns = points.astype(np.int64).T
     following = np.arange(1, len(points) + 1)
     following[rings[1:] - 1] = rings[:-1]
@@ -190,24 +170,24 @@ def _outlines(
     sizes = np.where(holes, -1, np.abs(doubled))
     order = np.lexsort((np.arange(len(owners)), -sizes, owners))
     first_of_owner = np.flatnonzero(np.diff(owners[order], prepend=0))
-    return _gathered(points, rings[1:], order[first_of_owner])
+    return _gathered(rings, points, order[first_of_owner])
 
 
 def _gathered(
-    items: NDArray[np.int32], ends: NDArray[np.int64], chosen: NDArray[np.integer[Any]]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the items of the chosen groups, and where each group ends among them."""
-    starts = np.concatenate([[0], ends[:-1]])[chosen] if len(ends) else ends
-    lengths = ends[chosen] - starts
-    new_ends = np.cumsum(lengths, dtype=np.int64)
-    places = np.repeat(starts - (new_ends - lengths), lengths) + np.arange(lengths.sum())
-    return items[places], new_ends
+    offsets: NDArray[np.int64], items: NDArray[np.int32], chosen: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return where each of the chosen groups begins among their items, and these."""
+    starts = offsets[chosen]
+    lengths = offsets[chosen + 1] - starts
+    return _offsets(lengths), items[spans(starts, lengths)]
 
 
-def _ends(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return ends of groups, each part's counted on from the one before."""
-    total, moved = 0, []
-    for part in parts:
-        moved.append(part + total)
-        total += int(part[-1]) if len(part) else 0
-    return np.concatenate(moved)
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where groups of these lengths begin, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers from each start on, as many as it has, one after the other."""
+    befores = np.cumsum(lengths) - lengths
+    return np.repeat(starts - befores, lengths) + np.arange(lengths.sum())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +15,7 @@ from nucleiseg.model import DEFAULT
 from nucleiseg.names import printable
 
 if TYPE_CHECKING:
-    from nucleiseg.slides.executors import Executor
-    from nucleiseg.slides.nuclei import Output
-    from nucleiseg.slides.run import Summary
+    from nucleiseg.slides.run import Progress, Summary
 
 
 EXAMPLES = shared.examples(
@@ -143,7 +142,7 @@ def slide(
 
     images.hush()
     with cannot_start():
-        from nucleiseg.slides import executors, run
+        from nucleiseg.slides import executors, forecast, outputs, run
         from nucleiseg.slides.plan import Options, plan, side_of
 
         speak(verbose, quiet)
@@ -157,30 +156,31 @@ def slide(
             tissue,
             _rectangle(region),
             memory * 1e9,
-            **Decoding(
-                nucleus_threshold=nucleus_threshold,
-                separation=separation,
-                min_area=min_area,
-                min_diameter=min_diameter,
-                max_diameter=max_diameter,
-                exclude_border=exclude_border,
-            ).given,
+            decoding=Decoding(
+                nucleus_threshold,
+                separation,
+                min_area,
+                min_diameter,
+                max_diameter,
+                exclude_border,
+            ),
         )
         side_of(options, Model.load(model))
-        run.made_outputs(save, measurements, compression)
+        made = outputs.make(save, measurements, compression)
         where = executors.chosen(workers, scheduler)
     failed = 0
-    with cannot_start(), where as (executor, own_threads):
+    with cannot_start(), where as executor:
         for path in paths:
             try:
                 planned = plan(path, options)
                 if dry_run:
-                    _foresee(planned, save)
+                    for line in forecast.lines(planned, save):
+                        print(printable(line))
                     continue
-                made = run.made_outputs(save, measurements, compression, planned)
-                failed += not _segmented(
-                    path, output, planned, made, executor, own_threads, resume, quiet
+                segment = partial(
+                    run.segment_planned, planned, output / path.stem, made, executor, resume
                 )
+                failed += not _segmented(segment, path, quiet)
             except (ValueError, OSError, RuntimeError) as error:
                 say(reason(error))
                 failed += 1
@@ -199,30 +199,11 @@ def _check_names(paths: Sequence[Path]) -> None:
         raise ValueError(f"SLIDE: got several of the name {min(twice)}; accepted is one each")
 
 
-def _segmented(
-    path: Path,
-    output: Path,
-    planned: Any,
-    made: Sequence[Output],
-    executor: Executor,
-    threads: int | None,
-    resume: bool,
-    quiet: bool,
-) -> bool:
+def _segmented(segment: Callable[[Progress], Summary], path: Path, quiet: bool) -> bool:
     """Segment one slide and say what came of it; return whether all of it was done."""
-    from nucleiseg.slides import run
-
     with bar(quiet=quiet) as shown:
         task = shown.add_task("", total=None)
-        summary = run.segment_planned(
-            planned,
-            run.folder_of(path, output),
-            made,
-            executor,
-            resume,
-            threads,
-            lambda done, total: shown.update(task, completed=done, total=total),
-        )
+        summary = segment(lambda done, total: shown.update(task, completed=done, total=total))
     for line in summary.failures:
         say(f"{path}: {line}")
     if summary.doubt and not quiet:
@@ -242,13 +223,6 @@ def _told(summary: Summary) -> str:
     wall = summary.seconds["wall"]
     failed = f"; {len(summary.failures)} regions failed" if summary.failures else ""
     return f"{found} in {wall:.1f} s ({shares}){failed}"
-
-
-def _foresee(planned: Any, save: str) -> None:
-    from nucleiseg.slides import forecast
-
-    for line in forecast.lines(planned, save):
-        print(printable(line))
 
 
 def _rectangle(text: str | None) -> tuple[int, int, int, int] | None:

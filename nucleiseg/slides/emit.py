@@ -6,22 +6,22 @@ pixels in chunks of one size, labels in blocks of a fixed grid.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.outputs.table import LENGTHS
 from nucleiseg.parameters import Decoding
 from nucleiseg.slides import focus
 from nucleiseg.slides.area import Rectangle
-from nucleiseg.slides.columns import Columns, joined
+from nucleiseg.slides.columns import Columns, joined, spans
 from nucleiseg.slides.grid import BLOCK, Region
 from nucleiseg.slides.nuclei import Nuclei, Output, SlideInfo
 
-CHUNK = 4096
-"""Nuclei that an output is given at once; the last ones may be fewer."""
-
-_LENGTHS = ("axis_major_length", "axis_minor_length", "perimeter_crofton")
+CHUNK = 16_384
+"""Nuclei that an output is given at once, with about 5 MB of polygons; the last may be fewer."""
 
 
 class Emitter:
@@ -81,15 +81,13 @@ class Emitter:
         """Return those of some nuclei that are to be kept."""
         if not len(nuclei):
             return nuclei
-        down, across = self._steps
         top, left, bottom, right = self._rectangle
         rows, begins, ends = nuclei.runs.T
         at_border = (rows == top) | (rows == bottom - 1) | (begins == left) | (ends == right)
-        starts = np.concatenate([[0], nuclei.run_ends[:-1]])
         kept = self._decoding.kept(
-            nuclei.values["area"] * (down * across),
-            nuclei.values["diameter"] * (down * across) ** 0.5,
-            np.logical_or.reduceat(at_border, starts),
+            nuclei.values["area"] * math.prod(self._steps),
+            nuclei.values["diameter"] * self._info.scale,
+            np.logical_or.reduceat(at_border, nuclei.run_offsets[:-1]),
         )
         return nuclei.take(np.flatnonzero(kept))
 
@@ -102,8 +100,7 @@ class Emitter:
         if ready:
             found = nuclei.take(order[:ready])
             self._ready.append(found)
-            starts = np.concatenate([[0], found.run_ends[:-1]])
-            ids = np.repeat(self.count + 1 + np.arange(ready), found.run_ends - starts)
+            ids = np.repeat(self.count + 1 + np.arange(ready), np.diff(found.run_offsets))
             runs = np.concatenate([found.runs.astype(np.int64), ids[:, None]], 1)
             self._runs = np.concatenate([self._runs, runs])
             self.count += ready
@@ -113,23 +110,20 @@ class Emitter:
         left = sum(map(len, self._ready))
         if left < least:
             return
-        nuclei = joined(self._ready)
-        done = 0
-        while left - done >= least:
-            some = nuclei.take(np.arange(done, min(done + CHUNK, left)))
-            self._give(some, self.count - left + done + 1)
-            done += len(some)
-        self._ready = [nuclei.take(np.arange(done, left))] if done < left else []
-
-    def _give(self, columns: Columns, first_id: int) -> None:
-        nuclei = self._scaled(columns, first_id)
-        for output in self._outputs:
-            output.add(nuclei)
+        together, self._ready = joined(self._ready), []
+        for first in range(0, left, CHUNK):
+            some = together.take(np.arange(first, min(first + CHUNK, left)))
+            if len(some) < least:
+                self._ready = [some]
+                break
+            nuclei = self._scaled(some, self.count - left + first + 1)
+            for output in self._outputs:
+                output.add(nuclei)
 
     def _scaled(self, columns: Columns, first_id: int) -> Nuclei:
         """Return nuclei in pixels of level 0."""
         down, across = self._steps
-        mean = (down * across) ** 0.5
+        mean = self._info.scale
         values = columns.values
         centroid = np.stack([values["centroid-0"], values["centroid-1"]], 1)
         cells = tuple((centroid.T // focus.CELL).astype(np.int64))
@@ -140,10 +134,10 @@ class Emitter:
             centroid=(centroid + 0.5) * (down, across),
             diameter=values["diameter"] * mean,
             confidence=values["confidence"],
-            outline_offsets=np.concatenate([[0], columns.point_ends]),
+            outline_offsets=columns.point_offsets,
             outline_points=(columns.points * (down, across)).astype(np.float32),
             features={
-                name: column * mean if name in _LENGTHS else column
+                name: column * mean if name in LENGTHS else column
                 for name, column in values.items()
                 if name not in own
             }
@@ -172,6 +166,5 @@ def _painted(
     begins, ends = np.maximum(runs[:, 1], left), np.minimum(runs[:, 2], right)
     lengths = ends - begins
     firsts = (runs[:, 0] - top) * (right - left) + begins - left
-    places = np.repeat(firsts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-    labels.reshape(-1)[places] = np.repeat(runs[:, 3], lengths)
+    labels.reshape(-1)[spans(firsts, lengths)] = np.repeat(runs[:, 3], lengths)
     return labels

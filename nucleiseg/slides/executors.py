@@ -18,6 +18,8 @@ from nucleiseg.slides.plan import AT_ONCE
 
 Task = tuple[Region, Part]
 
+Result = tuple[Region, task.Outcome]
+
 AHEAD = 8
 """Regions that wait to be computed or written: a row of them is written at once, which takes as
 long as some regions do."""
@@ -32,15 +34,15 @@ TRIES = 5
 class Threads:
     """Threads of this process: while one region is in the network others are read or decoded."""
 
+    threads = None
+
     def arithmetic(self, settings: task.Settings) -> str:
         """Return that of this process."""
         return task.arithmetic(settings)
 
-    def run(
-        self, settings: task.Settings, tasks: Iterable[Task]
-    ) -> Iterator[tuple[Region, task.Found]]:
+    def run(self, settings: task.Settings, tasks: Iterable[Task]) -> Iterator[Result]:
         """Return what came of each region, about in their order."""
-        waiting: dict[Future[task.Found], Region] = {}
+        waiting: dict[Future[task.Outcome], Region] = {}
         with ThreadPoolExecutor(AT_ONCE, "region") as pool:
             try:
                 for region, part in tasks:
@@ -55,9 +57,7 @@ class Threads:
         task.forget()
 
 
-def _finished(
-    waiting: dict[Future[task.Found], Region],
-) -> Iterator[tuple[Region, task.Found]]:
+def _finished(waiting: dict[Future[task.Outcome], Region]) -> Iterator[Result]:
     for future in wait(waiting, return_when=FIRST_COMPLETED).done:
         yield waiting.pop(future), future.result()
 
@@ -68,18 +68,18 @@ class Cluster:
     Parameters
     ----------
     client : distributed.Client
+    threads : int or None
+        That a region's network may use, where the user did not say it; None is all.
     """
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, threads: int | None = None) -> None:
+        self._client, self.threads = client, threads
 
     def arithmetic(self, settings: task.Settings) -> str:
         """Return that of a worker."""
         return str(self._client.submit(task.arithmetic, settings, pure=False).result())
 
-    def run(
-        self, settings: task.Settings, tasks: Iterable[Task]
-    ) -> Iterator[tuple[Region, task.Found]]:
+    def run(self, settings: task.Settings, tasks: Iterable[Task]) -> Iterator[Result]:
         """Return what came of each region, as it comes; of dead workers' others do it again."""
         distributed = _loaded("distributed")
         finished = distributed.as_completed(with_results=True, raise_errors=False)
@@ -98,13 +98,13 @@ class Cluster:
                 return
             future, result = next(finished)
             one, tries = given.pop(future.key)
-            if isinstance(result, task.Found):
+            if isinstance(result, task.Outcome):
                 yield one[0], result
             elif tries < TRIES:
                 # Its workers died, or its result was lost with one.
                 submit(one, tries + 1)
             else:
-                yield one[0], task.Found(failure=f"{tries} workers were lost: {_words(result)}")
+                yield one[0], task.Failed(f"{tries} workers were lost: {_words(result)}")
 
     def _most(self) -> int:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
@@ -132,8 +132,8 @@ def _loaded(module: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def chosen(workers: int | None, scheduler: str | None) -> Iterator[tuple[Executor, int | None]]:
-    """Return an executor, and how many threads a region's network may use; None is all.
+def chosen(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
+    """Return an executor.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def chosen(workers: int | None, scheduler: str | None) -> Iterator[tuple[Executo
         There is no scheduler at the address.
     """
     if workers is None and scheduler is None:
-        yield Threads(), None
+        yield Threads()
         return
     if workers is not None and (scheduler is not None or workers < 1):
         raise ValueError(
@@ -162,7 +162,7 @@ def chosen(workers: int | None, scheduler: str | None) -> Iterator[tuple[Executo
     distributed = _loaded("distributed")
     if scheduler is not None:
         with distributed.Client(scheduler) as client:
-            yield Cluster(client), None
+            yield Cluster(client)
         return
     dask = _loaded("dask")
     with (
@@ -172,4 +172,4 @@ def chosen(workers: int | None, scheduler: str | None) -> Iterator[tuple[Executo
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        yield Cluster(client), max(1, available_threads() // (workers or 1))
+        yield Cluster(client, max(1, available_threads() // (workers or 1)))

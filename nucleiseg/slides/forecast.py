@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nucleiseg.slides import task
-from nucleiseg.slides.plan import AT_ONCE, BASE_BYTES, NETWORK_BYTES, REGION_BYTES, Plan
+from nucleiseg.slides.plan import Plan, memory
 from nucleiseg.slides.task import Settings
 
 DENSITY = 3000
@@ -32,9 +32,9 @@ def lines(planned: Plan, formats: str) -> Iterator[str]:
     pixels = planned.area.count()
     looked_at = sum(planned.area.part(region) is not None for region in regions)
     area = planned.tissue_um2 / 1e6
+    whole_um2 = info.width * info.height * info.mpp[0] * info.mpp[1]
     side = max(regions[0].height, regions[0].width)
-    tile = planned.settings.tile
-    memory = BASE_BYTES + tile**2 * (NETWORK_BYTES + AT_ONCE * REGION_BYTES)
+    most = memory(planned.settings.tile)
     seconds = OTHERS * pixels * _seconds_a_pixel(planned.settings)
     nuclei = area * DENSITY
     size = sum(BYTES.get(name.strip(), 0) for name in formats.split(",")) * nuclei
@@ -43,15 +43,10 @@ def lines(planned: Plan, formats: str) -> Iterator[str]:
         f"  the network sees {info.label_width:,} x {info.label_height:,} pixels of "
         f"{info.label_mpp[0]:.3g} um, from level {planned.settings.size.level}"
     )
-    yield f"  tissue: {area:.3g} mm2, {area * 1e6 / _whole_um2(planned):.0%} of the slide"
+    yield f"  tissue: {area:.3g} mm2, {planned.tissue_um2 / whole_um2:.0%} of the slide"
     yield f"  regions: {looked_at:,} of {len(regions):,}, of up to {side:,} pixels a side"
-    yield f"  time: about {seconds:.0f} s on this machine, memory: up to {memory / 1e9:.1f} GB"
+    yield f"  time: about {seconds:.0f} s on this machine, memory: up to {most / 1e9:.1f} GB"
     yield f"  written: about {size / 1e6:.0f} MB for {nuclei:,.0f} nuclei ({DENSITY:,} a mm2)"
-
-
-def _whole_um2(planned: Plan) -> float:
-    info = planned.info
-    return info.width * info.height * info.mpp[0] * info.mpp[1]
 
 
 def _seconds_a_pixel(settings: Settings) -> float:

@@ -7,7 +7,7 @@ then its pixels are kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +78,6 @@ class Joiner:
     side : int
         Pixels of a region, in height and width.
     model : Model
-    threads : int
 
     Attributes
     ----------
@@ -86,9 +85,8 @@ class Joiner:
         Pixels of the largest rectangle in which objects were decoded.
     """
 
-    def __init__(self, size: Pair, side: int, model: Model, threads: int) -> None:
-        self._size, self._side = size, side
-        self._model, self._threads = model, threads
+    def __init__(self, size: Pair, side: int, model: Model) -> None:
+        self._size, self._side, self._model = size, side, model
         self._forest = _Forest()
         self._boxes = np.zeros((1, 4), np.int64)  # of each part
         self._waiting = np.zeros(0, np.int64)  # parts that were not decoded
@@ -96,8 +94,10 @@ class Joiner:
         self._last_row = np.zeros(size[1], np.int64)  # the part of each pixel in it
         self.largest = 0
 
-    def add(self, found: Sequence[tuple[Region, OpenPixels | None]]) -> tuple[list[Columns], int]:
-        """Take the next row of regions, of which some may have nothing.
+    def add(
+        self, band: Sequence[Region], found: Sequence[tuple[Region, OpenPixels]]
+    ) -> tuple[list[Columns], int]:
+        """Take the next row of regions, and the pixels of those that have any.
 
         Returns
         -------
@@ -106,15 +106,20 @@ class Joiner:
         row : int
             No nucleus that is still to come begins above it.
         """
-        top, bottom = found[0][0].row, found[0][0].bottom
-        kept = [self._numbered(region, pixels) for region, pixels in found if pixels is not None]
+        top, bottom = band[0].row, band[0].bottom
+        kept = [self._numbered(region, pixels) for region, pixels in found]
         self._unite(kept, top, bottom)
         self._kept += kept
-        roots, boxes = self._objects()
+        owners = np.array([self._forest.find(part) for part in self._waiting.tolist()], np.int64)
+        roots, boxes = self._objects(owners)
         is_last = bottom == self._size[0]
         complete = np.full(len(roots), True) if is_last else boxes[:, 2] <= bottom - MARGIN
-        nuclei = self._decoded(roots[complete], boxes[complete], top)
-        self._forget(roots[~complete], boxes[~complete], top)
+        nuclei = [
+            self._decoded(self._waiting[np.isin(owners, roots[chosen])], boxes[chosen])
+            for chosen in self._together(np.flatnonzero(complete), boxes, top)
+        ]
+        self._waiting = self._waiting[np.isin(owners, roots[~complete])]
+        self._forget(boxes[~complete], top)
         return nuclei, int(boxes[~complete, 0].min(initial=bottom))
 
     def _numbered(self, region: Region, pixels: OpenPixels) -> _Kept:
@@ -155,44 +160,37 @@ class Joiner:
         self._forest.unite(np.concatenate(pairs))
         self._last_row = last_row
 
-    def _objects(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the objects that were not decoded, and the box of each."""
-        roots = np.array([self._forest.find(part) for part in self._waiting.tolist()], np.int64)
-        found, places = np.unique(roots, return_inverse=True)
+    def _objects(self, owners: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the objects that own the waiting parts, and the box of each."""
+        found, places = np.unique(owners, return_inverse=True)
         boxes = np.empty((len(found), 4), np.int64)
         boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, 0
         np.minimum.at(boxes[:, :2], places, self._boxes[self._waiting, :2])
         np.maximum.at(boxes[:, 2:], places, self._boxes[self._waiting, 2:])
         return found, boxes
 
-    def _decoded(
-        self, roots: NDArray[np.int64], boxes: NDArray[np.int64], top: int
-    ) -> list[Columns]:
-        """Decode objects, those near one corner of regions together."""
-        if not len(roots):
-            return []
+    def _together(
+        self, objects: NDArray[np.int64], boxes: NDArray[np.int64], top: int
+    ) -> Iterator[NDArray[np.int64]]:
+        """Yield the objects that are decoded at once: those near one corner of regions."""
+        boxes = boxes[objects]
         crosses = boxes[:, 0] < top + MARGIN
         seams = (boxes[:, 1] + self._side // 2) // self._side
         spreads = (boxes[:, 2] - boxes[:, 0] > self._side) | (
             boxes[:, 3] - boxes[:, 1] > self._side
         )
         # What is larger than a region is decoded by itself.
-        keys = np.where(spreads, -1 - np.arange(len(roots)), 2 * seams + crosses)
-        nuclei = []
+        keys = np.where(spreads, -1 - np.arange(len(objects)), 2 * seams + crosses)
         for key in np.unique(keys):
-            chosen = keys == key
-            nuclei.append(self._decoded_together(roots[chosen], boxes[chosen]))
-        return nuclei
+            yield objects[keys == key]
 
-    def _decoded_together(self, roots: NDArray[np.int64], boxes: NDArray[np.int64]) -> Columns:
+    def _decoded(self, parts: NDArray[np.int64], boxes: NDArray[np.int64]) -> Columns:
+        """Decode the objects of some parts, in the rectangle around their boxes."""
         box = np.concatenate([boxes[:, :2].min(0) - MARGIN, boxes[:, 2:].max(0) + MARGIN])
         box = np.clip(box, 0, [*self._size, *self._size])
         corner, shape = box[:2], tuple((box[2:] - box[:2]).tolist())
         self.largest = max(self.largest, shape[0] * shape[1])
         wanted = np.zeros(len(self._forest.parents), np.bool_)
-        parts = self._waiting[
-            np.isin([self._forest.find(part) for part in self._waiting.tolist()], roots)
-        ]
         wanted[parts] = True
         maps = np.zeros((*shape, 2), np.uint8)
         pixels = None
@@ -209,13 +207,11 @@ class Joiner:
                 pixels = np.zeros((*shape, *one.pixels.shape[1:]), one.pixels.dtype)
             pixels[rows, columns] = one.pixels[inside]
         assert pixels is not None
-        labels, _ = cpu.label(maps, *self._model.label_rule(), threads=self._threads)
-        return measured(labels, pixels, maps, (int(corner[0]), int(corner[1])), self._threads)
+        labels, _ = cpu.label(maps, *self._model.label_rule(), threads=1)
+        return measured(labels, pixels, maps, (int(corner[0]), int(corner[1])), 1)
 
-    def _forget(self, roots: NDArray[np.int64], boxes: NDArray[np.int64], top: int) -> None:
-        """Drop the pixels that nothing to come depends on, and which parts were decoded."""
-        found = np.array([self._forest.find(part) for part in self._waiting.tolist()], np.int64)
-        self._waiting = self._waiting[np.isin(found, roots)]
+    def _forget(self, boxes: NDArray[np.int64], top: int) -> None:
+        """Drop the pixels that nothing to come depends on: neither these boxes nor rows below."""
         reach = boxes + np.array([-MARGIN, -MARGIN, MARGIN, MARGIN])
         self._kept = [
             one

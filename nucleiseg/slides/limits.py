@@ -64,9 +64,10 @@ def find(
 
 def _spread(squares: list[Region], area: Area) -> list[Region]:
     """Return squares whose centres are in tissue."""
-    inside = [
-        one for one in squares if area.holds(one.row + one.height // 2, one.column + one.width // 2)
-    ]
+    middles = (
+        Region(0, one.row + one.height // 2, one.column + one.width // 2, 1, 1) for one in squares
+    )
+    inside = [one for one, middle in zip(squares, middles, strict=True) if area.part(middle)]
     chosen = inside or squares
     step = max(1.0, len(chosen) / SAMPLES)
     return [chosen[int(i * step)] for i in range(min(SAMPLES, len(chosen)))]

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.limits import Limits
-from nucleiseg.model import Model
 from nucleiseg.segmenter import Segmenter
 
-_NO_MEMORY = ("out of memory", "memoryallocation", "outofmemory", "bad_alloc")
-"""In the messages of CUDA, TensorRT and C++."""
+_NO_MEMORY = ("memoryallocation", "outofmemory", "bad_alloc")
+"""In the messages of CUDA, TensorRT and C++, without their spaces."""
 
 
 class Network:
@@ -30,38 +29,26 @@ class Network:
     threads : int or None
     tile : int or None
         Side of the largest tile; the device's own when left out.
+
+    Attributes
+    ----------
+    model : Model
+    threads : int
+        Processor threads in use.
+    arithmetic : str
+        See `nucleiseg.Segmenter.arithmetic`.
     """
 
     def __init__(
         self, model: str | Path, device: str, threads: int | None, tile: int | None
     ) -> None:
-        self._first = Segmenter(model, device=device, threads=threads)
+        self._first = first = Segmenter(model, device=device, threads=threads)
+        self.model, self.threads, self.arithmetic = first.model, first.threads, first.arithmetic
         self._cpu: Segmenter | None = None
         self._lock = threading.Lock()
-        largest = self._first.tile
-        if tile is not None and self._first.backend_name == "cpu":
-            largest = tile
-        self._tile, self._batch = largest, self._first.batch
-
-    @property
-    def model(self) -> Model:
-        """The model."""
-        return self._first.model
-
-    @property
-    def threads(self) -> int:
-        """Processor threads in use."""
-        return self._first.threads
-
-    @property
-    def device(self) -> str:
-        """Where it runs: "cpu" or "cuda"."""
-        return self._first.backend_name
-
-    @property
-    def arithmetic(self) -> str:
-        """See `nucleiseg.Segmenter.arithmetic`."""
-        return self._first.arithmetic
+        on_cpu = first.backend_name == "cpu"
+        self._tile = tile if on_cpu and tile is not None else first.tile
+        self._batch = first.batch
 
     def maps(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[str]]:
         """Return the maps of a normalized picture, and what was done for lack of memory.
@@ -94,7 +81,7 @@ class Network:
             elif tile > smallest:
                 tile = max(smallest, tile // 2 // self.model.stride * self.model.stride)
                 notes.append(f"out of memory: tiles of {tile} pixels")
-            elif self.device == "cpu":
+            elif self._first.backend_name == "cpu":
                 raise MemoryError("too little memory for the smallest tile")
             else:
                 notes.append("out of memory: on the CPU")
@@ -109,9 +96,7 @@ class Network:
 
 def _is_memory(error: Exception) -> bool:
     words = str(error).lower().replace(" ", "")
-    return isinstance(error, MemoryError) or any(
-        one.replace(" ", "") in words for one in _NO_MEMORY
-    )
+    return isinstance(error, MemoryError) or any(one in words for one in _NO_MEMORY)
 
 
 def _maps(

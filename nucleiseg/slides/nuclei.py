@@ -47,6 +47,17 @@ class Nuclei:
         """Return how many nuclei there are."""
         return len(self.id)
 
+    def part(self, first: int, last: int) -> Nuclei:
+        """Return nuclei ``first`` to ``last - 1``, or up to the end."""
+        offsets = self.outline_offsets[first : last + 1]
+        columns = ("id", "area", "centroid", "diameter", "confidence")
+        return Nuclei(
+            **{name: getattr(self, name)[first:last] for name in columns},
+            outline_offsets=offsets - offsets[0],
+            outline_points=self.outline_points[offsets[0] : offsets[-1]],
+            features={name: values[first:last] for name, values in self.features.items()},
+        )
+
 
 @dataclass(frozen=True)
 class SlideInfo:
@@ -69,6 +80,10 @@ class SlideInfo:
         Size of the labels, which are at the network's scale.
     label_mpp : tuple of float
         Micrometres per pixel of the labels, along x and y.
+    picture : ndarray or None
+        The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
+    good_diameters : tuple of float, or None
+        Of usual nuclei, in pixels of the labels, that the model is made for.
     """
 
     path: Path
@@ -81,6 +96,13 @@ class SlideInfo:
     label_height: int
     label_width: int
     label_mpp: tuple[float, float]
+    picture: NDArray[Any] | None = None
+    good_diameters: tuple[float, float] | None = None
+
+    @property
+    def mean_mpp(self) -> float:
+        """Micrometres per pixel of level 0 for lengths of any direction: the geometric mean."""
+        return float(np.sqrt(self.mpp[0] * self.mpp[1]))
 
 
 class Output(Protocol):

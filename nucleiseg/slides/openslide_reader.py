@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.readers.units import pixel_size
-from nucleiseg.slides.grid import bands
-from nucleiseg.slides.slide import Slide
+from nucleiseg.slides.slide import Slide, fill
 
 GENERIC = "generic-tiff"
 """OpenSlide's name for TIFF of no scanner, which `nucleiseg.slides.tiff_reader` reads."""
@@ -45,7 +44,7 @@ class OpenSlideSlide(Slide):
     def __init__(self, path: Path, vendor: str) -> None:
         import openslide
 
-        self.path, self.format, self._vendor = path, f"{vendor} slide", vendor
+        self.path, self._vendor = path, vendor
         self._library = openslide
         self._lock = threading.Lock()
         self._file = self._opened()
@@ -81,18 +80,17 @@ class OpenSlideSlide(Slide):
         """Read a rectangle."""
         if level == 0:
             return self._block(level, row, column, height, width)
+
         # A pixel of another level has no whole place in level 0, by which OpenSlide counts: blocks
         # of a fixed grid give the same pixels wherever a rectangle begins.
+        def block(down: int, right: int) -> NDArray[Any]:
+            place = down * _BLOCK, right * _BLOCK
+            sides = (min(_BLOCK, whole - at) for whole, at in zip(size, place, strict=True))
+            return self._block(level, *place, *sides)
+
+        size = self.levels[level]
         pixels = np.empty((height, width, 3), np.uint8)
-        for block in (one for band in bands(*self.levels[level], _BLOCK) for one in band):
-            top, bottom = max(row, block.row), min(row + height, block.bottom)
-            left, right = max(column, block.column), min(column + width, block.right)
-            if top < bottom and left < right:
-                whole = self._block(level, block.row, block.column, block.height, block.width)
-                part = whole[top - block.row : bottom - block.row]
-                pixels[top - row : bottom - row, left - column : right - column] = part[
-                    :, left - block.column : right - block.column
-                ]
+        fill(pixels, row, column, (_BLOCK, _BLOCK), block)
         return pixels
 
     def _block(self, level: int, row: int, column: int, height: int, width: int) -> NDArray[Any]:

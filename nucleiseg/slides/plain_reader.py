@@ -23,7 +23,7 @@ class PlainSlide(Slide):
 
     def __init__(self, path: Path, channel: int | None) -> None:
         plane = next(images.open(path, channel=channel))
-        self.path, self.format, self.mpp = path, "image", plane.mpp
+        self.path, self.mpp = path, plane.mpp
         self._pixels = plane.array
         self.levels = [self._pixels.shape[:2]]
 
@@ -31,6 +31,3 @@ class PlainSlide(Slide):
         """Read a rectangle."""
         part = self._pixels[row : row + height, column : column + width]
         return np.ascontiguousarray(part[..., :3] if part.ndim == 3 else part)
-
-    def close(self) -> None:
-        """Keep nothing open."""

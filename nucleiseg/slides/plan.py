@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +53,7 @@ class Options:
     region: tuple[int, int, int, int] | None = None
     memory: float = MEMORY
     side: int | None = None
-    nucleus_threshold: float | None = None
-    separation: float | None = None
-    min_area: float | None = None
-    min_diameter: float | None = None
-    max_diameter: float | None = None
-    exclude_border: bool = False
-
-    @property
-    def decoding(self) -> Decoding:
-        """What counts as a nucleus, checked; ValueError."""
-        return Decoding(**{each.name: getattr(self, each.name) for each in fields(Decoding)})
+    decoding: Decoding = field(default_factory=Decoding)
 
 
 @dataclass(frozen=True)
@@ -77,9 +66,6 @@ class Plan:
     settings : task.Settings
     area : Area
     bands : list of list of Region
-    limits : Limits
-    picture : ndarray
-        In which tissue was looked for.
     files : list of Path
         That the slide consists of.
     identity : dict
@@ -90,8 +76,6 @@ class Plan:
     settings: Settings
     area: Area
     bands: list[list[Region]]
-    limits: Limits
-    picture: NDArray[Any]
     files: list[Path]
     identity: dict[str, Any]
 
@@ -111,28 +95,37 @@ def plan(path: Path, options: Options) -> Plan:
         The slide cannot be used, or an option does not fit it.
     """
     model = options.model if isinstance(options.model, Model) else Model.load(options.model)
-    side, decoding = side_of(options, model), options.decoding
+    side = side_of(options, model)
     with readers.open(path, channel=options.channel) as slide:
         size = scaled.choose(slide, options.mpp, model)
-        picture, unread = tissue.picture(slide, size.mpp)
+        least = (math.prod(slide.levels[0]) / tissue.MOST_PIXELS) ** 0.5
+        picture, unread = slide.thumbnail(max(1.0, tissue.MPP / size.mpp, least))
         merged.check(picture)
         mask = _mask(options.tissue, slide, picture, unread, size.mpp)
         rectangle = areas.rectangle(options.region, slide.levels[0], size.shape)
-        area = Area(size.shape, mask, rectangle)
-        grid = bands(*size.shape, side)
-        found = Limits(0, 0, math.inf, 0)
+        limits = Limits(0, 0, math.inf, 0)
         if mask is None or mask.any():
             # Of the whole slide, so that a rectangle of it has the same labels.
-            found = slide_limits.find(slide, size.level, mask, model, options.threads or 1)
+            limits = slide_limits.find(slide, size.level, mask, model, options.threads or 1)
+        settings = Settings(
+            path=str(path.absolute()),
+            channel=options.channel,
+            size=size,
+            limits=limits,
+            model=str(model.path.absolute()),
+            checksum=model.checksum,
+            device=options.device,
+            threads=options.threads,
+            decoding=options.decoding,
+            tile=-(-side // model.stride) * model.stride + 2 * model.halo + model.stride,
+        )
         return Plan(
-            info=_info(path, slide, size, model, options, found),
-            settings=_settings(path, options, size, found, model, side, decoding),
-            area=area,
-            bands=grid,
-            limits=found,
-            picture=picture,
+            info=_info(slide, settings, options, model, picture),
+            settings=settings,
+            area=Area(size.shape, mask, rectangle),
+            bands=bands(*size.shape, side),
             files=slide.files,
-            identity=_identity(path, options, size, found, model, side, mask) | decoding.given,
+            identity=_identity(settings, options, model, side, mask),
         )
 
 
@@ -148,17 +141,18 @@ def side_of(options: Options, model: Model) -> int:
         if options.side < BLOCK or options.side % BLOCK:
             raise ValueError(f"side: got {options.side}; accepted are multiples of {BLOCK}")
         return options.side
-    need = {
-        side: BASE_BYTES + (side + 2 * model.halo) ** 2 * (NETWORK_BYTES + AT_ONCE * REGION_BYTES)
-        for side in SIDES
-    }
-    for side, bytes_needed in need.items():
-        if bytes_needed <= options.memory:
+    for side in SIDES:
+        needed = memory(side + 2 * model.halo)
+        if needed <= options.memory:
             return side
     raise ValueError(
-        f"memory: got {options.memory / 1e9:.2g} GB; accepted is {need[SIDES[-1]] / 1e9:.2f} GB "
-        "or more"
+        f"memory: got {options.memory / 1e9:.2g} GB; accepted is {needed / 1e9:.2f} GB or more"
     )
+
+
+def memory(tile: int) -> float:
+    """Return the bytes that a run takes whose largest tile has sides of so many pixels."""
+    return BASE_BYTES + tile**2 * (NETWORK_BYTES + AT_ONCE * REGION_BYTES)
 
 
 def _mask(
@@ -178,12 +172,13 @@ def _mask(
 
 
 def _info(
-    path: Path, slide: Slide, size: scaled.Size, model: Model, options: Options, limits: Limits
+    slide: Slide, settings: Settings, options: Options, model: Model, picture: NDArray[Any]
 ) -> SlideInfo:
+    size = settings.size
     height, width = slide.levels[0]
     down, across = height / size.shape[0], width / size.shape[1]
     return SlideInfo(
-        path=path,
+        path=slide.path,
         width=width,
         height=height,
         mpp=(size.mpp, size.mpp),
@@ -194,43 +189,20 @@ def _info(
             "region": options.region,
             "channel": options.channel,
             "level": size.level,
-            "limits": list(limits),
-            **options.decoding.given,
+            "limits": list(settings.limits),
+            **settings.decoding.given,
         },
         label_height=size.shape[0],
         label_width=size.shape[1],
         label_mpp=(size.mpp * across, size.mpp * down),
-    )
-
-
-def _settings(
-    path: Path,
-    options: Options,
-    size: scaled.Size,
-    limits: Limits,
-    model: Model,
-    side: int,
-    decoding: Decoding,
-) -> Settings:
-    return Settings(
-        path=str(path.absolute()),
-        channel=options.channel,
-        size=size,
-        limits=limits,
-        model=str(model.path.absolute()),
-        checksum=model.checksum,
-        device=options.device,
-        threads=options.threads,
-        decoding=decoding,
-        tile=-(-side // model.stride) * model.stride + 2 * model.halo + model.stride,
+        picture=picture,
+        good_diameters=model.good_diameters,
     )
 
 
 def _identity(
-    path: Path,
+    settings: Settings,
     options: Options,
-    size: scaled.Size,
-    limits: Limits,
     model: Model,
     side: int,
     mask: NDArray[np.bool_] | None,
@@ -238,19 +210,16 @@ def _identity(
     from nucleiseg import __version__
 
     return {
-        "slide": path.name,
+        "slide": Path(settings.path).name,
         "version": __version__,
         "decoders": readers.versions(),
         "model": model.identity,
         "description": journal.digest(model.metadata),
-        "size": json.loads(json.dumps(asdict(size))),
-        "limits": [repr(one) for one in limits],
-        "tissue": "all" if mask is None else _digest(mask),
-        "region": options.region and list(options.region),
+        "size": asdict(settings.size),
+        "limits": [repr(one) for one in settings.limits],
+        "tissue": "all" if mask is None else hashlib.sha256(np.packbits(mask).data).hexdigest(),
+        "region": options.region,
         "channel": options.channel,
         "side": side,
+        **settings.decoding.given,
     }
-
-
-def _digest(mask: NDArray[np.bool_]) -> str:
-    return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 
 from nucleiseg import images
 from nucleiseg.model import Model
+from nucleiseg.parameters import Decoding
 from nucleiseg.slides import executors, manifest, tissue
 from nucleiseg.slides.emit import Emitter
 from nucleiseg.slides.executors import Executor
@@ -24,11 +27,9 @@ from nucleiseg.slides.nuclei import Output
 from nucleiseg.slides.outputs import make
 from nucleiseg.slides.plan import Options, Plan, plan
 from nucleiseg.slides.store import FOLDER, Store
-from nucleiseg.slides.task import Found
+from nucleiseg.slides.task import Failed, Outcome
 
 FORMATS = "zarr,geojson,csv"
-
-NO_TISSUE = "no tissue"
 
 Progress = Callable[[int, int], None]
 """Takes how many regions are done and how many there are."""
@@ -43,8 +44,6 @@ class Summary:
     folder : Path
         Of the outputs.
     nuclei : int
-    pixels : int
-        Of the labels, in regions that were computed.
     failures : list of str
         A line for each region that failed.
     doubt : str or None
@@ -58,7 +57,6 @@ class Summary:
 
     folder: Path
     nuclei: int = 0
-    pixels: int = 0
     failures: list[str] = field(default_factory=list)
     doubt: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -71,7 +69,6 @@ def segment_planned(
     outputs: Sequence[Output],
     executor: Executor,
     resume: bool,
-    threads: int | None,
     progress: Progress,
 ) -> Summary:
     """Compute a slide's regions and write its files.
@@ -85,8 +82,6 @@ def segment_planned(
     executor : Executor
     resume : bool
         Whether to go on with what an earlier run left.
-    threads : int or None
-        Of a region's network, instead of the plan's.
     progress : callable
 
     Raises
@@ -98,21 +93,23 @@ def segment_planned(
     """
     begin = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    if threads is not None and planned.settings.threads is None:
-        planned = replace(planned, settings=replace(planned.settings, threads=threads))
+    if planned.settings.threads is None:
+        planned = replace(planned, settings=replace(planned.settings, threads=executor.threads))
     regions_of = {
         **planned.identity,
         "source": [manifest.checksum(file) for file in planned.files],
         "arithmetic": executor.arithmetic(planned.settings),
     }
     identity = {**regions_of, "outputs": manifest.described(outputs)}
-    summary = Summary(folder, doubt=planned.limits.doubt if planned.limits.low else None)
+    limits = planned.settings.limits
+    summary = Summary(folder, doubt=limits.doubt if limits.low else None)
     with manifest.claimed(folder):
         manifest.check_folder(folder, identity, str(planned.info.settings["tissue"]))
         before = manifest.completed(folder, identity) if resume else None
         if before is not None:
             summary.nuclei, summary.is_new = before, False
-            Store.remove(folder / FOLDER)  # which a run that was killed at its end left
+            # A run that was killed at its end left it.
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
             return summary
         store = Store(folder / FOLDER, regions_of, resume)
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -133,121 +130,109 @@ def segment_planned(
     return summary
 
 
+@dataclass
 class _Run:
     """One pass over a slide: regions as they come, rows of them in order."""
 
-    def __init__(
-        self,
-        planned: Plan,
-        store: Store,
-        outputs: Sequence[Output],
-        executor: Executor,
-        summary: Summary,
-        progress: Progress,
-    ) -> None:
-        self._planned, self._store, self._outputs = planned, store, outputs
-        self._executor, self._summary, self._progress = executor, summary, progress
-        self.states: dict[int, tuple[str, str]] = {}
-        self.notes: dict[int, list[str]] = {}
-        info = planned.info
-        size = info.label_height, info.label_width
-        decoding = planned.settings.decoding
-        self._emitter = Emitter(info, outputs, decoding, planned.area.rectangle)
-        self.joiner = Joiner(
-            size,
-            planned.bands[0][0].width if len(planned.bands[0]) > 1 else max(size),
-            decoding.model(Model.load(Path(planned.settings.model))),
-            1,
-        )
+    planned: Plan
+    store: Store
+    outputs: Sequence[Output]
+    executor: Executor
+    summary: Summary
+    progress: Progress
+    states: dict[int, tuple[str, str]] = field(default_factory=dict)
+    notes: dict[int, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settings, area, band = self.planned.settings, self.planned.area, self.planned.bands[0]
+        model = settings.decoding.model(Model.load(Path(settings.model)))
+        side = band[0].width if len(band) > 1 else max(area.shape)
+        self.joiner = Joiner(area.shape, side, model)
+        self.emitter = Emitter(self.planned.info, self.outputs, settings.decoding, area.rectangle)
 
     def go(self, folder: Path) -> None:
-        info = self._planned.info
-        if self._planned.area.mask is not None:
-            mask = self._planned.area.mask
+        info, mask = self.planned.info, self.planned.area.mask
+        if mask is not None:
             picture, outline = (folder / name for name in TISSUE)
             images.write_png(picture, mask.view(np.uint8) * 255)
             images.write(outline, tissue.geojson(mask, (info.height, info.width)))
         try:
-            for output in self._outputs:
+            for output in self.outputs:
                 output.begin(info, folder)
-            bands = iter(self._planned.bands)
+            bands = iter(self.planned.bands)
             band = next(bands, None)
             for _ in self._computed():
                 while band and all(region.index in self.states for region in band):
                     self._take(band)
                     band = next(bands, None)
-            self._emitter.finish()
-            self._timed("writing", self._finish)
+            self.emitter.finish()
+            with self._timed("writing"), ThreadPoolExecutor(len(self.outputs) or 1) as pool:
+                list(pool.map(lambda output: output.finish(), self.outputs))
         except BaseException:
-            for output in self._outputs:
+            for output in self.outputs:
                 with contextlib.suppress(Exception):
                     output.discard()  # type: ignore[attr-defined]
             raise
-        self._summary.nuclei = self._emitter.count
-
-    def _finish(self) -> None:
-        with ThreadPoolExecutor(len(self._outputs) or 1, "finish") as pool:
-            list(pool.map(lambda output: output.finish(), self._outputs))
+        self.summary.nuclei = self.emitter.count
 
     def _computed(self) -> Iterator[None]:
         """Compute what is missing; return whenever more is known of some region."""
-        area, regions = self._planned.area, [one for band in self._planned.bands for one in band]
-        missing = []
-        for region in regions:
+        area, missing = self.planned.area, []
+        for region in itertools.chain(*self.planned.bands):
             if area.part(region) is None:
-                self.states[region.index] = SKIPPED, NO_TISSUE
-            elif self._store.has(region.index):
+                self.states[region.index] = SKIPPED, "no tissue"
+            elif self.store.has(region.index):
                 self.states[region.index] = DONE, ""
             else:
                 missing.append(region)
-        total = sum(state != (SKIPPED, NO_TISSUE) for state in self.states.values()) + len(missing)
-        self._progress(total - len(missing), total)
+        done = sum(state == DONE for state, _ in self.states.values())
+        total = done + len(missing)
+        self.progress(done, total)
         yield
         tasks = ((region, part) for region in missing if (part := area.part(region)))
-        for done, (region, found) in enumerate(self._executor.run(self._planned.settings, tasks)):
+        for region, found in self.executor.run(self.planned.settings, tasks):
             self._note(region, found)
-            self._progress(total - len(missing) + done + 1, total)
+            done += 1
+            self.progress(done, total)
             yield
 
-    def _note(self, region: Region, found: Found) -> None:
-        seconds = self._summary.seconds
+    def _note(self, region: Region, found: Outcome) -> None:
         for stage, took in found.seconds.items():
-            seconds[stage] = seconds.get(stage, 0.0) + took
-        if found.failure:
-            self.states[region.index] = FAILED, found.failure
-            line = f"region {region.index} at {region.column}, {region.row}: {found.failure}"
-            self._summary.failures.append(line)
+            self._add_seconds(stage, took)
+        if isinstance(found, Failed):
+            self.states[region.index] = FAILED, found.why
+            line = f"region {region.index} at {region.column}, {region.row}: {found.why}"
+            self.summary.failures.append(line)
             return
-        self._timed("writing", lambda: self._store.write(region.index, found))
-        self._summary.pixels += region.height * region.width
+        with self._timed("writing"):
+            self.store.write(region.index, found)
         self.states[region.index] = DONE, ""
 
     def _take(self, band: list[Region]) -> None:
         """Join a row of regions to those above, and hand on what is complete."""
-        found = {
-            region.index: self._store.read(region.index)
+        found = [
+            (region, self.store.read(region.index))
             for region in band
             if self.states[region.index][0] == DONE
-        }
-        self.notes |= {index: one.notes for index, one in found.items() if one.notes}
-        pairs = [
-            (region, found[region.index].open_pixels if region.index in found else None)
-            for region in band
         ]
-        joined, row = self._timed("decoding", lambda: self.joiner.add(pairs))
-        for region in band:
-            one = found.get(region.index)
-            if one is not None and one.blurs is not None:
-                self._emitter.note_blurs(region, one.blurs)
-        own = [one.nuclei for one in found.values() if one.nuclei is not None]
-        self._timed("writing", lambda: self._emitter.add([*own, *joined], row))
+        for region, one in found:
+            self.emitter.note_blurs(region, one.blurs)
+            if one.notes:
+                self.notes[region.index] = one.notes
+        with self._timed("decoding"):
+            open_pixels = [(region, one.open_pixels) for region, one in found]
+            joined, row = self.joiner.add(band, open_pixels)
+        with self._timed("writing"):
+            self.emitter.add([*(one.nuclei for _, one in found), *joined], row)
 
-    def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
         begin = time.perf_counter()
-        result = work()
-        seconds = self._summary.seconds
-        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - begin
-        return result
+        yield
+        self._add_seconds(stage, time.perf_counter() - begin)
+
+    def _add_seconds(self, stage: str, took: float) -> None:
+        self.summary.seconds[stage] = self.summary.seconds.get(stage, 0.0) + took
 
 
 def segment_slide(
@@ -290,10 +275,10 @@ def segment_slide(
         `nucleiseg.Segmenter` takes them; ``mpp``, micrometres per pixel of level 0 instead of what
         the file says; ``channel``, from 0; ``tissue``, "auto", "none", or the path of a picture or
         of GeoJSON; ``region``, (x, y, width, height) in level 0; ``memory`` in bytes, which
-        decides how large regions are, or ``side``, their side; and ``nucleus_threshold``,
-        ``separation``, ``min_area``, ``min_diameter``, ``max_diameter`` and ``exclude_border`` as
-        `nucleiseg.Segmenter.segment` takes them, in pixels of level 0, where the border is that of
-        the slide or of the region.
+        decides how large regions are, or ``side``, their side. For its field ``decoding``:
+        ``nucleus_threshold``, ``separation``, ``min_area``, ``min_diameter``, ``max_diameter`` and
+        ``exclude_border`` as `nucleiseg.Segmenter.segment` takes them, in pixels of level 0, where
+        the border is that of the slide or of the region.
 
     Returns
     -------
@@ -311,43 +296,12 @@ def segment_slide(
         A file cannot be written.
     """
     path = Path(path)
-    made_outputs(formats, measurements, compression)
-    planned = plan(path, Options(**options))
-    made = made_outputs(formats, measurements, compression, planned)
-    with executors.chosen(workers, scheduler) as (executor, threads):
-        folder = folder_of(path, Path(output))
+    made = make(formats, measurements, compression)
+    decoding = {
+        each.name: options.pop(each.name) for each in fields(Decoding) if each.name in options
+    }
+    planned = plan(path, Options(**options, decoding=Decoding(**decoding)))
+    with executors.chosen(workers, scheduler) as executor:
         shown = progress or (lambda done, total: None)
-        return segment_planned(planned, folder, made, executor, resume, threads, shown)
-
-
-def folder_of(path: Path, output: Path) -> Path:
-    """Return the folder for the files of a slide."""
-    return output / path.stem
-
-
-def made_outputs(
-    formats: str, measurements: str, compression: str = "none", planned: Plan | None = None
-) -> list[Output]:
-    """Make the outputs of formats that are named in a text.
-
-    Parameters
-    ----------
-    formats : str
-        Names of `nucleiseg.slides.outputs.OUTPUTS`, separated by commas.
-    measurements, compression : str
-        Of GeoJSON.
-    planned : Plan or None
-        Of the slide that is drawn in maps. Without it the arguments are checked.
-
-    Raises
-    ------
-    ValueError
-        A format or an option is unknown.
-    ModuleNotFoundError
-        A format needs a package that is not installed.
-    """
-    options: dict[str, Any] = {"measurements": measurements, "compression": compression}
-    if planned is not None:
-        options["picture"] = planned.picture
-        options["good_diameters"] = Model.load(Path(planned.settings.model)).good_diameters
-    return make(map(str.strip, formats.split(",")), **options)
+        folder = Path(output) / path.stem
+        return segment_planned(planned, folder, made, executor, resume, shown)

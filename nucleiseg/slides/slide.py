@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._native import cpu
+from nucleiseg.readers.stack import UnacceptedError
 from nucleiseg.slides import grid
 
 STRIP = 2048
@@ -26,14 +28,11 @@ class Slide(ABC):
         Height and width of each level, the finest first.
     mpp : float or None
         Micrometres per pixel of level 0; None where the file does not say it.
-    format : str
-        What the file is, for people.
     """
 
     path: Path
     levels: list[tuple[int, int]]
     mpp: float | None
-    format: str
 
     @property
     def files(self) -> list[Path]:
@@ -52,8 +51,7 @@ class Slide(ABC):
             The file cannot be read.
         """
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (not every reader keeps something open)
         """Close the file."""
 
     def __enter__(self) -> Slide:
@@ -101,7 +99,7 @@ class Slide(ABC):
                 continue
             if picture is None:
                 shape = (*unread.shape, *values.shape[2:])
-                picture = np.full(shape, _blank(values.dtype, values.ndim), values.dtype)
+                picture = np.full(shape, blank(values.dtype, values.ndim), values.dtype)
             small = _shrunk(values, step)
             row, column = part.row // step, part.column // step
             place = np.s_[row : row + len(small), column : column + small.shape[1]]
@@ -112,7 +110,51 @@ class Slide(ABC):
         return picture, unread
 
 
-def _blank(dtype: np.dtype[Any], dimensions: int) -> int:
+def chosen(channel: int | None, count: int) -> int:
+    """Return which of some channels to read.
+
+    Raises
+    ------
+    UnacceptedError
+        There is no such channel, or there are several and none was chosen.
+    """
+    if channel is None and count > 1:
+        raise UnacceptedError(f"has {count} channels; choose the one with the nuclei: --channel N")
+    if not 0 <= (channel or 0) < count:
+        raise UnacceptedError(f"has {count} channels, from 0; got {channel}")
+    return channel or 0
+
+
+def fill(
+    pixels: NDArray[Any],
+    row: int,
+    column: int,
+    sides: Sequence[int],
+    tile: Callable[[int, int], NDArray[Any]],
+) -> None:
+    """Fill a rectangle of a level with what its tiles have of it.
+
+    Parameters
+    ----------
+    pixels : ndarray, (h, w, ...)
+        The rectangle.
+    row, column : int
+        Where it begins.
+    sides : sequence of int
+        Height and width of a tile.
+    tile : callable
+        Takes the row and the column of a tile among all, and returns its pixels.
+    """
+    (height, width), (tall, wide) = pixels.shape[:2], sides
+    for down in range(row // tall, -(-(row + height) // tall)):
+        for right in range(column // wide, -(-(column + width) // wide)):
+            top, left = down * tall - row, right * wide - column
+            part = tile(down, right)[max(0, -top) :, max(0, -left) :]
+            place = pixels[max(0, top) :, max(0, left) :][: part.shape[0], : part.shape[1]]
+            place[:] = part[: place.shape[0], : place.shape[1]]
+
+
+def blank(dtype: np.dtype[Any], dimensions: int) -> int:
     """Return what glass looks like: white in colours, black in fluorescence."""
     return int(np.iinfo(dtype).max) if dimensions == 3 and dtype.kind == "u" else 0
 

@@ -30,6 +30,7 @@ _DIGEST = hashlib.sha256().digest_size
 _MOST_BYTES = 1 << 31
 """That a region's arrays may take: 40 bytes per pixel of the largest region are 0.7 GB."""
 
+_NUCLEI = ("run_offsets", "runs", "point_offsets", "points")
 _OPEN = ("places", "objects", "maps", "pixels", "boxes")
 
 
@@ -72,20 +73,17 @@ class Store:
             return False
         return True
 
-    def write(self, index: int, found: Found) -> int:
-        """Write what came of a region; return the bytes of the file."""
-        assert found.nuclei is not None
-        assert found.open_pixels is not None
-        assert found.blurs is not None
-        arrays = found.nuclei.arrays()
-        arrays |= {f"open {name}": getattr(found.open_pixels, name) for name in _OPEN}
+    def write(self, index: int, found: Found) -> None:
+        """Write what came of a region."""
+        arrays = {f"value {name}": column for name, column in found.nuclei.values.items()}
+        arrays |= {name: getattr(found.nuclei, name) for name in _NUCLEI}
+        arrays |= {name: getattr(found.open_pixels, name) for name in _OPEN}
         arrays["blurs"] = found.blurs
         arrays["notes"] = np.frombuffer(json.dumps(found.notes).encode(), np.uint8)
         memory = io.BytesIO()
         np.savez(memory, **arrays)  # type: ignore[arg-type]
         content = zlib.compress(memory.getbuffer(), 1)
         images.write(self._path(index), hashlib.sha256(content).digest() + content)
-        return len(content)
 
     def read(self, index: int) -> Found:
         """Return what came of a region.
@@ -101,17 +99,15 @@ class Store:
             found = dict(arrays)
         notes = json.loads(found.pop("notes").tobytes())
         blurs = found.pop("blurs")
-        open_pixels = OpenPixels(*(found.pop(f"open {name}") for name in _OPEN))
-        return Found(Columns.of_arrays(found), open_pixels, blurs, "", notes)
+        open_pixels = OpenPixels(*(found.pop(name) for name in _OPEN))
+        run_offsets, runs, point_offsets, points = (found.pop(name) for name in _NUCLEI)
+        values = {name.removeprefix("value "): column for name, column in found.items()}
+        nuclei = Columns(run_offsets, runs, point_offsets, points, values)
+        return Found(nuclei, open_pixels, blurs, notes)
 
     def clear(self) -> None:
         """Delete the folder, once the run is complete."""
-        self.remove(self.folder)
-
-    @staticmethod
-    def remove(folder: Path) -> None:
-        """Delete the folder of a complete run, if it is there."""
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"region-{index:06}.bin"

@@ -63,25 +63,33 @@ class Found:
 
     Attributes
     ----------
-    nuclei : Columns or None
-        Of closed objects; None where the region failed.
-    open_pixels : OpenPixels or None
-    blurs : ndarray or None
+    nuclei : Columns
+        Of closed objects.
+    open_pixels : OpenPixels
+    blurs : ndarray
         Of the region's cells; see `nucleiseg.slides.focus`.
-    failure : str
-        Why the region failed; empty where it did not.
     notes : list of str
         What was done for lack of memory.
     seconds : dict of str to float
         For reading, network and decoding.
     """
 
-    nuclei: Columns | None = None
-    open_pixels: OpenPixels | None = None
-    blurs: NDArray[np.float32] | None = None
-    failure: str = ""
-    notes: list[str] = field(default_factory=list)
+    nuclei: Columns
+    open_pixels: OpenPixels
+    blurs: NDArray[np.float32]
+    notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why nothing came of a region, and the seconds that it took all the same."""
+
+    why: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+Outcome = Found | Failed
 
 
 _loading = threading.Lock()
@@ -93,19 +101,19 @@ def _slide(path: str, channel: int | None) -> Slide:
 
 
 @lru_cache(1)
-def _network(model: str, checksum: str, device: str, threads: int | None, tile: int) -> Network:
-    network = Network(Path(model), device, threads, tile)
-    if network.model.checksum != checksum:
-        raise ValueError(f"model: {model} is another file here than where the run was begun")
+def _network(settings: Settings) -> Network:
+    network = Network(Path(settings.model), settings.device, settings.threads, settings.tile)
+    if network.model.checksum != settings.checksum:
+        raise ValueError(
+            f"model: {settings.model} is another file here than where the run was begun"
+        )
     return network
 
 
 def network_of(settings: Settings) -> Network:
     """Return the network, loaded once in a process."""
     with _loading:
-        return _network(
-            settings.model, settings.checksum, settings.device, settings.threads, settings.tile
-        )
+        return _network(settings)
 
 
 def arithmetic(settings: Settings) -> str:
@@ -120,7 +128,7 @@ def forget() -> None:
         _network.cache_clear()
 
 
-def compute(settings: Settings, region: Region, part: Part) -> Found:
+def compute(settings: Settings, region: Region, part: Part) -> Outcome:
     """Return what came of a region; what is damaged fails it, and nothing else.
 
     Parameters
@@ -141,7 +149,9 @@ def compute(settings: Settings, region: Region, part: Part) -> Found:
             slide, settings.size, top, left, bottom - top, right - left, network.threads
         )
         clock.note("reading")
-        pixels, maps, notes = _maps(settings, network, values, seen, region)
+        whole, notes = _maps(settings.limits, network, values)
+        pixels, maps = (_cut(each, seen, region) for each in (values, whole))
+        del values, whole  # before decoding takes memory
         clock.note("network")
         if not inside.all():
             maps *= inside[..., None]
@@ -152,10 +162,10 @@ def compute(settings: Settings, region: Region, part: Part) -> Found:
             maps, pixels, region, settings.size.shape, model, network.threads
         )
         clock.note("decoding")
-        return Found(nuclei, open_pixels, blurs, "", notes, clock.seconds)
+        return Found(nuclei, open_pixels, blurs, notes, clock.seconds)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         words = " ".join(str(error).split()) or type(error).__name__
-        return Found(failure=words, seconds=clock.seconds)
+        return Failed(words, clock.seconds)
 
 
 class _Clock:
@@ -185,33 +195,18 @@ def _seen(
 
 
 def _maps(
-    settings: Settings,
-    network: Network,
-    values: NDArray[Any],
-    seen: tuple[int, int, int, int],
-    region: Region,
-) -> tuple[NDArray[Any], NDArray[np.uint8], list[str]]:
-    """Return the intensities and the maps of a region, and notes."""
-    shape = (region.height, region.width)
-    pixels = np.zeros((*shape, *values.shape[2:]), values.dtype)
-    maps = np.zeros((*shape, 2), np.uint8)
-    limits, notes = settings.limits, list[str]()
-    rows = slice(max(seen[0], region.row), min(seen[2], region.bottom))
-    columns = slice(max(seen[1], region.column), min(seen[3], region.right))
-    here = _moved(rows, columns, region.row, region.column)
-    there = _moved(rows, columns, seen[0], seen[1])
-    pixels[here] = values[there]
-    if not limits.is_blank:
-        picture = cpu.normalize(
-            values, limits.low, limits.high, limits.ceiling, threads=network.threads
-        )
-        whole, notes = network.maps(picture)
-        maps[here] = whole[there]
-    return pixels, maps, notes
+    limits: Limits, network: Network, values: NDArray[Any]
+) -> tuple[NDArray[np.uint8], list[str]]:
+    if limits.is_blank:
+        return np.zeros((*values.shape[:2], 2), np.uint8), []
+    ends = limits.low, limits.high, limits.ceiling
+    return network.maps(cpu.normalize(values, *ends, threads=network.threads))
 
 
-def _moved(rows: slice, columns: slice, row: int, column: int) -> tuple[slice, slice]:
-    return (
-        slice(rows.start - row, rows.stop - row),
-        slice(columns.start - column, columns.stop - column),
-    )
+def _cut(values: NDArray[Any], seen: tuple[int, int, int, int], region: Region) -> NDArray[Any]:
+    """Return a region's part of values of what the network sees; zeros where it sees nothing."""
+    top, left = region.row - seen[0], region.column - seen[1]
+    part = values[max(0, top) : top + region.height, max(0, left) : left + region.width]
+    found = np.zeros((region.height, region.width, *values.shape[2:]), values.dtype)
+    found[max(0, -top) :, max(0, -left) :][: part.shape[0], : part.shape[1]] = part
+    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from nucleiseg.readers import ome, tiff_metadata, tiff_pixels, tiff_structure
 from nucleiseg.readers.stack import UnacceptedError, damage
 from nucleiseg.readers.tiff import SIGNATURES
 from nucleiseg.readers.units import MICROMETRES, pixel_size
-from nucleiseg.slides.slide import Slide
+from nucleiseg.slides.slide import Slide, blank, chosen, fill
 
 _LARGEST_TILE = 1 << 26
 """Bytes of a tile or strip: a file of one strip is no pyramid."""
@@ -75,9 +76,6 @@ class TiffSlide(Slide):
                     number = _channel(series, channel)
                     self._pages = [_page(level.pages[number]) for level in series.levels]
             self.levels = [(page.imagelength, page.imagewidth) for page in self._pages]
-            self.format = (
-                "OME-TIFF" if self._file.is_ome else "SVS" if self._file.is_svs else "tiled TIFF"
-            )
             self.mpp = self._pixel_size(directories)
         except BaseException:
             self._file.close()
@@ -95,30 +93,19 @@ class TiffSlide(Slide):
     def read(self, level: int, row: int, column: int, height: int, width: int) -> NDArray[Any]:
         """Read a rectangle."""
         page = self._pages[level]
-        tall = page.tilelength if page.is_tiled else page.rowsperstrip
-        wide = page.tilewidth if page.is_tiled else page.imagewidth
-        across = -(-page.imagewidth // wide)
-        samples = () if page.samplesperpixel == 1 else (page.samplesperpixel,)
-        pixels = np.empty((height, width, *samples), page.dtype)
-        for down in range(row // tall, -(-(row + height) // tall)):
-            for right in range(column // wide, -(-(column + width) // wide)):
-                tile = self._tile(page, down, right, across)
-                top, left = down * tall - row, right * wide - column
-                rows = slice(max(0, top), min(height, top + len(tile)))
-                columns = slice(max(0, left), min(width, left + tile.shape[1]))
-                pixels[rows, columns] = tile[
-                    rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-                ]
+        pixels = np.empty((height, width, *page.chunks[2:]), page.dtype)
+        fill(pixels, row, column, page.chunks[:2], partial(self._tile, page))
         return pixels[..., :3] if pixels.ndim == 3 else pixels
 
-    def _tile(self, page: tifffile.TiffPage, row: int, column: int, across: int) -> NDArray[Any]:
-        index = row * across + column
+    def _tile(self, page: tifffile.TiffPage, row: int, column: int) -> NDArray[Any]:
+        index = row * -(-page.imagewidth // page.chunks[1]) + column
         place = f"{self.path}: tile {index:,} (row {row}, column {column} of tiles)"
         if index >= min(len(page.dataoffsets), len(page.databytecounts)):
             raise ValueError(f"{place} is missing: the file is damaged")
         offset, count = page.dataoffsets[index], page.databytecounts[index]
         if count == 0:  # which TIFF's writers leave out: nothing was scanned there
-            return _glass(page)
+            dtype = np.dtype(page.dtype)
+            return np.full(page.chunks, blank(dtype, len(page.chunks)), dtype)
         if count > _MOST_STORED * _tile_bytes(page) + _SPARE:
             raise ValueError(f"{place} is damaged: it has {count:,} bytes, more than its pixels")
         if offset + count > self._size:
@@ -146,12 +133,7 @@ def _channel(series: tifffile.TiffPageSeries, channel: int | None) -> int:
     others = math.prod(size for axis, size in zip(axes, shape, strict=True) if axis not in "CYX")
     if others != 1 or "C" not in axes:
         raise UnacceptedError(f"has the axes {axes} {shape}; accepted are channels, rows, columns")
-    count = shape[axes.index("C")]
-    if channel is None and count > 1:
-        raise UnacceptedError(f"has {count} channels; choose the one with the nuclei: --channel N")
-    if not 0 <= (channel or 0) < count:
-        raise UnacceptedError(f"has {count} channels, from 0; got {channel}")
-    return channel or 0
+    return chosen(channel, shape[axes.index("C")])
 
 
 def _aperio(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
@@ -165,16 +147,6 @@ def _aperio(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
         if abs(page.imagewidth / page.imagelength / ratio - 1) < _SAME_RATIO
         and page.description.startswith("Aperio")
     ]
-
-
-def _glass(page: tifffile.TiffPage) -> NDArray[Any]:
-    sides = (
-        (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-    )
-    samples = () if page.samplesperpixel == 1 else (page.samplesperpixel,)
-    dtype = np.dtype(page.dtype)
-    white = np.iinfo(dtype).max if samples and dtype.kind == "u" else 0
-    return np.full((*sides, *samples), white, dtype)
 
 
 def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffPage:

@@ -72,12 +72,6 @@ def find(picture: NDArray[Any], mpp: float) -> Mask:
     return _cleaned(rough, mpp)
 
 
-def picture(slide: Slide, mpp: float) -> tuple[NDArray[Any], Mask]:
-    """Return what `Slide.thumbnail` does, for a slide of whose level 0 a pixel has ``mpp``."""
-    height, width = slide.levels[0]
-    return slide.thumbnail(max(1.0, MPP / mpp, (height * width / MOST_PIXELS) ** 0.5))
-
-
 def _is_fluorescence(grey: NDArray[np.float32]) -> bool:
     low, middle, high = (float(np.percentile(grey, part)) for part in (1, 50, 99.9))
     return high > low and middle - low < DARK * (high - low)
@@ -205,15 +199,10 @@ def _drawn(path: Path, size: tuple[int, int], shape: tuple[int, int]) -> Mask:
 def _polygons(path: Path) -> list[list[list[list[float]]]]:
     try:
         content = json.loads(path.read_text("utf-8"))
-        features = (
-            content["features"] if isinstance(content, dict) and "features" in content else content
-        )
-        geometries = [
-            one.get("geometry", one)
-            for one in (features if isinstance(features, list) else [features])
-        ]
+        features = content.get("features", [content]) if isinstance(content, dict) else content
         found: list[Any] = []
-        for geometry in geometries:
+        for one in features:
+            geometry = one.get("geometry", one)
             if geometry["type"] == "Polygon":
                 found.append(geometry["coordinates"])
             elif geometry["type"] == "MultiPolygon":

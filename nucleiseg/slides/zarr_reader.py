@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nucleiseg.readers import zarr_folder
 from nucleiseg.readers.stack import UnacceptedError, damage
-from nucleiseg.slides.slide import Slide
+from nucleiseg.slides.slide import Slide, chosen
 
 _ONE_PLANE = "TZQ"
 
@@ -30,7 +30,7 @@ class ZarrSlide(Slide):
     """
 
     def __init__(self, path: Path, channel: int | None) -> None:
-        self.path, self.format = path, "OME-Zarr"
+        self.path = path
         with damage():
             attributes = zarr_folder.read_attributes(path)
             images = attributes.get("multiscales")
@@ -43,7 +43,7 @@ class ZarrSlide(Slide):
                 for one in datasets
             ]
             self._letters = zarr_folder.letters([axis["name"] for axis in axes])
-            self._channels = _chosen(self._letters, self._arrays[0].shape, channel)
+            self._channels = _channels(self._letters, self._arrays[0].shape, channel)
             rows, columns = self._letters.index("Y"), self._letters.index("X")
             self.levels = [(one.shape[rows], one.shape[columns]) for one in self._arrays]
             if min(map(min, self.levels)) < 1:
@@ -69,11 +69,8 @@ class ZarrSlide(Slide):
             )
         return np.ascontiguousarray(values)
 
-    def close(self) -> None:
-        """Keep nothing open."""
 
-
-def _chosen(letters: str, shape: tuple[int, ...], channel: int | None) -> int | slice:
+def _channels(letters: str, shape: tuple[int, ...], channel: int | None) -> int | slice:
     """Return the channels to read: one, or the three of uint8 RGB."""
     several = [size for letter, size in zip(letters, shape, strict=True) if letter in _ONE_PLANE]
     if any(size != 1 for size in several):
@@ -81,8 +78,4 @@ def _chosen(letters: str, shape: tuple[int, ...], channel: int | None) -> int | 
     count = shape[letters.index("C")] if "C" in letters else 1
     if channel is None and count in (3, 4):
         return slice(0, 3)
-    if channel is None and count > 1:
-        raise UnacceptedError(f"has {count} channels; choose the one with the nuclei: --channel N")
-    if not 0 <= (channel or 0) < count:
-        raise UnacceptedError(f"has {count} channels, from 0; got {channel}")
-    return channel or 0
+    return chosen(channel, count)

@@ -38,7 +38,7 @@ STAGES = ("reading", "network", "decoding", "writing")
 
 def own_count(layout: aperio.Layout, planned: Plan) -> int:
     """Return how many nuclei the tiles of a slide have, each by itself."""
-    network, limits = task.network_of(planned.settings), planned.limits
+    network, limits = task.network_of(planned.settings), planned.settings.limits
     model = network.model
     places = layout.places
     times = np.bincount(places[places >= 0], minlength=len(layout.tiles))

@@ -12,7 +12,7 @@ import pytest
 from nucleiseg import Model
 from nucleiseg._native import cpu
 from nucleiseg.parameters import Decoding
-from nucleiseg.slides import grid
+from nucleiseg.slides import emit, grid
 from nucleiseg.slides.decode import decode
 from nucleiseg.slides.emit import Emitter
 from nucleiseg.slides.join import Joiner
@@ -61,7 +61,7 @@ def in_regions(
     size = maps.shape[:2]
     info = SlideInfo(Path("x"), size[1], size[0], (0.3, 0.3), 1.0, {}, {}, *size, (0.3, 0.3))
     output = Collected(size)
-    joiner, emitter = Joiner(size, side, model, 1), Emitter(info, [output], decoding, (0, 0, *size))
+    joiner, emitter = Joiner(size, side, model), Emitter(info, [output], decoding, (0, 0, *size))
     for band in grid.bands(*size, side):
         nuclei, found = [], []
         for region in band:
@@ -71,7 +71,7 @@ def in_regions(
             )
             nuclei.append(own)
             found.append((region, open_pixels))
-        joined, row = joiner.add(found)
+        joined, row = joiner.add(band, found)
         emitter.add([*nuclei, *joined], row)
     emitter.finish()
     return output
@@ -121,11 +121,15 @@ def test_an_object_as_large_as_the_slide_is_joined_exactly() -> None:
     np.testing.assert_array_equal(in_regions(maps, maps[..., 0], 96).labels, expected)
 
 
-def test_measurements_and_outlines_do_not_depend_on_regions() -> None:
+def test_measurements_and_outlines_do_not_depend_on_regions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(emit, "CHUNK", 100)
     maps = blobs(700, 900, 6.0, seed=3)
     pixels = blobs(700, 900, 3.0, seed=5)[..., :1].repeat(3, 2)
     whole, cut = in_regions(maps, pixels, 1024), in_regions(maps, pixels, 80)
-    assert len(whole.nuclei) == len(cut.nuclei)
+    assert len(whole.nuclei) == len(cut.nuclei) > 3
+    assert {len(one) for one in cut.nuclei[:-1]} == {100}
     for one, other in zip(whole.nuclei, cut.nuclei, strict=True):
         for name, column in vars(one).items():
             if name != "features":

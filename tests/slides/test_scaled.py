@@ -15,7 +15,7 @@ MODEL = Model.load()
 
 class InMemory(Slide):
     def __init__(self, *levels: np.ndarray, mpp: float | None) -> None:
-        self._pixels, self.mpp, self.path, self.format = levels, mpp, "x", "array"
+        self._pixels, self.mpp, self.path = levels, mpp, "x"
         self.levels = [one.shape[:2] for one in levels]
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> np.ndarray:

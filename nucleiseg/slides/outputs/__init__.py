@@ -6,19 +6,17 @@ writes the same bytes however they are divided. See `nucleiseg.slides.nuclei.Out
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from nucleiseg.slides.outputs.csv_table import CsvTable
 from nucleiseg.slides.outputs.density import DensityMap
 from nucleiseg.slides.outputs.dicom import DicomAnnotations
 from nucleiseg.slides.outputs.geojson import GeoJson
 from nucleiseg.slides.outputs.geoparquet import GeoParquet
 from nucleiseg.slides.outputs.ome_zarr import OmeZarrLabels
-from nucleiseg.slides.outputs.parquet_table import ParquetTable
 from nucleiseg.slides.outputs.report import SlideReport
+from nucleiseg.slides.outputs.tables import CsvTable, ParquetTable
 
-__all__ = ["OPTIONS", "OUTPUTS", "make"]
+__all__ = ["OUTPUTS", "make"]
 
 OUTPUTS: dict[str, Any] = {
     "zarr": OmeZarrLabels,
@@ -32,37 +30,27 @@ OUTPUTS: dict[str, Any] = {
 }
 """Formats by name."""
 
-OPTIONS = {
-    "geojson": ("measurements", "compression"),
-    "density": ("picture",),
-    "report": ("picture", "good_diameters"),
-}
-"""Which options of `make` a format takes."""
 
-
-def make(names: Iterable[str], **options: Any) -> list[Any]:
-    """Return outputs of some formats.
+def make(formats: str, measurements: str = "few", compression: str = "none") -> list[Any]:
+    """Return outputs of some formats, for one slide after the other.
 
     Parameters
     ----------
-    names : iterable of str
-        Of `OUTPUTS`. A name that comes again is one output.
-    options
-        ``measurements`` and ``compression`` of `GeoJson`, ``picture`` of `DensityMap` and
-        `SlideReport`, ``good_diameters`` of `SlideReport`.
+    formats : str
+        Names of `OUTPUTS`, separated by commas. A name that comes again is one output.
+    measurements, compression : str
+        Of `GeoJson`.
 
     Raises
     ------
     ValueError
-        A name or the value of an option is unknown.
+        A format or an option is unknown.
     ModuleNotFoundError
         A format needs a package that is not installed.
     """
-    chosen = list(dict.fromkeys(names))
+    chosen = list(dict.fromkeys(map(str.strip, formats.split(","))))
     for name in chosen:
         if name not in OUTPUTS:
             raise ValueError(f"formats: got {name!r}; accepted are {', '.join(OUTPUTS)}")
-    return [
-        OUTPUTS[name](**{key: options[key] for key in OPTIONS.get(name, ()) if key in options})
-        for name in chosen
-    ]
+    options = {"geojson": (measurements, compression)}
+    return [OUTPUTS[name](*options.get(name, ())) for name in chosen]

@@ -24,6 +24,9 @@ MOST = 400
 LONGEST = 1024
 """Pixels of a map's longer side."""
 
+OPACITY = 0.65
+"""Of the colours of cells over a picture of the slide."""
+
 UNMEASURABLE_BLUR = 16.0
 """Pixels that stand for a blur of infinity, where there are slopes and no edges."""
 
@@ -33,6 +36,7 @@ class Cells:
 
     Attributes
     ----------
+    info : SlideInfo
     side : float
         Of a cell, in micrometres.
     count : ndarray, (rows, columns) int64
@@ -45,24 +49,25 @@ class Cells:
     """
 
     def __init__(self, info: SlideInfo) -> None:
-        self._info = info
-        self._extent = (info.height * info.mpp[1], info.width * info.mpp[0])
+        self.info = info
+        self._extent = info.height * info.mpp[1], info.width * info.mpp[0]
         self.side = max(SIDE, max(self._extent) / MOST)
         rows, columns = (max(1, math.ceil(length / self.side - 1e-9)) for length in self._extent)
         self.shape = (rows, columns)
-        self.count = np.zeros(self.shape, np.int64)
-        self.blur_count = np.zeros(self.shape, np.int64)
-        self.area, self.diameter, self.confidence = (np.zeros(self.shape) for _ in range(3))
-        self.blur = np.zeros(self.shape)
+        self.count, self.blur_count = (np.zeros(self.shape, np.int64) for _ in range(2))
+        self.area, self.diameter, self.confidence, self.blur = (
+            np.zeros(self.shape) for _ in range(4)
+        )
 
     def add(self, nuclei: Nuclei) -> None:
         """Count nuclei."""
-        mpp = self._info.mpp[::-1]
+        mpp = self.info.mpp[::-1]
         places = (nuclei.centroid * (np.array(mpp) / self.side)).astype(np.int64)
         rows, columns = (np.clip(places[:, axis], 0, self.shape[axis] - 1) for axis in range(2))
         index = rows * self.shape[1] + columns
-        self.count += np.bincount(index, minlength=self.count.size).reshape(self.shape)
-        area, diameter = nuclei.area / self._info.scale**2, nuclei.diameter / self._info.scale
+        self.count += self._sum(index)
+        scale = self.info.scale
+        area, diameter = nuclei.area / scale**2, nuclei.diameter / scale
         self.area += self._sum(index, area)
         self.diameter += self._sum(index, diameter * area)
         self.confidence += self._sum(index, nuclei.confidence * area)
@@ -71,9 +76,7 @@ class Cells:
             known = ~np.isnan(blur)
             values = np.minimum(blur[known], UNMEASURABLE_BLUR)
             self.blur += self._sum(index[known], values)
-            self.blur_count += np.bincount(index[known], minlength=self.count.size).reshape(
-                self.shape
-            )
+            self.blur_count += self._sum(index[known])
 
     def density(self) -> NDArray[np.float64]:
         """Return nuclei per square millimetre of each cell, (rows, columns) float64."""
@@ -95,60 +98,49 @@ class Cells:
 
     def corner(self, row: int, column: int) -> tuple[int, int]:
         """Return x and y of a cell's upper left corner in pixels of level 0."""
-        x, y = (at * self.side / mpp for at, mpp in zip((column, row), self._info.mpp, strict=True))
-        return min(round(x), self._info.width), min(round(y), self._info.height)
+        x, y = (at * self.side / mpp for at, mpp in zip((column, row), self.info.mpp, strict=True))
+        return min(round(x), self.info.width), min(round(y), self.info.height)
 
     def enlarged(self, values: NDArray[_T]) -> NDArray[_T]:
         """Return a map of the slide, (h, w, ...), from values of the cells, (rows, columns, ...).
 
         Its longer side has `LONGEST` pixels.
         """
-        height, width = map_size(self._info)
-        micrometres = max(self._extent) / LONGEST
+        pixels = (np.arange(length) + 0.5 for length in self._map_size())
         rows, columns = (
-            np.minimum(((np.arange(n) + 0.5) * micrometres / self.side).astype(int), cells - 1)
-            for n, cells in zip((height, width), self.shape, strict=True)
+            np.minimum((at * self.micrometres_per_map_pixel / self.side).astype(int), cells - 1)
+            for at, cells in zip(pixels, self.shape, strict=True)
         )
         enlarged: NDArray[_T] = values[rows[:, None], columns]
         return enlarged
 
-    def _sum(self, index: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float64]:
-        sums = np.bincount(index, values, self.count.size).astype(np.float64)
-        return sums.reshape(self.shape)
+    @property
+    def micrometres_per_map_pixel(self) -> float:
+        """The size of a map's pixel."""
+        return max(self._extent) / LONGEST
 
+    def drawn(self, colours: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Return a map, (h, w, 3) uint8, with some cells in colour over the slide's picture."""
+        beneath, share = self._backdrop(), 1.0 if self.info.picture is None else OPACITY
+        mixed = cv2.addWeighted(beneath, 1 - share, self.enlarged(colours), share, 0)
+        return np.where(self.enlarged(where)[..., None], mixed, beneath).astype(np.uint8)
 
-def map_size(info: SlideInfo) -> tuple[int, int]:
-    """Return height and width of a slide's map in pixels."""
-    extent = info.height * info.mpp[1], info.width * info.mpp[0]
-    height, width = (max(1, round(length * LONGEST / max(extent))) for length in extent)
-    return height, width
+    def _backdrop(self) -> NDArray[np.uint8]:
+        """Return what a map is drawn on, (h, w, 3) uint8: a pale picture of the slide, or white."""
+        height, width = self._map_size()
+        if self.info.picture is None:
+            return np.full((height, width, 3), 255, np.uint8)
+        grey = cv2.cvtColor(overlays.rgb(self.info.picture), cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+        pale = 128 + small[..., None].repeat(3, axis=2) // 2
+        return pale.astype(np.uint8)
 
+    def _map_size(self) -> tuple[int, int]:
+        """Return height and width of a map in pixels."""
+        longest = max(self._extent)
+        height, width = (max(1, round(length * LONGEST / longest)) for length in self._extent)
+        return height, width
 
-def backdrop(info: SlideInfo, picture: NDArray[Any] | None) -> NDArray[np.uint8]:
-    """Return what a map is drawn on, (h, w, 3) uint8: a pale picture of the slide, or white.
-
-    Parameters
-    ----------
-    picture : ndarray or None
-        The whole slide at any size, as `nucleiseg.segment` takes an image.
-    """
-    height, width = map_size(info)
-    if picture is None:
-        return np.full((height, width, 3), 255, np.uint8)
-    grey = cv2.cvtColor(overlays.rgb(picture), cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-    pale = 128 + small[..., None].repeat(3, axis=2) // 2
-    return pale.astype(np.uint8)
-
-
-def blended(
-    beneath: NDArray[np.uint8], colours: NDArray[np.uint8], where: NDArray[np.bool_], share: float
-) -> NDArray[np.uint8]:
-    """Return a picture with colours laid over it in some pixels, with this share of theirs."""
-    mixed = cv2.addWeighted(beneath, 1 - share, colours, share, 0)
-    return np.where(where[..., None], mixed, beneath).astype(np.uint8)
-
-
-def micrometres_per_map_pixel(info: SlideInfo) -> float:
-    """Return the size of a map's pixel."""
-    return max(info.height * info.mpp[1], info.width * info.mpp[0]) / LONGEST
+    def _sum(self, index: NDArray[np.int64], values: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the sums of values by cell; of ones where there are none."""
+        return np.bincount(index, values, self.count.size).reshape(self.shape)

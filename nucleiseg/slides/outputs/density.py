@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg import images
 from nucleiseg.outputs.extras import cv2
-from nucleiseg.slides.nuclei import Nuclei, SlideInfo
-from nucleiseg.slides.outputs.cells import Cells, backdrop, blended, micrometres_per_map_pixel
-from nucleiseg.slides.outputs.grouped import GroupedOutput
+from nucleiseg.slides.nuclei import Nuclei
+from nucleiseg.slides.outputs.cells import Cells
+from nucleiseg.slides.outputs.one_file import OneFile
 
 CEILING = 99.5
 """Percentile of the densities of cells with nuclei that gets the last colour; few are beyond."""
-
-OPACITY = 0.65
-"""Of the colours over a picture of the slide."""
 
 _COLOURS: NDArray[np.uint8] = cv2.cvtColor(
     cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS),
@@ -31,41 +25,29 @@ _MARGIN, _LEGEND, _FOOT = 16, 150, 56
 _BAR = 20
 
 
-class DensityMap(GroupedOutput):
-    """Writes ``density.png``.
-
-    Parameters
-    ----------
-    picture : ndarray or None
-        The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
-    """
+class DensityMap(OneFile):
+    """Writes ``density.png``."""
 
     about = "a map of nuclei per mm2"
     name = "density.png"
 
-    def __init__(self, picture: NDArray[Any] | None = None) -> None:
-        super().__init__()
-        self.picture = picture
-
-    def _open(self, path: Path) -> None:
+    def _open(self) -> None:
         self._cells = Cells(self.info)
 
     def _write(self, nuclei: Nuclei) -> None:
         self._cells.add(nuclei)
 
     def _complete(self) -> None:
-        images.write_png(self._part, draw(self.info, self._cells, self.picture))
+        self._file.write(images.png(draw(self._cells)))
 
 
-def draw(info: SlideInfo, cells: Cells, picture: NDArray[Any] | None) -> NDArray[np.uint8]:
+def draw(cells: Cells) -> NDArray[np.uint8]:
     """Return the map with its scales of colour and length, (h, w, 3) uint8."""
     density = cells.density()
     occupied = density > 0
     most = float(np.percentile(density[occupied], CEILING)) if occupied.any() else 1.0
     colours = _COLOURS[np.minimum(density * (255 / most), 255).astype(np.uint8)]
-    where = cells.enlarged(occupied)
-    share = 1.0 if picture is None else OPACITY
-    plan = blended(backdrop(info, picture), cells.enlarged(colours), where, share)
+    plan = cells.drawn(colours, occupied)
     height, width = plan.shape[:2]
     tall = max(height, 200)
     canvas = np.full((tall + _MARGIN + _FOOT, width + _MARGIN + _LEGEND, 3), 255, np.uint8)
@@ -75,7 +57,7 @@ def draw(info: SlideInfo, cells: Cells, picture: NDArray[Any] | None) -> NDArray
         canvas, (_MARGIN - 1, _MARGIN - 1), (_MARGIN + width, _MARGIN + height), (190,) * 3
     )
     _colour_scale(canvas[:, _MARGIN + width :], tall, most)
-    _length_scale(canvas, _MARGIN + height + 14, width, micrometres_per_map_pixel(info))
+    _length_scale(canvas, _MARGIN + height + 14, width, cells.micrometres_per_map_pixel)
     return canvas
 
 

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from nucleiseg.outputs import extras
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
-from nucleiseg.slides.outputs.columns import mean_mpp
-from nucleiseg.slides.outputs.grouped import GroupedOutput
+from nucleiseg.slides.outputs.one_file import OneFile
 
 LARGEST = 2**32 - 2
 """Bytes of a value, DICOM's own limit: some 16 million nuclei."""
@@ -49,7 +48,7 @@ _VALUES = b"\x66\x00\x25\x01OF\x00\x00"
 """Tag, representation and two reserved bytes of the long values; four bytes of length follow."""
 
 
-class DicomAnnotations(GroupedOutput):
+class DicomAnnotations(OneFile):
     """Writes ``annotations.dcm``.
 
     Raises
@@ -62,16 +61,15 @@ class DicomAnnotations(GroupedOutput):
     name = "annotations.dcm"
 
     def __init__(self) -> None:
-        super().__init__()
         extras.load("highdicom")
 
-    def _open(self, path: Path) -> None:
+    def _open(self) -> None:
         self._count = self._numbers = 0
         # Before other outputs hold anything: highdicom reads the whole standard, 100 MB.
         self._annotations = self._without_values()
         self._digest = hashlib.sha256(repr((self.info.path.name, self.info.settings)).encode())
         self._spools = [
-            _Spool(header, tempfile.TemporaryFile(dir=path.parent))  # noqa: SIM115
+            _Spool(header, tempfile.TemporaryFile(dir=self._path.parent))  # noqa: SIM115
             for header in (_POINTS, _FIRST_INDEX, _VALUES, _VALUES, _VALUES)
         ]
 
@@ -82,7 +80,7 @@ class DicomAnnotations(GroupedOutput):
         mpp_x, mpp_y = self.info.mpp
         measured = (
             nuclei.area * (mpp_x * mpp_y),
-            nuclei.diameter * mean_mpp(self.info),
+            nuclei.diameter * self.info.mean_mpp,
             nuclei.confidence * 100,
         )
         self._count += len(nuclei)
@@ -107,12 +105,12 @@ class DicomAnnotations(GroupedOutput):
         group.AnnotationGroupUID = self._uid("group")
         group.NumberOfAnnotations = self._count
         annotations.save_as(outside, enforce_file_format=True)
-        with self._part.open("wb") as file:
-            _splice(outside.getvalue(), self._spools, file)
+        _splice(outside.getvalue(), self._spools, self._file)
 
     def _close(self) -> None:
         for spool in self._spools:
             spool.file.close()
+        super()._close()
 
     def _without_values(self) -> Any:
         """Return the file without what depends on nuclei: long values are empty."""

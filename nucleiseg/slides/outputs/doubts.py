@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nucleiseg.outputs.extras import cv2
 from nucleiseg.report.flags import LEAST_CONFIDENCE, MOST_BLUR, MOST_RELATIVE_BLUR
-from nucleiseg.slides.nuclei import SlideInfo
 from nucleiseg.slides.outputs.cells import Cells
 
 FEWEST = 5
@@ -56,28 +55,16 @@ class Doubt:
     places: list[Place]
 
 
-def doubts(
-    cells: Cells, info: SlideInfo, good_diameters: tuple[float, float] | None
-) -> list[Doubt]:
-    """Return the doubts that hold in at least one cell.
-
-    Parameters
-    ----------
-    good_diameters : tuple of float, or None
-        Of usual nuclei, in pixels of the labels, that the model is made for; None if not known.
-    """
+def doubts(cells: Cells) -> list[Doubt]:
+    """Return the doubts that hold in at least one cell."""
     return [
-        Doubt(
-            name, reason, colour, where, int(cells.count[where].sum()), _places(cells, info, where)
-        )
-        for name, reason, colour, where in _rules(cells, good_diameters)
+        Doubt(name, reason, colour, where, int(cells.count[where].sum()), _places(cells, where))
+        for name, reason, colour, where in _rules(cells)
         if where.any()
     ]
 
 
-def _rules(
-    cells: Cells, good_diameters: tuple[float, float] | None
-) -> Iterator[tuple[str, str, tuple[int, int, int], NDArray[np.bool_]]]:
+def _rules(cells: Cells) -> Iterator[tuple[str, str, tuple[int, int, int], NDArray[np.bool_]]]:
     many = cells.count >= FEWEST
     with np.errstate(divide="ignore", invalid="ignore"):
         confidence = cells.confidence / cells.area
@@ -89,8 +76,8 @@ def _rules(
         (213, 94, 0),
         many & (confidence < LEAST_CONFIDENCE),
     )
-    if good_diameters:
-        low, high = good_diameters
+    if cells.info.good_diameters:
+        low, high = cells.info.good_diameters
         yield (
             "unusual size",
             "A usual nucleus is smaller or larger than the model is made for: "
@@ -107,7 +94,7 @@ def _rules(
     )
 
 
-def _places(cells: Cells, info: SlideInfo, where: NDArray[np.bool_]) -> list[Place]:
+def _places(cells: Cells, where: NDArray[np.bool_]) -> list[Place]:
     count, parts, boxes, _ = cv2.connectedComponentsWithStats(where.astype(np.uint8))
     nuclei = np.bincount(parts.ravel(), cells.count.ravel(), count)
     nuclei[0] = 0

@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import json
 import zipfile
-from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 
 from nucleiseg.outputs.geojson import CLASSIFICATION, DIGITS, measurement
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
-from nucleiseg.slides.outputs.columns import mean_mpp
 from nucleiseg.slides.outputs.geoparquet import closed
-from nucleiseg.slides.outputs.grouped import GroupedOutput, part
+from nucleiseg.slides.outputs.one_file import OneFile
 
 Measurements = Literal["few", "all", "none"]
 Compression = Literal["none", "gz", "zip"]
@@ -35,7 +33,7 @@ _BATCH = 4096
 """Nuclei that are text at once."""
 
 
-class GeoJson(GroupedOutput):
+class GeoJson(OneFile):
     """Writes ``nuclei.geojson``, ``nuclei.geojson.gz`` or ``nuclei.geojson.zip``.
 
     Parameters
@@ -56,7 +54,6 @@ class GeoJson(GroupedOutput):
     def __init__(
         self, measurements: Measurements = "few", compression: Compression = "none"
     ) -> None:
-        super().__init__()
         if measurements not in ("few", "all", "none"):
             raise ValueError(f"measurements: got {measurements!r}; accepted are few, all and none")
         if compression not in SUFFIXES:
@@ -66,23 +63,24 @@ class GeoJson(GroupedOutput):
         self.name = f"nuclei.geojson{SUFFIXES[compression]}"
         self.options = {"measurements": measurements}
 
-    def _open(self, path: Path) -> None:
+    def _open(self) -> None:
         self._stack = contextlib.ExitStack()
-        self._file = self._stack.enter_context(_opened(path, self.compression, self._stack))
+        self._text = _compressed(self._file, self.compression, self._stack)
         self._id = _id_prefix(self.info)
-        self._file.write(b'{"type":"FeatureCollection","features":[')
+        self._text.write(b'{"type":"FeatureCollection","features":[')
 
     def _write(self, nuclei: Nuclei) -> None:
         for first in range(0, len(nuclei), _BATCH):
             separator = ",\n" if self._written or first else "\n"
-            batch = self._features(part(nuclei, first, min(first + _BATCH, len(nuclei))))
-            self._file.write((separator + ",\n".join(batch)).encode())
+            batch = self._features(nuclei.part(first, first + _BATCH))
+            self._text.write((separator + ",\n".join(batch)).encode())
 
     def _complete(self) -> None:
-        self._file.write(b"\n]}\n")
+        self._text.write(b"\n]}\n")
 
     def _close(self) -> None:
         self._stack.close()
+        super()._close()
 
     def _features(self, nuclei: Nuclei) -> list[str]:
         before = f'{{"type":"Feature","id":"{self._id}'
@@ -121,7 +119,7 @@ def measurements_of(
         return {}
     few: dict[str, NDArray[Any]] = {
         measurement("Area", 2): nuclei.area * (info.mpp[0] * info.mpp[1]),
-        measurement("Diameter", 1): nuclei.diameter * mean_mpp(info),
+        measurement("Diameter", 1): nuclei.diameter * info.mean_mpp,
         measurement("Confidence", 0): nuclei.confidence,
     }
     more = nuclei.features if which == "all" else {}
@@ -206,18 +204,18 @@ def _id_prefix(info: SlideInfo) -> str:
     return f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-8{digest[15:18]}-"
 
 
-def _opened(path: Path, compression: str, stack: contextlib.ExitStack) -> Any:
-    """Open a file for bytes whose headers have neither time nor name of the temporary file."""
+def _compressed(file: IO[bytes], compression: str, stack: contextlib.ExitStack) -> Any:
+    """Return a file for text within one whose headers have neither time nor temporary name."""
     if compression == "none":
-        return path.open("wb")
+        return file
     if compression == "gz":
-        raw = stack.enter_context(path.open("wb"))
-        return gzip.GzipFile("", "wb", compresslevel=_LEVEL, fileobj=raw, mtime=0)
+        return stack.enter_context(
+            gzip.GzipFile("", "wb", compresslevel=_LEVEL, fileobj=file, mtime=0)
+        )
     archive = stack.enter_context(
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
     )
     member = zipfile.ZipInfo("nuclei.geojson")
     member.compress_type = zipfile.ZIP_DEFLATED
     member._compresslevel = _LEVEL  # type: ignore[attr-defined]
-    file: IO[bytes] = archive.open(member, "w", force_zip64=True)
-    return file
+    return stack.enter_context(archive.open(member, "w", force_zip64=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,10 @@ from nucleiseg.report.charts import number
 from nucleiseg.report.page import environment, versions
 from nucleiseg.slides.nuclei import Nuclei
 from nucleiseg.slides.outputs import density
-from nucleiseg.slides.outputs.cells import Cells, backdrop, blended
-from nucleiseg.slides.outputs.columns import mean_mpp
+from nucleiseg.slides.outputs.cells import Cells
 from nucleiseg.slides.outputs.distribution import Distribution
 from nucleiseg.slides.outputs.doubts import Doubt, doubts
-from nucleiseg.slides.outputs.grouped import GroupedOutput
+from nucleiseg.slides.outputs.one_file import OneFile
 
 DIAMETERS = 0.05, 4000
 """Width and number of the bins of diameters: 0 to 200 micrometres."""
@@ -32,16 +30,8 @@ CONFIDENCES = 0.002, 501
 _OCCUPIED = (225, 225, 225)
 
 
-class SlideReport(GroupedOutput):
+class SlideReport(OneFile):
     """Writes ``report.html``.
-
-    Parameters
-    ----------
-    picture : ndarray or None
-        The whole slide at any size, as `nucleiseg.segment` takes an image, to draw on.
-    good_diameters : tuple of float, or None
-        Of usual nuclei, in pixels of the labels, that the model is made for. None leaves out the
-        doubts about sizes.
 
     Raises
     ------
@@ -52,42 +42,37 @@ class SlideReport(GroupedOutput):
     about = "a page about the slide"
     name = "report.html"
 
-    def __init__(
-        self,
-        picture: NDArray[Any] | None = None,
-        good_diameters: tuple[float, float] | None = None,
-    ) -> None:
-        super().__init__()
-        self.picture = picture
-        self.good_diameters = good_diameters
+    def __init__(self) -> None:
         extras.load("jinja2")
 
-    def _open(self, path: Path) -> None:
+    def _open(self) -> None:
         self._cells = Cells(self.info)
         self._diameters = Distribution(*DIAMETERS)
         self._confidences = Distribution(*CONFIDENCES)
 
     def _write(self, nuclei: Nuclei) -> None:
         self._cells.add(nuclei)
-        self._diameters.add(nuclei.diameter * mean_mpp(self.info))
+        self._diameters.add(nuclei.diameter * self.info.mean_mpp)
         self._confidences.add(nuclei.confidence)
 
     def _complete(self) -> None:
         page = environment().from_string(_text(__package__, "report.html"))
-        self._part.write_text(page.render(self._content()), encoding="utf-8")
+        text = page.render(self._content()).encode("utf-8", "surrogateescape")
+        # Names of files may hold bytes that are not UTF-8.
+        self._file.write(text.decode("utf-8", "replace").encode())
 
     def _content(self) -> dict[str, Any]:
-        found = doubts(self._cells, self.info, self.good_diameters)
+        found = doubts(self._cells)
         style = _text(image_report.__package__, "style.css") + _text(__package__, "report.css")
         return {
             "style": style,
-            "slide": _readable(self.info.path.name),
+            "slide": self.info.path.name,
             "summary": self._summary(found),
-            "density": _png(density.draw(self.info, self._cells, self.picture)),
+            "density": _png(density.draw(self._cells)),
             "doubts": found,
             "doubts_map": _png(self._map(found)) if found else "",
             "focus_known": bool(self._cells.blur_count.any()),
-            "sizes_known": self.good_diameters is not None,
+            "sizes_known": self.info.good_diameters is not None,
             "cell": f"{self._cells.side:.0f}",
             "charts": [
                 self._diameters.chart("Diameter of nuclei in µm", "diameters"),
@@ -121,7 +106,7 @@ class SlideReport(GroupedOutput):
         info = self.info
         millimetres = (info.width * info.mpp[0] / 1000, info.height * info.mpp[1] / 1000)
         return {
-            "File": _readable(info.path.name),
+            "File": info.path.name,
             "Pixels": f"{info.width:,} by {info.height:,}",
             "Size": f"{millimetres[0]:.1f} by {millimetres[1]:.1f} mm",
             "Pixel": f"{info.mpp[0]:g} by {info.mpp[1]:g} µm",
@@ -137,21 +122,11 @@ class SlideReport(GroupedOutput):
         for doubt in found[::-1]:
             colours[doubt.cells] = doubt.colour
             doubtful |= doubt.cells
-        shown = occupied if self.picture is None else doubtful
-        share = 1.0 if self.picture is None else density.OPACITY
-        beneath = backdrop(self.info, self.picture)
-        where = self._cells.enlarged(shown)
-        return blended(beneath, self._cells.enlarged(colours), where, share)
+        return self._cells.drawn(colours, occupied if self.info.picture is None else doubtful)
 
 
 def _strings(values: Mapping[str, Any]) -> dict[str, str]:
-    known = {name: value for name, value in values.items() if value is not None}
-    return {str(name): _readable(str(value)) for name, value in known.items()}
-
-
-def _readable(words: str) -> str:
-    """Replace bytes of a name that are no UTF-8."""
-    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _png(picture: NDArray[np.uint8]) -> str:

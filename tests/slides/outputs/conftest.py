@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import pytest
-from synthetic_nuclei import regions, slide_info
-
-from nucleiseg.slides.outputs import grouped
-from nucleiseg.slides.outputs.grouped import concatenated
+from synthetic_nuclei import concatenated, regions, slide_info
 
 COUNT = 9000
+
+CHUNK = 2000
+"""Nuclei that an output is given at once: far fewer than a region has."""
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +26,6 @@ def info():
 
 
 @pytest.fixture
-def small_groups(monkeypatch):
-    """Groups far smaller than a region, so that a few thousand nuclei are several."""
-    monkeypatch.setattr(grouped, "GROUP", 2000)
-
-
-@pytest.fixture
 def write(info, tmp_path):
     """Write an output and return its path."""
 
@@ -39,7 +33,8 @@ def write(info, tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         output.begin(info, folder)
         if nuclei is not None:
-            output.add(nuclei)
+            for first in range(0, max(1, len(nuclei)), CHUNK):
+                output.add(nuclei.part(first, first + CHUNK))
         for row, column, block in labels:
             output.add_labels(row, column, block)
         output.finish()

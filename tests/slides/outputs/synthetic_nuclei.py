@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -114,6 +114,24 @@ def _drawn(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         ring = np.rint(points[offsets[i] : offsets[i + 1], ::-1]).astype(np.int32)
         cv2.fillPoly(block, [ring], i + 1)
     return block
+
+
+def concatenated(parts: Sequence[Nuclei]) -> Nuclei:
+    """Consecutive nuclei as one, all with the same features."""
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(one, name) for one in parts])
+
+    lengths = np.concatenate([np.diff(one.outline_offsets) for one in parts])
+    return Nuclei(
+        **{name: joined(name) for name in ("id", "area", "centroid", "diameter", "confidence")},
+        outline_offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        outline_points=joined("outline_points"),
+        features={
+            name: np.concatenate([one.features[name] for one in parts])
+            for name in parts[0].features
+        },
+    )
 
 
 def peak() -> float:

@@ -11,9 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from nucleiseg.slides.outputs import dicom
 from nucleiseg.slides.outputs.dicom import DicomAnnotations
-from nucleiseg.slides.outputs.grouped import NO_NUCLEI
-
-pytestmark = pytest.mark.usefixtures("small_groups")
+from nucleiseg.slides.outputs.one_file import NO_NUCLEI
 
 
 def group_of(path):

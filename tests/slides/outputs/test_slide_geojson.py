@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg.slides.outputs.geojson import GeoJson, ring_texts
-from nucleiseg.slides.outputs.grouped import NO_NUCLEI, part
+from nucleiseg.slides.outputs.one_file import NO_NUCLEI
 
 LARGEST = 10**8 - 8
 """The greatest float32 below 10^8."""
@@ -42,7 +42,7 @@ def rings(points):
     )
 
 
-def test_every_nucleus_is_a_detection_that_qupath_reads(nuclei, small_groups, write):
+def test_every_nucleus_is_a_detection_that_qupath_reads(nuclei, write):
     collection = read(write(GeoJson(), nuclei))
     assert collection["type"] == "FeatureCollection"
     features = collection["features"]
@@ -61,7 +61,7 @@ def test_every_nucleus_is_a_detection_that_qupath_reads(nuclei, small_groups, wr
 
 
 def test_coordinates_are_x_and_y_to_a_tenth_of_a_pixel(nuclei, write):
-    some = part(nuclei, 0, 300)
+    some = nuclei.part(0, 300)
     for i, feature in enumerate(read(write(GeoJson(), some))["features"]):
         ring = np.array(feature["geometry"]["coordinates"][0])[:-1]
         first, last = some.outline_offsets[i : i + 2]
@@ -96,7 +96,7 @@ def test_measurements_have_four_digits(nuclei, info, write):
 
 def test_few_all_or_no_measurements(nuclei, write):
     def names(measurements):
-        first = read(write(GeoJson(measurements), part(nuclei, 0, 1)))["features"][0]
+        first = read(write(GeoJson(measurements), nuclei.part(0, 1)))["features"][0]
         return list(first["properties"].get("measurements", []))
 
     assert names("few") == FEW
@@ -109,7 +109,7 @@ def test_few_all_or_no_measurements(nuclei, write):
 
 def test_what_is_not_known_is_left_out(nuclei, write):
     features = {"a": np.array([1, np.nan, 2]), "50 %": np.array([np.inf, np.nan, 3])}
-    some = dataclasses.replace(part(nuclei, 0, 3), features=features)
+    some = dataclasses.replace(nuclei.part(0, 3), features=features)
     found = [
         list(one["properties"]["measurements"])[3:]
         for one in read(write(GeoJson("all"), some))["features"]

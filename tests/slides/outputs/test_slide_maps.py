@@ -16,7 +16,7 @@ from nucleiseg.slides.outputs.cells import Cells
 from nucleiseg.slides.outputs.density import DensityMap, ticks
 from nucleiseg.slides.outputs.distribution import Distribution
 from nucleiseg.slides.outputs.doubts import Place, doubts
-from nucleiseg.slides.outputs.grouped import NO_NUCLEI
+from nucleiseg.slides.outputs.one_file import NO_NUCLEI
 from nucleiseg.slides.outputs.report import SlideReport
 
 GOOD = (18.0, 40.0)
@@ -140,16 +140,17 @@ def test_the_slide_is_drawn_beneath(tissue, write):
     info, x, y = tissue
     picture = np.full((100, 200, 3), 255, np.uint8)
     picture[60:, 120:160] = 0
-    drawn = cv2.imread(str(write(DensityMap(picture), nuclei_at(x, y), info=info)))
+    info = dataclasses.replace(info, picture=picture)
+    drawn = cv2.imread(str(write(DensityMap(), nuclei_at(x, y), info=info)))
     assert drawn[16 + 400, 16 + 700].tolist() == [128] * 3
     assert drawn[16 + 100, 16 + 600].tolist() == [255] * 3
 
 
 @pytest.mark.parametrize("size", [(2000, 3), (3, 2000), (1, 1)])
 def test_slides_of_any_shape_have_a_map(size, write):
-    info = slide(*size)
+    info = dataclasses.replace(slide(*size), good_diameters=GOOD)
     one = nuclei_at(np.array([size[0] / 2]), np.array([size[1] / 2]))
-    for output in (DensityMap(), SlideReport(good_diameters=GOOD)):
+    for output in (DensityMap(), SlideReport()):
         assert write(output, one, info=info).stat().st_size > 500
 
 
@@ -163,13 +164,14 @@ def test_ticks_are_round_and_few(most):
 
 def test_doubts_are_found_where_they_are(tissue):
     info, x, y = tissue
+    info = dataclasses.replace(info, good_diameters=GOOD)
     right = x > 1400
     confidence = np.where((x < 200) & (y < 300), LEAST_CONFIDENCE - 0.1, 0.95)
     diameter = np.where(right, 4.0, 7.0)  # 16 pixels of the labels, where 18 are good
     blur = np.where((x >= 800) & (x < 1000), MOST_BLUR + 1, 1.5)
     cells = Cells(info)
     cells.add(nuclei_at(x, y, confidence, diameter, blur))
-    found = {doubt.name: doubt for doubt in doubts(cells, info, GOOD)}
+    found = {doubt.name: doubt for doubt in doubts(cells)}
     assert list(found) == ["low confidence", "unusual size", "out of focus"]
     low = int(((x < 200) & (y < 300)).sum())
     assert found["low confidence"].places == [Place(0, 0, 400, 600, low)]
@@ -181,25 +183,26 @@ def test_doubts_are_found_where_they_are(tissue):
 
 def test_a_good_slide_has_no_doubts(tissue):
     info, x, y = tissue
+    info = dataclasses.replace(info, good_diameters=GOOD)
     cells = Cells(info)
     cells.add(nuclei_at(x, y, blur=1.5))
-    assert doubts(cells, info, GOOD) == []
+    assert doubts(cells) == []
 
 
 def test_blur_that_is_not_known_is_no_doubt_and_infinite_blur_is(tissue):
     info, x, y = tissue
+    info = dataclasses.replace(info, good_diameters=GOOD)
     for blur, expected in ((np.nan, []), (np.inf, ["out of focus"])):
         cells = Cells(info)
         cells.add(nuclei_at(x, y, blur=blur))
-        assert [doubt.name for doubt in doubts(cells, info, GOOD)] == expected
+        assert [doubt.name for doubt in doubts(cells)] == expected
 
 
 def test_the_page_tells_counts_doubts_settings_model_and_versions(tissue, write):
     info, x, y = tissue
+    info = dataclasses.replace(info, good_diameters=GOOD)
     confidence = np.where(x > 1400, 0.5, 0.95)
-    page = Page(
-        write(SlideReport(good_diameters=GOOD), nuclei_at(x, y, confidence), info=info).read_text()
-    )
+    page = Page(write(SlideReport(), nuclei_at(x, y, confidence), info=info).read_text())
     for words in (
         "5,500",
         "5,000",  # a square millimetre

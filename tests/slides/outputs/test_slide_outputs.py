@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_nuclei import concatenated
 
 from nucleiseg.slides import outputs
 from nucleiseg.slides.outputs import OUTPUTS, make
-from nucleiseg.slides.outputs.grouped import NO_NUCLEI, part
+from nucleiseg.slides.outputs.one_file import NO_NUCLEI
 
 PROGRAM = Path(__file__).with_name("synthetic_nuclei.py")
-
-pytestmark = pytest.mark.usefixtures("small_groups")
 
 
 def digests(folder):
@@ -32,7 +31,7 @@ def cut(nuclei, pieces, seed):
     """Consecutive parts of random sizes, of which some are empty."""
     edges = np.sort(np.random.default_rng(seed).integers(0, len(nuclei) + 1, pieces - 1))
     edges = [0, *edges.tolist(), len(nuclei)]
-    return [part(nuclei, first, last) for first, last in itertools.pairwise(edges)]
+    return [nuclei.part(first, last) for first, last in itertools.pairwise(edges)]
 
 
 def blocks(parts, side):
@@ -42,25 +41,12 @@ def blocks(parts, side):
                 yield row + y, column + x, labels[y : y + side, x : x + side]
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
-def test_bytes_do_not_depend_on_how_nuclei_and_labels_are_divided(
-    name, nuclei, parts, info, tmp_path
-):
-    def run(folder, pieces, side):
-        output = OUTPUTS[name]()
-        folder.mkdir()
-        output.begin(info, folder)
-        for one in pieces:
-            output.add(one)
-        for block in blocks(parts, side):
-            output.add_labels(*block)
-        output.finish()
-        return digests(folder)
+def test_bytes_do_not_depend_on_how_labels_are_divided(parts, write, tmp_path):
+    def run(side):
+        write(OUTPUTS["zarr"](), labels=blocks(parts, side), folder=tmp_path / str(side))
+        return digests(tmp_path / str(side))
 
-    whole = run(tmp_path / "whole", [nuclei], 2048)
-    assert whole
-    assert run(tmp_path / "regions", [one for one, *_ in parts], 768) == whole
-    assert run(tmp_path / "random", cut(nuclei, 37, 1), 1024) == whole
+    assert run(768) == run(1024) == run(2048)
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -89,8 +75,8 @@ def test_what_a_killed_run_left_is_replaced(name, nuclei, parts, info, write, tm
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_file_of_before_is_overwritten(name, nuclei, parts, write, tmp_path):
     write(OUTPUTS[name](), nuclei, [p[1:] for p in parts], tmp_path / "twice")
-    write(OUTPUTS[name](), part(nuclei, 0, 50), [parts[0][1:]], tmp_path / "twice")
-    write(OUTPUTS[name](), part(nuclei, 0, 50), [parts[0][1:]], tmp_path / "once")
+    write(OUTPUTS[name](), nuclei.part(0, 50), [parts[0][1:]], tmp_path / "twice")
+    write(OUTPUTS[name](), nuclei.part(0, 50), [parts[0][1:]], tmp_path / "once")
     assert digests(tmp_path / "twice") == digests(tmp_path / "once")
 
 
@@ -117,15 +103,15 @@ def test_a_folder_that_is_missing_is_an_error_at_once(name, info, tmp_path):
 
 
 def test_outputs_are_made_by_name_with_their_options():
-    geojson, csv = make(["geojson", "csv", "csv"], measurements="all", picture=None)
+    geojson, csv = make("geojson, csv,csv", measurements="all")
     assert geojson.measurements == "all"
     assert type(csv) is OUTPUTS["csv"]
-    assert len(make(OUTPUTS, good_diameters=(18, 40))) == len(OUTPUTS)
+    assert len(make(",".join(OUTPUTS))) == len(OUTPUTS)
 
 
 def test_an_unknown_output_is_refused():
     with pytest.raises(ValueError, match=r"got 'tiff'; accepted are zarr, geoparquet"):
-        make(["csv", "tiff"])
+        make("csv,tiff")
 
 
 @pytest.mark.parametrize(
@@ -135,12 +121,10 @@ def test_an_unknown_output_is_refused():
 def test_a_missing_package_is_named_before_anything_is_written(name, module, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(ModuleNotFoundError, match=f"{module} is needed for that: pip install"):
-        outputs.make([name])
+        outputs.make(name)
 
 
 def test_parts_of_nuclei_are_what_was_divided(nuclei):
-    from nucleiseg.slides.outputs.grouped import concatenated
-
     again = concatenated(cut(nuclei, 9, 2))
     for field in dataclasses.fields(nuclei):
         one, other = getattr(nuclei, field.name), getattr(again, field.name)

@@ -6,16 +6,12 @@ import json
 import geopandas
 import numpy as np
 import pandas
-import pytest
 import shapely
 from pyarrow import parquet
 
-from nucleiseg.slides.outputs.csv_table import CsvTable
 from nucleiseg.slides.outputs.geoparquet import GeoParquet
-from nucleiseg.slides.outputs.grouped import NO_NUCLEI
-from nucleiseg.slides.outputs.parquet_table import ParquetTable
-
-pytestmark = pytest.mark.usefixtures("small_groups")
+from nucleiseg.slides.outputs.one_file import NO_NUCLEI
+from nucleiseg.slides.outputs.tables import CsvTable, ParquetTable
 
 COLUMNS = [
     *("label", "centroid_x", "centroid_x_um", "centroid_y", "centroid_y_um", "area", "area_um2"),
