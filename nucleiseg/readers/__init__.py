@@ -16,8 +16,8 @@ A file holds one image or several, each a `Stack` of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from nucleiseg.readers import (
     tiff,
     zarr_folder,
 )
-from nucleiseg.readers.stack import Stack, UnacceptedError
+from nucleiseg.readers.stack import Stack, UnacceptedError, damage
 
 __all__ = ["Stack", "UnacceptedError", "opened", "versions"]
 
@@ -75,7 +75,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def opened(path: Path) -> AbstractContextManager[Iterable[Stack]]:
+@contextmanager
+def opened(path: Path) -> Iterator[Iterable[Stack]]:
     """Open the images of a file, told by its content whatever its suffix, or of a Zarr folder.
 
     Raises
@@ -83,10 +84,13 @@ def opened(path: Path) -> AbstractContextManager[Iterable[Stack]]:
     OSError
         There is no such file, it is a folder but no Zarr, or it may not be read.
     UnacceptedError
-        It is empty, no image, or no regular file. Entering the context raises the same for what is
-        truncated, damaged or too large.
+        It is empty, no image, no regular file, truncated, damaged or too large.
     """
-    return _opener(path)(path)
+    opener = _opener(path)
+    with ExitStack() as exits:
+        with damage():
+            stacks = exits.enter_context(opener(path))
+        yield stacks
 
 
 def is_decoded_whole(path: Path) -> bool:

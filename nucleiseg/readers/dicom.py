@@ -21,8 +21,7 @@ from nucleiseg.readers.stack import (
     by_plane,
     check_bytes,
     check_size,
-    damage,
-    missing,
+    package,
 )
 from nucleiseg.readers.units import pixel_size
 
@@ -54,12 +53,9 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         The file is truncated, damaged or too large, a whole slide, has other colours or another
         compression, or the package pydicom is missing.
     """
-    try:
-        import pydicom
-    except ImportError:
-        raise missing("DICOM", "pydicom", "dicom") from None
+    pydicom = package("DICOM", "pydicom", "dicom")
     check_bytes(path.stat().st_size)
-    with _Source(io.FileIO(path)) as stream, damage():
+    with _Source(io.FileIO(path)) as stream:
         # Before all else: one transfer syntax compresses the whole of a file.
         stream.seek(OFFSET + len(MARK))
         about = pydicom.filereader.read_dataset(
@@ -114,22 +110,20 @@ def _stack(dataset: Any, syntax: str) -> Stack:
 
     def read(place: tuple[int, ...]) -> Image:
         number = place[0] if place else 0
-        with damage():
-            if decode is None:
-                frame = _raw(dataset, number, shape, dtype)
-            else:
-                frame = decode(_encoded(dataset, number, count), kind)
-            if frame.shape != shape or frame.dtype != dtype:
-                raise UnacceptedError(
-                    f"is damaged: its frame {number} is {frame.shape} of {frame.dtype}, "
-                    f"not {shape} of {dtype}"
-                )
-            return _inverted(frame, int(dataset.BitsStored)) if kind == _INVERTED else frame
+        if decode is None:
+            frame = _raw(dataset, number, shape, dtype)
+        else:
+            frame = decode(_encoded(dataset, number, count), kind)
+        if frame.shape != shape or frame.dtype != dtype:
+            raise UnacceptedError(
+                f"is damaged: its frame {number} is {frame.shape} of {frame.dtype}, "
+                f"not {shape} of {dtype}"
+            )
+        return _inverted(frame, int(dataset.BitsStored)) if kind == _INVERTED else frame
 
     frames = (count,) if count > 1 else ()
     axes = "Q" * len(frames) + "YXS"[: len(shape)]
-    load = by_plane((*frames, *shape), len(frames), dtype.itemsize, read)
-    return Stack(axes, (*frames, *shape), dtype, load, (), _mpp(dataset))
+    return by_plane(read, len(frames), axes, (*frames, *shape), dtype, (), _mpp(dataset))
 
 
 def _raw(dataset: Any, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Image:

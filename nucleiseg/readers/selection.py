@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from nucleiseg.readers.stack import LETTERS, Image, Stack, UnacceptedError, check_size
+from nucleiseg.readers.stack import LETTERS, Image, Stack, UnacceptedError, check_size, damage
 
 Which = int | Literal["all"] | None
 
@@ -287,17 +287,13 @@ def _suffix(stack: Stack, at: dict[str, int]) -> str:
 
 def _load(stack: Stack, at: dict[str, int]) -> Image:
     index = tuple(at.get(letter, slice(None)) for letter in stack.axes)
-    array = stack.load(index)
+    with damage():
+        array = stack.load(index)
     left = [letter for letter in stack.axes if letter not in at]
     array = array.transpose([left.index(letter) for letter in "YXS" if letter in left])
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    return _native(array)
-
-
-def _native(array: Image) -> Image:
-    native: np.dtype[Any] = array.dtype.newbyteorder("=")
-    return np.ascontiguousarray(array, native)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def _shown(shape: Sequence[int]) -> str:
