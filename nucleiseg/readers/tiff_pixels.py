@@ -265,7 +265,7 @@ def segment(keyframe: tifffile.TiffPage, data: bytes, number: int, tables: bytes
             found: Image = np.asarray(pixels)[0]
             return found
 
-        if not jpeg.is_complete(data, tiff_streams.jpeg_scan(data)[0], decoded[0], again):
+        if not jpeg.is_complete(data, jpeg.first_scan(data)[0], decoded[0], again):
             raise tiff_streams.StreamError("data of its pixels are missing")
     part: Image = decoded[:, : here[0], : here[1]]
     if part.shape != (1, *here, shape[3]) or part.dtype != keyframe.dtype:
