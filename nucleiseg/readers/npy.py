@@ -54,7 +54,7 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         def load(index: Index) -> Image:
             file = stream.fileno()
             if columns_first:
-                return raw.read(file, offset, shape[::-1], dtype, index[::-1]).T
+                return np.transpose(raw.read(file, offset, shape[::-1], dtype, index[::-1]))
             return raw.read(file, offset, shape, dtype, index)
 
         yield [Stack(axes_of_array(shape), shape, dtype, load)]

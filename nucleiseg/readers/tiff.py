@@ -6,8 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,8 +19,7 @@ from nucleiseg.readers.stack import (
     Index,
     Stack,
     UnacceptedError,
-    check_bytes,
-    damage,
+    by_plane,
     truncated,
 )
 
@@ -50,15 +48,11 @@ def opened(path: Path) -> Iterator[list[Stack]]:
     """
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        with damage():
-            directories = tiff_structure.check(stream, size)
-            stream.seek(0)
-            # Not the other files of a set: they are images of their own, wherever they may lie.
-            file = tifffile.TiffFile(stream, _multifile=False)
-        with file:
-            with damage():
-                stack = _stack(file, stream, size, directories)
-            yield [stack]
+        directories = tiff_structure.check(stream, size)
+        stream.seek(0)
+        # Not the other files of a set: they are images of their own, wherever they may lie.
+        with tifffile.TiffFile(stream, _multifile=False) as file:
+            yield [_stack(file, stream, size, directories)]
 
 
 def _stack(
@@ -78,7 +72,14 @@ def _stack(
         dtype = np.dtype(np.uint8)
     channels = described.channels if described else ()
     mpp = described.mpp if described else tiff_metadata.mpp(file, page)
-    return Stack(axes, shape, dtype, _loader(series, stream, size), channels, mpp)
+    about = axes, shape, dtype, channels, mpp
+    depth = len(series.shape) - len(page.shape)
+    paged = series.shape[depth:] == page.shape and len(series) == math.prod(series.shape[:depth])
+    if paged and series.transform is None:
+        return by_plane(_page_reader(series, depth, stream, size), depth, *about)
+    if series.dataoffset is None or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        raise UnacceptedError("does not keep whole planes in its pages; store it as OME-TIFF")
+    return Stack(axes, shape, dtype, partial(_contiguous, series, stream, size), channels, mpp)
 
 
 def _described(
@@ -127,77 +128,39 @@ def _check_promise(file: tifffile.TiffFile, directories: tiff_structure.Director
         )
 
 
-def _loader(
-    series: tifffile.TiffPageSeries, stream: BinaryIO, size: int
-) -> Callable[[Index], Image]:
-    page = series.keyframe
-    depth = len(series.shape) - len(page.shape)
-    paged = series.shape[depth:] == page.shape and len(series) == math.prod(series.shape[:depth])
-    if paged and series.transform is None:
-        return _Pages(series, depth, stream, size)
-    if series.dataoffset is None or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        raise UnacceptedError("does not keep whole planes in its pages; store it as OME-TIFF")
-    return _Contiguous(series, stream, size)
+def _page_reader(
+    series: tifffile.TiffPageSeries, depth: int, stream: BinaryIO, size: int
+) -> Callable[[tuple[int, ...]], Image]:
+    """Return what reads a page of a file in which each holds one plane, or one of each channel."""
+    keyframe, shape = series.keyframe, series.shape[:depth]
+    layout = partial(tiff_structure.layout, stream, size)
+    first_layout = cache(partial(layout, keyframe.offset))
 
-
-@dataclass(frozen=True)
-class _Pages:
-    """Load from a file in which a page holds one plane, or one of each channel."""
-
-    series: tifffile.TiffPageSeries
-    depth: int
-    stream: BinaryIO
-    size: int
-
-    def __call__(self, index: Index) -> Image:
-        first, rest = index[: self.depth], index[self.depth :]
-        shape = self.series.shape[: self.depth]
-        with damage():
-            if any(isinstance(place, slice) for place in first):
-                check_bytes(self.series.nbytes)
-                pages = [self._page(number) for number in range(math.prod(shape))]
-                whole = np.stack(pages)
-                return whole.reshape(*shape, *whole.shape[1:])[index]
-            number = int(np.ravel_multi_index(first, shape)) if first else 0  # type: ignore[arg-type]
-            return self._page(number)[rest]
-
-    def _page(self, number: int) -> Image:
-        page, keyframe = self.series[number], self.series.keyframe
+    def read(place: tuple[int, ...]) -> Image:
+        number = int(np.ravel_multi_index(place, shape)) if place else 0
+        page = series[number]
         if page is None:
             raise UnacceptedError(f"is truncated: its page {number} is missing")
         if page.is_frame and page.offset > 0:
-            self._check_layout(page, keyframe)
-        reader = tiff_pixels.PageReader(self.stream.fileno(), self.size)
-        return reader.read(page, keyframe)
-
-    @cached_property
-    def _layout(self) -> dict[int, tuple[int, ...]]:
-        return tiff_structure.layout(self.stream, self.size, self.series.keyframe.offset)
-
-    def _check_layout(self, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> None:
-        one, other = self._layout, tiff_structure.layout(self.stream, self.size, page.offset)
-        if one != other:
+            one, other = first_layout(), layout(page.offset)
             tags = (code for code in {**one, **other} if one.get(code) != other.get(code))
-            names = ", ".join(tifffile.TIFF.TAGS[code] for code in tags)
-            raise UnacceptedError(
-                f"holds images of different kinds: page {page.index} differs from page "
-                f"{keyframe.index} in {names}"
-            )
+            if names := ", ".join(tifffile.TIFF.TAGS[code] for code in tags):
+                raise UnacceptedError(
+                    f"holds images of different kinds: page {page.index} differs from page "
+                    f"{keyframe.index} in {names}"
+                )
+        return tiff_pixels.read(stream.fileno(), size, page, keyframe)
+
+    return read
 
 
-@dataclass(frozen=True)
-class _Contiguous:
-    """Load from a file with one page, behind whose plane the others follow (ImageJ over 4 GB)."""
-
-    series: tifffile.TiffPageSeries
-    stream: BinaryIO
-    size: int
-
-    def __call__(self, index: Index) -> Image:
-        page = self.series.keyframe
-        offset = int(self.series.dataoffset or 0)
-        if offset + self.series.nbytes > self.size:
-            raise truncated(self.size, offset + self.series.nbytes)
-        dtype = tiff_pixels.stored_dtype(page)
-        values = raw.read(self.stream.fileno(), offset, self.series.shape, dtype, index)
-        return tiff_pixels.finished(page, page, values)
+def _contiguous(
+    series: tifffile.TiffPageSeries, stream: BinaryIO, size: int, index: Index
+) -> Image:
+    """Read from a file with one page, behind whose plane the others follow (ImageJ over 4 GB)."""
+    page, offset = series.keyframe, int(series.dataoffset or 0)
+    if offset + series.nbytes > size:
+        raise truncated(size, offset + series.nbytes)
+    dtype = tiff_pixels.stored_dtype(page)
+    values = raw.read(stream.fileno(), offset, series.shape, dtype, index)
+    return tiff_pixels.finished(page, page, values)
