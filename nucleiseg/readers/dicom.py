@@ -88,6 +88,8 @@ def _is_behind_the_header(tag: Any, kind: str | None, length: int) -> bool:
 
 
 def _stack(dataset: Any, syntax: str) -> Stack:
+    from pydicom.encaps import get_frame
+
     if dataset.SOPClassUID == _WHOLE_SLIDE:
         raise UnacceptedError("is a whole slide, which the command nucleiseg slide segments")
     if "PixelData" not in dataset:
@@ -113,7 +115,8 @@ def _stack(dataset: Any, syntax: str) -> Stack:
         if decode is None:
             frame = _raw(dataset, number, shape, dtype)
         else:
-            frame = decode(_encoded(dataset, number, count), kind)
+            data = get_frame(dataset.PixelData, number, number_of_frames=count)
+            frame = decode(bytes(data), kind)
         if frame.shape != shape or frame.dtype != dtype:
             raise UnacceptedError(
                 f"is damaged: its frame {number} is {frame.shape} of {frame.dtype}, "
@@ -134,12 +137,6 @@ def _raw(dataset: Any, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]
         raise UnacceptedError(f"is truncated: its frame {number} is missing")
     # The only values that are converted are those of YBR_FULL.
     return np.asarray(pydicom.pixel_array(dataset, index=number))
-
-
-def _encoded(dataset: Any, number: int, count: int) -> bytes:
-    from pydicom.encaps import get_frame
-
-    return bytes(get_frame(dataset.PixelData, number, number_of_frames=count))
 
 
 def _jpeg(data: bytes, kind: str) -> Image:

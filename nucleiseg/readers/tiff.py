@@ -20,6 +20,8 @@ from nucleiseg.readers.stack import (
     Stack,
     UnacceptedError,
     by_plane,
+    check_bytes,
+    check_size,
     truncated,
 )
 
@@ -62,7 +64,9 @@ def _stack(
     series = _only_series(file)
     _check_promise(file, directories)
     page = series.keyframe
-    tiff_pixels.check(page)
+    check_size(page.imagelength, page.imagewidth)
+    tiff_pixels.check_kind(page)
+    check_bytes(page.nbytes)
     axes, shape, dtype = series.axes, series.shape, series.dtype
     if page.photometric in _GREY and "S" in axes:
         axes = axes.replace("S", "Q" if "C" in axes else "C")

@@ -17,7 +17,7 @@ import tifffile
 
 from nucleiseg.readers import codecs, jpeg, raw, tiff_lzw, tiff_streams, tiff_structure
 from nucleiseg.readers.codecs import imagecodecs
-from nucleiseg.readers.stack import Image, UnacceptedError, check_bytes, check_size, truncated
+from nucleiseg.readers.stack import Image, UnacceptedError, check_bytes, truncated
 
 _PAGE_AXES = ("YX", "YXS", "SYX")
 _GREY = ("MINISWHITE", "MINISBLACK")
@@ -40,25 +40,13 @@ _CHROMA_IN_RGB = np.array([(0, -5636, 29049), (22987, -11698, 0)], np.int32)
 """What Cb and Cr add to red, green and blue, in units of 2**-14: the factors that OpenCV has."""
 
 
-def check(page: tifffile.TiffPage) -> None:
-    """Refuse a page that is not read, before memory is taken for it.
-
-    Raises
-    ------
-    UnacceptedError
-        Its size, colours, compression or arrangement is none that is accepted.
-    """
-    check_size(page.imagelength, page.imagewidth)
-    check_kind(page)
-    check_bytes(page.nbytes)
-
-
 def check_kind(page: tifffile.TiffPage) -> None:
     """Refuse a page whose strips or tiles are not read, whatever its size.
 
     Raises
     ------
     UnacceptedError
+        Its colours, compression or arrangement is none that is accepted.
     """
     if page.planarconfig not in (1, 2):
         raise UnacceptedError(

@@ -76,19 +76,14 @@ class Bound:
                 raise UnacceptedError("has the index of its shards at their start, not at the end")
         return cls("".join(compressors), _GROWTH * chunk_bytes + _SPARE, inner)
 
-    def check(self, data: bytes) -> None:
-        """Refuse a file, or the part of a shard, that yields more than it should."""
-        parts = self._parts(data) if self.inner else [data]
-        for part in parts:
+    def check(self, data: bytes, is_part: bool = False) -> None:
+        """Refuse a file, or a part of a shard, that yields more than it should."""
+        for part in self._parts(data) if self.inner and not is_part else [data]:
             if self.compressor and _SIZES[self.compressor](part, self.most) > self.most:
                 raise UnacceptedError(
                     f"is damaged: a chunk of {len(part):,} bytes yields more than the "
                     f"{self.most:,} that are accepted"
                 )
-
-    def whole(self) -> Bound:
-        """Return the check for parts of shards that are read singly."""
-        return Bound(self.compressor, self.most, 0)
 
     def _parts(self, data: bytes) -> Iterator[bytes]:
         # The index of a shard: offset and length of each chunk, and a checksum of four bytes.
@@ -117,10 +112,6 @@ def _blosc(data: bytes, most: int) -> int:
     if len(data) < needed:
         raise UnacceptedError(f"is truncated: a chunk has {len(data):,} bytes of {needed:,}")
     return int.from_bytes(data[4:8], "little")
-
-
-def _lz4(data: bytes, most: int) -> int:
-    return int.from_bytes(data[:4], "little")
 
 
 def _zstd(data: bytes, most: int) -> int:
@@ -162,7 +153,7 @@ def _counted(make: Callable[[], Any], ratio: float = float("inf")) -> Callable[[
 _SIZES: dict[str, Callable[[bytes, int], int]] = {
     "blosc": _blosc,
     "zstd": _zstd,
-    "lz4": _lz4,
+    "lz4": lambda data, most: int.from_bytes(data[:4], "little"),
     "gzip": _counted(lambda: zlib.decompressobj(47), _DEFLATE_RATIO),
     "zlib": _counted(lambda: zlib.decompressobj(47), _DEFLATE_RATIO),
     "bz2": _counted(bz2.BZ2Decompressor),

@@ -75,7 +75,20 @@ def opened(path: Path) -> Iterator[Iterable[Stack]]:
 
 def _image(path: Path, attributes: dict[str, Any]) -> Stack:
     images = attributes.get("multiscales")
-    return _ome(path, images[0], attributes) if images else _plain(path, attributes)
+    if not images:
+        named = attributes.get("_ARRAY_DIMENSIONS")
+        named = named or _json(path / "zarr.json").get("dimension_names")
+        return _stack(path, letters(named) if named and all(named) else "")
+    level, axes = images[0]["datasets"][0], axes_of(images[0])
+    names = tuple(
+        str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
+    )
+    return _stack(
+        array_folder(path, level["path"]),
+        letters([axis["name"] for axis in axes]),
+        names,
+        mpp_of(axes, images[0], level),
+    )
 
 
 def _fields(path: Path, attributes: dict[str, Any]) -> Iterator[str]:
@@ -111,26 +124,6 @@ def _inside(path: Path, name: str) -> Path:
     if not folder.is_dir():
         raise UnacceptedError(f"is truncated: it names {name!r}, which is not there")
     return folder
-
-
-def _plain(path: Path, attributes: dict[str, Any]) -> Stack:
-    names = attributes.get("_ARRAY_DIMENSIONS") or _json(path / "zarr.json").get("dimension_names")
-    axes = letters(names) if names and all(names) else ""
-    return _stack(path, axes)
-
-
-def _ome(path: Path, image: dict[str, Any], attributes: dict[str, Any]) -> Stack:
-    level = image["datasets"][0]
-    axes = axes_of(image)
-    names = tuple(
-        str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
-    )
-    return _stack(
-        array_folder(path, level["path"]),
-        letters([axis["name"] for axis in axes]),
-        names,
-        mpp_of(axes, image, level),
-    )
 
 
 def _stack(
@@ -272,7 +265,7 @@ def _bounded(zarr: Any, folder: Path, bound: zarr_bounds.Bound) -> Any:
             # The end of a shard is its index.
             is_index = isinstance(byte_range, zarr.abc.store.SuffixByteRequest)
             if found is not None and not is_index and key.rpartition("/")[2] not in metadata:
-                (bound if byte_range is None else bound.whole()).check(found.to_bytes())
+                bound.check(found.to_bytes(), is_part=byte_range is not None)
             return found
 
     return LocalFiles(folder, read_only=True)
