@@ -46,16 +46,9 @@ _DECODERS = (
 )
 
 _OPENERS: dict[bytes, Opener] = {
-    signature: opener
-    for signatures, opener in (
-        (pictures.SIGNATURES, pictures.opened),
-        (tiff.SIGNATURES, tiff.opened),
-        (npy.SIGNATURES, npy.opened),
-        (nd2_file.SIGNATURES, nd2_file.opened),
-        (czi_file.SIGNATURES, czi_file.opened),
-        (lif_file.SIGNATURES, lif_file.opened),
-    )
-    for signature in signatures
+    signature: kind.opened
+    for kind in (pictures, tiff, npy, nd2_file, czi_file, lif_file)
+    for signature in kind.SIGNATURES
 }
 
 

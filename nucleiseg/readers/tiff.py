@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -13,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from nucleiseg.readers import ome, raw, tiff_metadata, tiff_pixels, tiff_structure
+from nucleiseg.readers import ome, raw, tiff_pixels, tiff_structure
 from nucleiseg.readers.stack import (
     Image,
     Index,
@@ -24,6 +25,7 @@ from nucleiseg.readers.stack import (
     check_size,
     truncated,
 )
+from nucleiseg.readers.units import MICROMETRES, pixel_size
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -75,7 +77,7 @@ def _stack(
     if dtype == np.bool_:
         dtype = np.dtype(np.uint8)
     channels = described.channels if described else ()
-    mpp = described.mpp if described else tiff_metadata.mpp(file, page)
+    mpp = described.mpp if described else described_mpp(file, page)
     about = axes, shape, dtype, channels, mpp
     depth = len(series.shape) - len(page.shape)
     paged = series.shape[depth:] == page.shape and len(series) == math.prod(series.shape[:depth])
@@ -98,6 +100,37 @@ def _described(
     if described is None or described.of_set:
         file.is_ome = False
     return described
+
+
+def described_mpp(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+    """Return micrometres per pixel as ImageJ or Aperio give them, None where they do not.
+
+    The resolution of a TIFF file without ImageJ's unit is left aside: most programs write that of
+    a printer there.
+    """
+    if file.is_imagej:
+        return _imagej(file, page)
+    return _aperio(page) if file.is_svs else None
+
+
+def _aperio(page: tifffile.TiffPage) -> float | None:
+    found = re.search(r"\|MPP = ([\d.]+)", page.description)
+    try:
+        size = float(found[1]) if found else 0.0
+    except ValueError:
+        return None
+    return pixel_size(size, size)
+
+
+def _imagej(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+    # ImageJ's resolution tags count pixels in the unit that its description names.
+    unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    lengths = []
+    for name in ("XResolution", "YResolution"):
+        tag = page.tags.get(name)
+        pixels, units = tag.value if tag is not None else (0, 1)
+        lengths.append(units / pixels * MICROMETRES.get(unit, 0.0) if pixels else 0.0)
+    return pixel_size(*lengths)
 
 
 def _only_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:

@@ -41,17 +41,12 @@ class Bound:
 
     Parameters
     ----------
-    metadata
-        Of the array: ``.zarray`` or ``zarr.json``.
+    compressor
+        Its name, empty where there is none.
     most
         Bytes that a chunk may yield.
     inner
         Chunks in a shard; 0 where there are no shards.
-
-    Raises
-    ------
-    UnacceptedError
-        The array has a codec that is not known here, or several compressors.
     """
 
     compressor: str
@@ -60,7 +55,14 @@ class Bound:
 
     @classmethod
     def of(cls, metadata: dict[str, Any], chunk_bytes: int, inner: int) -> Bound:
-        """Return the check for chunks of so many bytes, and for so many of them in a shard."""
+        """Return the check for chunks of so many bytes, and for so many of them in a shard.
+
+        Raises
+        ------
+        UnacceptedError
+            The array, of which ``metadata`` is ``.zarray`` or ``zarr.json``, has a codec that is
+            not known here, or several compressors.
+        """
         found = list(_codecs([metadata.get(key) for key in ("codecs", "compressor", "filters")]))
         names = [name for name, _ in found]
         unknown = [name for name in names if name not in _SAME_SIZE and name not in _SIZES]
