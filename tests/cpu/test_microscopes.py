@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 
 import dicom_writer
+import imagecodecs
 import lif_writer
 import nd2_writer
 import numpy as np
@@ -15,7 +16,6 @@ import pytest
 
 import nucleiseg
 from nucleiseg import data, images
-from nucleiseg.readers.codecs import imagecodecs
 
 try:
     import czi_writer
