@@ -174,7 +174,7 @@ class _Frames:
         """Read a frame by its place in the loops of the experiment."""
         number = int(np.ravel_multi_index(place, lengths)) if lengths else 0
         before = self._source.reads
-        self._source.check = self._check if self._compressed else _accept
+        self._source.check = self._check if self._compressed else lambda data: None
         frame: Image = self._file.read_frame(number).reshape(self._stored)
         if self._source.reads == before:
             raise UnacceptedError(f"is truncated: its frame {number} is missing")
@@ -185,10 +185,6 @@ class _Frames:
         rows = self._stored[1] * int(self._file.attributes.widthBytes or 0)
         frame = memoryview(data)[_TIME_STAMP:]
         _Inflating(max(self._bytes, rows), len(data)).inflated(frame)
-
-
-def _accept(data: bytes) -> None:
-    """Take what is not compressed."""
 
 
 def _positions(file: Any, count: int | None) -> list[str]:
