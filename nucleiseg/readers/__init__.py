@@ -16,8 +16,8 @@ A file holds one image or several, each a `Stack` of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from nucleiseg.readers import (
     tiff,
     zarr_folder,
 )
-from nucleiseg.readers.stack import Stack, UnacceptedError
+from nucleiseg.readers.stack import Stack, UnacceptedError, damage
 
 __all__ = ["Stack", "UnacceptedError", "opened", "versions"]
 
@@ -46,16 +46,9 @@ _DECODERS = (
 )
 
 _OPENERS: dict[bytes, Opener] = {
-    signature: opener
-    for signatures, opener in (
-        (pictures.SIGNATURES, pictures.opened),
-        (tiff.SIGNATURES, tiff.opened),
-        (npy.SIGNATURES, npy.opened),
-        (nd2_file.SIGNATURES, nd2_file.opened),
-        (czi_file.SIGNATURES, czi_file.opened),
-        (lif_file.SIGNATURES, lif_file.opened),
-    )
-    for signature in signatures
+    signature: kind.opened
+    for kind in (pictures, tiff, npy, nd2_file, czi_file, lif_file)
+    for signature in kind.SIGNATURES
 }
 
 
@@ -75,7 +68,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def opened(path: Path) -> AbstractContextManager[Iterable[Stack]]:
+@contextmanager
+def opened(path: Path) -> Iterator[Iterable[Stack]]:
     """Open the images of a file, told by its content whatever its suffix, or of a Zarr folder.
 
     Raises
@@ -83,10 +77,13 @@ def opened(path: Path) -> AbstractContextManager[Iterable[Stack]]:
     OSError
         There is no such file, it is a folder but no Zarr, or it may not be read.
     UnacceptedError
-        It is empty, no image, or no regular file. Entering the context raises the same for what is
-        truncated, damaged or too large.
+        It is empty, no image, no regular file, truncated, damaged or too large.
     """
-    return _opener(path)(path)
+    opener = _opener(path)
+    with ExitStack() as exits:
+        with damage():
+            stacks = exits.enter_context(opener(path))
+        yield stacks
 
 
 def is_decoded_whole(path: Path) -> bool:

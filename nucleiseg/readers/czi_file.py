@@ -19,8 +19,7 @@ from nucleiseg.readers.stack import (
     by_plane,
     check_promise,
     check_size,
-    damage,
-    missing,
+    package,
     truncated,
     unique_names,
 )
@@ -71,21 +70,11 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         The file is truncated, damaged or too large, its compression or type of pixels is another
         one, a plane has no tile, or the package pylibCZIrw is missing.
     """
-    try:
-        from pylibCZIrw import czi
-    except ImportError:
-        raise missing("CZI", "pylibCZIrw", "czi") from None
-    with path.open("rb") as stream, damage():
+    czi = package("CZI", "pylibCZIrw.czi", "czi")
+    with path.open("rb") as stream:
         count = _check_segments(stream)
-    with damage():
-        context = czi.open_czi(str(path))
-        file = context.__enter__()
-    try:
-        with damage():
-            stacks = _stacks(file, count, path.stat().st_size)
-        yield stacks
-    finally:
-        context.__exit__(None, None, None)
+    with czi.open_czi(str(path)) as file:
+        yield _stacks(file, count, path.stat().st_size)
 
 
 def _check_segments(stream: BinaryIO) -> int:
@@ -167,17 +156,15 @@ def _stacks(file: Any, count: int, bytes_there: int) -> list[Stack]:
             plane = dict(zip(axes, place, strict=True))
             check_promise(roi.h * roi.w, bytes_there, _PIXELS_A_BYTE)
             check_size(roi.h, roi.w, dtype.itemsize * max(colours))
-            with damage():
-                if _place(plane, scene or 0) not in tiles:
-                    raise UnacceptedError(f"is truncated: it has no pixels of {plane}")
-                pixels: Image = file.read(roi=roi, plane=plane, scene=scene)
-            pixels = pixels.reshape(roi.h, roi.w, -1)
+            if _place(plane, scene or 0) not in tiles:
+                raise UnacceptedError(f"is truncated: it has no pixels of {plane}")
+            pixels: Image = file.read(roi=roi, plane=plane, scene=scene).reshape(roi.h, roi.w, -1)
             return pixels[..., ::-1] if max(colours) > 1 else pixels[..., 0]
 
         shape = (*lengths, roi.h, roi.w, *colours - {1})
-        load = by_plane(shape, len(lengths), dtype.itemsize, read)
         axes_here = letters + "S" * (max(colours) > 1)
-        return Stack(axes_here, shape, dtype, load, _channels(root), _mpp(root), name)
+        about = _channels(root), _mpp(root), name
+        return by_plane(read, len(lengths), axes_here, shape, dtype, *about)
 
     named = _names(root, list(scenes)) if len(scenes) > 1 else [""]
     return [stack(*each) for each in zip(scenes, named, strict=True)]

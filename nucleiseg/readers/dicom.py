@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 
-from nucleiseg.readers import codecs, pictures, tiff_streams
-from nucleiseg.readers.codecs import imagecodecs
+from nucleiseg.readers import pictures, tiff_streams
 from nucleiseg.readers.stack import (
     Image,
     Stack,
@@ -21,8 +21,7 @@ from nucleiseg.readers.stack import (
     by_plane,
     check_bytes,
     check_size,
-    damage,
-    missing,
+    package,
 )
 from nucleiseg.readers.units import pixel_size
 
@@ -54,12 +53,9 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         The file is truncated, damaged or too large, a whole slide, has other colours or another
         compression, or the package pydicom is missing.
     """
-    try:
-        import pydicom
-    except ImportError:
-        raise missing("DICOM", "pydicom", "dicom") from None
+    pydicom = package("DICOM", "pydicom", "dicom")
     check_bytes(path.stat().st_size)
-    with _Source(io.FileIO(path)) as stream, damage():
+    with _Source(io.FileIO(path)) as stream:
         # Before all else: one transfer syntax compresses the whole of a file.
         stream.seek(OFFSET + len(MARK))
         about = pydicom.filereader.read_dataset(
@@ -92,6 +88,8 @@ def _is_behind_the_header(tag: Any, kind: str | None, length: int) -> bool:
 
 
 def _stack(dataset: Any, syntax: str) -> Stack:
+    from pydicom.encaps import get_frame
+
     if dataset.SOPClassUID == _WHOLE_SLIDE:
         raise UnacceptedError("is a whole slide, which the command nucleiseg slide segments")
     if "PixelData" not in dataset:
@@ -114,22 +112,21 @@ def _stack(dataset: Any, syntax: str) -> Stack:
 
     def read(place: tuple[int, ...]) -> Image:
         number = place[0] if place else 0
-        with damage():
-            if decode is None:
-                frame = _raw(dataset, number, shape, dtype)
-            else:
-                frame = decode(_encoded(dataset, number, count), kind)
-            if frame.shape != shape or frame.dtype != dtype:
-                raise UnacceptedError(
-                    f"is damaged: its frame {number} is {frame.shape} of {frame.dtype}, "
-                    f"not {shape} of {dtype}"
-                )
-            return _inverted(frame, int(dataset.BitsStored)) if kind == _INVERTED else frame
+        if decode is None:
+            frame = _raw(dataset, number, shape, dtype)
+        else:
+            data = get_frame(dataset.PixelData, number, number_of_frames=count)
+            frame = decode(bytes(data), kind)
+        if frame.shape != shape or frame.dtype != dtype:
+            raise UnacceptedError(
+                f"is damaged: its frame {number} is {frame.shape} of {frame.dtype}, "
+                f"not {shape} of {dtype}"
+            )
+        return _inverted(frame, int(dataset.BitsStored)) if kind == _INVERTED else frame
 
     frames = (count,) if count > 1 else ()
     axes = "Q" * len(frames) + "YXS"[: len(shape)]
-    load = by_plane((*frames, *shape), len(frames), dtype.itemsize, read)
-    return Stack(axes, (*frames, *shape), dtype, load, (), _mpp(dataset))
+    return by_plane(read, len(frames), axes, (*frames, *shape), dtype, (), _mpp(dataset))
 
 
 def _raw(dataset: Any, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Image:
@@ -142,12 +139,6 @@ def _raw(dataset: Any, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]
     return np.asarray(pydicom.pixel_array(dataset, index=number))
 
 
-def _encoded(dataset: Any, number: int, count: int) -> bytes:
-    from pydicom.encaps import get_frame
-
-    return bytes(get_frame(dataset.PixelData, number, number_of_frames=count))
-
-
 def _jpeg(data: bytes, kind: str) -> Image:
     image = pictures.decode(data)
     if kind == "RGB":  # as stored: without a mark, decoders take three samples for YCbCr
@@ -156,7 +147,6 @@ def _jpeg(data: bytes, kind: str) -> Image:
 
 
 def _jpeg2000(data: bytes, kind: str) -> Image:
-    codecs.check("is DICOM in JPEG 2000")
     height, width, colours = tiff_streams.size("JPEG2000", data) or (0, 0, 0)
     check_size(height, width, 4 * colours)
     return np.asarray(imagecodecs.jpeg2k_decode(data))

@@ -45,13 +45,10 @@ def accepted(array: Image) -> Image:
             f"holds values of {array.dtype}; accepted are bool, {', '.join((*NATIVE, *_EXACT))}"
         )
     if array.dtype.itemsize == 8 and array.size:
-        _check_whole(int(array.min()), int(array.max()))
+        lowest, highest = int(array.min()), int(array.max())
+        if lowest < -_LARGEST_WHOLE or highest > _LARGEST_WHOLE:
+            raise UnacceptedError(
+                f"holds values from {lowest} to {highest}; accepted are whole numbers within "
+                "-2**53 and 2**53, which are exact as float64"
+            )
     return array.astype(_EXACT[array.dtype.name])
-
-
-def _check_whole(lowest: int, highest: int) -> None:
-    if lowest < -_LARGEST_WHOLE or highest > _LARGEST_WHOLE:
-        raise UnacceptedError(
-            f"holds values from {lowest} to {highest}; accepted are whole numbers within "
-            "-2**53 and 2**53, which are exact as float64"
-        )

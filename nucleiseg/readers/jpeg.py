@@ -1,4 +1,4 @@
-"""JPEG data that end too early within a scan, which libjpeg fills in with no more than a warning.
+"""JPEG headers, and data that end too early within a scan, which libjpeg fills in with a warning.
 
 Bytes that do not belong to the picture are put where each piece of it ends. libjpeg skips them if
 the piece is complete, and decodes them if it is not: then the picture changes.
@@ -6,13 +6,15 @@ the piece is complete, and decodes them if it is not: then the picture changes.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-_SCAN = b"\xff\xda"
-_END = 0xD9
+SCAN, END = b"\xff\xda", b"\xff\xd9"
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""Marks that begin a frame, with its size (ITU-T T.81, table B.1)."""
 _RESTARTS = range(0xD0, 0xD8)
 _RESTART_INTERVAL = b"\xff\xdd"
 _SEVERAL = (b"\xff\xc2", b"\xff\xc6", b"\xff\xca", b"\xff\xce", _RESTART_INTERVAL)
@@ -22,6 +24,42 @@ _BLOCK = 8
 
 _NOISE = bytes(value % 251 for value in range(7, 7 * 64, 7))
 """Without the byte 0xff, which begins a mark."""
+
+
+def first_scan(
+    data: bytes, check: Callable[[int, int, int], object] = lambda *frame: None
+) -> tuple[int, tuple[int, int]]:
+    """Return where the data of the first scan begin, and rows and columns, 0 where nothing says it.
+
+    An end mark behind that place is the picture's own, not that of a thumbnail in the header:
+    within a scan a stored 0xff is followed by 0 or a restart mark (ITU-T T.81, B.1.1.5).
+
+    Parameters
+    ----------
+    check
+        Is given rows, columns and colours of each frame.
+
+    Raises
+    ------
+    LookupError
+        Something else stands where a mark should.
+    struct.error
+        The data end within the header.
+    """
+    position, rows, columns = 2, 0, 0
+    while True:
+        mark, kind, length = struct.unpack_from(">BBH", data, position)
+        if mark != 0xFF:
+            raise LookupError
+        if kind == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if kind in _FRAMES:
+            rows, columns, colours = struct.unpack_from(">HHB", data, position + 5)
+            check(rows, columns, colours)
+        position += 2 + length
+        if kind == SCAN[1]:
+            return position, (rows, columns)
 
 
 def is_complete(
@@ -43,7 +81,7 @@ def is_complete(
     decode
         Returns an array of the same kind.
     """
-    several = any(mark in data[:begin] for mark in _SEVERAL) or _SCAN in data[begin:]
+    several = any(mark in data[:begin] for mark in _SEVERAL) or SCAN in data[begin:]
     # Colours of the first row and column of a block may be mixed with those beside it.
     row, column = ((side - 1) // _BLOCK * _BLOCK + 1 for side in image.shape[:2])
     last = image[row:, column:]
@@ -69,9 +107,9 @@ def _padded(data: bytes, begin: int) -> bytes:
                 parts.append(_NOISE)
                 following = ((restart + count) % 8 for count in range(8 * restarts))
                 parts += [bytes((0xFF, _RESTARTS[each])) + _NOISE for each in following]
-            if kind != _END:
+            if kind != END[1]:
                 end += int.from_bytes(data[end : end + 2], "big")
-            in_scan, restart = kind == _SCAN[1], 0
+            in_scan, restart = kind == SCAN[1], 0
         parts.append(data[mark:end])
         position = end
     return b"".join([*parts, data[position:]])

@@ -17,8 +17,7 @@ from nucleiseg.readers.stack import (
     Stack,
     UnacceptedError,
     by_plane,
-    damage,
-    missing,
+    package,
     truncated,
     unique_names,
 )
@@ -43,17 +42,11 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         The file is truncated, damaged or too large, refers to others, or the package liffile is
         missing.
     """
-    try:
-        import liffile
-    except ImportError:
-        raise missing("LIF", "liffile", "lif") from None
+    liffile = package("LIF", "liffile", "lif")
     with path.open("rb") as stream:
         _check_xml(stream.read(13))
         stream.seek(0)
-        with damage():
-            file = liffile.LifFile(stream, squeeze=False)
-            stacks = _stacks(file, path.stat().st_size)
-        yield stacks
+        yield _stacks(liffile.LifFile(stream, squeeze=False), path.stat().st_size)
 
 
 def _check_xml(head: bytes) -> None:
@@ -93,24 +86,21 @@ def _stack(image: Any, tile: int, name: str, size: int) -> Stack:
     sizes, dtype = dict(image.sizes), np.dtype(image.dtype)
     plane = list(image.frames.frame_dims)
     outer = [axis for axis in sizes if axis not in (*plane, _MOSAIC)]
-    lengths = [sizes[axis] for axis in outer]
-    shape = (*lengths, *(sizes[axis] for axis in plane))
+    shape = tuple(sizes[axis] for axis in (*outer, *plane))
     mosaic = {_MOSAIC: tile} if _MOSAIC in sizes else {}
 
     def read(place: tuple[int, ...]) -> Image:
-        with damage():
-            _check_block(image.memory_block, _needed(image), size)
-            where = {**dict(zip(outer, place, strict=True)), **mosaic}
-            frames = image.frames(**where) if where else image.frames
-            found: Image = frames[(0,) * len(where)] if where else frames[0]
-            return found
+        _check_block(image.memory_block, _needed(image), size)
+        where = {**dict(zip(outer, place, strict=True)), **mosaic}
+        frames = image.frames(**where) if where else image.frames
+        found: Image = frames[(0,) * len(where)] if where else frames[0]
+        return found
 
-    load = by_plane(shape, len(lengths), dtype.itemsize, read)
     axes = "".join(axis if axis in LETTERS else "Q" for axis in (*outer, *plane))
     if "Y" not in axes:
         axes = axes.translate({ord(axis): "Q" for axis in "TZ"})
     channels = () if "S" in plane else tuple(_channels(image))
-    return Stack(axes, shape, dtype, load, channels, _mpp(image), name)
+    return by_plane(read, len(outer), axes, shape, dtype, channels, _mpp(image), name)
 
 
 def _check_block(block: Any, needed: int, size: int) -> None:

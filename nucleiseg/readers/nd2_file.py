@@ -24,8 +24,7 @@ from nucleiseg.readers.stack import (
     UnacceptedError,
     by_plane,
     check_bytes,
-    damage,
-    missing,
+    package,
     truncated,
     unique_names,
 )
@@ -46,8 +45,6 @@ _PIECE = 2**12
 _MOST_FED = 64
 """Times that the bytes of a chunk may be fed to zlib, where much looks like compressed data."""
 
-_LETTERS = {"U": "Q"}
-
 
 @contextmanager
 def opened(path: Path) -> Iterator[list[Stack]]:
@@ -59,18 +56,11 @@ def opened(path: Path) -> Iterator[list[Stack]]:
         The file is truncated, damaged or too large, compressed with loss, or the package nd2 is
         missing.
     """
-    try:
-        import nd2
-    except ImportError:
-        raise missing("ND2", "nd2", "nd2") from None
+    nd2 = package("ND2", "nd2", "nd2")
     with path.open("rb") as stream:
         source = _Source(stream)
-        with damage():
-            file = nd2.ND2File(source)
-        with file:
-            with damage():
-                stacks = _stacks(file, source)
-            yield stacks
+        with nd2.ND2File(source) as file:
+            yield _stacks(file, source)
 
 
 class _Source:
@@ -149,9 +139,8 @@ def _stacks(file: Any, source: _Source) -> list[Stack]:
     frames = _Frames(file, source)
     loops = {axis: length for axis, length in file.sizes.items() if axis not in "CYXS"}
     axes = [axis for axis in loops if axis != "P"]
-    lengths = [loops[axis] for axis in axes]
-    shape = (*lengths, *frames.shape)
-    letters = "".join(_LETTERS.get(axis, axis) for axis in axes) + "CYXS"[: len(frames.shape)]
+    shape = (*(loops[axis] for axis in axes), *frames.shape)
+    letters = "".join(axes) + "CYXS"[: len(frames.shape)]
     metadata = file.metadata.channels or []
     channels = tuple(each.channel.name or "" for each in metadata)
     mpp = _mpp(metadata[0].volume) if metadata else None
@@ -161,8 +150,7 @@ def _stacks(file: Any, source: _Source) -> list[Stack]:
             at = {**dict(zip(axes, place, strict=True)), "P": position}
             return frames.read([at[axis] for axis in loops], list(loops.values()))
 
-        load = by_plane(shape, len(lengths), frames.dtype.itemsize, read)
-        return Stack(letters, shape, frames.dtype, load, channels, mpp, name)
+        return by_plane(read, len(axes), letters, shape, frames.dtype, channels, mpp, name)
 
     return [stack(*each) for each in enumerate(_positions(file, loops.get("P")))]
 
@@ -184,24 +172,19 @@ class _Frames:
 
     def read(self, place: list[int], lengths: list[int]) -> Image:
         """Read a frame by its place in the loops of the experiment."""
-        with damage():
-            number = int(np.ravel_multi_index(place, lengths)) if lengths else 0
-            before = self._source.reads
-            self._source.check = self._check if self._compressed else _accept
-            frame: Image = self._file.read_frame(number).reshape(self._stored)
-            if self._source.reads == before:
-                raise UnacceptedError(f"is truncated: its frame {number} is missing")
-            return np.moveaxis(frame, 3, 1).reshape(self.shape) if len(self.shape) == 3 else frame
+        number = int(np.ravel_multi_index(place, lengths)) if lengths else 0
+        before = self._source.reads
+        self._source.check = self._check if self._compressed else lambda data: None
+        frame: Image = self._file.read_frame(number).reshape(self._stored)
+        if self._source.reads == before:
+            raise UnacceptedError(f"is truncated: its frame {number} is missing")
+        return np.moveaxis(frame, 3, 1).reshape(self.shape) if len(self.shape) == 3 else frame
 
     def _check(self, data: bytes) -> None:
         """Refuse a compressed frame that yields more than its rows."""
         rows = self._stored[1] * int(self._file.attributes.widthBytes or 0)
         frame = memoryview(data)[_TIME_STAMP:]
         _Inflating(max(self._bytes, rows), len(data)).inflated(frame)
-
-
-def _accept(data: bytes) -> None:
-    """Take what is not compressed."""
 
 
 def _positions(file: Any, count: int | None) -> list[str]:

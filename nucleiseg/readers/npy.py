@@ -20,7 +20,6 @@ from nucleiseg.readers.stack import (
     Stack,
     UnacceptedError,
     axes_of_array,
-    damage,
     truncated,
 )
 
@@ -54,19 +53,16 @@ def opened(path: Path) -> Iterator[list[Stack]]:
 
         def load(index: Index) -> Image:
             file = stream.fileno()
-            with damage():
-                if columns_first:
-                    turned = raw.read(file, offset, shape[::-1], dtype, index[::-1])
-                    return np.transpose(turned)
-                return raw.read(file, offset, shape, dtype, index)
+            if columns_first:
+                return np.transpose(raw.read(file, offset, shape[::-1], dtype, index[::-1]))
+            return raw.read(file, offset, shape, dtype, index)
 
         yield [Stack(axes_of_array(shape), shape, dtype, load)]
 
 
 def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Return shape, order, dtype and the offset of the values; lengths are checked beforehand."""
-    with damage():
-        version = npy.read_magic(io.BytesIO(head))
+    version = npy.read_magic(io.BytesIO(head))
     if version not in _HEADERS:
         raise UnacceptedError(f"is of .npy version {version}; accepted are 1.0 and 2.0")
     parse, digits = _HEADERS[version]
@@ -80,8 +76,7 @@ def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any
             f"has a header of {length:,} bytes; accepted are up to {_LONGEST_HEADER:,}"
         )
     try:
-        with damage():
-            shape, columns_first, dtype = parse(io.BytesIO(head[npy.MAGIC_LEN : offset]))
+        shape, columns_first, dtype = parse(io.BytesIO(head[npy.MAGIC_LEN : offset]))
     except MemoryError:  # how Python's parser says that brackets are nested too deeply
         raise UnacceptedError("is damaged: its header cannot be parsed") from None
     if any(isinstance(length, bool) or length < 0 for length in shape):

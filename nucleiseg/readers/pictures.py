@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nucleiseg.readers import bmp, codecs, jpeg, png
-from nucleiseg.readers.codecs import imagecodecs
+import imagecodecs
+
+from nucleiseg.readers import bmp, jpeg, png, tiff_streams
 from nucleiseg.readers.stack import (
     Image,
     Stack,
@@ -27,10 +28,6 @@ ACCEPTED = "accepted are PNG, JPEG, TIFF, BMP, WebP, NumPy .npy, Zarr, ND2, CZI,
 NO_IMAGE = f"is not an image of a known format; {ACCEPTED}"
 
 SIGNATURES = (png.SIGNATURE, b"\xff\xd8\xff", bmp.SIGNATURE, b"RIFF")
-
-# Marks that begin a JPEG frame, with its size (ITU-T T.81, table B.1).
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_JPEG_SCAN = b"\xff\xda"
 
 _JPEG_PIXELS_A_BYTE = 512
 """A block of 8 x 8 pixels takes one bit at least, of Huffman's code for its mean."""
@@ -75,15 +72,17 @@ def decode(data: bytes) -> Image:
 
 
 def _jpeg(data: bytes) -> Image:
-    codecs.check("is a JPEG file")
-    # The end mark counts behind the first scan's begin only: a thumbnail in the header has its own.
-    # Within a scan a stored 0xff is followed by 0 or a restart mark (ITU-T T.81, B.1.1.5).
-    begin, pixels = _jpeg_scan(data)
-    if data.find(b"\xff\xd9", begin) < 0:
+    try:
+        begin, (height, width) = jpeg.first_scan(data, _check_frame)
+    except struct.error:
+        raise UnacceptedError("is truncated: it ends within its header") from None
+    except LookupError:
+        raise UnacceptedError("is damaged: its header is not that of a JPEG file") from None
+    if data.find(jpeg.END, begin) < 0:
         raise UnacceptedError("is truncated: it ends before its end mark")
-    check_promise(pixels, len(data), _JPEG_PIXELS_A_BYTE)
-    scans = 1 + data.count(_JPEG_SCAN, begin)
-    check_promise(scans * pixels, len(data), _JPEG_PIXELS_A_BYTE * _JPEG_USUAL_SCANS)
+    check_promise(height * width, len(data), _JPEG_PIXELS_A_BYTE)
+    scans = 1 + data.count(jpeg.SCAN, begin)
+    check_promise(scans * height * width, len(data), _JPEG_PIXELS_A_BYTE * _JPEG_USUAL_SCANS)
     try:
         image: Image = imagecodecs.jpeg8_decode(data)
         whole = jpeg.is_complete(data, begin, image, imagecodecs.jpeg8_decode)
@@ -96,36 +95,19 @@ def _jpeg(data: bytes) -> Image:
     return image
 
 
-def _jpeg_scan(data: bytes) -> tuple[int, int]:
-    """Return the offset of the first scan's data, and the pixels that the frame before it has."""
-    position, pixels = 2, 0
-    while position + 4 <= len(data):
-        marker, kind = data[position : position + 2]
-        if marker != 0xFF:
-            raise UnacceptedError("is damaged: its header is not that of a JPEG file")
-        if kind == 0xFF:
-            position += 1
-            continue
-        if kind in _JPEG_FRAMES and position + 10 <= len(data):
-            height, width, colours = struct.unpack_from(">HHB", data, position + 5)
-            check_size(height, width, 3 if colours > 1 else 1)
-            pixels = height * width
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        if kind == _JPEG_SCAN[1]:
-            return position, pixels
-    raise UnacceptedError("is truncated: it ends within its header")
+def _check_frame(height: int, width: int, colours: int) -> None:
+    check_size(height, width, 3 if colours > 1 else 1)
 
 
 def _webp(data: bytes) -> Image:
     if data[8:12] != b"WEBP":
         raise UnacceptedError(NO_IMAGE)
-    codecs.check("is a WebP file")
     needed = 8 + int.from_bytes(data[4:8], "little")
     if len(data) < needed:
         raise truncated(len(data), needed)
     if len(data) < 30:
         raise truncated(len(data), 30)
-    height, width = _webp_size(data)
+    height, width, _ = tiff_streams.webp(data)
     check_size(height, width)
     check_promise(height * width, len(data), _WEBP_PIXELS_A_BYTE)
     try:
@@ -138,19 +120,6 @@ def _webp(data: bytes) -> Image:
             f"{height} x {width}"
         )
     return image
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Return height and width as the first chunk's header has them (RFC 9649 and RFC 6386)."""
-    kind = data[12:16]
-    if kind == b"VP8X":
-        height, width = (1 + int.from_bytes(data[at : at + 3], "little") for at in (27, 24))
-        return height, width
-    if kind == b"VP8L":
-        sides = int.from_bytes(data[21:25], "little")
-        return 1 + (sides >> 14 & 0x3FFF), 1 + (sides & 0x3FFF)
-    width, height = struct.unpack_from("<HH", data, 26)
-    return height & 0x3FFF, width & 0x3FFF
 
 
 _DECODERS: tuple[tuple[bytes, Callable[[bytes], Image]], ...] = tuple(

@@ -12,10 +12,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+import imagecodecs
 import numpy as np
 
-from nucleiseg.readers import codecs
-from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import Image, UnacceptedError, check_size, truncated
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -28,13 +27,8 @@ _RGB, _PALETTE = 2, 3
 _PASSES = {
     0: ((0, 0, 1, 1),),
     1: (
-        (0, 0, 8, 8),
-        (0, 4, 8, 8),
-        (4, 0, 8, 4),
-        (0, 2, 4, 4),
-        (2, 0, 4, 2),
-        (0, 1, 2, 2),
-        (1, 0, 2, 1),
+        *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
+        *((2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
     ),
 }
 _COPIES = 2
@@ -57,7 +51,6 @@ def decode(data: bytes) -> Image:
     UnacceptedError
         The file is truncated or damaged, or promises too many pixels.
     """
-    codecs.check("is a PNG file")
     header, palette, alpha, parts = b"", b"", b"", []
     for kind, content in _chunks(data):
         if kind == b"IHDR" and not header:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nucleiseg.readers.stack import LETTERS, Image, Stack, UnacceptedError, check_size
+from nucleiseg.readers.stack import LETTERS, Image, Stack, UnacceptedError, check_size, damage
 
 Which = int | Literal["all"] | None
 
@@ -73,36 +73,25 @@ def selection(
         An argument is out of its range.
     """
     return Selection(
-        _named_or_numbered("channel", channel),
-        _which("z", z),
-        _which("frame", frame),
+        _chosen("channel", channel),
+        _chosen("z", z, named=False),
+        _chosen("frame", frame, named=False),
         _letters(axes),
-        _named_or_numbered("series", series),
+        _chosen("series", series),
     )
 
 
-def _named_or_numbered(option: str, value: int | str | None) -> int | str | None:
+def _chosen(option: str, value: int | str | None, named: bool = True) -> Any:
     # Digits are a number, also as text, so that the command line and Python mean the same.
     if isinstance(value, str) and value.isdecimal():
         return int(value)
-    if value is None or (isinstance(value, str) and value):
+    if value is None or value == "all" or (named and isinstance(value, str) and value):
         return value
     number = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not number or int(value) < 0:
-        raise ValueError(f"{option}: got {value!r}; accepted are a name and numbers from 0 up")
+        accepted = "a name and numbers from 0 up" if named else "numbers from 0 up and 'all'"
+        raise ValueError(f"{option}: got {value!r}; accepted are {accepted}")
     return int(value)
-
-
-def _which(name: str, value: int | str | None) -> Which:
-    if value is None or value == "all":
-        return value  # type: ignore[return-value]
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = -1
-    if number < 0:
-        raise ValueError(f"{name}: got {value!r}; accepted are numbers from 0 up and 'all'")
-    return number
 
 
 def _letters(axes: str | None) -> str | None:
@@ -287,17 +276,13 @@ def _suffix(stack: Stack, at: dict[str, int]) -> str:
 
 def _load(stack: Stack, at: dict[str, int]) -> Image:
     index = tuple(at.get(letter, slice(None)) for letter in stack.axes)
-    array = stack.load(index)
+    with damage():
+        array = stack.load(index)
     left = [letter for letter in stack.axes if letter not in at]
     array = array.transpose([left.index(letter) for letter in "YXS" if letter in left])
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    return _native(array)
-
-
-def _native(array: Image) -> Image:
-    native: np.dtype[Any] = array.dtype.newbyteorder("=")
-    return np.ascontiguousarray(array, native)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def _shown(shape: Sequence[int]) -> str:

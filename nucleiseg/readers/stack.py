@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -75,32 +75,36 @@ class Stack:
 
 
 def by_plane(
-    lengths: Sequence[int], depth: int, itemsize: int, read: Callable[[tuple[int, ...]], Image]
-) -> Callable[[Index], Image]:
-    """Return the ``load`` of a `Stack` whose file is read plane by plane.
+    read: Callable[[tuple[int, ...]], Image],
+    depth: int,
+    axes: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    channels: tuple[str, ...] = (),
+    mpp: float | None = None,
+    name: str = "",
+) -> Stack:
+    """Return the stack of a file that is read plane by plane.
 
     Parameters
     ----------
-    lengths
-        Of all axes; all planes together are checked before they are read at once.
+    read
+        Takes the place on each axis before those of a plane, and returns an array of the latter.
     depth
         How many axes stand before those of a plane.
-    itemsize
-        Bytes of a value.
-    read
-        Takes the place on each of those, and returns an array of the axes of a plane.
+    axes, shape, dtype, channels, mpp, name
+        See `Stack`. All planes together are checked before they are read at once.
     """
 
     def load(index: Index) -> Image:
         first, rest = index[:depth], index[depth:]
         if not any(isinstance(place, slice) for place in first):
             return read(first)[rest]  # type: ignore[arg-type]
-        check_bytes(math.prod(lengths) * itemsize)
-        places = itertools.product(*map(range, lengths[:depth]))
-        whole = np.stack([read(place) for place in places])
-        return whole.reshape(*lengths[:depth], *whole.shape[1:])[index]
+        check_bytes(math.prod(shape) * dtype.itemsize)
+        whole = np.stack([read(place) for place in np.ndindex(shape[:depth])])
+        return whole.reshape(*shape[:depth], *whole.shape[1:])[index]
 
-    return load
+    return Stack(axes, shape, dtype, load, channels, mpp, name)
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
@@ -170,11 +174,15 @@ def truncated(size: int, needed: int) -> UnacceptedError:
     return UnacceptedError(f"is truncated: {size:,} bytes of at least {needed:,}")
 
 
-def missing(kind: str, package: str, extra: str) -> UnacceptedError:
-    """Return the error of a file that needs a package which is not installed."""
-    return UnacceptedError(
-        f"is {kind}, which needs the package {package}: pip install 'nucleiseg[{extra}]'"
-    )
+def package(kind: str, name: str, extra: str) -> Any:
+    """Import the package that reads a kind of file, which an extra of this one installs."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise UnacceptedError(
+            f"is {kind}, which needs the package {name.partition('.')[0]}: "
+            f"pip install 'nucleiseg[{extra}]'"
+        ) from None
 
 
 @contextmanager

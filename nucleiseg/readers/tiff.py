@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import tifffile
 
-from nucleiseg.readers import ome, raw, tiff_metadata, tiff_pixels, tiff_structure
+from nucleiseg.readers import ome, raw, tiff_pixels, tiff_structure
 from nucleiseg.readers.stack import (
     Image,
     Index,
     Stack,
     UnacceptedError,
+    by_plane,
     check_bytes,
-    damage,
+    check_size,
     truncated,
 )
+from nucleiseg.readers.units import MICROMETRES, pixel_size
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -50,15 +52,11 @@ def opened(path: Path) -> Iterator[list[Stack]]:
     """
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        with damage():
-            directories = tiff_structure.check(stream, size)
-            stream.seek(0)
-            # Not the other files of a set: they are images of their own, wherever they may lie.
-            file = tifffile.TiffFile(stream, _multifile=False)
-        with file:
-            with damage():
-                stack = _stack(file, stream, size, directories)
-            yield [stack]
+        directories = tiff_structure.check(stream, size)
+        stream.seek(0)
+        # Not the other files of a set: they are images of their own, wherever they may lie.
+        with tifffile.TiffFile(stream, _multifile=False) as file:
+            yield [_stack(file, stream, size, directories)]
 
 
 def _stack(
@@ -68,7 +66,9 @@ def _stack(
     series = _only_series(file)
     _check_promise(file, directories)
     page = series.keyframe
-    tiff_pixels.check(page)
+    check_size(page.imagelength, page.imagewidth)
+    tiff_pixels.check_kind(page)
+    check_bytes(page.nbytes)
     axes, shape, dtype = series.axes, series.shape, series.dtype
     if page.photometric in _GREY and "S" in axes:
         axes = axes.replace("S", "Q" if "C" in axes else "C")
@@ -77,8 +77,15 @@ def _stack(
     if dtype == np.bool_:
         dtype = np.dtype(np.uint8)
     channels = described.channels if described else ()
-    mpp = described.mpp if described else tiff_metadata.mpp(file, page)
-    return Stack(axes, shape, dtype, _loader(series, stream, size), channels, mpp)
+    mpp = described.mpp if described else described_mpp(file, page)
+    about = axes, shape, dtype, channels, mpp
+    depth = len(series.shape) - len(page.shape)
+    paged = series.shape[depth:] == page.shape and len(series) == math.prod(series.shape[:depth])
+    if paged and series.transform is None:
+        return by_plane(_page_reader(series, depth, stream, size), depth, *about)
+    if series.dataoffset is None or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        raise UnacceptedError("does not keep whole planes in its pages; store it as OME-TIFF")
+    return Stack(axes, shape, dtype, partial(_contiguous, series, stream, size), channels, mpp)
 
 
 def _described(
@@ -93,6 +100,37 @@ def _described(
     if described is None or described.of_set:
         file.is_ome = False
     return described
+
+
+def described_mpp(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+    """Return micrometres per pixel as ImageJ or Aperio give them, None where they do not.
+
+    The resolution of a TIFF file without ImageJ's unit is left aside: most programs write that of
+    a printer there.
+    """
+    if file.is_imagej:
+        return _imagej(file, page)
+    return _aperio(page) if file.is_svs else None
+
+
+def _aperio(page: tifffile.TiffPage) -> float | None:
+    found = re.search(r"\|MPP = ([\d.]+)", page.description)
+    try:
+        size = float(found[1]) if found else 0.0
+    except ValueError:
+        return None
+    return pixel_size(size, size)
+
+
+def _imagej(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+    # ImageJ's resolution tags count pixels in the unit that its description names.
+    unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    lengths = []
+    for name in ("XResolution", "YResolution"):
+        tag = page.tags.get(name)
+        pixels, units = tag.value if tag is not None else (0, 1)
+        lengths.append(units / pixels * MICROMETRES.get(unit, 0.0) if pixels else 0.0)
+    return pixel_size(*lengths)
 
 
 def _only_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
@@ -127,77 +165,39 @@ def _check_promise(file: tifffile.TiffFile, directories: tiff_structure.Director
         )
 
 
-def _loader(
-    series: tifffile.TiffPageSeries, stream: BinaryIO, size: int
-) -> Callable[[Index], Image]:
-    page = series.keyframe
-    depth = len(series.shape) - len(page.shape)
-    paged = series.shape[depth:] == page.shape and len(series) == math.prod(series.shape[:depth])
-    if paged and series.transform is None:
-        return _Pages(series, depth, stream, size)
-    if series.dataoffset is None or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        raise UnacceptedError("does not keep whole planes in its pages; store it as OME-TIFF")
-    return _Contiguous(series, stream, size)
+def _page_reader(
+    series: tifffile.TiffPageSeries, depth: int, stream: BinaryIO, size: int
+) -> Callable[[tuple[int, ...]], Image]:
+    """Return what reads a page of a file in which each holds one plane, or one of each channel."""
+    keyframe, shape = series.keyframe, series.shape[:depth]
+    layout = partial(tiff_structure.layout, stream, size)
+    first_layout = cache(partial(layout, keyframe.offset))
 
-
-@dataclass(frozen=True)
-class _Pages:
-    """Load from a file in which a page holds one plane, or one of each channel."""
-
-    series: tifffile.TiffPageSeries
-    depth: int
-    stream: BinaryIO
-    size: int
-
-    def __call__(self, index: Index) -> Image:
-        first, rest = index[: self.depth], index[self.depth :]
-        shape = self.series.shape[: self.depth]
-        with damage():
-            if any(isinstance(place, slice) for place in first):
-                check_bytes(self.series.nbytes)
-                pages = [self._page(number) for number in range(math.prod(shape))]
-                whole = np.stack(pages)
-                return whole.reshape(*shape, *whole.shape[1:])[index]
-            number = int(np.ravel_multi_index(first, shape)) if first else 0  # type: ignore[arg-type]
-            return self._page(number)[rest]
-
-    def _page(self, number: int) -> Image:
-        page, keyframe = self.series[number], self.series.keyframe
+    def read(place: tuple[int, ...]) -> Image:
+        number = int(np.ravel_multi_index(place, shape)) if place else 0
+        page = series[number]
         if page is None:
             raise UnacceptedError(f"is truncated: its page {number} is missing")
         if page.is_frame and page.offset > 0:
-            self._check_layout(page, keyframe)
-        reader = tiff_pixels.PageReader(self.stream.fileno(), self.size)
-        return reader.read(page, keyframe)
-
-    @cached_property
-    def _layout(self) -> dict[int, tuple[int, ...]]:
-        return tiff_structure.layout(self.stream, self.size, self.series.keyframe.offset)
-
-    def _check_layout(self, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> None:
-        one, other = self._layout, tiff_structure.layout(self.stream, self.size, page.offset)
-        if one != other:
+            one, other = first_layout(), layout(page.offset)
             tags = (code for code in {**one, **other} if one.get(code) != other.get(code))
-            names = ", ".join(tifffile.TIFF.TAGS[code] for code in tags)
-            raise UnacceptedError(
-                f"holds images of different kinds: page {page.index} differs from page "
-                f"{keyframe.index} in {names}"
-            )
+            if names := ", ".join(tifffile.TIFF.TAGS[code] for code in tags):
+                raise UnacceptedError(
+                    f"holds images of different kinds: page {page.index} differs from page "
+                    f"{keyframe.index} in {names}"
+                )
+        return tiff_pixels.read(stream.fileno(), size, page, keyframe)
+
+    return read
 
 
-@dataclass(frozen=True)
-class _Contiguous:
-    """Load from a file with one page, behind whose plane the others follow (ImageJ over 4 GB)."""
-
-    series: tifffile.TiffPageSeries
-    stream: BinaryIO
-    size: int
-
-    def __call__(self, index: Index) -> Image:
-        page = self.series.keyframe
-        offset = int(self.series.dataoffset or 0)
-        if offset + self.series.nbytes > self.size:
-            raise truncated(self.size, offset + self.series.nbytes)
-        dtype = tiff_pixels.stored_dtype(page)
-        values = raw.read(self.stream.fileno(), offset, self.series.shape, dtype, index)
-        return tiff_pixels.finished(page, page, values)
+def _contiguous(
+    series: tifffile.TiffPageSeries, stream: BinaryIO, size: int, index: Index
+) -> Image:
+    """Read from a file with one page, behind whose plane the others follow (ImageJ over 4 GB)."""
+    page, offset = series.keyframe, int(series.dataoffset or 0)
+    if offset + series.nbytes > size:
+        raise truncated(size, offset + series.nbytes)
+    dtype = tiff_pixels.stored_dtype(page)
+    values = raw.read(stream.fileno(), offset, series.shape, dtype, index)
+    return tiff_pixels.finished(page, page, values)

@@ -7,19 +7,17 @@ missing ones and stretch those that are too small.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 
-from nucleiseg.readers import codecs, jpeg, raw, tiff_lzw, tiff_streams, tiff_structure
-from nucleiseg.readers.codecs import imagecodecs
-from nucleiseg.readers.stack import Image, UnacceptedError, check_bytes, check_size, truncated
+from nucleiseg.readers import jpeg, raw, tiff_lzw, tiff_streams, tiff_structure
+from nucleiseg.readers.stack import Image, UnacceptedError, check_bytes, truncated
 
 _PAGE_AXES = ("YX", "YXS", "SYX")
 _GREY = ("MINISWHITE", "MINISBLACK")
@@ -42,25 +40,13 @@ _CHROMA_IN_RGB = np.array([(0, -5636, 29049), (22987, -11698, 0)], np.int32)
 """What Cb and Cr add to red, green and blue, in units of 2**-14: the factors that OpenCV has."""
 
 
-def check(page: tifffile.TiffPage) -> None:
-    """Refuse a page that is not read, before memory is taken for it.
-
-    Raises
-    ------
-    UnacceptedError
-        Its size, colours, compression or arrangement is none that is accepted.
-    """
-    check_size(page.imagelength, page.imagewidth)
-    check_kind(page)
-    check_bytes(page.nbytes)
-
-
 def check_kind(page: tifffile.TiffPage) -> None:
     """Refuse a page whose strips or tiles are not read, whatever its size.
 
     Raises
     ------
     UnacceptedError
+        Its colours, compression or arrangement is none that is accepted.
     """
     if page.planarconfig not in (1, 2):
         raise UnacceptedError(
@@ -91,9 +77,6 @@ def _check_compression(page: tifffile.TiffPage) -> None:
         raise UnacceptedError(
             f"is damaged: its Predictor is {page.predictor} and its FillOrder {page.fillorder}"
         )
-    plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
-    if not (plain and page.bitspersample % 8 == 0):
-        codecs.check(f"is compressed with {method}")
 
 
 def _check_colours(page: tifffile.TiffPage) -> None:
@@ -133,77 +116,71 @@ def _named(kinds: type[IntEnum], value: int) -> str:
         return f"unknown ({value})"
 
 
-@dataclass(frozen=True)
-class PageReader:
-    """Read pages of an open file.
+def read(
+    descriptor: int, size: int, page: tiff_structure.Page, keyframe: tifffile.TiffPage
+) -> Image:
+    """Return the pixels of a page as intensities, (H, W), (H, W, S) or (S, H, W).
 
     Parameters
     ----------
-    descriptor
-        Of the file.
-    size
-        Bytes of the file.
+    descriptor, size
+        Of the open file: its number and its bytes.
+    page, keyframe
+        What is read, and the page that says how it is stored; see `tiff_structure.layout`.
+
+    Raises
+    ------
+    UnacceptedError
+        A strip or tile is missing or damaged, or does not have the size that it should have.
     """
-
-    descriptor: int
-    size: int
-
-    def read(self, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> Image:
-        """Return the pixels of a page as intensities, (H, W), (H, W, S) or (S, H, W).
-
-        ``keyframe`` says how they are stored; see `tiff_structure.layout`.
-
-        Raises
-        ------
-        UnacceptedError
-            A strip or tile is missing or damaged, or does not have the size that it should have.
-        """
-        tiff_structure.check_segments(page, keyframe, self.size)
-        if _in_one_piece(page, keyframe):
-            pixels = self._plain(page, keyframe)
-        else:
-            pixels = self._decoded(page, keyframe)
-        return finished(page, keyframe, pixels.reshape(keyframe.shape))
-
-    def _plain(self, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> Image:
+    tiff_structure.check_segments(page, keyframe, size)
+    if _in_one_piece(page, keyframe):
         pixels = np.empty(keyframe.shape, stored_dtype(keyframe))
-        raw.fill(self.descriptor, page.dataoffsets[0], pixels.reshape(-1).view(np.uint8).data)
-        return pixels
+        raw.fill(descriptor, page.dataoffsets[0], pixels.reshape(-1).view(np.uint8).data)
+    else:
+        pixels = _decoded(descriptor, page, keyframe)
+    return finished(page, keyframe, pixels.reshape(keyframe.shape))
 
-    def _decoded(self, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> Image:
-        pixels = np.empty(keyframe.shaped, keyframe.dtype)
-        decode = partial(self._segment, page, keyframe, pixels)
-        numbers = range(len(page.dataoffsets))
-        assert callable(keyframe.decode)  # which is made when first used: not by several threads
-        workers = min(keyframe.maxworkers, len(numbers))
-        if workers > 1:
-            with ThreadPoolExecutor(workers) as threads:
-                _exhaust(threads.map(decode, numbers))
-        else:
-            _exhaust(map(decode, numbers))
-        return pixels
 
-    def _segment(
-        self, page: tiff_structure.Page, keyframe: tifffile.TiffPage, pixels: Image, number: int
-    ) -> None:
-        """Decode one strip or tile into its place."""
-        place, count = page.dataoffsets[number], page.databytecounts[number]
-        data = os.pread(self.descriptor, count, place)
-        if len(data) < count:
-            raise truncated(place + len(data), place + count)
-        try:
-            _, (sample, depth, row, column, _), _ = keyframe.decode(None, number)
-            part = segment(keyframe, data, number, page.jpegtables)
-            rows, columns = (slice(row, row + part.shape[1]), slice(column, column + part.shape[2]))
-            pixels[sample, depth : depth + 1, rows, columns] = part
-        except MemoryError:
-            raise
-        except Exception as error:
-            kind = "tile" if keyframe.is_tiled else "strip"
-            raise UnacceptedError(
-                f"is damaged: {kind} {number} of page {page.index}, compressed with "
-                f"{_method(keyframe)}: {str(error) or type(error).__name__}"
-            ) from None
+def _decoded(descriptor: int, page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> Image:
+    pixels = np.empty(keyframe.shaped, keyframe.dtype)
+    decode = partial(_segment, descriptor, page, keyframe, pixels)
+    numbers = range(len(page.dataoffsets))
+    assert callable(keyframe.decode)  # which is made when first used: not by several threads
+    workers = min(keyframe.maxworkers, len(numbers))
+    if workers > 1:
+        with ThreadPoolExecutor(workers) as threads:
+            list(threads.map(decode, numbers))
+    else:
+        list(map(decode, numbers))
+    return pixels
+
+
+def _segment(
+    descriptor: int,
+    page: tiff_structure.Page,
+    keyframe: tifffile.TiffPage,
+    pixels: Image,
+    number: int,
+) -> None:
+    """Decode one strip or tile into its place."""
+    place, count = page.dataoffsets[number], page.databytecounts[number]
+    data = os.pread(descriptor, count, place)
+    if len(data) < count:
+        raise truncated(place + len(data), place + count)
+    try:
+        _, (sample, depth, row, column, _), _ = keyframe.decode(None, number)
+        part = segment(keyframe, data, number, page.jpegtables)
+        rows, columns = (slice(row, row + part.shape[1]), slice(column, column + part.shape[2]))
+        pixels[sample, depth : depth + 1, rows, columns] = part
+    except MemoryError:
+        raise
+    except Exception as error:
+        kind = "tile" if keyframe.is_tiled else "strip"
+        raise UnacceptedError(
+            f"is damaged: {kind} {number} of page {page.index}, compressed with "
+            f"{_method(keyframe)}: {str(error) or type(error).__name__}"
+        ) from None
 
 
 def _in_one_piece(page: tiff_structure.Page, keyframe: tifffile.TiffPage) -> bool:
@@ -256,16 +233,14 @@ def segment(keyframe: tifffile.TiffPage, data: bytes, number: int, tables: bytes
         ordered = imagecodecs.bitorder_decode(data) if keyframe.fillorder == 2 else data
         if not tiff_lzw.is_sound(bytes(ordered)):
             raise tiff_streams.StreamError("a Clear code is not followed by a single byte")
-    decoded = keyframe.decode(data, number, jpegtables=tables)[0]
-    assert decoded is not None
+
+    def decode(stored: bytes) -> Image:
+        return np.asarray(keyframe.decode(stored, number, jpegtables=tables)[0])
+
+    decoded = decode(data)
     if method in _JPEG:
-
-        def again(other: bytes) -> Image:
-            pixels, *_ = keyframe.decode(other, number, jpegtables=tables)
-            found: Image = np.asarray(pixels)[0]
-            return found
-
-        if not jpeg.is_complete(data, tiff_streams.jpeg_scan(data)[0], decoded[0], again):
+        begin = jpeg.first_scan(data)[0]
+        if not jpeg.is_complete(data, begin, decoded[0], lambda other: decode(other)[0]):
             raise tiff_streams.StreamError("data of its pixels are missing")
     part: Image = decoded[:, : here[0], : here[1]]
     if part.shape != (1, *here, shape[3]) or part.dtype != keyframe.dtype:
@@ -318,8 +293,3 @@ def _inverted(image: Image, bits: int) -> Image:
     if image.dtype.kind == "u" and bits < 8 * image.itemsize:
         return np.subtract((1 << bits) - 1, image, dtype=image.dtype)
     return np.invert(image)
-
-
-def _exhaust(results: Iterable[None]) -> None:
-    for _ in results:
-        pass

@@ -11,15 +11,13 @@ import struct
 import zlib
 from collections.abc import Callable
 
+from nucleiseg.readers import jpeg
+
 Size = tuple[int, int, int]
 """Rows, columns and values a pixel, 0 where the decoder finds out in bounds how many they are."""
 
 _MOST_SCANS = 100
 """Scans of a JPEG; each is a pass over all pixels. Encoders of progressive files write ten."""
-
-# Marks that begin a JPEG frame, with its size (ITU-T T.81, table B.1).
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 """How a JPEG 2000 codestream begins: SOC, SIZ."""
@@ -44,40 +42,21 @@ def size(compression: str, data: bytes) -> Size | None:
         return None
     try:
         return reader(data)
-    except (IndexError, struct.error):
+    except (LookupError, struct.error):
         raise StreamError("its header is damaged") from None
 
 
 def _jpeg(data: bytes) -> Size:
-    position, found = jpeg_scan(data)
-    # Within a scan a stored 0xff is followed by 0 or a restart mark (ITU-T T.81, B.1.1.5).
-    if data.find(_JPEG_END, position) < 0:
-        raise StreamError("it ends before its end mark")
-    if data.count(_JPEG_SCAN, position) > _MOST_SCANS:
-        raise StreamError(f"it has more than {_MOST_SCANS} scans")
-    return found[0], found[1], 0
-
-
-def jpeg_scan(data: bytes) -> tuple[int, tuple[int, int]]:
-    """Return where the data of the first scan begin, and the rows and columns of the picture."""
-    position, found = 2, None
     if data[:2] != b"\xff\xd8":
         raise StreamError("it does not begin as a JPEG does")
-    while True:
-        mark, kind = data[position], data[position + 1]
-        if mark != 0xFF:
-            raise StreamError("its header is damaged")
-        if kind == 0xFF:
-            position += 1
-            continue
-        if kind in _JPEG_FRAMES:
-            found = struct.unpack_from(">HH", data, position + 5)
-        if kind == _JPEG_SCAN[1]:
-            break
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    if found is None:
+    position, (rows, columns) = jpeg.first_scan(data)
+    if not rows:
         raise StreamError("its header gives no size")
-    return position + 2 + int.from_bytes(data[position + 2 : position + 4], "big"), found
+    if data.find(jpeg.END, position) < 0:
+        raise StreamError("it ends before its end mark")
+    if data.count(jpeg.SCAN, position) > _MOST_SCANS:
+        raise StreamError(f"it has more than {_MOST_SCANS} scans")
+    return rows, columns, 0
 
 
 def _jpeg2000(data: bytes) -> Size:
@@ -145,7 +124,8 @@ def _png(data: bytes) -> Size:
     return height, width, 0
 
 
-def _webp(data: bytes) -> Size:
+def webp(data: bytes) -> Size:
+    """Return the size as the first chunk's header has it (RFC 9649 and RFC 6386)."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise StreamError("it does not begin as a WebP does")
     kind = data[12:16]
@@ -245,19 +225,12 @@ def _lerc(data: bytes) -> Size:
 
 
 _READERS: dict[str, Callable[[bytes], Size]] = {
-    "JPEG": _jpeg,
-    "JPEG_LOSSY": _jpeg,
-    "ALT_JPEG": _jpeg,
-    "JPEG2000": _jpeg2000,
-    "JPEG_2000_LOSSY": _jpeg2000,
-    "APERIO_JP2000_YCBC": _jpeg2000,
-    "APERIO_JP2000_RGB": _jpeg2000,
+    **dict.fromkeys(("JPEG", "JPEG_LOSSY", "ALT_JPEG"), _jpeg),
+    **dict.fromkeys(("JPEG2000", "JPEG_2000_LOSSY"), _jpeg2000),
+    **dict.fromkeys(("APERIO_JP2000_YCBC", "APERIO_JP2000_RGB"), _jpeg2000),
     "PNG": _png,
-    "WEBP": _webp,
-    "WEBP_DEPRECATED": _webp,
-    "JPEGXL": _jpegxl,
-    "JPEGXL_DNG": _jpegxl,
-    "JPEGXR": _jpegxr,
-    "JPEGXR_NDPI": _jpegxr,
+    **dict.fromkeys(("WEBP", "WEBP_DEPRECATED"), webp),
+    **dict.fromkeys(("JPEGXL", "JPEGXL_DNG"), _jpegxl),
+    **dict.fromkeys(("JPEGXR", "JPEGXR_NDPI"), _jpegxr),
     "LERC": _lerc,
 }

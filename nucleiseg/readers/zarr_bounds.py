@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nucleiseg.readers import codecs
-from nucleiseg.readers.codecs import imagecodecs
+import imagecodecs
+
 from nucleiseg.readers.stack import UnacceptedError
 
 _SAME_SIZE = {
@@ -41,17 +41,12 @@ class Bound:
 
     Parameters
     ----------
-    metadata
-        Of the array: ``.zarray`` or ``zarr.json``.
+    compressor
+        Its name, empty where there is none.
     most
         Bytes that a chunk may yield.
     inner
         Chunks in a shard; 0 where there are no shards.
-
-    Raises
-    ------
-    UnacceptedError
-        The array has a codec that is not known here, or several compressors.
     """
 
     compressor: str
@@ -60,7 +55,14 @@ class Bound:
 
     @classmethod
     def of(cls, metadata: dict[str, Any], chunk_bytes: int, inner: int) -> Bound:
-        """Return the check for chunks of so many bytes, and for so many of them in a shard."""
+        """Return the check for chunks of so many bytes, and for so many of them in a shard.
+
+        Raises
+        ------
+        UnacceptedError
+            The array, of which ``metadata`` is ``.zarray`` or ``zarr.json``, has a codec that is
+            not known here, or several compressors.
+        """
         found = list(_codecs([metadata.get(key) for key in ("codecs", "compressor", "filters")]))
         names = [name for name, _ in found]
         unknown = [name for name in names if name not in _SAME_SIZE and name not in _SIZES]
@@ -76,19 +78,14 @@ class Bound:
                 raise UnacceptedError("has the index of its shards at their start, not at the end")
         return cls("".join(compressors), _GROWTH * chunk_bytes + _SPARE, inner)
 
-    def check(self, data: bytes) -> None:
-        """Refuse a file, or the part of a shard, that yields more than it should."""
-        parts = self._parts(data) if self.inner else [data]
-        for part in parts:
+    def check(self, data: bytes, is_part: bool = False) -> None:
+        """Refuse a file, or a part of a shard, that yields more than it should."""
+        for part in self._parts(data) if self.inner and not is_part else [data]:
             if self.compressor and _SIZES[self.compressor](part, self.most) > self.most:
                 raise UnacceptedError(
                     f"is damaged: a chunk of {len(part):,} bytes yields more than the "
                     f"{self.most:,} that are accepted"
                 )
-
-    def whole(self) -> Bound:
-        """Return the check for parts of shards that are read singly."""
-        return Bound(self.compressor, self.most, 0)
 
     def _parts(self, data: bytes) -> Iterator[bytes]:
         # The index of a shard: offset and length of each chunk, and a checksum of four bytes.
@@ -119,10 +116,6 @@ def _blosc(data: bytes, most: int) -> int:
     return int.from_bytes(data[4:8], "little")
 
 
-def _lz4(data: bytes, most: int) -> int:
-    return int.from_bytes(data[:4], "little")
-
-
 def _zstd(data: bytes, most: int) -> int:
     """Read the frame's header (RFC 8878, section 3.1.1.1), or decompress where it has no size."""
     if data[:4] != b"\x28\xb5\x2f\xfd" or len(data) < 5:
@@ -133,7 +126,6 @@ def _zstd(data: bytes, most: int) -> int:
     begin = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
     if digits:
         return int.from_bytes(data[begin : begin + digits], "little") + 256 * (digits == 2)
-    codecs.check("is Zarr")
     try:
         return len(imagecodecs.zstd_decode(data, out=most + 1))
     except imagecodecs.ZstdError:
@@ -162,7 +154,7 @@ def _counted(make: Callable[[], Any], ratio: float = float("inf")) -> Callable[[
 _SIZES: dict[str, Callable[[bytes, int], int]] = {
     "blosc": _blosc,
     "zstd": _zstd,
-    "lz4": _lz4,
+    "lz4": lambda data, most: int.from_bytes(data[:4], "little"),
     "gzip": _counted(lambda: zlib.decompressobj(47), _DEFLATE_RATIO),
     "zlib": _counted(lambda: zlib.decompressobj(47), _DEFLATE_RATIO),
     "bz2": _counted(bz2.BZ2Decompressor),

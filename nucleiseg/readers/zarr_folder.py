@@ -25,7 +25,7 @@ from nucleiseg.readers.stack import (
     axes_of_array,
     check_bytes,
     damage,
-    missing,
+    package,
     unique_names,
 )
 from nucleiseg.readers.units import MICROMETRES, pixel_size
@@ -63,37 +63,47 @@ def opened(path: Path) -> Iterator[Iterable[Stack]]:
         The folder is a group without an image, its metadata are damaged, its chunks are too large
         or pickled, or the package zarr is missing.
     """
-    with damage():
-        attributes = read_attributes(path)
-        if "plate" in attributes or "well" in attributes:
-            fields = list(itertools.islice(_fields(path, attributes), _MOST_FIELDS + 1))
-            if len(fields) > _MOST_FIELDS:
-                raise UnacceptedError(f"names more fields than the {_MOST_FIELDS:,} accepted")
-        else:
-            fields = []
-            stack = _image(path, attributes)
-    yield _stacks(path, fields) if fields else [stack]
+    attributes = read_attributes(path)
+    if "plate" not in attributes and "well" not in attributes:
+        yield [_image(path, attributes)]
+        return
+    fields = list(itertools.islice(_fields(path, attributes), _MOST_FIELDS + 1))
+    if len(fields) > _MOST_FIELDS:
+        raise UnacceptedError(f"names more fields than the {_MOST_FIELDS:,} accepted")
+    yield _stacks(path, fields)
 
 
 def _image(path: Path, attributes: dict[str, Any]) -> Stack:
     images = attributes.get("multiscales")
-    return _ome(path, images[0], attributes) if images else _plain(path, attributes)
+    if not images:
+        named = attributes.get("_ARRAY_DIMENSIONS")
+        named = named or _json(path / "zarr.json").get("dimension_names")
+        return _stack(path, letters(named) if named and all(named) else "")
+    level, axes = images[0]["datasets"][0], axes_of(images[0])
+    names = tuple(
+        str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
+    )
+    return _stack(
+        array_folder(path, level["path"]),
+        letters([axis["name"] for axis in axes]),
+        names,
+        mpp_of(axes, images[0], level),
+    )
 
 
 def _fields(path: Path, attributes: dict[str, Any]) -> Iterator[str]:
     """Yield the folders of a plate's or well's fields, relative to its own."""
-    if "well" in attributes:
-        found = [str(image["path"]) for image in attributes["well"]["images"]]
-    else:
-        found = [str(well["path"]) for well in attributes["plate"]["wells"]]
+    of_well = "well" in attributes
+    named = attributes["well"]["images"] if of_well else attributes["plate"]["wells"]
+    found = [str(one["path"]) for one in named]
     if not found:
         raise UnacceptedError("is empty: its plate or well names no images")
-    if "well" in attributes:
-        yield from found
-        return
-    for well in found:
-        inside = {"well": read_attributes(_inside(path, well))["well"]}
-        yield from (f"{well}/{field}" for field in _fields(path, inside))
+    for folder in found:
+        if of_well:
+            yield folder
+        else:
+            inside = {"well": read_attributes(_inside(path, folder))["well"]}
+            yield from (f"{folder}/{field}" for field in _fields(path, inside))
 
 
 def _stacks(path: Path, fields: Sequence[str]) -> Iterator[Stack]:
@@ -116,26 +126,6 @@ def _inside(path: Path, name: str) -> Path:
     return folder
 
 
-def _plain(path: Path, attributes: dict[str, Any]) -> Stack:
-    names = attributes.get("_ARRAY_DIMENSIONS") or _json(path / "zarr.json").get("dimension_names")
-    axes = letters(names) if names and all(names) else ""
-    return _stack(path, axes)
-
-
-def _ome(path: Path, image: dict[str, Any], attributes: dict[str, Any]) -> Stack:
-    level = image["datasets"][0]
-    axes = axes_of(image)
-    names = tuple(
-        str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())
-    )
-    return _stack(
-        array_folder(path, level["path"]),
-        letters([axis["name"] for axis in axes]),
-        names,
-        mpp_of(axes, image, level),
-    )
-
-
 def _stack(
     folder: Path, axes: str, channels: tuple[str, ...] = (), mpp: float | None = None
 ) -> Stack:
@@ -146,9 +136,8 @@ def _stack(
     files = functools.cache(functools.partial(_files, folder))
 
     def load(index: Index) -> Image:
-        with damage():
-            _check_chunks(array, index, files)
-            return np.asarray(array[index])
+        _check_chunks(array, index, files)
+        return np.asarray(array[index])
 
     return Stack(axes, tuple(array.shape), array.dtype, load, channels, mpp)
 
@@ -239,12 +228,9 @@ def open_array(folder: Path) -> Any:
             f"{', '.join(inside[:9]) or 'it holds none'}"
         )
     # A codec that is found by the name in a file must not be one that runs code from that file.
-    if any(_unpickles(one.get(key)) for one in metadata for key in _CODECS):
+    if any("pickle" in json.dumps(one.get(key)) for one in metadata for key in _CODECS):
         raise UnacceptedError("holds pickled chunks, which are not read")
-    try:
-        import zarr
-    except ImportError:
-        raise missing("Zarr", "zarr", "zarr") from None
+    zarr = package("Zarr", "zarr", "zarr")
     if metadata[1] and zarr.__version__.startswith("2."):
         raise UnacceptedError(
             "is of Zarr format 3, which needs version 3 of the package zarr, and that Python 3.11"
@@ -279,14 +265,7 @@ def _bounded(zarr: Any, folder: Path, bound: zarr_bounds.Bound) -> Any:
             # The end of a shard is its index.
             is_index = isinstance(byte_range, zarr.abc.store.SuffixByteRequest)
             if found is not None and not is_index and key.rpartition("/")[2] not in metadata:
-                (bound if byte_range is None else bound.whole()).check(found.to_bytes())
+                bound.check(found.to_bytes(), is_part=byte_range is not None)
             return found
 
     return LocalFiles(folder, read_only=True)
-
-
-def _unpickles(codecs: Any) -> bool:
-    if isinstance(codecs, dict):
-        names = (str(codecs.get("id", "")), str(codecs.get("name", "")))
-        return any("pickle" in name for name in names) or _unpickles(list(codecs.values()))
-    return isinstance(codecs, list) and any(map(_unpickles, codecs))

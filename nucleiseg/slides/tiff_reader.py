@@ -15,9 +15,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from nucleiseg.readers import ome, tiff_metadata, tiff_pixels, tiff_structure
+from nucleiseg.readers import ome, tiff_pixels, tiff_structure
 from nucleiseg.readers.stack import UnacceptedError, damage
-from nucleiseg.readers.tiff import SIGNATURES
+from nucleiseg.readers.tiff import SIGNATURES, described_mpp
 from nucleiseg.readers.units import MICROMETRES, pixel_size
 from nucleiseg.slides.slide import Slide, blank, chosen, fill
 
@@ -87,7 +87,7 @@ class TiffSlide(Slide):
             description = self._file.pages.first.description
             found = ome.read(description, self.path.name, self.levels[0], directories)
             return found.mpp if found else None
-        known = tiff_metadata.mpp(self._file, page)
+        known = described_mpp(self._file, page)
         return known if known else _from_resolution(page)
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> NDArray[Any]:

@@ -4,10 +4,11 @@ CZI and DICOM are written by the libraries of those formats; ND2 and LIF, which 
 byte.
 """
 
-import builtins
+import sys
 import tracemalloc
 
 import dicom_writer
+import imagecodecs
 import lif_writer
 import nd2_writer
 import numpy as np
@@ -15,7 +16,6 @@ import pytest
 
 import nucleiseg
 from nucleiseg import data, images
-from nucleiseg.readers.codecs import imagecodecs
 
 try:
     import czi_writer
@@ -380,14 +380,9 @@ def test_a_missing_package_is_named_with_what_installs_it(
     tmp_path, monkeypatch, write, package, extra
 ):
     write(tmp_path / "a")
-    found = builtins.__import__
-
-    def without(name, *arguments, **options):
+    for name in (package, *sys.modules):
         if name.partition(".")[0] == package:
-            raise ModuleNotFoundError(name)
-        return found(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+            monkeypatch.setitem(sys.modules, name, None)
     refused(tmp_path / "a", rf"needs the package {package}: pip install 'nucleiseg\[{extra}\]'")
 
 
