@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import imagecodecs
 import numpy as np
 
 from nucleiseg import readers
-from nucleiseg.readers import UnacceptedError, dtypes
+from nucleiseg.readers import UnacceptedError, codecs, dtypes
+from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.selection import Plane, Selection, selection
 from nucleiseg.readers.selection import planes as selected
 from nucleiseg.readers.stack import Image
@@ -203,9 +203,12 @@ def png(image: Image) -> bytes:
 
     Raises
     ------
+    UnacceptedError
+        imagecodecs is missing.
     ValueError
         The image is empty, of another shape or dtype, or longer than `PNG_SIDE` on one side.
     """
+    codecs.check("PNG")
     if max(image.shape) > PNG_SIDE:
         raise ValueError(f"image: got {image.shape}; accepted in PNG are sides of up to {PNG_SIDE}")
     # A row of a mask or of labels resembles the row above, a pixel in colour the one on its left.

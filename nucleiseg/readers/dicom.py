@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 
-from nucleiseg.readers import pictures, tiff_streams
+from nucleiseg.readers import codecs, pictures, tiff_streams
+from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import (
     Image,
     Stack,
@@ -147,6 +147,7 @@ def _jpeg(data: bytes, kind: str) -> Image:
 
 
 def _jpeg2000(data: bytes, kind: str) -> Image:
+    codecs.check("is DICOM in JPEG 2000")
     height, width, colours = tiff_streams.size("JPEG2000", data) or (0, 0, 0)
     check_size(height, width, 4 * colours)
     return np.asarray(imagecodecs.jpeg2k_decode(data))

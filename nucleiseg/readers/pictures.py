@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import imagecodecs
-
-from nucleiseg.readers import bmp, jpeg, png, tiff_streams
+from nucleiseg.readers import bmp, codecs, jpeg, png, tiff_streams
+from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import (
     Image,
     Stack,
@@ -72,6 +71,7 @@ def decode(data: bytes) -> Image:
 
 
 def _jpeg(data: bytes) -> Image:
+    codecs.check("is a JPEG file")
     try:
         begin, (height, width) = jpeg.first_scan(data, _check_frame)
     except struct.error:
@@ -102,6 +102,7 @@ def _check_frame(height: int, width: int, colours: int) -> None:
 def _webp(data: bytes) -> Image:
     if data[8:12] != b"WEBP":
         raise UnacceptedError(NO_IMAGE)
+    codecs.check("is a WebP file")
     needed = 8 + int.from_bytes(data[4:8], "little")
     if len(data) < needed:
         raise truncated(len(data), needed)

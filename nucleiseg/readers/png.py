@@ -12,9 +12,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-import imagecodecs
 import numpy as np
 
+from nucleiseg.readers import codecs
+from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import Image, UnacceptedError, check_size, truncated
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -51,6 +52,7 @@ def decode(data: bytes) -> Image:
     UnacceptedError
         The file is truncated or damaged, or promises too many pixels.
     """
+    codecs.check("is a PNG file")
     header, palette, alpha, parts = b"", b"", b"", []
     for kind, content in _chunks(data):
         if kind == b"IHDR" and not header:

@@ -12,11 +12,11 @@ from enum import IntEnum
 from functools import partial
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import tifffile
 
-from nucleiseg.readers import jpeg, raw, tiff_lzw, tiff_streams, tiff_structure
+from nucleiseg.readers import codecs, jpeg, raw, tiff_lzw, tiff_streams, tiff_structure
+from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import Image, UnacceptedError, check_bytes, truncated
 
 _PAGE_AXES = ("YX", "YXS", "SYX")
@@ -77,6 +77,9 @@ def _check_compression(page: tifffile.TiffPage) -> None:
         raise UnacceptedError(
             f"is damaged: its Predictor is {page.predictor} and its FillOrder {page.fillorder}"
         )
+    plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
+    if not (plain and page.bitspersample % 8 == 0):
+        codecs.check(f"is compressed with {method}")
 
 
 def _check_colours(page: tifffile.TiffPage) -> None:

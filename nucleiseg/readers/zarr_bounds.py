@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import imagecodecs
-
+from nucleiseg.readers import codecs
+from nucleiseg.readers.codecs import imagecodecs
 from nucleiseg.readers.stack import UnacceptedError
 
 _SAME_SIZE = {
@@ -126,6 +126,7 @@ def _zstd(data: bytes, most: int) -> int:
     begin = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
     if digits:
         return int.from_bytes(data[begin : begin + digits], "little") + 256 * (digits == 2)
+    codecs.check("is Zarr")
     try:
         return len(imagecodecs.zstd_decode(data, out=most + 1))
     except imagecodecs.ZstdError:

@@ -8,7 +8,6 @@ import sys
 import tracemalloc
 
 import dicom_writer
-import imagecodecs
 import lif_writer
 import nd2_writer
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 
 import nucleiseg
 from nucleiseg import data, images
+from nucleiseg.readers.codecs import imagecodecs
 
 try:
     import czi_writer

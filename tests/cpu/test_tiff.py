@@ -3,6 +3,8 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 
 import cv2
 import imagecodecs
@@ -372,6 +374,32 @@ def test_pages_that_are_stored_in_several_ways_are_no_stack(refused, tag):
     value = {"BitsPerSample": 8, "Compression": 8, "ImageWidth": 63, "RowsPerStrip": 63}[tag]
     words = f"page 2 differs from page 0 in {tag}|is truncated or damaged: incompatible keyframe"
     refused(patched(data, tag, value, page=2), f".*({words})", z="all")
+
+
+def test_without_imagecodecs_a_sentence_says_what_is_missing(tmp_path):
+    (tmp_path / "plain.tif").write_bytes(tiff(ramp(24, 20)))
+    for method in ("lzw", "zlib", "zstd", "lerc", "packbits"):
+        (tmp_path / f"{method}.tif").write_bytes(tiff(ramp(24, 20), compression=method))
+    for suffix in (".png", ".jpg"):
+        (tmp_path / f"picture{suffix}").write_bytes(cv2.imencode(suffix, ramp(24, 20))[1])
+    code = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "from nucleiseg import images\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: print('mean', images.read(name).mean())\n"
+        "    except ValueError as error: print(error)\n"
+    )
+    names = sorted(tmp_path.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True
+    )
+    lines = dict(zip((name.name for name in names), done.stdout.splitlines(), strict=True))
+    assert lines.pop("plain.tif") == f"mean {np.arange(480).mean()}"
+    for line in lines.values():
+        assert line.endswith(
+            "which needs the package imagecodecs; it belongs to nucleiseg and is missing: "
+            "pip install imagecodecs"
+        )
 
 
 def lzw(codes, mirrored=False):
