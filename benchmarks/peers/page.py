@@ -84,14 +84,14 @@ def _by_size(
     for peer, output in _measured(document):
         if peer["name"] == OURS and not is_ours:
             continue
-        rows = {row["size"]: row for row in _rows(document, peer["name"], output)}
+        rows = {row["size"]: row for row in rows_of(document, peer["name"], output)}
         cells = []
         for size in sizes:
             if size in rows:
                 cells.append(write(rows[size]))
             else:
                 ours = [
-                    row for row in _rows(document, OURS, AGAINST[output]) if row["size"] == size
+                    row for row in rows_of(document, OURS, AGAINST[output]) if row["size"] == size
                 ]
                 cells.append(f"*{guess(rows[max(rows)], ours[0])}*")
         lines.append([peer["title"], OUTPUTS[output], peer["weights"], *cells])
@@ -102,11 +102,12 @@ def _measured(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Go through the tools and those of their outputs that there are figures of."""
     for peer in document["peers"]:
         for output in OUTPUTS:
-            if _rows(document, peer["name"], output):
+            if rows_of(document, peer["name"], output):
                 yield peer, output
 
 
-def _rows(document: dict[str, Any], name: str, output: str) -> list[Row]:
+def rows_of(document: dict[str, Any], name: str, output: str) -> list[Row]:
+    """Return what was measured of an output of a tool, a row for each size."""
     return [row for row in document["rows"] if (row["peer"], row["output"]) == (name, output)]
 
 

@@ -9,11 +9,14 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from benchmarks.peers import floats
 from benchmarks.peers.client import Client
 from benchmarks.peers.environments import PeerError
-from benchmarks.peers.pictures import Pictures
 from benchmarks.peers.table import AGAINST, OURS, Peer
+from benchmarks.steps.common import picture
+from nucleiseg import Segmenter
 
 
 class RaceError(Exception):
@@ -89,7 +92,7 @@ class Race:
         size : int
             Side of the picture.
         files : dict
-            Of the picture; see `Pictures.files`.
+            Of the picture; see `write_picture`.
         largest : dict
             By name, the side of the largest picture for that tool.
         """
@@ -188,18 +191,37 @@ def run(
     race = Race(peers, home, threads, QUICK if is_quick else Pace())
     largest = {peer.name: peer.quick_largest if is_quick else peer.largest for peer in peers}
     with TemporaryDirectory() as folder:
-        pictures = Pictures(Path(folder), threads)
+        segmenter = Segmenter(device="cpu", threads=threads)
         try:
             race.load()
             for size in sorted(sizes):
-                race.nuclei[size] = pictures.nuclei(size)
-                race.measure(size, pictures.files(size), largest)
+                files, race.nuclei[size] = write_picture(Path(folder), size, segmenter)
+                race.measure(size, files, largest)
                 for row in race.rows:
                     if row["size"] == size:
                         print(_words(row, race.about[row["peer"]]["title"]), flush=True)
         finally:
             race.close()
     return race
+
+
+def write_picture(folder: Path, size: int, segmenter: Segmenter) -> tuple[dict[str, str], int]:
+    """Write an example of real tissue and its mirror images, side by side, and the nuclei in it.
+
+    Returns
+    -------
+    files : dict
+        ``image`` and ``labels``, which are those that nucleiseg finds.
+    nuclei : int
+        How many there are.
+    """
+    image = picture(size)
+    labels = segmenter.segment(image, "labels", scale=1)
+    files = {}
+    for kind, array in (("image", image), ("labels", labels)):
+        files[kind] = str(folder / f"{kind}_{size}.npy")
+        np.save(files[kind], array)
+    return files, int(labels.max())
 
 
 def _words(row: dict[str, Any], title: str) -> str:

@@ -8,7 +8,6 @@ objects. A request names what to ``do``; the other entries are its arguments:
 | load | threads, files | weights, about, versions |
 | take | image, labels (names of .npy files) | seconds of each output, warmed up |
 | time | calls, seconds | seconds of each output in each call, until either is reached |
-| quit | | nothing |
 
 ``peak_memory_mb`` is in every answer. What fails is answered with ``error``, one line.
 """
@@ -77,7 +76,7 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
 def _answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
     do = request.pop("do")
     if do not in ("load", "take", "time"):
-        return {"error": f"do: got {do!r}; accepted are 'load', 'take', 'time', 'quit'"}
+        return {"error": f"do: got {do!r}; accepted are 'load', 'take', 'time'"}
     try:
         answer: dict[str, Any] = getattr(worker, do)(**request)
     except Exception as error:
@@ -103,8 +102,6 @@ def main() -> None:
     worker = Worker(sys.argv[1])
     for line in sys.stdin:
         request = json.loads(line)
-        if request["do"] == "quit":
-            return
         answers.write(json.dumps(_answer(worker, request)) + "\n")
         answers.flush()
 
