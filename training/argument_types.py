@@ -36,26 +36,23 @@ def whole(least: int) -> Callable[[str], int]:
 
 def positive(text: str) -> float:
     """Return a number above 0."""
-    value = finite(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number above 0")
-    return value
+    return _accepted(text, finite(text) > 0, "above 0")
 
 
 def weight(text: str) -> float:
     """Return a number from 0 up."""
-    value = finite(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number from 0 up")
-    return value
+    return _accepted(text, finite(text) >= 0, "from 0 up")
 
 
 def share(text: str) -> float:
     """Return a number from 0 to 1."""
-    value = finite(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number from 0 to 1")
-    return value
+    return _accepted(text, 0 <= finite(text) <= 1, "from 0 to 1")
+
+
+def _accepted(text: str, is_within: bool, which: str) -> float:
+    if not is_within:
+        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number {which}")
+    return float(text)
 
 
 def finite(text: str) -> float:

@@ -54,22 +54,6 @@ def to_onnx(network: IntegerNetwork, rounding: bool = True) -> onnx.ModelProto:
     return _Writer(network, rounding).write()
 
 
-def depth_first(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Write a transposed convolution's kernel as that of a 1 x 1 convolution.
-
-    Parameters
-    ----------
-    kernel : ndarray, (2, 2, out, in)
-        As TensorFlow has it.
-
-    Returns
-    -------
-    ndarray, (4 out, in, 1, 1)
-        As ONNX has it; ``DepthToSpace`` of mode ``DCR`` spreads what it gives.
-    """
-    return kernel.reshape(-1, kernel.shape[-1], 1, 1)
-
-
 class _Writer:
     """Tensors go by their names: those of levels where there is rounding, which `_values` turns
     into numbers."""
@@ -204,7 +188,8 @@ class _Writer:
         kernel = numpy(layer.kernel)
         scale = numpy(kernel_scale(layer)).ravel()
         if node.kind == "grow":
-            return depth_first(kernel), np.tile(scale, GROWTH**2)
+            # (2, 2, out, in) to a 1 x 1 convolution's (4 out, in, 1, 1), which `_grow` spreads.
+            return kernel.reshape(-1, kernel.shape[-1], 1, 1), np.tile(scale, GROWTH**2)
         # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
         kernel = kernel.transpose(3, 2, 0, 1)
         if node.kind == "stem" and not self.rounding:  # the file takes 0..255

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     true = [np.ascontiguousarray(np.dstack(sample.targets()[:2])) for sample in samples]
     model = segmenter.model
     grid = GRID | ({"prominence": (model.least_prominence,)} if model.merging else {})
-    settings = list(_settings(grid))
+    settings = [dict(zip(grid, one, strict=True)) for one in itertools.product(*grid.values())]
     rows = [(_score(truth, found, setting, model), setting) for setting in tqdm(settings)]
     rows.sort(key=lambda row: -row[0].ap[0])
     for score, setting in rows[:SHOWN]:
@@ -61,11 +60,6 @@ def main(arguments: list[str] | None = None) -> None:
             f"AP@0.5 {score.ap[0]:.4f}  AP {score.ap.mean():.4f}  Dice {score.mean_dice:.4f}  "
             f"of true maps {faithful:.4f}  {setting}"
         )
-
-
-def _settings(grid: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
-    for values in itertools.product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
 
 
 def _score(

@@ -38,7 +38,7 @@ def pack(model: keras.Model) -> bytes:
     return buffer.getvalue()
 
 
-def load(path: Path, size: int | None = None) -> keras.Model:
+def load(path: Path) -> keras.Model:
     """Build the network in float32 that fits the weights of a file that `fill` takes.
 
     Raises
@@ -50,7 +50,7 @@ def load(path: Path, size: int | None = None) -> keras.Model:
     found = limits(path)
     reasons = []
     for topology in NETWORKS.values():
-        model = unet.build(topology, size, found)
+        model = unet.build(topology, found)
         try:
             with warnings.catch_warnings():  # Keras warns of each layer before it fails
                 warnings.simplefilter("ignore", UserWarning)
