@@ -62,9 +62,12 @@ def main(arguments: list[str] | None = None) -> None:
     print("\n\n".join([title, *map(report.text, tables), legend, *reason]))
     if options.output is not None:
         page = "\n\n".join([title, *map(report.markdown, tables), legend])
-        _write(options.output / "table.md", f"{page}\n")
-        _write(options.output / "table.csv", report.groups_csv(grouped, scores))
-        _write(options.output / "images.csv", report.images_csv(samples, scores))
+        for name, content in (
+            ("table.md", f"{page}\n"),
+            ("table.csv", report.groups_csv(grouped, scores)),
+            ("images.csv", report.images_csv(samples, scores)),
+        ):
+            images.write(options.output / name, content.encode())
         worst.write(options.output / "worst", samples, scores, int8)
 
 
@@ -182,10 +185,6 @@ def _samples(folders: Sequence[Path], everything: bool) -> list[Sample]:
 
 def _scores(name: str, samples: Sequence[Sample], label: Labeller) -> list[metrics.Score]:
     return [score(sample, label) for sample in tqdm(samples, desc=name, unit="image")]
-
-
-def _write(path: Path, content: str) -> None:
-    images.write(path, content.encode())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,21 +21,19 @@ COLOURS = dict(zip(groups.MODALITIES, ("#0072b2", "#7f7f7f", "#8e44ad", "#d55e00
 INK = "#222222"
 
 
-def curves(history: Path, picture: Path) -> None:
+def curves(rows: Rows, picture: Path) -> None:
     """Draw loss, Dice and AP over the steps of a history, overall and of each modality.
 
     Parameters
     ----------
-    history : Path
-        As `training.train` writes it.
+    rows : list of dict
+        As `callbacks.history` reads them; what is not known is NaN.
     picture : Path
         PNG to write.
     """
     # Without pyplot, which would take a notebook's way of showing pictures away.
     from matplotlib.figure import Figure
 
-    with history.open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     figure = Figure(figsize=(13.5, 4.2), layout="constrained")
     loss, dice, precision = figure.subplots(1, 3)
     _losses(loss, rows)

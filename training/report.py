@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from . import groups, metrics
@@ -159,7 +159,7 @@ def groups_csv(grouped: Sequence[Group], scores: Sequence[Score]) -> str:
             if column.name in Intervals._fields:
                 row += map(_exact, getattr(intervals, column.name)) if intervals else ["", ""]
         rows.append(row)
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def images_csv(samples: Sequence[Sample], scores: Sequence[Score]) -> str:
@@ -168,7 +168,7 @@ def images_csv(samples: Sequence[Sample], scores: Sequence[Score]) -> str:
     for sample, score in zip(samples, scores, strict=True):
         cells = [_exact(column.value(score)) for column in COLUMNS]
         rows.append([sample.name, sample.dataset, sample.modality, *cells])
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def _cell(column: Column, score: Score, intervals: Intervals | None) -> str:
@@ -185,7 +185,8 @@ def _exact(value: int | float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6f}"
 
 
-def _csv(rows: Rows) -> str:
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Write rows as CSV."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue()
