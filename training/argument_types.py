@@ -1,4 +1,4 @@
-"""Types of arguments that several command lines take; `argparse` prints what they refuse."""
+"""Arguments that several command lines take; `argparse` prints what they refuse."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
+
+
+def of_model_and_data(program: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser of a model and of annotated folders, to which more can be added."""
+    from nucleiseg.model import DEFAULT  # machines that only train lack the package
+
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
+    parser.add_argument(
+        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
+    )
+    parser.add_argument(
+        "--data", type=existing_folder, nargs="+", required=True, help="annotated folders"
+    )
+    return parser
 
 
 def existing_file(text: str) -> Path:

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nucleiseg import Model, Segmenter, images, outputs, resizing
-from nucleiseg.model import DEFAULT
 
 from . import data, metrics, report, worst
-from .argument_types import existing_folder, finite
+from .argument_types import finite, of_model_and_data
 from .samples import Sample
 
 Labeller = Callable[[Sample], NDArray[np.int32]]
@@ -143,13 +142,7 @@ def _float_labeller_or_reason(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument(
-        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
-    )
-    parser.add_argument(
-        "--data", type=existing_folder, nargs="+", required=True, help="annotated folders"
-    )
+    parser = of_model_and_data("training.evaluate", __doc__)
     parser.add_argument(
         "--all", action="store_true", help="every image, not only the held-out ones"
     )

@@ -8,9 +8,7 @@ maps" is the AP@0.5 of nuclei decoded from the maps of the annotation, which sho
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +16,10 @@ from tqdm import tqdm
 
 from nucleiseg import Segmenter
 from nucleiseg._native import cpu
-from nucleiseg.model import DEFAULT, Model
+from nucleiseg.model import Model
 
 from . import data, metrics
+from .argument_types import of_model_and_data
 
 GRID = {
     "nucleus_threshold": (144, 156, 168),
@@ -38,12 +37,7 @@ Labels = NDArray[np.int32]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.tune", description=__doc__)
-    parser.add_argument(
-        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
-    )
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
-    options = parser.parse_args(arguments)
+    options = of_model_and_data("training.tune", __doc__).parse_args(arguments)
     _, samples = data.load_split(options.data)
     segmenter = Segmenter(options.model)
     truth = [sample.labels for sample in samples]
