@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+# Without pyplot, which would take a notebook's way of showing pictures away.
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from . import groups
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Rows = list[dict[str, float]]
 
@@ -31,9 +32,6 @@ def curves(rows: Rows, picture: Path) -> None:
     picture : Path
         PNG to write.
     """
-    # Without pyplot, which would take a notebook's way of showing pictures away.
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(13.5, 4.2), layout="constrained")
     loss, dice, precision = figure.subplots(1, 3)
     _losses(loss, rows)
@@ -48,8 +46,6 @@ def curves(rows: Rows, picture: Path) -> None:
 
 
 def _losses(axis: Axes, rows: Rows) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
     for (column, label), colour in zip(LOSSES.items(), (INK, "#009e73"), strict=True):
         _line(axis, rows, column, label, colour)
     axis.set_yscale("log")
@@ -86,8 +82,6 @@ def _mark_best(axis: Axes, rows: Rows) -> None:
 
 
 def _tidy(axis: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axis.set_xlabel("step")
     axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
