@@ -90,22 +90,23 @@ class _Writer:
         return self._model()
 
     def _stem(self, node: Node, image: str) -> str:
-        before, after = node.pads
         if self.rounding:
             self._node("Cast", "tiles_values", ["tiles"], to=TensorProto.FLOAT)
             self._node("Transpose", image, ["tiles_values"], perm=[0, 3, 1, 2])
-        return self._finished(node, self._affine(node, image, 2, [before, before, after, after]))
+        return self._rectified(node, image)
 
     def _convolution(self, node: Node, x: str) -> str:
-        return self._affine(node, x, 1, [0 if node.kind == "grow" else 1] * 4)
-
-    def _affine(self, node: Node, x: str, step: int, pads: list[int]) -> str:
         """Write a convolution, and what its sums are multiplied with and what is added."""
+        before, after = (0, 0) if node.kind == "grow" else node.pads
         name = f"{node.name}_blocks" if node.kind == "grow" else node.name
         kernel, scale = self._kernel(node)
         bias = numpy(self.network.convolutions[node.name].bias)
         bias = np.tile(bias, len(kernel) // len(bias))
-        shape = {"kernel_shape": list(kernel.shape[2:]), "strides": [step] * 2, "pads": pads}
+        shape = {
+            "kernel_shape": list(kernel.shape[2:]),
+            "strides": [node.step] * 2,
+            "pads": [before, before, after, after],
+        }
         if not self.rounding:
             constants = [self._constant(f"{node.name}_kernel", kernel)]
             constants.append(self._constant(f"{node.name}_bias", bias))
@@ -142,11 +143,9 @@ class _Writer:
         return self._constant(name, values.reshape(1, -1, 1, 1))
 
     def _rectified(self, node: Node, x: str) -> str:
-        return self._finished(node, self._convolution(node, x))
-
-    def _finished(self, node: Node, y: str) -> str:
         """Rectify and round the result of a convolution."""
-        return self._rounded(self._node("Relu", f"{node.name}_relu", [y]), self.scales[node.name])
+        y = self._node("Relu", f"{node.name}_relu", [self._convolution(node, x)])
+        return self._rounded(y, self.scales[node.name])
 
     def _pool(self, node: Node, x: str) -> str:
         shape = {"kernel_shape": [2, 2], "strides": [2, 2]}

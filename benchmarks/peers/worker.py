@@ -23,10 +23,11 @@ import sys
 import time
 import traceback
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.peers.machine import entries
 
 DEATH_OF_PARENT = 1
 """PR_SET_PDEATHSIG of Linux's prctl: an orphan that is stopped would stay for ever."""
@@ -88,10 +89,8 @@ def _answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
 
 def _peak_memory() -> int | None:
     """Return the peak resident memory of this process in MB, None where it is not known."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-    return round(kilobytes[0] / 1000) if kilobytes else None
+    kilobytes = entries("/proc/self/status").get("VmHWM", "").split()
+    return round(int(kilobytes[0]) / 1000) if kilobytes else None
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def last_cache() -> int:
     return sum(size for (level, _), size in found.items() if level == last)
 
 
-def int8_speed(threads: int, seconds: float, level: str = "") -> float:
+def int8_speed(threads: int, seconds: float, level: str) -> float:
     """Return the multiply-adds per second that threads reach together in registers.
 
     Parameters
@@ -70,9 +70,8 @@ def int8_speed(threads: int, seconds: float, level: str = "") -> float:
     threads : int
     seconds : float
     level : str
-        One of ``_native.cpu.convolution_levels()``; the best when empty.
+        One of ``_native.cpu.convolution_levels()``.
     """
-    level = level or cpu.convolution_levels()[-1]
     once = EXERCISES.get(level, MOST_EXERCISES)
     times = [once] * threads
     with ThreadPoolExecutor(threads) as pool:
