@@ -31,9 +31,9 @@ def text(document: dict[str, Any]) -> str:
         _where(document),
         "![Throughput by size of the picture](pictures/peers.png)",
         "## Megapixels a second",
-        _by_size(document, lambda row: _digits(row["mpixel_per_s"]), _per_pixel),
+        _by_size(document, lambda row: _digits(row["mpixel_per_s"])),
         "## How many times as fast nucleiseg is",
-        _by_size(document, _ratio, _ratio_per_pixel, is_ours=False),
+        _by_size(document, _ratio, is_ours=False),
         NOTES,
         "## What ran",
         _tools(document),
@@ -69,12 +69,7 @@ def _where(document: dict[str, Any]) -> str:
     )
 
 
-def _by_size(
-    document: dict[str, Any],
-    write: Callable[[Row], str],
-    guess: Callable[[Row, Row], str],
-    is_ours: bool = True,
-) -> str:
+def _by_size(document: dict[str, Any], write: Callable[[Row], str], is_ours: bool = True) -> str:
     """Return a table of one cell for each tool, output and size."""
     sizes = document["settings"]["sizes"]
     lines = [
@@ -90,10 +85,10 @@ def _by_size(
             if size in rows:
                 cells.append(write(rows[size]))
             else:
-                ours = [
-                    row for row in rows_of(document, OURS, AGAINST[output]) if row["size"] == size
-                ]
-                cells.append(f"*{guess(rows[max(rows)], ours[0])}*")
+                speed = rows[max(rows)]["mpixel_per_s"]
+                ours = {row["size"]: row for row in rows_of(document, OURS, AGAINST[output])}
+                ratio = ours[size]["mpixel_per_s"] / speed
+                cells.append(f"*{write({'mpixel_per_s': speed, 'ratio': ratio})}*")
         lines.append([peer["title"], OUTPUTS[output], peer["weights"], *cells])
     return _table(lines)
 
@@ -112,15 +107,8 @@ def rows_of(document: dict[str, Any], name: str, output: str) -> list[Row]:
 
 
 def _ratio(row: Row) -> str:
-    return f"{_digits(row['ratio'])} ({_digits(row['lowest_ratio'])})"
-
-
-def _per_pixel(row: Row, ours: Row) -> str:
-    return _digits(row["mpixel_per_s"])
-
-
-def _ratio_per_pixel(row: Row, ours: Row) -> str:
-    return _digits(ours["mpixel_per_s"] / row["mpixel_per_s"])
+    lowest = f" ({_digits(row['lowest_ratio'])})" if "lowest_ratio" in row else ""
+    return f"{_digits(row['ratio'])}{lowest}"
 
 
 def _tools(document: dict[str, Any]) -> str:
