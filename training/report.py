@@ -26,10 +26,6 @@ class Column:
     value: Callable[[Score], int | float]
 
 
-def _ap_at(index: int) -> Callable[[Score], float]:
-    return lambda score: float(score.ap[index])
-
-
 COLUMNS = (
     Column("nuclei", "nuclei", lambda score: score.nuclei),
     Column("found", "", lambda score: score.found),
@@ -43,7 +39,7 @@ COLUMNS = (
     Column("merges", "merges", lambda score: score.merges),
     Column("splits", "splits", lambda score: score.splits),
     *(
-        Column(f"ap{round(100 * threshold)}", "", _ap_at(index))
+        Column(f"ap{round(100 * threshold)}", "", lambda score, index=index: float(score.ap[index]))
         for index, threshold in enumerate(metrics.IOU_THRESHOLDS)
         if index > 0
     ),

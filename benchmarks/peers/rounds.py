@@ -59,7 +59,8 @@ class Race:
     home : Path
         Folder of the environments.
     threads : int
-    pace : Pace
+    is_quick : bool
+        Take fewer rounds, of pictures that are not as large.
 
     Attributes
     ----------
@@ -71,9 +72,10 @@ class Race:
         How many the picture of a size has.
     """
 
-    def __init__(self, peers: Sequence[Peer], home: Path, threads: int, pace: Pace) -> None:
+    def __init__(self, peers: Sequence[Peer], home: Path, threads: int, is_quick: bool) -> None:
         self.peers = list(peers)
-        self.home, self.threads, self.pace = home, threads, pace
+        self.home, self.threads, self.pace = home, threads, QUICK if is_quick else Pace()
+        self.largest = {peer: peer.quick_largest if is_quick else peer.largest for peer in peers}
         self.about: dict[str, dict[str, Any]] = {}
         self.rows: list[dict[str, Any]] = []
         self.nuclei: dict[int, int] = {}
@@ -84,7 +86,7 @@ class Race:
         for peer in self.peers:
             self._guarded(peer, self._load)
 
-    def measure(self, size: int, files: dict[str, str], largest: dict[str, int]) -> None:
+    def measure(self, size: int, files: dict[str, str]) -> None:
         """Let every tool that takes pictures of this size run, each in turn with ours.
 
         Parameters
@@ -93,10 +95,8 @@ class Race:
             Side of the picture.
         files : dict
             Of the picture; see `write_picture`.
-        largest : dict
-            By name, the side of the largest picture for that tool.
         """
-        fit = [peer for peer in self.peers if size <= largest[peer.name]]
+        fit = [peer for peer in self.peers if size <= self.largest[peer]]
         for peer in self.peers:
             if peer not in fit:
                 self._close(peer)  # sizes grow, so its memory is not needed any more
@@ -188,15 +188,14 @@ def run(
     peers: Sequence[Peer], sizes: Sequence[int], home: Path, threads: int, is_quick: bool
 ) -> Race:
     """Measure all the tools on pictures of all the sizes, from small to large."""
-    race = Race(peers, home, threads, QUICK if is_quick else Pace())
-    largest = {peer.name: peer.quick_largest if is_quick else peer.largest for peer in peers}
+    race = Race(peers, home, threads, is_quick)
     with TemporaryDirectory() as folder:
         segmenter = Segmenter(device="cpu", threads=threads)
         try:
             race.load()
             for size in sorted(sizes):
                 files, race.nuclei[size] = write_picture(Path(folder), size, segmenter)
-                race.measure(size, files, largest)
+                race.measure(size, files)
                 for row in race.rows:
                     if row["size"] == size:
                         print(_words(row, race.about[row["peer"]]["title"]), flush=True)
