@@ -40,30 +40,28 @@ SMALL, SLOW = (1, 64, 96), 512
 Array = NDArray[Any]
 
 
-class Clock:
-    """A stream of a device, and times of what is given to it by its own events.
+class Check:
+    """The kernels of a device, with the networks that they run."""
 
-    Parameters
-    ----------
-    kernels : module
-    repeats : int
-        How often work stands in the graph that is timed.
-    """
-
-    def __init__(self, kernels: ModuleType, repeats: int) -> None:
-        self.kernels, self.repeats = kernels, repeats
-        self.stream = kernels.Stream()
+    def __init__(self, name: str) -> None:
+        self.kernels: ModuleType = getattr(native, name)
+        self.repeats = 20 if name == "cuda" else 1  # of work in the graph that is timed
+        self.stream = self.kernels.Stream()
+        self.shapes = SHAPES if name == "cuda" else (SMALL,)
+        self.wrong = 0
+        self.model = model = Model.load()
+        self.adders: dict[str, Callable[[Any], object]] = {
+            model.name: lambda network: add_layers(model, network),
+            "fast, random": lambda network: Unet(network, 7, FAST),
+            "accurate, random": lambda network: Unet(network, 7, ACCURATE, 6),
+        }
 
     def put(self, array: Array) -> Any:
         """Copy to the device."""
         return self.kernels.to_device(array, stream=self.stream)
 
-    def get(self, array: Any) -> Array:
-        """Copy from the device."""
-        return self.kernels.to_host(array, stream=self.stream)
-
     def milliseconds(self, work: Callable[[], object]) -> float:
-        """Return the median of seven launches."""
+        """Return the median of seven launches, by the device's own events."""
         work()
         with self.stream.capture() as graph:
             for _ in range(self.repeats):
@@ -77,22 +75,6 @@ class Clock:
             end.synchronize()
             times.append(end.milliseconds_since(begin) / self.repeats)
         return float(statistics.median(times[1:]))
-
-
-class Check:
-    """The kernels of a device, with the networks that they run."""
-
-    def __init__(self, name: str) -> None:
-        self.kernels: ModuleType = getattr(native, name)
-        self.clock = Clock(self.kernels, 20 if name == "cuda" else 1)
-        self.shapes = SHAPES if name == "cuda" else (SMALL,)
-        self.wrong = 0
-        self.model = model = Model.load()
-        self.adders: dict[str, Callable[[Any], object]] = {
-            model.name: lambda network: add_layers(model, network),
-            "fast, random": lambda network: Unet(network, 7, FAST),
-            "accurate, random": lambda network: Unet(network, 7, ACCURATE, 6),
-        }
 
     def networks(self) -> Iterator[tuple[str, Any, Any]]:
         """Yield each network, and the CPU's."""
@@ -115,8 +97,8 @@ class Check:
 
     def cells(self, name: str, network: Any, expected: Any, tiles: Array) -> None:
         """Compare the cells of tiles."""
-        put, get, stream = self.clock.put, self.clock.get, self.clock.stream
-        found = get(network.run(put(tiles), stream=stream))
+        found = network.run(self.put(tiles), stream=self.stream)
+        found = self.kernels.to_host(found, stream=self.stream)
         self.compare(f"cells {name} {tiles.shape}", found, expected.run(tiles, threads=THREADS))
 
     def digests(self) -> None:
@@ -140,7 +122,7 @@ class Check:
     def layers(self) -> None:
         """Print the time of each network and of each of its layers."""
         for _, height, width in self.shapes[-2:]:
-            tiles = self.clock.put(data.example("stained", (height, width))[None])
+            tiles = self.put(data.example("stained", (height, width))[None])
             for name, network, _ in self.networks():
                 self.layer_times(f"{name} {height}x{width}", network, tiles)
 
@@ -151,8 +133,8 @@ class Check:
         cells = self.kernels.Buffer((count, height // 2, width // 2, 8))
 
         def time(**only: int) -> float:
-            options = {"stream": self.clock.stream, "out": cells, "workspace": memory, **only}
-            return self.clock.milliseconds(lambda: network.run(tiles, **options))
+            options = {"stream": self.stream, "out": cells, "workspace": memory, **only}
+            return self.milliseconds(lambda: network.run(tiles, **options))
 
         print(f"{name}: {time():.4f} ms, workspace {memory.nbytes / 1e6:.0f} MB")
         times = [f"{words}={1e3 * time(only=i):.1f}us" for i, words in enumerate(network.layers)]
@@ -166,11 +148,11 @@ class Check:
 
     def profile(self) -> None:
         """Run each once at the largest size, for Nsight Compute."""
-        tiles = self.clock.put(data.example("stained", self.shapes[-1][1:])[None])
+        tiles = self.put(data.example("stained", self.shapes[-1][1:])[None])
         for name, network, _ in self.networks():
             if "random" in name:
-                network.run(tiles, stream=self.clock.stream)
-        self.clock.stream.synchronize()
+                network.run(tiles, stream=self.stream)
+        self.stream.synchronize()
 
 
 def main() -> None:

@@ -208,10 +208,6 @@ def _weights(
     node: onnx.NodeProto, constants: dict[str, NDArray[np.generic]]
 ) -> NDArray[np.float32]:
     values, scale, zero = (constants[name].astype(np.float32) for name in node.input)
-    axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
-    shape = [-1 if place == axis else 1 for place in range(values.ndim)]
-    if scale.ndim:
-        scale, zero = scale.reshape(shape), zero.reshape(shape)
     return (values - zero) * scale
 
 

@@ -1,4 +1,4 @@
-"""Types of arguments that several command lines take; `argparse` prints what they refuse."""
+"""Arguments that several command lines take; `argparse` prints what they refuse."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
+
+
+def of_model_and_data(program: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser of a model and of annotated folders, to which more can be added."""
+    from nucleiseg.model import DEFAULT  # machines that only train lack the package
+
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
+    parser.add_argument(
+        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
+    )
+    parser.add_argument(
+        "--data", type=existing_folder, nargs="+", required=True, help="annotated folders"
+    )
+    return parser
 
 
 def existing_file(text: str) -> Path:
@@ -36,26 +50,23 @@ def whole(least: int) -> Callable[[str], int]:
 
 def positive(text: str) -> float:
     """Return a number above 0."""
-    value = finite(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number above 0")
-    return value
+    return _accepted(text, finite(text) > 0, "above 0")
 
 
 def weight(text: str) -> float:
     """Return a number from 0 up."""
-    value = finite(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number from 0 up")
-    return value
+    return _accepted(text, finite(text) >= 0, "from 0 up")
 
 
 def share(text: str) -> float:
     """Return a number from 0 to 1."""
-    value = finite(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number from 0 to 1")
-    return value
+    return _accepted(text, 0 <= finite(text) <= 1, "from 0 to 1")
+
+
+def _accepted(text: str, is_within: bool, which: str) -> float:
+    if not is_within:
+        raise argparse.ArgumentTypeError(f"got {text!r}; accepted is a number {which}")
+    return float(text)
 
 
 def finite(text: str) -> float:

@@ -68,8 +68,12 @@ class Recipe:
             place[0, at], place[1, at], place[2, at] = crop
 
 
-class Source:
-    """Processes that make batches.
+class Source(Iterator[Batch]):
+    """Processes that make batches, in the order of their numbers.
+
+    A batch is three arrays of (batch, size, size, 3) uint8: the images; nucleus, distance and
+    emphasis; and the images before their colours and sharpness were changed. It depends on the
+    seed and its number alone.
 
     Parameters
     ----------
@@ -107,44 +111,27 @@ class Source:
         light = [one.without_images() for one in materials]
         self.recipe = Recipe(light, styles, chances, settings, seed, pixels, ring)
 
-    def endless(self, first: int = 0) -> Stream:
-        """Begin to make batches at once, number ``first`` first, until the stream is closed."""
-        return Stream(self, first)
-
-
-class Stream(Iterator[Batch]):
-    """Batches in the order of their numbers; each depends on the seed and its number alone.
-
-    A batch is three arrays of (batch, size, size, 3) uint8: the images; nucleus, distance and
-    emphasis; and the images before their colours and sharpness were changed.
-
-    Parameters
-    ----------
-    source : Source
-    first : int
-        Number of the first batch.
-    """
-
-    def __init__(self, source: Source, first: int) -> None:
-        self.source = source
+    def endless(self, first: int = 0) -> Source:
+        """Begin to make batches at once, number ``first`` first, until the source is closed."""
         self.numbers = itertools.count(first)
-        self.pool = ProcessPoolExecutor(source.processes, PROCESSES, _begin, (source.recipe,))
-        ahead = range(first, first + source.slots)
+        self.pool = ProcessPoolExecutor(self.processes, PROCESSES, _begin, (self.recipe,))
+        ahead = range(first, first + self.slots)
         self.coming = deque(self.pool.submit(_fill, number) for number in ahead)
+        return self
 
     def __next__(self) -> Batch:
         """Wait for the next batch."""
-        number, slots = next(self.numbers), self.source.slots
+        number = next(self.numbers)
         self.coming.popleft().result()
-        images, maps, clean = self.source.ring[number % slots]
+        images, maps, clean = self.ring[number % self.slots]
         batch = images.copy(), maps.copy(), clean.copy()
-        self.coming.append(self.pool.submit(_fill, number + slots))
+        self.coming.append(self.pool.submit(_fill, number + self.slots))
         return batch
 
     def close(self) -> None:
         """End the processes, and remove the files that they share."""
         self.pool.shutdown(cancel_futures=True)
-        self.source.folder.cleanup()
+        self.folder.cleanup()
 
 
 _recipe: Recipe

@@ -127,7 +127,7 @@ class Keep(keras.callbacks.Callback):
         if self.validation:
             from . import plots
 
-            plots.curves(path, path.with_suffix(".png"))
+            plots.curves(history(path), path.with_suffix(".png"))
         tqdm.write(json.dumps({"network": network.name, **row}))
 
     def _scores(self, network: keras.Model) -> dict[str, float]:
@@ -150,12 +150,15 @@ class Keep(keras.callbacks.Callback):
         return min((best(path)[1] for path in self.folder.glob("*.csv")), default=0)
 
 
-def best(history: Path) -> tuple[float, int]:
+def history(path: Path) -> list[dict[str, float]]:
+    """Read what `Keep` writes of a network."""
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def best(path: Path) -> tuple[float, int]:
     """Return a history's best AP@0.5 and the number of rows after it."""
-    if not history.exists():
-        return -1.0, 0
-    with history.open(newline="") as file:
-        scores = [float(row.get("ap50", "nan")) for row in csv.DictReader(file)]
+    scores = [row.get("ap50", math.nan) for row in history(path)] if path.exists() else []
     if not scores or math.isnan(scores[0]):
         return -1.0, 0
     return max(scores), len(scores) - 1 - scores.index(max(scores))

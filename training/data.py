@@ -65,11 +65,6 @@ def parse_folder(text: str) -> WeightedFolder:
     return WeightedFolder(Path(folder), value)
 
 
-def weights_by_name(folders: list[WeightedFolder]) -> dict[str, float]:
-    """Return the weight of each data set by its name."""
-    return {dataset_name(folder.path): folder.weight for folder in folders}
-
-
 @dataclass(frozen=True)
 class Pair:
     """Where an image lies, and how its labels are read."""
@@ -135,6 +130,13 @@ def load_split(folders: list[Path]) -> tuple[list[Sample], list[Sample]]:
     held_out = groups.split([sample.group for sample in samples])
     pairs = list(zip(samples, held_out, strict=True))
     return [s for s, out in pairs if not out], [s for s, out in pairs if out]
+
+
+def load_weighted(texts: list[str]) -> tuple[list[Sample], list[Sample], dict[str, float]]:
+    """Return what `load_split` does of ``DIR`` or ``DIR=WEIGHT``, and each data set's weight."""
+    folders = [parse_folder(text) for text in texts]
+    training, validation = load_split([folder.path for folder in folders])
+    return training, validation, {dataset_name(path): weight for path, weight in folders}
 
 
 def normalized(picture: NDArray[np.generic]) -> NDArray[np.uint8]:

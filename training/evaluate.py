@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nucleiseg import Model, Segmenter, images, outputs, resizing
-from nucleiseg.model import DEFAULT
 
 from . import data, metrics, report, worst
-from .argument_types import existing_folder, finite
+from .argument_types import finite, of_model_and_data
 from .samples import Sample
 
 Labeller = Callable[[Sample], NDArray[np.int32]]
@@ -62,9 +61,12 @@ def main(arguments: list[str] | None = None) -> None:
     print("\n\n".join([title, *map(report.text, tables), legend, *reason]))
     if options.output is not None:
         page = "\n\n".join([title, *map(report.markdown, tables), legend])
-        _write(options.output / "table.md", f"{page}\n")
-        _write(options.output / "table.csv", report.groups_csv(grouped, scores))
-        _write(options.output / "images.csv", report.images_csv(samples, scores))
+        for name, content in (
+            ("table.md", f"{page}\n"),
+            ("table.csv", report.groups_csv(grouped, scores)),
+            ("images.csv", report.images_csv(samples, scores)),
+        ):
+            images.write(options.output / name, content.encode())
         worst.write(options.output / "worst", samples, scores, int8)
 
 
@@ -140,13 +142,7 @@ def _float_labeller_or_reason(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument(
-        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
-    )
-    parser.add_argument(
-        "--data", type=existing_folder, nargs="+", required=True, help="annotated folders"
-    )
+    parser = of_model_and_data("training.evaluate", __doc__)
     parser.add_argument(
         "--all", action="store_true", help="every image, not only the held-out ones"
     )
@@ -182,10 +178,6 @@ def _samples(folders: Sequence[Path], everything: bool) -> list[Sample]:
 
 def _scores(name: str, samples: Sequence[Sample], label: Labeller) -> list[metrics.Score]:
     return [score(sample, label) for sample in tqdm(samples, desc=name, unit="image")]
-
-
-def _write(path: Path, content: str) -> None:
-    images.write(path, content.encode())
 
 
 if __name__ == "__main__":

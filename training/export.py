@@ -54,22 +54,6 @@ def to_onnx(network: IntegerNetwork, rounding: bool = True) -> onnx.ModelProto:
     return _Writer(network, rounding).write()
 
 
-def depth_first(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Write a transposed convolution's kernel as that of a 1 x 1 convolution.
-
-    Parameters
-    ----------
-    kernel : ndarray, (2, 2, out, in)
-        As TensorFlow has it.
-
-    Returns
-    -------
-    ndarray, (4 out, in, 1, 1)
-        As ONNX has it; ``DepthToSpace`` of mode ``DCR`` spreads what it gives.
-    """
-    return kernel.reshape(-1, kernel.shape[-1], 1, 1)
-
-
 class _Writer:
     """Tensors go by their names: those of levels where there is rounding, which `_values` turns
     into numbers."""
@@ -106,22 +90,23 @@ class _Writer:
         return self._model()
 
     def _stem(self, node: Node, image: str) -> str:
-        before, after = node.pads
         if self.rounding:
             self._node("Cast", "tiles_values", ["tiles"], to=TensorProto.FLOAT)
             self._node("Transpose", image, ["tiles_values"], perm=[0, 3, 1, 2])
-        return self._finished(node, self._affine(node, image, 2, [before, before, after, after]))
+        return self._rectified(node, image)
 
     def _convolution(self, node: Node, x: str) -> str:
-        return self._affine(node, x, 1, [0 if node.kind == "grow" else 1] * 4)
-
-    def _affine(self, node: Node, x: str, step: int, pads: list[int]) -> str:
         """Write a convolution, and what its sums are multiplied with and what is added."""
+        before, after = (0, 0) if node.kind == "grow" else node.pads
         name = f"{node.name}_blocks" if node.kind == "grow" else node.name
         kernel, scale = self._kernel(node)
         bias = numpy(self.network.convolutions[node.name].bias)
         bias = np.tile(bias, len(kernel) // len(bias))
-        shape = {"kernel_shape": list(kernel.shape[2:]), "strides": [step] * 2, "pads": pads}
+        shape = {
+            "kernel_shape": list(kernel.shape[2:]),
+            "strides": [node.step] * 2,
+            "pads": [before, before, after, after],
+        }
         if not self.rounding:
             constants = [self._constant(f"{node.name}_kernel", kernel)]
             constants.append(self._constant(f"{node.name}_bias", bias))
@@ -158,11 +143,9 @@ class _Writer:
         return self._constant(name, values.reshape(1, -1, 1, 1))
 
     def _rectified(self, node: Node, x: str) -> str:
-        return self._finished(node, self._convolution(node, x))
-
-    def _finished(self, node: Node, y: str) -> str:
         """Rectify and round the result of a convolution."""
-        return self._rounded(self._node("Relu", f"{node.name}_relu", [y]), self.scales[node.name])
+        y = self._node("Relu", f"{node.name}_relu", [self._convolution(node, x)])
+        return self._rounded(y, self.scales[node.name])
 
     def _pool(self, node: Node, x: str) -> str:
         shape = {"kernel_shape": [2, 2], "strides": [2, 2]}
@@ -204,7 +187,8 @@ class _Writer:
         kernel = numpy(layer.kernel)
         scale = numpy(kernel_scale(layer)).ravel()
         if node.kind == "grow":
-            return depth_first(kernel), np.tile(scale, GROWTH**2)
+            # (2, 2, out, in) to a 1 x 1 convolution's (4 out, in, 1, 1), which `_grow` spreads.
+            return kernel.reshape(-1, kernel.shape[-1], 1, 1), np.tile(scale, GROWTH**2)
         # TensorFlow's kernels end with the two channel axes, ONNX's begin with them.
         kernel = kernel.transpose(3, 2, 0, 1)
         if node.kind == "stem" and not self.rounding:  # the file takes 0..255

@@ -10,8 +10,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from nucleiseg import Model, images
 from . import batches, data, evaluate, export, integers, metrics, plots, quantize, sampling, train
 from . import weights as float_weights
 from .augment import LIGHT
-from .callbacks import Bar, Logs, Pace
+from .callbacks import Logs, Pace
 from .distillation import loss_names
 from .integers import IntegerNetwork
 from .samples import Sample
@@ -49,12 +48,13 @@ RATE = 3e-4
 
 
 class Figures(NamedTuple):
-    """What a model reaches on the held-out images after some steps."""
+    """What a model reaches on the held-out images after some steps; the start has no losses."""
 
     step: int
     dice: float
     ap50: float
-    losses: tuple[float, float]
+    loss_nucleus: float = math.nan
+    loss_distance: float = math.nan
 
 
 class Outcome(NamedTuple):
@@ -166,16 +166,8 @@ def _learn(
     length = math.gcd(steps, LENGTH) if steps else LENGTH
     epochs = steps // length if steps else sys.maxsize
     source = batches.Source(samples, sampling.chances(samples), BATCH, seed, LIGHT)
-    model = quantize.learner(network, RATE)
-    with closing(source.endless()) as crops:
-        model.fit(
-            train.inputs(crops, clean=False),
-            epochs=epochs,
-            steps_per_epoch=length,
-            callbacks=[Pace(RATE, epochs, minutes), check, Bar(length)],
-            shuffle=False,
-            verbose=0,
-        )
+    callbacks = [Pace(RATE, epochs, minutes), check]
+    train.fit(quantize.learner(network, RATE), source, length, epochs, callbacks)
 
 
 class Check(keras.callbacks.Callback):
@@ -216,18 +208,18 @@ class Check(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Write and score the averaged weights where it is time to."""
-        first, second = (float((logs or {})[name]) for name in loss_names(self.network.name))
-        if not math.isfinite(first + second):
-            raise ValueError(f"the loss is {first + second}: these images cannot be learned from")
+        losses = [float((logs or {})[name]) for name in loss_names(self.network.name)]
+        if not math.isfinite(sum(losses)):
+            raise ValueError(f"the loss is {sum(losses)}: these images cannot be learned from")
         ended = self.model.stop_training or epoch + 1 == self.params["epochs"]
         if not ended and self._share(epoch + 1) * CHECKS < len(self.rows):
             return
         self.averages.set_model(self.model)
         self.averages.on_test_begin()
-        self.keep((epoch + 1) * self.params["steps"], (first, second))
+        self.keep((epoch + 1) * self.params["steps"], losses)
         self.averages.on_test_end()
 
-    def keep(self, step: int, losses: tuple[float, float]) -> None:
+    def keep(self, step: int, losses: Sequence[float]) -> None:
         """Write the network as it is now, and score it."""
         path = self.candidate(step)
         packed = float_weights.pack(integers.as_float(self.network))
@@ -239,11 +231,11 @@ class Check(keras.callbacks.Callback):
         """Return where the model of a step is."""
         return self.path.parent / str(step) / self.path.name
 
-    def score(self, model: Model, step: int, losses: tuple[float, float] = (math.nan,) * 2) -> None:
+    def score(self, model: Model, step: int, losses: Sequence[float] = ()) -> None:
         """Add the figures of a model."""
         label = evaluate.int8_labeller(model)
         found = metrics.total([evaluate.score(sample, label) for sample in self.held_out])
-        row = Figures(step, found.mean_dice, float(found.ap[0]), losses)
+        row = Figures(step, found.mean_dice, float(found.ap[0]), *losses)
         self.rows.append(row)
         self.report(f"step {step}: Dice {row.dice:.3f}, AP@0.5 {row.ap50:.3f} (held-out images)")
 
@@ -255,12 +247,8 @@ class Check(keras.callbacks.Callback):
 
 def _write(check: Check, kept: Figures, output: Path) -> None:
     """Copy the model that was scored, and draw its curves."""
-    header = "step,loss_nucleus,loss_distance,dice,ap50"
-    lines = [f"{r.step},{r.losses[0]},{r.losses[1]},{r.dice},{r.ap50}" for r in check.rows]
-    history = check.path.with_suffix(".csv")
-    history.write_text("\n".join([header, *lines]))
     picture = check.path.with_suffix(".png")
-    plots.curves(history, picture)
+    plots.curves([row._asdict() for row in check.rows], picture)
     output.parent.mkdir(parents=True, exist_ok=True)
     images.write(output.with_suffix(".png"), picture.read_bytes())
     model = check.candidate(kept.step)

@@ -299,7 +299,12 @@ def _even_out(network: IntegerNetwork, crops: Iterable[NDArray[np.uint8]]) -> No
 
 
 def _even_out_link(network: IntegerNetwork, link: Link, span: NDArray[np.float32]) -> None:
-    used = [_slices(network, name, first, len(span)) for name, first in link.users]
+    users = [(network.convolutions[name], first) for name, first in link.users]
+    kernels = [ops.convert_to_numpy(layer.kernel).copy() for layer, _ in users]
+    used = [
+        np.moveaxis(kernel, layer.input_axis, 0)[first : first + len(span)]
+        for (layer, first), kernel in zip(users, kernels, strict=True)
+    ]
     strength = np.max([np.abs(one).max((1, 2, 3)) for one in used], axis=0)
     alive = (span > 1e-6) & (strength > 1e-9)
     factors = np.ones_like(span)
@@ -310,16 +315,6 @@ def _even_out_link(network: IntegerNetwork, link: Link, span: NDArray[np.float32
     shape[maker.output_axis] = -1
     maker.kernel.assign(maker.kernel / factors.reshape(shape))
     maker.bias.assign(maker.bias / factors)
-    for name, first in link.users:
-        layer = network.convolutions[name]
-        kernel = ops.convert_to_numpy(layer.kernel).copy()
-        part = np.moveaxis(kernel, layer.input_axis, 0)
-        part[first : first + len(span)] *= factors[:, None, None, None]
+    for (layer, _), kernel, part in zip(users, kernels, used, strict=True):
+        part *= factors[:, None, None, None]
         layer.kernel.assign(kernel)
-
-
-def _slices(network: IntegerNetwork, name: str, first: int, count: int) -> NDArray[np.float32]:
-    """Return a kernel's slices for some input channels, those channels first."""
-    layer = network.convolutions[name]
-    kernel = ops.convert_to_numpy(layer.kernel)
-    return np.moveaxis(kernel, layer.input_axis, 0)[first : first + count]

@@ -9,7 +9,6 @@ same in NumPy.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,10 @@ from tqdm import tqdm
 
 from nucleiseg import Segmenter, images
 from nucleiseg._native import cpu
-from nucleiseg.model import DEFAULT, MERGE_INPUTS, MERGE_UNITS, MOST_MERGE_WEIGHT, Model
+from nucleiseg.model import MERGE_INPUTS, MERGE_UNITS, MOST_MERGE_WEIGHT, Model
 
 from . import data
-from .argument_types import existing_folder
+from .argument_types import of_model_and_data
 from .samples import Sample
 
 LEAST_PROMINENCE = 4
@@ -72,11 +71,7 @@ class Pairs:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.merging", description=__doc__)
-    parser.add_argument(
-        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
-    )
-    parser.add_argument("--data", type=existing_folder, nargs="+", required=True, help="folders")
+    parser = of_model_and_data("training.merging", __doc__)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="default %(default)s")
     options = parser.parse_args(arguments)
     segmenter = Segmenter(options.model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,8 +109,7 @@ class Score:
         return _ratio(self.matched_iou, self.matched + (self.missed + self.extra) / 2)
 
 
-@dataclass(frozen=True)
-class Intervals:
+class Intervals(NamedTuple):
     """Lower and upper end of the 95 % interval of three figures."""
 
     dice: tuple[float, float]
@@ -118,8 +117,7 @@ class Intervals:
     ap: tuple[float, float]
 
 
-@dataclass(frozen=True)
-class _Overlaps:
+class _Overlaps(NamedTuple):
     """Areas of the n true and m found nuclei, and the k pairs of them that share a pixel."""
 
     true_areas: NDArray[np.int64]
@@ -139,16 +137,9 @@ class _Overlaps:
 
 def total(scores: list[Score]) -> Score:
     """Add up the scores of several images."""
+    nothing = vars(Score())
     return Score(
-        dice=[value for score in scores for value in score.dice],
-        iou=[value for score in scores for value in score.iou],
-        matched=sum((score.matched for score in scores), _counts()),
-        missed=sum((score.missed for score in scores), _counts()),
-        extra=sum((score.extra for score in scores), _counts()),
-        matched_iou=sum((score.matched_iou for score in scores), _sums()),
-        aji=[value for score in scores for value in score.aji],
-        merges=sum(score.merges for score in scores),
-        splits=sum(score.splits for score in scores),
+        **{name: sum((getattr(one, name) for one in scores), nothing[name]) for name in nothing}
     )
 
 
@@ -185,7 +176,7 @@ def score(truth: NDArray[np.int32], labels: NDArray[np.int32]) -> Score:
     )
 
 
-def bootstrap(scores: list[Score], resamples: int = RESAMPLES, seed: int = 0) -> Intervals:
+def bootstrap(scores: list[Score], seed: int = 0) -> Intervals:
     """Return the 95 % intervals of mean Dice, AP@0.5 and mean AP by drawing images anew.
 
     The percentile bootstrap (Efron 1979, doi:10.1214/aos/1176344552). It takes the images for
@@ -195,14 +186,12 @@ def bootstrap(scores: list[Score], resamples: int = RESAMPLES, seed: int = 0) ->
     ----------
     scores : list of Score
         One of each image.
-    resamples : int
-        How often as many images are drawn, with replacement.
     seed : int
         The same seed gives the same intervals.
     """
     count = len(scores)
     rng = np.random.default_rng(seed)
-    times = rng.multinomial(count, np.full(count, 1 / count), resamples)
+    times = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
     matched = np.stack([score.matched for score in scores])
     wrong = np.stack([score.missed + score.extra for score in scores])
     dice = times @ np.array([score.mean_dice for score in scores]) / count

@@ -23,13 +23,11 @@ from tqdm import tqdm
 from nucleiseg import Model, Segmenter
 
 from . import train
+from .distillation import LARGE
 from .samples import Sample, pack_opinions
 
 TURNS = ((0, False), (1, True))
 """Quarter turns, and whether the turned image is mirrored."""
-
-LARGE = 28.0
-"""Median diameter in pixels from which magnified nuclei break apart (`distillation.LARGE`)."""
 
 SMALL = 20.0
 """Median diameter in pixels below which nuclei are also seen at twice their size."""

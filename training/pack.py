@@ -23,11 +23,10 @@ def main(arguments: list[str] | None = None) -> None:
     if options.output.suffix != ".npz":
         parser.error(f"argument --output: {options.output} does not end with .npz")
     try:
-        folders = [data.parse_folder(text) for text in options.data]
-        training, _ = data.load_split([folder.path for folder in folders])
+        training, _, weights = data.load_weighted(options.data)
     except ValueError as error:
         parser.error(f"argument --data: {str(error).removeprefix('data: ')}")
-    samples.pack(training, data.weights_by_name(folders), options.output)
+    samples.pack(training, weights, options.output)
     print(f"{options.output}: {len(training)} images, {options.output.stat().st_size / 1e6:.1f} MB")
 
 

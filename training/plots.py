@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+# Without pyplot, which would take a notebook's way of showing pictures away.
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from . import groups
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Rows = list[dict[str, float]]
 
@@ -22,21 +22,16 @@ COLOURS = dict(zip(groups.MODALITIES, ("#0072b2", "#7f7f7f", "#8e44ad", "#d55e00
 INK = "#222222"
 
 
-def curves(history: Path, picture: Path) -> None:
+def curves(rows: Rows, picture: Path) -> None:
     """Draw loss, Dice and AP over the steps of a history, overall and of each modality.
 
     Parameters
     ----------
-    history : Path
-        As `training.train` writes it.
+    rows : list of dict
+        As `callbacks.history` reads them; what is not known is NaN.
     picture : Path
         PNG to write.
     """
-    # Without pyplot, which would take a notebook's way of showing pictures away.
-    from matplotlib.figure import Figure
-
-    with history.open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     figure = Figure(figsize=(13.5, 4.2), layout="constrained")
     loss, dice, precision = figure.subplots(1, 3)
     _losses(loss, rows)
@@ -51,8 +46,6 @@ def curves(history: Path, picture: Path) -> None:
 
 
 def _losses(axis: Axes, rows: Rows) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
     for (column, label), colour in zip(LOSSES.items(), (INK, "#009e73"), strict=True):
         _line(axis, rows, column, label, colour)
     axis.set_yscale("log")
@@ -89,8 +82,6 @@ def _mark_best(axis: Axes, rows: Rows) -> None:
 
 
 def _tidy(axis: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axis.set_xlabel("step")
     axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from nucleiseg.model import PERCENTILES
 from . import batches, export, integers, sampling, train, weights
 from .argument_types import existing_file, share
 from .augment import LIGHT
-from .callbacks import Bar
 from .distillation import SideBySide
 from .integers import IntegerNetwork
 from .predict import DECODING, SCALING
@@ -118,15 +116,7 @@ def learn(
     source = batches.Source(samples, chances, options.batch, options.seed, settings)
     teacher = options.teacher and weights.load(options.teacher)
     rate = keras.optimizers.schedules.CosineDecay(options.rate, options.steps)
-    model = learner(network, rate, teacher)
-    with closing(source.endless()) as crops:
-        model.fit(
-            train.inputs(crops, clean=teacher is not None),
-            steps_per_epoch=options.steps,
-            callbacks=[Bar(options.steps)],
-            shuffle=False,
-            verbose=0,
-        )
+    train.fit(learner(network, rate, teacher), source, options.steps)
 
 
 def learner(
@@ -142,9 +132,9 @@ def learner(
     return model
 
 
-def calibration_crops(samples: list[Sample], seed: int = 0) -> NDArray[np.uint8]:
+def calibration_crops(samples: list[Sample]) -> NDArray[np.uint8]:
     """Cut unchanged crops, modalities in the shares of training."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     chosen = rng.choice(len(samples), CALIBRATION_CROPS, p=sampling.chances(samples))
     return np.stack([_cut(samples[index].image, rng) for index in chosen])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from . import groups, metrics
@@ -18,33 +18,28 @@ Rows = list[list[str]]
 class Column:
     """One figure: its name in CSV, its heading elsewhere, and where it comes from.
 
-    A column without a heading is in CSV only; `interval` gives the 95 % interval, if there is one.
+    A column without a heading is in CSV only; those named in `Intervals` have a 95 % interval.
     """
 
     name: str
     heading: str
     value: Callable[[Score], int | float]
-    interval: Callable[[Intervals], tuple[float, float]] | None = None
-
-
-def _ap_at(index: int) -> Callable[[Score], float]:
-    return lambda score: float(score.ap[index])
 
 
 COLUMNS = (
     Column("nuclei", "nuclei", lambda score: score.nuclei),
     Column("found", "", lambda score: score.found),
-    Column("dice", "Dice", lambda score: score.mean_dice, lambda intervals: intervals.dice),
+    Column("dice", "Dice", lambda score: score.mean_dice),
     Column("iou", "IoU", lambda score: score.mean_iou),
-    Column("ap50", "AP@0.5", lambda score: score.ap[0], lambda intervals: intervals.ap50),
-    Column("ap", "AP@0.5:0.95", lambda score: score.mean_ap, lambda intervals: intervals.ap),
+    Column("ap50", "AP@0.5", lambda score: score.ap[0]),
+    Column("ap", "AP@0.5:0.95", lambda score: score.mean_ap),
     Column("f1", "F1", lambda score: score.f1[0]),
     Column("pq", "PQ", lambda score: score.pq[0]),
     Column("aji", "AJI", lambda score: score.mean_aji),
     Column("merges", "merges", lambda score: score.merges),
     Column("splits", "splits", lambda score: score.splits),
     *(
-        Column(f"ap{round(100 * threshold)}", "", _ap_at(index))
+        Column(f"ap{round(100 * threshold)}", "", lambda score, index=index: float(score.ap[index]))
         for index, threshold in enumerate(metrics.IOU_THRESHOLDS)
         if index > 0
     ),
@@ -87,21 +82,20 @@ def group(samples: Sequence[Sample]) -> list[Group]:
     modality and, if there are several, of each data set; then those of each patient, organ or plate
     that image names tell."""
     datasets = [sample.dataset for sample in samples]
-    result = [Group("all", "all", tuple(range(len(samples))))]
-    bright = tuple(i for i, sample in enumerate(samples) if sample.modality in groups.BRIGHT_FIELD)
-    if len({samples[index].modality for index in bright}) > 1:
-        result.append(Group("modality", "bright-field", bright))
-    for name in groups.MODALITIES:
-        members = tuple(i for i, sample in enumerate(samples) if sample.modality == name)
-        result += [Group("modality", name, members)] if members else []
-    names = sorted(set(datasets)) if len(set(datasets)) > 1 else []
-    for name in names:
-        members = tuple(i for i, other in enumerate(datasets) if other == name)
-        result.append(Group("data set", name, members))
+    modalities = [sample.modality for sample in samples]
     series = [groups.named_group(sample.name) for sample in samples]
-    for name in sorted({one for one in series if one}):
-        members = tuple(i for i, other in enumerate(series) if other == name)
-        result.append(Group("series", name, members))
+    result = [Group("all", "all", tuple(range(len(samples))))]
+    bright = tuple(i for i, one in enumerate(modalities) if one in groups.BRIGHT_FIELD)
+    if len({modalities[index] for index in bright}) > 1:
+        result.append(Group("modality", "bright-field", bright))
+    for kind, of_images, names in (
+        ("modality", modalities, [one for one in groups.MODALITIES if one in modalities]),
+        ("data set", datasets, sorted(set(datasets)) if len(set(datasets)) > 1 else []),
+        ("series", series, sorted({one for one in series if one})),
+    ):
+        for name in names:
+            members = tuple(i for i, other in enumerate(of_images) if other == name)
+            result.append(Group(kind, name, members))
     return result
 
 
@@ -150,18 +144,18 @@ def groups_csv(grouped: Sequence[Group], scores: Sequence[Score]) -> str:
     """Write one line a group, with all figures and intervals."""
     head = ["kind", "group", "images"]
     for column in COLUMNS:
-        head += [column.name]
-        head += [f"{column.name}_low", f"{column.name}_high"] if column.interval else []
+        ends = ("", "_low", "_high") if column.name in Intervals._fields else ("",)
+        head += [f"{column.name}{end}" for end in ends]
     rows = [head]
     for one in grouped:
         score, intervals = one.total(scores), one.intervals(scores)
         row = [one.kind, one.name, str(len(one.members))]
         for column in COLUMNS:
             row.append(_exact(column.value(score)))
-            if column.interval:
-                row += map(_exact, column.interval(intervals)) if intervals else ["", ""]
+            if column.name in Intervals._fields:
+                row += map(_exact, getattr(intervals, column.name)) if intervals else ["", ""]
         rows.append(row)
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def images_csv(samples: Sequence[Sample], scores: Sequence[Score]) -> str:
@@ -170,16 +164,16 @@ def images_csv(samples: Sequence[Sample], scores: Sequence[Score]) -> str:
     for sample, score in zip(samples, scores, strict=True):
         cells = [_exact(column.value(score)) for column in COLUMNS]
         rows.append([sample.name, sample.dataset, sample.modality, *cells])
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def _cell(column: Column, score: Score, intervals: Intervals | None) -> str:
     value = column.value(score)
     if isinstance(value, int):
         return str(value)
-    if column.interval is None or intervals is None or column.name not in SHOWN_INTERVALS:
+    if intervals is None or column.name not in SHOWN_INTERVALS:
         return f"{value:.3f}"
-    low, high = column.interval(intervals)
+    low, high = getattr(intervals, column.name)
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
@@ -187,7 +181,8 @@ def _exact(value: int | float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6f}"
 
 
-def _csv(rows: Rows) -> str:
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Write rows as CSV."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue()

@@ -6,18 +6,15 @@ AP@0.5 and Dice of both beside those of the images as they are.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nucleiseg import Segmenter
-from nucleiseg.model import DEFAULT
 
 from . import data, metrics
+from .argument_types import of_model_and_data
 from .samples import Sample
 
 FACTORS = (1.0, 0.33, 0.5, 2.0, 3.0, 4.0)
@@ -28,11 +25,7 @@ LARGEST_SIDE = 2600
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.scales", description=__doc__)
-    parser.add_argument(
-        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
-    )
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
+    parser = of_model_and_data("training.scales", __doc__)
     parser.add_argument("--training", action="store_true", help="the images trained on, instead")
     options = parser.parse_args(arguments)
     samples = data.load_split(options.data)[0 if options.training else 1]

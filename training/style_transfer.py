@@ -21,7 +21,6 @@ import tensorflow as tf
 from . import weights
 from .argument_types import weight, whole
 from .style import batch, features, run
-from .style.labels import agreement
 from .style.losses import Weights
 from .style.read import Picture, check, read
 from .topology import ACCURATE
@@ -147,7 +146,7 @@ def _single(options: argparse.Namespace, settings: run.Settings) -> None:
     pictures = {"content": _checksum(content.tobytes()), "style": _checksum(style.tobytes())}
     origin = pictures | _origin(options)
     result = run.transfer(network, content, style, settings, options.output, origin, options.resume)
-    dice = agreement(content, result)
+    dice = batch.agreement(content, result)
     print(
         f"{options.output / 'result.png'}: nuclei of content and result have a Dice of {dice:.3f}"
     )

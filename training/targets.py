@@ -117,15 +117,11 @@ def gaps(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
     """Mark, with soft edges, the places where two nuclei touch or nearly do."""
     grown = expand_labels(labels, GAP_REACH)
     border = np.zeros(labels.shape, bool)
-    for axis in (0, 1):
-        before = np.take(grown, range(grown.shape[axis] - 1), axis)
-        after = np.take(grown, range(1, grown.shape[axis]), axis)
+    for numbers, marked in ((grown, border), (grown.T, border.T)):
+        before, after = numbers[:-1], numbers[1:]
         meets = (before != after) & (before > 0) & (after > 0)
-        low = [slice(None), slice(None)]
-        high = [slice(None), slice(None)]
-        low[axis], high[axis] = slice(None, -1), slice(1, None)
-        border[tuple(low)] |= meets
-        border[tuple(high)] |= meets
+        marked[:-1] |= meets
+        marked[1:] |= meets
     soft = cv2.GaussianBlur(border.astype(np.float32), (0, 0), 1.0)
     return np.rint(255 * np.clip(soft * 1.5, 0, 1)).astype(np.uint8)
 

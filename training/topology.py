@@ -7,7 +7,7 @@ follow `Topology.nodes`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -105,7 +105,8 @@ class Topology:
             if level:
                 below = self.widths[level - 1]
                 found.append(Node(f"pool{level}", "pool", (found[-1].name,), below, stride, 2))
-            for name in _names(f"down{level}", "abc", self.down[level]):
+            for letter in ("a", "b", "c")[: self.down[level]]:
+                name = f"down{level}{letter}"
                 found.append(Node(name, "convolution", (found[-1].name,), width, stride))
         skips = {node.stride: node.name for node in found if node.kind != "pool"}
         for level in reversed(range(len(self.up))):
@@ -113,7 +114,8 @@ class Topology:
             found.append(Node(f"grow{level}", "grow", (found[-1].name,), width, stride, 2))
             both = (skips[stride], found[-1].name)
             found.append(Node(f"join{level}", "join", both, 2 * width, stride))
-            for name in _names(f"up{level}", ("", "b", "c"), self.up[level]):
+            for letter in ("", "b", "c")[: self.up[level]]:
+                name = f"up{level}{letter}"
                 found.append(Node(name, "convolution", (found[-1].name,), width, stride))
         found.append(Node("logits", "logits", (found[-1].name,), 2 * BLOCK**2, BLOCK))
         return found
@@ -157,10 +159,6 @@ class Topology:
         first, last = _seen(nodes, "logits", 0, STRIDE // BLOCK - 1)
         reach = max(-first, last - (STRIDE - 1))
         return -(-reach // STRIDE) * STRIDE
-
-
-def _names(stem: str, letters: Sequence[str], count: int) -> list[str]:
-    return [f"{stem}{letter}" for letter in letters[:count]]
 
 
 def _seen(nodes: Mapping[str, Node], name: str, first: int, last: int) -> tuple[int, int]:

@@ -156,27 +156,21 @@ def load(
     weights : dict
         By the name of the data set.
     """
-    training, validation, shares = _load(texts)
+    if len(texts) == 1 and texts[0].endswith(".npz"):
+        (training, shares), validation = unpack(Path(texts[0])), []
+    else:
+        # The package reads and stretches images; packed ones need it no more.
+        from . import data
+
+        training, validation, shares = data.load_weighted(texts)
+        if not training or not validation:
+            raise ValueError(
+                f"{len(training)} images to train on and {len(validation)} to validate with; "
+                "at least two that do not look alike are needed"
+            )
     if opinions is not None:
         training = with_opinions(training, opinions)
     return training, validation, shares
-
-
-def _load(texts: list[str]) -> tuple[list[Sample], list[Sample], dict[str, float]]:
-    if len(texts) == 1 and texts[0].endswith(".npz"):
-        training, weights_by_name = unpack(Path(texts[0]))
-        return training, [], weights_by_name
-    # The package reads and stretches images; packed ones need it no more.
-    from . import data
-
-    folders = [data.parse_folder(text) for text in texts]
-    training, validation = data.load_split([folder.path for folder in folders])
-    if not training or not validation:
-        raise ValueError(
-            f"{len(training)} images to train on and {len(validation)} to validate with; "
-            "at least two that do not look alike are needed"
-        )
-    return training, validation, data.weights_by_name(folders)
 
 
 def with_option(error: ValueError) -> str:
@@ -249,12 +243,29 @@ def _fit(
     settings = augment.LIGHT if options.light else augment.Settings()
     settings = augment.with_own_colours(settings) if options.keep_colours else settings
     source = batches.Source(training, chances, options.batch, options.seed, settings)
-    with closing(source.endless(first * length)) as crops, interruptible(stop):
+    epochs = last if options.minutes is None else sys.maxsize
+    with interruptible(stop):
+        fit(model, source, length, epochs, saving, first)
+
+
+def fit(
+    model: SideBySide,
+    source: batches.Source,
+    length: int,
+    epochs: int = 1,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    first: int = 0,
+) -> None:
+    """Let a model learn from a source until the end of an epoch, `length` steps each.
+
+    Batches begin where those of the ``first`` epochs ended.
+    """
+    with closing(source.endless(first * length)) as crops:
         model.fit(
-            inputs(crops, clean=options.teacher is not None),
-            epochs=last if options.minutes is None else sys.maxsize,
+            inputs(crops, clean=model.teacher is not None),
+            epochs=epochs,
             steps_per_epoch=length,
-            callbacks=[*saving, Bar(length)],
+            callbacks=[*callbacks, Bar(length)],
             shuffle=False,
             verbose=0,
         )

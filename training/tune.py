@@ -8,10 +8,7 @@ maps" is the AP@0.5 of nuclei decoded from the maps of the annotation, which sho
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +16,10 @@ from tqdm import tqdm
 
 from nucleiseg import Segmenter
 from nucleiseg._native import cpu
-from nucleiseg.model import DEFAULT, Model
+from nucleiseg.model import Model
 
 from . import data, metrics
+from .argument_types import of_model_and_data
 
 GRID = {
     "nucleus_threshold": (144, 156, 168),
@@ -39,12 +37,7 @@ Labels = NDArray[np.int32]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.tune", description=__doc__)
-    parser.add_argument(
-        "model", nargs="?", default=DEFAULT, help="shipped model or ONNX file, default %(default)s"
-    )
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="annotated folders")
-    options = parser.parse_args(arguments)
+    options = of_model_and_data("training.tune", __doc__).parse_args(arguments)
     _, samples = data.load_split(options.data)
     segmenter = Segmenter(options.model)
     truth = [sample.labels for sample in samples]
@@ -52,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     true = [np.ascontiguousarray(np.dstack(sample.targets()[:2])) for sample in samples]
     model = segmenter.model
     grid = GRID | ({"prominence": (model.least_prominence,)} if model.merging else {})
-    settings = list(_settings(grid))
+    settings = [dict(zip(grid, one, strict=True)) for one in itertools.product(*grid.values())]
     rows = [(_score(truth, found, setting, model), setting) for setting in tqdm(settings)]
     rows.sort(key=lambda row: -row[0].ap[0])
     for score, setting in rows[:SHOWN]:
@@ -61,11 +54,6 @@ def main(arguments: list[str] | None = None) -> None:
             f"AP@0.5 {score.ap[0]:.4f}  AP {score.ap.mean():.4f}  Dice {score.mean_dice:.4f}  "
             f"of true maps {faithful:.4f}  {setting}"
         )
-
-
-def _settings(grid: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
-    for values in itertools.product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
 
 
 def _score(

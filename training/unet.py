@@ -46,9 +46,7 @@ def limits(model: keras.Model) -> dict[str, float]:
     return {layer.name.removesuffix("_limit"): layer.value for layer in found}
 
 
-def build(
-    topology: Topology = FAST, size: int | None = None, limits: Mapping[str, float] | None = None
-) -> keras.Model:
+def build(topology: Topology = FAST, limits: Mapping[str, float] | None = None) -> keras.Model:
     """Build the U-Net of Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) in plain
     operators: 3 x 3 convolutions, max pooling, 2 x 2 transposed convolutions, one sigmoid.
 
@@ -56,8 +54,6 @@ def build(
     ----------
     topology : Topology
         Of `topology.NETWORKS`.
-    size : int, optional
-        Fixed height and width, a multiple of `topology.STRIDE`; free when left out.
     limits : mapping, optional
         The largest absolute value of nodes, by name. Quantization-aware training learns them, and
         what it learns holds within them only.
@@ -68,7 +64,7 @@ def build(
         (N, h, w, 3) float32 in 0..255 -> (N, h, w, 2) float32 in 0..1: nucleus probability and
         centre distance. It is named as the topology is.
     """
-    image = keras.Input((size, size, 3), name="image")
+    image = keras.Input((None, None, 3), name="image")
     tensors = {IMAGE: layers.Rescaling(1 / 255.0, name="rescale")(image)}
     for node in topology.nodes():
         x = _LAYERS[node.kind](node, *(tensors[name] for name in node.inputs))

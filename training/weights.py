@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 
 import keras
@@ -38,7 +37,7 @@ def pack(model: keras.Model) -> bytes:
     return buffer.getvalue()
 
 
-def load(path: Path, size: int | None = None) -> keras.Model:
+def load(path: Path) -> keras.Model:
     """Build the network in float32 that fits the weights of a file that `fill` takes.
 
     Raises
@@ -50,11 +49,9 @@ def load(path: Path, size: int | None = None) -> keras.Model:
     found = limits(path)
     reasons = []
     for topology in NETWORKS.values():
-        model = unet.build(topology, size, found)
+        model = unet.build(topology, found)
         try:
-            with warnings.catch_warnings():  # Keras warns of each layer before it fails
-                warnings.simplefilter("ignore", UserWarning)
-                fill(model, path)
+            fill(model, path)
         except (KeyError, ValueError) as error:
             reasons.append(error)
         else:
@@ -63,19 +60,14 @@ def load(path: Path, size: int | None = None) -> keras.Model:
 
 
 def fill(model: keras.Model, path: Path) -> None:
-    """Fill a network with the weights of `pack` or of a Keras ``.weights.h5`` file."""
-    if path.suffix == ".npz":
-        with np.load(path) as arrays:
-            for weight in model.weights:
-                weight.assign(arrays[weight.path].astype(np.float32))
-    else:
-        model.load_weights(path)
+    """Fill a network with the weights of `pack`."""
+    with np.load(path) as arrays:
+        for weight in model.weights:
+            weight.assign(arrays[weight.path].astype(np.float32))
 
 
 def limits(path: Path) -> dict[str, float]:
     """Return the limits of a file: none but of quantization-aware training."""
-    if path.suffix != ".npz":
-        return {}
     with np.load(path) as arrays:
         names = [name for name in arrays if name.startswith(LIMIT)]
         return {name.removeprefix(LIMIT): float(arrays[name]) for name in names}

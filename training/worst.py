@@ -40,7 +40,7 @@ def write(
     scores: Sequence[Score],
     label: Callable[[Sample], NDArray[np.int32]],
 ) -> list[Path]:
-    """Write ``NN_name.png`` of the images with the lowest AP@0.5, then Dice, the worst first.
+    """Write ``NN_name.png`` of the images of lowest AP@0.5, then Dice, then name, worst first.
 
     Pictures that an earlier run left in the folder are removed.
 
@@ -51,7 +51,11 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for rank, index in enumerate(rank_worst(samples, scores)[:COUNT], start=1):
+    worst = sorted(
+        range(len(samples)),
+        key=lambda index: (scores[index].ap[0], scores[index].mean_dice, samples[index].name),
+    )
+    for rank, index in enumerate(worst[:COUNT], start=1):
         sample = samples[index]
         path = folder / f"{rank:02}_{UNSAFE.sub('_', sample.name)}.png"
         images.write_png(path, draw(sample, label(sample), scores[index]))
@@ -59,14 +63,6 @@ def write(
     for old in set(folder.glob("[0-9][0-9]_*.png")) - set(written):
         old.unlink()
     return written
-
-
-def rank_worst(samples: Sequence[Sample], scores: Sequence[Score]) -> list[int]:
-    """Order the images by AP@0.5, then Dice, then name."""
-    return sorted(
-        range(len(samples)),
-        key=lambda index: (scores[index].ap[0], scores[index].mean_dice, samples[index].name),
-    )
 
 
 def draw(sample: Sample, labels: NDArray[np.int32], score: Score) -> NDArray[np.uint8]:

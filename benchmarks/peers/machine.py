@@ -10,11 +10,11 @@ from typing import Any
 
 def describe(threads: int) -> dict[str, Any]:
     """Return the processor, its cores in use, its instructions for integers, and the memory."""
-    text = _read("/proc/cpuinfo")
-    flags = _entry(text, "flags").split()
-    memory = _entry(_read("/proc/meminfo"), "MemTotal").split()
+    processor = entries("/proc/cpuinfo")
+    flags = processor.get("flags", "").split()
+    memory = entries("/proc/meminfo").get("MemTotal", "").split()
     return {
-        "cpu": _entry(text, "model name") or platform.processor() or platform.machine(),
+        "cpu": processor.get("model name") or platform.processor() or platform.machine(),
         "cores": threads,
         "instructions": [name for name in INSTRUCTIONS if name in flags],
         "memory_gb": round(int(memory[0]) / 1e6, 1) if memory else None,
@@ -42,14 +42,8 @@ def use_cores(count: int | None) -> int:
     return count
 
 
-def _read(path: str) -> str:
-    return Path(path).read_text() if Path(path).is_file() else ""
-
-
-def _entry(text: str, name: str) -> str:
-    """Return the first value of a name in ``name : value`` lines; empty where there is none."""
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return ""
+def entries(path: str) -> dict[str, str]:
+    """Return the first value of each name in ``name : value`` lines; none without the file."""
+    lines = Path(path).read_text().splitlines() if Path(path).is_file() else []
+    pairs = (line.partition(":") for line in reversed(lines))
+    return {name.strip(): value.strip() for name, _, value in pairs}

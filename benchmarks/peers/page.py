@@ -31,9 +31,9 @@ def text(document: dict[str, Any]) -> str:
         _where(document),
         "![Throughput by size of the picture](pictures/peers.png)",
         "## Megapixels a second",
-        _by_size(document, lambda row: _digits(row["mpixel_per_s"]), _per_pixel),
+        _by_size(document, lambda row: _digits(row["mpixel_per_s"])),
         "## How many times as fast nucleiseg is",
-        _by_size(document, _ratio, _ratio_per_pixel, is_ours=False),
+        _by_size(document, _ratio, is_ours=False),
         NOTES,
         "## What ran",
         _tools(document),
@@ -69,12 +69,7 @@ def _where(document: dict[str, Any]) -> str:
     )
 
 
-def _by_size(
-    document: dict[str, Any],
-    write: Callable[[Row], str],
-    guess: Callable[[Row, Row], str],
-    is_ours: bool = True,
-) -> str:
+def _by_size(document: dict[str, Any], write: Callable[[Row], str], is_ours: bool = True) -> str:
     """Return a table of one cell for each tool, output and size."""
     sizes = document["settings"]["sizes"]
     lines = [
@@ -84,16 +79,16 @@ def _by_size(
     for peer, output in _measured(document):
         if peer["name"] == OURS and not is_ours:
             continue
-        rows = {row["size"]: row for row in _rows(document, peer["name"], output)}
+        rows = {row["size"]: row for row in rows_of(document, peer["name"], output)}
         cells = []
         for size in sizes:
             if size in rows:
                 cells.append(write(rows[size]))
             else:
-                ours = [
-                    row for row in _rows(document, OURS, AGAINST[output]) if row["size"] == size
-                ]
-                cells.append(f"*{guess(rows[max(rows)], ours[0])}*")
+                speed = rows[max(rows)]["mpixel_per_s"]
+                ours = {row["size"]: row for row in rows_of(document, OURS, AGAINST[output])}
+                ratio = ours[size]["mpixel_per_s"] / speed
+                cells.append(f"*{write({'mpixel_per_s': speed, 'ratio': ratio})}*")
         lines.append([peer["title"], OUTPUTS[output], peer["weights"], *cells])
     return _table(lines)
 
@@ -102,24 +97,18 @@ def _measured(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Go through the tools and those of their outputs that there are figures of."""
     for peer in document["peers"]:
         for output in OUTPUTS:
-            if _rows(document, peer["name"], output):
+            if rows_of(document, peer["name"], output):
                 yield peer, output
 
 
-def _rows(document: dict[str, Any], name: str, output: str) -> list[Row]:
+def rows_of(document: dict[str, Any], name: str, output: str) -> list[Row]:
+    """Return what was measured of an output of a tool, a row for each size."""
     return [row for row in document["rows"] if (row["peer"], row["output"]) == (name, output)]
 
 
 def _ratio(row: Row) -> str:
-    return f"{_digits(row['ratio'])} ({_digits(row['lowest_ratio'])})"
-
-
-def _per_pixel(row: Row, ours: Row) -> str:
-    return _digits(row["mpixel_per_s"])
-
-
-def _ratio_per_pixel(row: Row, ours: Row) -> str:
-    return _digits(ours["mpixel_per_s"] / row["mpixel_per_s"])
+    lowest = f" ({_digits(row['lowest_ratio'])})" if "lowest_ratio" in row else ""
+    return f"{_digits(row['ratio'])}{lowest}"
 
 
 def _tools(document: dict[str, Any]) -> str:

@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.page import OUTPUTS, rows_of
+
 STYLES = {"maps": "--", "mask": ":", "labels": "-"}
-WORDS = {"maps": "network alone", "mask": "mask", "labels": "labels"}
 
 
 def draw(document: dict[str, Any], path: Path) -> None:
@@ -38,10 +39,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
 def _line(
     axes: Any, document: dict[str, Any], peer: dict[str, Any], output: str, **how: str
 ) -> None:
-    rows = [
-        row for row in document["rows"] if (row["peer"], row["output"]) == (peer["name"], output)
-    ]
-    if rows:
-        label = f"{peer['title']}, {WORDS[output]}"
+    if rows := rows_of(document, peer["name"], output):
+        label = f"{peer['title']}, {OUTPUTS[output]}"
         x, y = [row["size"] for row in rows], [row["mpixel_per_s"] for row in rows]
         axes.plot(x, y, marker="o", markersize=4, label=label, **how)

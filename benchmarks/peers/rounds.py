@@ -9,11 +9,14 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from benchmarks.peers import floats
 from benchmarks.peers.client import Client
 from benchmarks.peers.environments import PeerError
-from benchmarks.peers.pictures import Pictures
 from benchmarks.peers.table import AGAINST, OURS, Peer
+from benchmarks.steps.common import picture
+from nucleiseg import Segmenter
 
 
 class RaceError(Exception):
@@ -56,7 +59,8 @@ class Race:
     home : Path
         Folder of the environments.
     threads : int
-    pace : Pace
+    is_quick : bool
+        Take fewer rounds, of pictures that are not as large.
 
     Attributes
     ----------
@@ -68,9 +72,10 @@ class Race:
         How many the picture of a size has.
     """
 
-    def __init__(self, peers: Sequence[Peer], home: Path, threads: int, pace: Pace) -> None:
+    def __init__(self, peers: Sequence[Peer], home: Path, threads: int, is_quick: bool) -> None:
         self.peers = list(peers)
-        self.home, self.threads, self.pace = home, threads, pace
+        self.home, self.threads, self.pace = home, threads, QUICK if is_quick else Pace()
+        self.largest = {peer: peer.quick_largest if is_quick else peer.largest for peer in peers}
         self.about: dict[str, dict[str, Any]] = {}
         self.rows: list[dict[str, Any]] = []
         self.nuclei: dict[int, int] = {}
@@ -81,7 +86,7 @@ class Race:
         for peer in self.peers:
             self._guarded(peer, self._load)
 
-    def measure(self, size: int, files: dict[str, str], largest: dict[str, int]) -> None:
+    def measure(self, size: int, files: dict[str, str]) -> None:
         """Let every tool that takes pictures of this size run, each in turn with ours.
 
         Parameters
@@ -89,11 +94,9 @@ class Race:
         size : int
             Side of the picture.
         files : dict
-            Of the picture; see `Pictures.files`.
-        largest : dict
-            By name, the side of the largest picture for that tool.
+            Of the picture; see `write_picture`.
         """
-        fit = [peer for peer in self.peers if size <= largest[peer.name]]
+        fit = [peer for peer in self.peers if size <= self.largest[peer]]
         for peer in self.peers:
             if peer not in fit:
                 self._close(peer)  # sizes grow, so its memory is not needed any more
@@ -185,21 +188,39 @@ def run(
     peers: Sequence[Peer], sizes: Sequence[int], home: Path, threads: int, is_quick: bool
 ) -> Race:
     """Measure all the tools on pictures of all the sizes, from small to large."""
-    race = Race(peers, home, threads, QUICK if is_quick else Pace())
-    largest = {peer.name: peer.quick_largest if is_quick else peer.largest for peer in peers}
+    race = Race(peers, home, threads, is_quick)
     with TemporaryDirectory() as folder:
-        pictures = Pictures(Path(folder), threads)
+        segmenter = Segmenter(device="cpu", threads=threads)
         try:
             race.load()
             for size in sorted(sizes):
-                race.nuclei[size] = pictures.nuclei(size)
-                race.measure(size, pictures.files(size), largest)
+                files, race.nuclei[size] = write_picture(Path(folder), size, segmenter)
+                race.measure(size, files)
                 for row in race.rows:
                     if row["size"] == size:
                         print(_words(row, race.about[row["peer"]]["title"]), flush=True)
         finally:
             race.close()
     return race
+
+
+def write_picture(folder: Path, size: int, segmenter: Segmenter) -> tuple[dict[str, str], int]:
+    """Write an example of real tissue and its mirror images, side by side, and the nuclei in it.
+
+    Returns
+    -------
+    files : dict
+        ``image`` and ``labels``, which are those that nucleiseg finds.
+    nuclei : int
+        How many there are.
+    """
+    image = picture(size)
+    labels = segmenter.segment(image, "labels", scale=1)
+    files = {}
+    for kind, array in (("image", image), ("labels", labels)):
+        files[kind] = str(folder / f"{kind}_{size}.npy")
+        np.save(files[kind], array)
+    return files, int(labels.max())
 
 
 def _words(row: dict[str, Any], title: str) -> str:

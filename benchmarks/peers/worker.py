@@ -8,7 +8,6 @@ objects. A request names what to ``do``; the other entries are its arguments:
 | load | threads, files | weights, about, versions |
 | take | image, labels (names of .npy files) | seconds of each output, warmed up |
 | time | calls, seconds | seconds of each output in each call, until either is reached |
-| quit | | nothing |
 
 ``peak_memory_mb`` is in every answer. What fails is answered with ``error``, one line.
 """
@@ -24,10 +23,11 @@ import sys
 import time
 import traceback
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.peers.machine import entries
 
 DEATH_OF_PARENT = 1
 """PR_SET_PDEATHSIG of Linux's prctl: an orphan that is stopped would stay for ever."""
@@ -77,7 +77,7 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
 def _answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
     do = request.pop("do")
     if do not in ("load", "take", "time"):
-        return {"error": f"do: got {do!r}; accepted are 'load', 'take', 'time', 'quit'"}
+        return {"error": f"do: got {do!r}; accepted are 'load', 'take', 'time'"}
     try:
         answer: dict[str, Any] = getattr(worker, do)(**request)
     except Exception as error:
@@ -89,10 +89,8 @@ def _answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
 
 def _peak_memory() -> int | None:
     """Return the peak resident memory of this process in MB, None where it is not known."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-    return round(kilobytes[0] / 1000) if kilobytes else None
+    kilobytes = entries("/proc/self/status").get("VmHWM", "").split()
+    return round(int(kilobytes[0]) / 1000) if kilobytes else None
 
 
 def main() -> None:
@@ -103,8 +101,6 @@ def main() -> None:
     worker = Worker(sys.argv[1])
     for line in sys.stdin:
         request = json.loads(line)
-        if request["do"] == "quit":
-            return
         answers.write(json.dumps(_answer(worker, request)) + "\n")
         answers.flush()
 

@@ -1,6 +1,7 @@
 """What the machine could do at best, measured on the spot: copies and int8 arithmetic."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,10 @@ EXERCISES = {"portable": 10_000}
 MOST_EXERCISES = 1_000_000
 """Repetitions at every other level."""
 
+FLOAT = 4
+"""Bytes of a value in single precision: what the first convolution reads, for which the engine
+turns its input's bytes into that."""
+
 
 def copy_speed(
     threads: int, seconds: float, clock: Callable[[], float] = time.perf_counter
@@ -57,7 +62,7 @@ def last_cache() -> int:
     return sum(size for (level, _), size in found.items() if level == last)
 
 
-def int8_speed(threads: int, seconds: float, level: str = "") -> float:
+def int8_speed(threads: int, seconds: float, level: str) -> float:
     """Return the multiply-adds per second that threads reach together in registers.
 
     Parameters
@@ -65,9 +70,8 @@ def int8_speed(threads: int, seconds: float, level: str = "") -> float:
     threads : int
     seconds : float
     level : str
-        One of ``_native.cpu.convolution_levels()``; the best when empty.
+        One of ``_native.cpu.convolution_levels()``.
     """
-    level = level or cpu.convolution_levels()[-1]
     once = EXERCISES.get(level, MOST_EXERCISES)
     times = [once] * threads
     with ThreadPoolExecutor(threads) as pool:
@@ -75,49 +79,60 @@ def int8_speed(threads: int, seconds: float, level: str = "") -> float:
     return threads * cpu.exercise(once, level) / taken
 
 
-def multiply_adds(model: Model) -> float:
-    """Count the multiply-adds of a model's convolutions, for each pixel of its input.
+@dataclass
+class Cost:
+    """What a network costs for each pixel of its input; its layers are added as to the network.
+
+    Every layer is a launch that reads and writes memory, and what stands between two is fused into
+    them. Before the first, bytes become single precision. Each weight meets each position once.
+    """
+
+    launches: int = 1
+    bytes: float = 3 * (1 + FLOAT)
+    multiply_adds: float = 0.0
+    _tensors: list[tuple[float, int]] = field(default_factory=list)
+    """Positions per pixel of the image, and channels."""
+
+    def stem(self, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> int:
+        return self._made(3 * FLOAT, kernel.size / 4, 1 / 4, len(kernel))
+
+    def convolution(
+        self, sources: list[int], kernels: list[NDArray[np.int8]], factors: Any, offsets: Any
+    ) -> int:
+        positions, _ = self._tensors[sources[0]]
+        read = sum(math.prod(self._tensors[source]) for source in sources)
+        work = sum(kernel.size for kernel in kernels) * positions
+        return self._made(read, work, positions, len(kernels[0]))
+
+    def grow(self, source: int, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> int:
+        positions, channels = self._tensors[source]
+        work = kernel.size * positions
+        return self._made(positions * channels, work, 4 * positions, kernel.shape[1])
+
+    def pool(self, source: int) -> int:
+        positions, channels = self._tensors[source]
+        return self._made(positions * channels, 0.0, positions / 4, channels)
+
+    def cells(self, source: int, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> None:
+        self.convolution([source], [kernel], factors, offsets)
+
+    def _made(self, read: float, work: float, positions: float, channels: int) -> int:
+        """Count a layer; return the number of its tensor."""
+        self.launches += 1
+        self.bytes += read + positions * channels
+        self.multiply_adds += work
+        self._tensors.append((positions, channels))
+        return len(self._tensors) - 1
+
+
+def cost(model: Model) -> Cost:
+    """Return what a model's network costs.
 
     Raises
     ------
     ModelError
         The file holds another network.
     """
-    counter = _Counter()
-    native.add_layers(model, counter)
-    return counter.total
-
-
-@dataclass
-class _Counter:
-    """Takes a network's layers and counts: each weight meets each position once."""
-
-    total: float = 0.0
-    _positions: list[float] = field(default_factory=list)
-
-    def stem(self, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> int:
-        return self._convolved([kernel], 1 / 4)
-
-    def convolution(
-        self, sources: list[int], kernels: list[NDArray[np.int8]], factors: Any, offsets: Any
-    ) -> int:
-        return self._convolved(kernels, self._positions[sources[0]])
-
-    def grow(self, source: int, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> int:
-        self.total += kernel.size * self._positions[source]
-        return self._made(4 * self._positions[source])
-
-    def pool(self, source: int) -> int:
-        return self._made(self._positions[source] / 4)
-
-    def cells(self, source: int, kernel: NDArray[np.int8], factors: Any, offsets: Any) -> None:
-        self.total += kernel.size * self._positions[source]
-
-    def _convolved(self, kernels: list[NDArray[np.int8]], positions: float) -> int:
-        self.total += sum(kernel.size for kernel in kernels) * positions
-        return self._made(positions)
-
-    def _made(self, positions: float) -> int:
-        """Add a tensor of so many positions per pixel of the image."""
-        self._positions.append(positions)
-        return len(self._positions) - 1
+    found = Cost()
+    native.add_layers(model, found)
+    return found

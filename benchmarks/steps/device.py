@@ -3,12 +3,14 @@
 Pictures are an example image and its mirror images. A time is that of the step in a graph; the last
 column is how many times the least it is that ``roofline`` counts, at the rate at
 which this GPU copies a gigabyte. An image that fits into the GPU's cache can be below 1. Needs a
-build with CUDA kernels, and onnx.
+build with CUDA kernels.
 """
 
 import argparse
 
 import nucleiseg._native as native
+from benchmarks.steps import roofline
+from benchmarks.steps.ceilings import Cost
 from benchmarks.steps.common import picture
 from nucleiseg import Model, backends
 from nucleiseg.device import available_threads
@@ -23,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    from benchmarks.steps import roofline
     from nucleiseg.engines.cuda import Engine
 
     if not hasattr(native, "cuda") or not native.cuda.device_count():
@@ -33,7 +34,7 @@ def main(options: argparse.Namespace) -> None:
     pipeline = backend.pipeline(backend.tile, 1).native
     rate = 2 * LARGE / native.cuda.copy_milliseconds(LARGE, REPEATS) * 1e3
     print(f"{native.cuda.devices()[0]['name']}: copies at {rate / 1e12:.2f} TB/s, read and written")
-    least = {step.name: step.bytes for step in roofline.steps(roofline.Network(0, 0, 0))}
+    least = {step.name: step.bytes for step in roofline.steps(Cost())}
     print(f"{'step':<12}{'side':>6}{'us':>10}{'GB/s':>8}{'of least':>10}")
     for side in options.sides:
         _, times = pipeline.step_milliseconds(picture(side, "hematoxylin_eosin"), REPEATS)

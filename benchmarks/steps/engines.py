@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.peers.client import Client
 from benchmarks.peers.environments import PeerError
 from benchmarks.peers.table import Peer
-from benchmarks.steps.ceilings import int8_speed, multiply_adds
+from benchmarks.steps.ceilings import cost, int8_speed
 from benchmarks.steps.common import ROOT, picture
 from nucleiseg import Model
 from nucleiseg._native import cpu
@@ -69,7 +69,7 @@ def show_level(level: str, model: Model, options: argparse.Namespace) -> None:
         if other is not None:
             other.close()
         print(
-            f"  {size} x {size}: {described(times, size**2, multiply_adds(model), peak)}",
+            f"  {size} x {size}: {described(times, size**2, cost(model).multiply_adds, peak)}",
             flush=True,
         )
 

@@ -90,24 +90,22 @@ def kernels(size: int, threads: int, model: Model) -> Iterator[Kernel]:
         "float32": lambda: image.astype(np.float32),
     }
     for name, source in sources.items():
-        yield _limits(name, source(), threads, model)
-        yield _normalize(name, source(), threads)
+        yield from _stretching(name, source(), threads, model)
     yield from _tiles(image, threads)
     maps = Segmenter(model, device="cpu").segment(image, "maps", scale=1)
     yield from _decoding(np.ascontiguousarray(maps), threads, model)
 
 
-def _limits(name: str, image: NDArray[np.generic], threads: int, model: Model) -> Kernel:
-    return Kernel(
+def _stretching(
+    name: str, image: NDArray[np.generic], threads: int, model: Model
+) -> Iterator[Kernel]:
+    yield Kernel(
         f"limits {name}",
         lambda: cpu.limits(image, *model.percentiles, threads=threads),
         image.nbytes,
     )
-
-
-def _normalize(name: str, image: NDArray[np.generic], threads: int) -> Kernel:
     rgb = np.empty((*image.shape[:2], 3), np.uint8)
-    return Kernel(
+    yield Kernel(
         f"normalize {name}",
         lambda: cpu.normalize(image, *FULL, threads=threads, out=rgb),
         image.nbytes + rgb.nbytes,

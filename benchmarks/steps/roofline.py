@@ -4,20 +4,18 @@ A step takes at least its bytes over the memory's bandwidth, and its operations 
 Bytes are counted as if every launch read and wrote memory, each value once: neighbours are cached
 within a launch, nothing is between two. Caches that hold a whole image (50 MB on an H100, 72 MB on
 an RTX 4090, 4 MB on Orin) can beat that; launches, waits and ragged edges cannot.
-Prints the tables of docs/gpu.md. Needs onnx, which the extra "train" brings.
+Prints the tables of docs/gpu.md.
 """
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from benchmarks.steps.ceilings import Cost, cost
 from nucleiseg import Model
 
 MODEL = "nuclei-fast"
 """The model for cameras, whose tables docs/gpu.md has."""
-
-QUANTISATIONS = ("QuantizeLinear", "DequantizeLinear")
 
 
 class Gpu(NamedTuple):
@@ -47,10 +45,6 @@ GPUS = (
 
 NUCLEUS = 0.2
 """Share of the pixels that are nucleus: an assumption. The example images have 4 % to 41 %."""
-
-FLOAT = 4
-"""Bytes of a value in single precision: what the first convolution reads, for which the engine
-turns its input's bytes into that."""
 
 
 class Step(NamedTuple):
@@ -95,66 +89,14 @@ LABEL_LAUNCHES = 27
 for the running sum."""
 
 
-class Network(NamedTuple):
-    """Cost of the network per pixel of the image."""
-
-    launches: int
-    bytes: float
-    multiply_adds: float
-
-
-def count_network(path: Path, side: int = 256) -> Network:
-    """Count convolutions and poolings; what stands between them is fused into them."""
-    import onnx
-    from onnx import shape_inference
-
-    model = onnx.load(path)
-    dimensions = model.graph.input[0].type.tensor_type.shape.dim
-    for axis, size in ((0, 1), (1, side), (2, side)):
-        dimensions[axis].dim_value = size
-    graph = shape_inference.infer_shapes(model).graph
-    sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    for tensor in (*graph.value_info, *graph.input, *graph.output):
-        sizes[tensor.name] = [axis.dim_value for axis in tensor.type.tensor_type.shape.dim]
-    tiles = model.graph.input[0].name
-    # Bytes to single precision, which the first convolution then reads in their place.
-    launches, traffic, work = 1, _count(sizes[tiles]) * (1 + FLOAT), 0
-    for node in graph.node:
-        if node.op_type not in ("Conv", "MaxPool"):
-            continue
-        source, target = node.input[0], node.output[0]
-        traffic += _count(sizes[source]) * (FLOAT if launches == 1 else 1) + _count(sizes[target])
-        launches += 1
-        if node.op_type == "Conv":
-            positions = sizes[target][2] * sizes[target][3]
-            work += _count(sizes[_origin(graph, node.input[1])]) * positions
-    pixels = side * side
-    return Network(launches, traffic / pixels, work / pixels)
-
-
-def _count(shape: list[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
-
-
-def _origin(graph: Any, name: str) -> str:
-    """Name what a tensor is made of, behind quantisations: another operation's, or the file's."""
-    makers = {maker.output[0]: maker for maker in graph.node if maker.op_type in QUANTISATIONS}
-    while name in makers:
-        name = makers[name].input[0]
-    return name
-
-
-def steps(network: Network) -> Iterator[Step]:
+def steps(network: Cost) -> Iterator[Step]:
     """What happens to an RGB uint8 image of one tile, from host memory to labels there."""
     label = sum(every + NUCLEUS * nucleus for every, nucleus in LABEL_PASSES.values())
     yield Step("upload", 1, 3, linked=True)
     yield Step("limits", 7, 6)
     yield Step("normalize", 1, 3 + 3)
     yield Step("gather", 1, 3 + 3)
-    yield Step("network, int8", *network)
+    yield Step("network, int8", network.launches, network.bytes, network.multiply_adds)
     yield Step("assemble", 1, 2 + 2)
     yield Step("mask", 1, 2 + 1)
     yield Step("label", LABEL_LAUNCHES, label)
@@ -201,7 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    network = count_network(Model.load(options.model).path)
+    network = cost(Model.load(options.model))
     print(
         f"The network: {network.multiply_adds:,.0f} multiply-adds and {network.bytes:.1f} bytes "
         f"per pixel, in {network.launches} launches."

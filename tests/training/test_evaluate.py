@@ -13,7 +13,7 @@ import pytest
 
 from nucleiseg import Model, Segmenter, images
 from nucleiseg.model import shipped
-from training import data, evaluate, metrics, report, unet, worst
+from training import data, evaluate, metrics, report, unet, weights, worst
 from training.data import Sample
 
 DATA = Path(__file__).parents[1] / "data"
@@ -40,8 +40,8 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
     """Float weights that fit the network and find nothing sensible."""
-    path = tmp_path_factory.mktemp("weights") / "untrained.weights.h5"
-    unet.build().save_weights(path)
+    path = tmp_path_factory.mktemp("weights") / "untrained.npz"
+    path.write_bytes(weights.pack(unet.build()))
     return path
 
 
@@ -216,11 +216,9 @@ def test_int8_alone_is_scored_where_no_float_weights_are_shipped(folders, tmp_pa
     assert "Dice float32" not in printed
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".weights.h5"])
-def test_weights_of_another_network_are_refused(folders, tmp_path, suffix):
-    path = tmp_path / f"other{suffix}"
-    with path.open("wb") as file:
-        np.savez(file, something=np.zeros(3))
+def test_weights_of_another_network_are_refused(folders, tmp_path):
+    path = tmp_path / "other.npz"
+    np.savez(path, something=np.zeros(3))
     with pytest.raises(SystemExit, match="does not hold weights of a network in training/top"):
         evaluate.main(["--data", str(folders[0]), "--all", "--weights", str(path)])
 

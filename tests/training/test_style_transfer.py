@@ -13,7 +13,7 @@ from PIL import Image
 from nucleiseg import images
 from training import data, style_transfer, train
 from training.style import batch, features, optimizers, run
-from training.style.labels import agreement
+from training.style.batch import agreement
 from training.style.read import is_grey
 from training.topology import FAST
 from training.weights import shipped

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
-import io
+import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nucleiseg import images
+from nucleiseg import Segmenter, images, merged
 
-from .. import data
+from .. import data, metrics, report
 from ..samples import Sample
+from ..topology import ACCURATE
 from . import run
 from .features import Features
-from .labels import agreement
 from .read import Picture, as_rgb, check, is_grey, read
 
 LEAST_DICE = 0.8
@@ -124,7 +125,8 @@ def restyle(
             dice = _one(features, sample, read("style", style), settings, output)
             done[sample.name] = (str(style), f"{dice:.3f}", KEPT if dice >= LEAST_DICE else MOVED)
         images.write(output / SETTINGS, described)
-        _write_table(output, done)
+        rows = [COLUMNS, *((name, *row) for name, row in done.items())]
+        images.write(output / TABLE, report.csv_text(rows).encode())
     counts = Counter(row[-1] for row in done.values())
     print(f"{output}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
@@ -144,6 +146,25 @@ def _one(
         images.write_png(output / "labels" / name, sample.labels.astype(np.uint16))
         images.write_png(output / "images" / name, result)
     return dice
+
+
+def agreement(content: Picture, result: Picture) -> float:
+    """Return the Dice coefficient of the accurate model's labels of two images of one size.
+
+    Both are seen at the scale that the model chooses for the content. It is nan where the package
+    takes one of them for a picture of several fluorescent stains.
+    """
+    if any(merged.are_stains(one) for one in (content, result)):
+        return math.nan
+    segmenter = _segmenter()
+    scale = segmenter.find_scale(content)
+    labels = [segmenter.segment(one, output="labels", scale=scale) for one in (content, result)]
+    return metrics.score(*labels).mean_dice
+
+
+@functools.cache
+def _segmenter() -> Segmenter:
+    return Segmenter(ACCURATE.name, device="cpu")
 
 
 def _drawn(seed: int, name: str, count: int) -> int:
@@ -170,11 +191,3 @@ def _read_table(output: Path) -> dict[str, tuple[str, ...]]:
     with (output / TABLE).open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))[1:]
     return {name: tuple(rest) for name, *rest in rows}
-
-
-def _write_table(output: Path, done: dict[str, tuple[str, ...]]) -> None:
-    table = io.StringIO(newline="")
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((name, *row) for name, row in done.items())
-    images.write(output / TABLE, table.getvalue().encode())

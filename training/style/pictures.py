@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from nucleiseg import images
 
@@ -38,8 +40,6 @@ def sheet(titled: list[tuple[str, Picture]], path: Path) -> None:
         Of any sizes.
     path : Path
     """
-    from matplotlib.figure import Figure
-
     rows = math.ceil(len(titled) / COLUMNS)
     figure = Figure(figsize=(2.1 * COLUMNS, 2.35 * rows), layout="constrained")
     for axis in (axes := figure.subplots(rows, COLUMNS, squeeze=False)).ravel():
@@ -57,8 +57,6 @@ def spaced(count: int) -> list[int]:
 
 def gif(frames: list[Picture], path: Path) -> None:
     """Write an animated GIF that plays again and again and stays on the last frame for a while."""
-    from PIL import Image
-
     first, *others = (Image.fromarray(frame).quantize(dither=Image.Dither.NONE) for frame in frames)
     durations = [FRAME_MS] * len(others) + [LAST_MS]
     data = io.BytesIO()
@@ -68,8 +66,6 @@ def gif(frames: list[Picture], path: Path) -> None:
 
 def curves(rows: list[Losses], path: Path) -> None:
     """Draw the losses over the steps as a PNG."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axis = figure.subplots()
     steps = range(1, len(rows) + 1)

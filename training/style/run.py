@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from nucleiseg import images
 
+from ..report import csv_text
 from . import pictures
 from .features import Features
 from .losses import Losses, Objective, Weights
@@ -221,12 +221,10 @@ def settle(
 
 
 def _save(output: Path, progress: Progress) -> None:
-    table = io.StringIO(newline="")
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("step", *Losses._fields))
+    rows: list[list[object]] = [["step", *Losses._fields]]
     for step, losses in enumerate(progress.losses, start=1):
-        writer.writerow((step, *(f"{one:.6g}" for one in losses)))
-    images.write(output / "losses.csv", table.getvalue().encode())
+        rows.append([step, *(f"{one:.6g}" for one in losses)])
+    images.write(output / "losses.csv", csv_text(rows).encode())
     data = io.BytesIO()
     state = {f"state{number}": one for number, one in enumerate(progress.state)}
     np.savez(data, flat=progress.flat, losses=np.array(progress.losses), **state)
