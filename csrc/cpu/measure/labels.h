@@ -60,8 +60,10 @@ void each_run(const int32_t* ids, int64_t width, Function&& fn) {
 // areas[i]: the pixels of label i + 1, for i = 0..count - 1.
 inline void count_pixels(const LabelView& labels, int32_t count, int64_t* areas) {
   std::fill(areas, areas + count, 0);
-  each_run(labels.ids, labels.height * labels.width,
-           [&](int32_t label, int32_t begin, int32_t end) { areas[label - 1] += end - begin; });
+  for (int64_t row = 0; row < labels.height; ++row) {
+    each_run(labels.row(row), labels.width,
+             [&](int32_t label, int32_t begin, int32_t end) { areas[label - 1] += end - begin; });
+  }
 }
 
 // Items in order of label, those of one from begin(label) to end(label).
