@@ -189,5 +189,5 @@ def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the numbers from each start on, as many as it has, one after the other."""
-    befores = np.cumsum(lengths) - lengths
-    return np.repeat(starts - befores, lengths) + np.arange(lengths.sum())
+    ahead = np.cumsum(lengths) - lengths
+    return np.repeat(starts - ahead, lengths) + np.arange(lengths.sum())
