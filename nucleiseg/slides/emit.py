@@ -21,7 +21,7 @@ from nucleiseg.slides.grid import BLOCK, Region
 from nucleiseg.slides.nuclei import Nuclei, Output, SlideInfo
 
 CHUNK = 16_384
-"""Nuclei that an output is given at once, with about 5 MB of polygons; the last may be fewer."""
+"""Nuclei that an output is given at once, with about 5 MB of polygons; fewer at the end."""
 
 
 class Emitter:
