@@ -173,7 +173,8 @@ def check_openslide(path: Path, vendor: str, expected: np.ndarray) -> list[Path]
     """Compare level 0 with the pixels; return the files that the slide consists of."""
     height, width = expected.shape[:2]
     with slides.open(path) as slide:
-        assert isinstance(slide, openslide_reader.OpenSlideSlide) and slide._vendor == vendor
+        assert isinstance(slide, openslide_reader.OpenSlideSlide)
+        assert slide._vendor == vendor
         assert slide.levels[0] == (height, width)
         assert slide.mpp == 0.25
         np.testing.assert_array_equal(slide.read(0, 0, 0, height, width), expected)
