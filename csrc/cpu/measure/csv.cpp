@@ -1,12 +1,18 @@
 #include "cpu/measure/csv.h"
 
 #if defined(NUCLEISEG_HAS_CSV)
-#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <string_view>
 
 namespace nucleiseg::cpu {
 namespace {
 
+// Python's repr has an exponent where the point would be farther left or right than this.
+constexpr int kLeastPoint = -3;
+constexpr int kGreatestPoint = 16;
+
+constexpr int kMostDigits = 17;  // of the shortest decimals of a double
 constexpr size_t kMostCharacters = 32;
 
 void write(std::string& text, uint8_t value) { text += value != 0 ? "True" : "False"; }
@@ -17,19 +23,55 @@ void write(std::string& text, int64_t value) {
   text.append(buffer, end);
 }
 
-// Python's repr has an exponent below and beyond these sizes, and else a point.
-constexpr double kLeastFixed = 1e-4;
-constexpr double kExponents = 1e16;
+// Digits with a point behind `point` of them, which may lie before the first or after the last.
+void write_fixed(std::string& text, std::string_view digits, int point) {
+  if (point <= 0) {
+    text += "0.";
+    text.append(static_cast<size_t>(-point), '0');
+    text += digits;
+    return;
+  }
+  const auto whole = static_cast<size_t>(point);
+  if (digits.size() <= whole) {
+    text += digits;
+    text.append(whole - digits.size(), '0');
+    text += ".0";
+    return;
+  }
+  text += digits.substr(0, whole);
+  text += '.';
+  text += digits.substr(whole);
+}
 
 void write(std::string& text, double value) {
   if (std::isnan(value)) return;
-  const double size = std::fabs(value);
-  const bool is_fixed = size == 0.0 || (size >= kLeastFixed && size < kExponents);
+  if (std::signbit(value)) text += '-';
+  value = std::fabs(value);
+  if (std::isinf(value)) {
+    text += "inf";
+    return;
+  }
+  if (value == 0.0) {
+    text += "0.0";
+    return;
+  }
   char buffer[kMostCharacters];
-  const auto format = is_fixed ? std::chars_format::fixed : std::chars_format::scientific;
-  char* const end = std::to_chars(buffer, buffer + sizeof buffer, value, format).ptr;
-  text.append(buffer, end);
-  if (is_fixed && std::find(buffer, end, '.') == end) text += ".0";
+  const char* end =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
+  const char* mark = static_cast<const char*>(std::memchr(buffer, 'e', sizeof buffer));
+  int exponent = 0;
+  std::from_chars(mark + (mark[1] == '+' ? 2 : 1), end, exponent);
+  const int point = exponent + 1;
+  if (point < kLeastPoint || point > kGreatestPoint) {
+    text.append(buffer, static_cast<size_t>(end - buffer));
+    return;
+  }
+  char digits[kMostDigits];
+  digits[0] = buffer[0];
+  const char* rest = mark > buffer + 2 ? buffer + 2 : mark;
+  const auto count = static_cast<size_t>(mark - rest);
+  std::memcpy(digits + 1, rest, count);
+  write_fixed(text, {digits, count + 1}, point);
 }
 
 }  // namespace
