@@ -192,8 +192,8 @@ def find(probe: Callable[[float], Probe], measure: Callable[[float], float], mod
 def _measured_scale(measure: Callable[[float], float], model: Model) -> float:
     """Return the scale that measured diameters lead to, 1 if they are good or there are none.
 
-    Crowded nuclei may be measured too small at one scale and too large at the next. Where the last
-    diameter lies between earlier ones, their geometric mean counts.
+    Crowded nuclei may be measured too small at one scale and too large at the next, and so on.
+    Where the last diameter lies within the range of those before, the geometric mean of all counts.
     """
     scale, diameters = 1.0, []
     for _ in range(SETTINGS.measurements):

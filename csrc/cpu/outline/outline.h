@@ -1,12 +1,12 @@
 // The outlines of nuclei as polygons, exactly along the edges of their pixels, with holes.
 //
 // Each boundary is traced once, from corner to corner of the pixels, with the label on the right
-// hand; where it touches itself it is cut into simple rings. A
-// hole is assigned to the outside that encloses it by looking upwards from its top. The result
-// differs from Suzuki and Abe's border following (1985, doi:10.1016/0734-189X(85)90016-7), which
-// joins the centres of pixels, in that the polygons have the pixels' area. Linear in the pixels and
-// in the length of the outlines, but for a logarithm. Where a tolerance is given, corners are
-// dropped by Douglas and Peucker's method (simplify.h).
+// hand; where it touches itself it is cut into simple rings. A hole is assigned to the outside that
+// encloses it by looking upwards from its top. The result differs from Suzuki and Abe's border
+// following (1985, doi:10.1016/0734-189X(85)90016-7), which joins the centres of pixels, in that
+// the polygons have the pixels' area. Linear in the pixels and in the length of the outlines, but
+// for a logarithm. Where a tolerance is given, corners are dropped by Douglas and Peucker's method
+// (simplify.h).
 #pragma once
 
 #include <cstdint>
