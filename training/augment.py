@@ -101,9 +101,17 @@ H&E, whose outlines are least certain. With it, one threshold serves all."""
 
 
 SIZES = replace(
-    LIGHT, usual=0.15, zoom=(0.12, 8.0), crowd=0.0, blank=0.08, grain=0.3, diameters=(3.5, 170.0)
+    LIGHT,
+    usual=0.15,
+    zoom=(0.12, 8.0),
+    crowd=0.15,
+    coarse=0.5,
+    blank=0.08,
+    grain=0.3,
+    diameters=(3.5, 170.0),
 )
-"""Crops to learn diameters from (`training.sizes`)."""
+"""Crops to learn diameters from (`training.sizes`). Half of them are coarse: what is measured twice
+has been magnified, and without such crops crowded nuclei were then measured 1.6 times too large."""
 
 
 COLOUR_CHANGES = ("restyle", "stain", "swap_channels", "tint", "brown", "greyed")
@@ -253,7 +261,8 @@ def _coarse(
     size = image.shape[0]
     small = round(size / rng.uniform(LEAST_COARSE, most))
     image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    how = cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC
+    return cv2.resize(image, (size, size), interpolation=how)
 
 
 def _grainy(
