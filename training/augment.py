@@ -104,7 +104,7 @@ SIZES = replace(
     LIGHT,
     usual=0.15,
     zoom=(0.12, 8.0),
-    crowd=0.15,
+    crowd=0.0,
     coarse=0.5,
     blank=0.08,
     grain=0.3,
