@@ -111,7 +111,7 @@ SIZES = replace(
     diameters=(3.5, 170.0),
 )
 """Crops to learn diameters from (`training.sizes`). Half of them are coarse: what is measured twice
-has been magnified, and without such crops crowded nuclei were then measured 1.6 times too large."""
+has been magnified, and without such crops crowded nuclei were then measured too large."""
 
 
 COLOUR_CHANGES = ("restyle", "stain", "swap_channels", "tint", "brown", "greyed")
