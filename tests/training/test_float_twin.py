@@ -52,8 +52,10 @@ def test_the_float_twin_sees_what_the_int8_file_sees(int8):
     rounded = maps_of_int8(int8)
     twin = maps_of(int8.with_suffix(".npz"))
     begun = maps_of(START)
-    assert np.abs(begun - rounded).mean() > 10  # the steps have changed what is seen
-    assert np.abs(twin - rounded).mean() < 1  # rounding to bytes is 0.25 of it
+    change = np.abs(begun - rounded).mean()
+    assert change > 10  # of 255
+    # What rounding costs after such steps depends on their crops: 1 to 4 % of the change were seen.
+    assert np.abs(twin - rounded).mean() < 0.1 * change
 
 
 def test_the_float_twin_is_named_by_its_checksum(int8):
