@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from nucleiseg.model import shipped
+from nucleiseg.stains import STAINS
 
 input_option, size_option, nuclei_option, output_option, run_option = (
     partial(typer.Option, rich_help_panel=group)
@@ -33,6 +34,15 @@ ModelOption = Annotated[
 
 Threads = Annotated[
     int | None, run_option(metavar="N", help="Processor threads to use.", show_default="all")
+]
+
+Stain = Annotated[
+    str,
+    input_option(
+        metavar="|".join(STAINS),
+        help="Colours of bright-field images: dab also finds brown nuclei, he takes colours as "
+        "they are, auto tells brown images by their colours.",
+    ),
 ]
 
 NucleusThreshold = Annotated[

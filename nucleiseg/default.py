@@ -9,6 +9,7 @@ from nucleiseg.backends import Array
 from nucleiseg.driver import Output
 from nucleiseg.resizing import Scale
 from nucleiseg.segmenter import Image, Labels, Maps, Mask, Segmenter
+from nucleiseg.stains import Stain
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -38,6 +39,7 @@ def segment(
     scale: Scale = "auto",
     mpp: float | None = None,
     diameter: float | None = None,
+    stain: Stain = "auto",
     to_host: bool = True,
     **parameters: Unpack[Parameters],
 ) -> Array:
@@ -51,5 +53,12 @@ def segment(
         if _default is None:
             _default = Segmenter()
     return _default.segment(
-        image, output, scale=scale, mpp=mpp, diameter=diameter, to_host=to_host, **parameters
+        image,
+        output,
+        scale=scale,
+        mpp=mpp,
+        diameter=diameter,
+        stain=stain,
+        to_host=to_host,
+        **parameters,
     )

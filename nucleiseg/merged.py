@@ -62,10 +62,10 @@ def check(image: NDArray[Any]) -> None:
 
 def are_stains(image: NDArray[Any]) -> bool:
     """Return whether two channels of an image, (H, W) or (H, W, C), hold different stains."""
-    if image.ndim < 3 or image.shape[2] < 3 or not _is_dark(_thinned(image, COARSE)):
+    if image.ndim < 3 or image.shape[2] < 3 or not is_dark(thinned(image, COARSE)):
         return False
-    values = _thinned(image[:, :-1] if image.shape[1] > 1 else image, GRID).astype(np.float64)
-    beside = _thinned(image[:, 1:] if image.shape[1] > 1 else image, GRID).astype(np.float64)
+    values = thinned(image[:, :-1] if image.shape[1] > 1 else image, GRID).astype(np.float64)
+    beside = thinned(image[:, 1:] if image.shape[1] > 1 else image, GRID).astype(np.float64)
     background = np.median(values, axis=0)
     brightest = np.percentile(values, 99.8, axis=0) - background
     least = background + AREA * brightest
@@ -100,13 +100,14 @@ def _coherence(covered: NDArray[np.bool_], beside: NDArray[np.bool_]) -> float:
     return float((beside[covered].mean() - often) / (1 - often))
 
 
-def _thinned(image: NDArray[Any], sides: int) -> NDArray[Any]:
+def thinned(image: NDArray[Any], sides: int) -> NDArray[Any]:
     """Return pixels of a grid, (N, 3)."""
     steps = (max(1, side // sides) for side in image.shape[:2])
     rows, columns = (slice(step // 2, None, step) for step in steps)
     return image[rows, columns, :3].reshape(-1, 3)
 
 
-def _is_dark(pixels: NDArray[Any]) -> bool:
+def is_dark(pixels: NDArray[Any]) -> bool:
+    """Return whether most of the pixels, (N, 3), are dark, as in fluorescence."""
     low, high = float(pixels.min()), float(pixels.max())
     return float(np.median(pixels, axis=0).max()) - low < DARK * (high - low)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nucleiseg._native import cpu
 from nucleiseg.model import Model
 from nucleiseg.resizing import Scale
+from nucleiseg.stains import Stain
 
 _LARGEST = 2**31
 """Limit of areas and diameters, in pixels: no label is larger."""
@@ -43,6 +44,7 @@ class Options(Parameters, total=False):
     scale: Scale
     mpp: float | None
     diameter: float | None
+    stain: Stain
 
 
 class HostOptions(Options, total=False):

@@ -115,6 +115,7 @@ def segment(
             "scene; numbers count from 0.",
         ),
     ] = "all",
+    stain: shared.Stain = "auto",
     scale: Annotated[
         str,
         shared.size_option(
@@ -202,7 +203,7 @@ def segment(
     Mpixel/s is the pixels of the images over the wall time from the first read to the last write.
     DIR/.nucleiseg records what was done; --resume reads it.
     """
-    from nucleiseg import Segmenter, batch, images
+    from nucleiseg import Segmenter, batch, images, stains
     from nucleiseg.journal import Journal
     from nucleiseg.parameters import Decoding
     from nucleiseg.readers.selection import selection
@@ -219,11 +220,12 @@ def segment(
             max_diameter=max_diameter,
             exclude_border=exclude_border,
         ).given | ({"smooth": True} if smooth else {})
+        stains.check(stain)
     formats, todo, notes = _found(_inputs(paths, example), output, save)
     with cannot_start():
         chosen = selection(channel, z, frame, axes, series)
         segmenter = Segmenter(model, device=device.value, threads=threads)
-        options = _size(segmenter.model, scale, mpp, diameter) | parameters
+        options = _size(segmenter.model, scale, mpp, diameter) | {"stain": stain} | parameters
         journal = Journal(output, batch.settings(segmenter, options, chosen))
         report = _report(segmenter, output) if with_report else None
         plan = batch.Plan(formats, options, chosen, journal, resume, overwrite, report)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import backends, pool, resizing
+from nucleiseg import backends, pool, resizing, stains
 from nucleiseg.backends import Array, Backend
 from nucleiseg.driver import OUTPUTS, Driver, Output, check_output, read
 from nucleiseg.model import DEFAULT, Model, ModelError
 from nucleiseg.parameters import Decoding
 from nucleiseg.resizing import Scale
+from nucleiseg.stains import Stain
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -139,6 +140,7 @@ class Segmenter(Driver):
         scale: Scale = "auto",
         mpp: float | None = None,
         diameter: float | None = None,
+        stain: Stain = "auto",
         to_host: bool = True,
         **parameters: Unpack[Parameters],
     ) -> Array:
@@ -160,6 +162,10 @@ class Segmenter(Driver):
             Micrometres per pixel, instead of ``scale``.
         diameter : float, optional
             Usual diameter of a nucleus in pixels, instead of ``scale``.
+        stain : {"auto", "he", "dab"}
+            "dab": brown nuclei of RGB images (immunohistochemistry) are shown to the model in blue,
+            which it knows. "he": colours are taken as they are. "auto": brown ones are told by the
+            image's colours, but not in an image on a GPU.
         to_host : bool
             False leaves the result on the GPU, complete, as an array with ``__dlpack__`` and
             ``__cuda_array_interface__``. Not together with a choice of nuclei (below).
@@ -205,7 +211,8 @@ class Segmenter(Driver):
         check_output(output, OUTPUTS)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
         decoding = Decoding(**parameters) if parameters else None
-        return self._run(read(image), (output,), wanted, to_host, decoding).outputs[0]
+        image = read(image)
+        return self._run(image, (output,), wanted, to_host, decoding, stain).outputs[0]
 
     def analyze(
         self,
@@ -214,6 +221,7 @@ class Segmenter(Driver):
         scale: Scale = "auto",
         mpp: float | None = None,
         diameter: float | None = None,
+        stain: Stain = "auto",
         ring: int = 5,
         maps: bool = True,
         smooth: bool = False,
@@ -223,8 +231,8 @@ class Segmenter(Driver):
 
         Parameters
         ----------
-        image, scale, diameter
-            As `segment` takes them.
+        image, scale, diameter, stain
+            As `segment` takes them. Whatever the stain, the result has the image's own colours.
         mpp : float, optional
             Micrometres per pixel, instead of ``scale``. When left out, the pixel size that the
             image's file gives is used for measurements in micrometres, not for the scale.
@@ -255,7 +263,7 @@ class Segmenter(Driver):
             name, plane = Path(image).name, next(images.open(image))
             image, mpp = plane.array, mpp or plane.mpp
         decoding = Decoding(**parameters) if parameters else None
-        found = self._run(image, OUTPUTS if maps else OUTPUTS[:2], wanted, True, decoding)
+        found = self._run(image, OUTPUTS if maps else OUTPUTS[:2], wanted, True, decoding, stain)
         mask, labels, kept = (*found.outputs, None)[: len(OUTPUTS)]
         return Result(
             image=self._pipeline.host(self._pipeline.image(image)),
@@ -273,7 +281,7 @@ class Segmenter(Driver):
 
     def find_scale(self, image: Image) -> float:
         """Return the scale that ``scale="auto"`` takes for an image: 2 shrinks it to half."""
-        return self._find_scale(self._pipeline.image(read(image)))[0]
+        return self._find_scale(self._prepared(read(image), "auto"))[0]
 
     __call__ = segment
 
@@ -306,6 +314,7 @@ class Segmenter(Driver):
         scale: Scale = "auto",
         mpp: float | None = None,
         diameter: float | None = None,
+        stain: Stain = "auto",
         to_host: bool = True,
         **parameters: Unpack[Parameters],
     ) -> Iterator[Array]:
@@ -319,7 +328,7 @@ class Segmenter(Driver):
         ----------
         images : iterable
             Whatever `segment` takes. One on a GPU must not change before its result is there.
-        output, scale, mpp, diameter, to_host, **parameters
+        output, scale, mpp, diameter, stain, to_host, **parameters
             As `segment` takes them, for every image.
 
         Yields
@@ -328,10 +337,13 @@ class Segmenter(Driver):
             As `segment` gives it. An image that fails raises its error here, in its turn.
         """
         check_output(output, OUTPUTS)
+        stains.check(stain)
         wanted = resizing.requested(scale, mpp, diameter, self.model)
         decoding = Decoding(**parameters) if parameters else None
         return pool.each(
-            lambda image: self._run(read(image), (output,), wanted, to_host, decoding).outputs[0],
+            lambda image: self._run(
+                read(image), (output,), wanted, to_host, decoding, stain
+            ).outputs[0],
             images,
             IN_FLIGHT,
         )

@@ -71,6 +71,7 @@ def slide(
             metavar="INDEX", help="Channel with the nuclei, where there are several."
         ),
     ] = None,
+    stain: shared.Stain = "auto",
     nucleus_threshold: shared.NucleusThreshold = None,
     separation: shared.Separation = None,
     min_area: shared.MinArea = None,
@@ -156,6 +157,7 @@ def slide(
             tissue,
             _rectangle(region),
             memory * 1e9,
+            stain=stain,
             decoding=Decoding(
                 nucleus_threshold,
                 separation,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import journal, merged
+from nucleiseg import journal, merged, stains
 from nucleiseg.limits import Limits
 from nucleiseg.model import DEFAULT, Model
 from nucleiseg.parameters import Decoding
@@ -53,6 +53,7 @@ class Options:
     region: tuple[int, int, int, int] | None = None
     memory: float = MEMORY
     side: int | None = None
+    stain: str = "auto"
     decoding: Decoding = field(default_factory=Decoding)
 
 
@@ -96,6 +97,7 @@ def plan(path: Path, options: Options) -> Plan:
     """
     model = options.model if isinstance(options.model, Model) else Model.load(options.model)
     side = side_of(options, model)
+    stains.check(options.stain)
     with readers.open(path, channel=options.channel) as slide:
         size = scaled.choose(slide, options.mpp, model)
         least = (math.prod(slide.levels[0]) / tissue.MOST_PIXELS) ** 0.5
@@ -117,6 +119,7 @@ def plan(path: Path, options: Options) -> Plan:
             device=options.device,
             threads=options.threads,
             decoding=options.decoding,
+            is_brown=stains.recoloured(picture, options.stain) is not picture,
             tile=-(-side // model.stride) * model.stride + 2 * model.halo + model.stride,
         )
         return Plan(
@@ -188,6 +191,7 @@ def _info(
             "tissue": str(options.tissue),
             "region": options.region,
             "channel": options.channel,
+            **_stain(settings),
             "level": size.level,
             "limits": list(settings.limits),
             **settings.decoding.given,
@@ -198,6 +202,10 @@ def _info(
         picture=picture,
         good_diameters=model.good_diameters,
     )
+
+
+def _stain(settings: Settings) -> dict[str, str]:
+    return {"stain": "dab"} if settings.is_brown else {}
 
 
 def _identity(
@@ -220,6 +228,7 @@ def _identity(
         "tissue": "all" if mask is None else hashlib.sha256(np.packbits(mask).data).hexdigest(),
         "region": options.region,
         "channel": options.channel,
+        **_stain(settings),
         "side": side,
         **settings.decoding.given,
     }

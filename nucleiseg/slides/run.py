@@ -273,8 +273,9 @@ def segment_slide(
     **options
         Fields of `nucleiseg.slides.plan.Options`: ``model``, ``device`` and ``threads`` as
         `nucleiseg.Segmenter` takes them; ``mpp``, micrometres per pixel of level 0 instead of what
-        the file says; ``channel``, from 0; ``tissue``, "auto", "none", or the path of a picture or
-        of GeoJSON; ``region``, (x, y, width, height) in level 0; ``memory`` in bytes, which
+        the file says; ``channel``, from 0; ``stain`` of the whole slide, as
+        `nucleiseg.Segmenter.segment` takes it; ``tissue``, "auto", "none", or the path of a picture
+        or of GeoJSON; ``region``, (x, y, width, height) in level 0; ``memory`` in bytes, which
         decides how large regions are, or ``side``, their side. For its field ``decoding``:
         ``nucleus_threshold``, ``separation``, ``min_area``, ``min_diameter``, ``max_diameter`` and
         ``exclude_border`` as `nucleiseg.Segmenter.segment` takes them, in pixels of level 0, where

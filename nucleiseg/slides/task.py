@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg import stains
 from nucleiseg._native import cpu
 from nucleiseg.limits import Limits
 from nucleiseg.model import Model
@@ -43,6 +44,8 @@ class Settings:
     threads : int or None
     tile : int
     decoding : Decoding
+    is_brown : bool
+        Whether the network is to see brown nuclei in blue (`nucleiseg.stains`).
     """
 
     path: str
@@ -55,6 +58,7 @@ class Settings:
     threads: int | None
     tile: int
     decoding: Decoding = field(default_factory=Decoding)
+    is_brown: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,9 +153,10 @@ def compute(settings: Settings, region: Region, part: Part) -> Outcome:
             slide, settings.size, top, left, bottom - top, right - left, network.threads
         )
         clock.note("reading")
-        whole, notes = _maps(settings.limits, network, values)
+        shown = stains.recoloured(values, "dab") if settings.is_brown else values
+        whole, notes = _maps(settings.limits, network, shown)
         pixels, maps = (_cut(each, seen, region) for each in (values, whole))
-        del values, whole  # before decoding takes memory
+        del values, shown, whole  # before decoding takes memory
         clock.note("network")
         if not inside.all():
             maps *= inside[..., None]

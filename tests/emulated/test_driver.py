@@ -171,6 +171,14 @@ class TestAnswers:
             for name, values in expected.table.items():
                 np.testing.assert_array_equal(found.table[name], values, err_msg=name)
 
+    def test_brown_nuclei_of_an_image_on_the_device(self, machine):
+        image = np.ascontiguousarray(example("hematoxylin_eosin")[:110, :130, ::-1])
+        he, dab = (machine.reference.segment(image, "labels", stain=one) for one in ("he", "dab"))
+        assert not np.array_equal(he, dab)
+        for stain, expected in (("he", he), ("auto", he), ("dab", dab)):
+            found = machine.segmenter.segment(machine.put(image), "labels", stain=stain)
+            np.testing.assert_array_equal(found, expected)
+
     @emulated_only
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_the_order_of_the_threads_does_not_matter(self, machine, seed):

@@ -73,6 +73,36 @@ def test_parameters_are_those_of_segment(tiles: Any, tmp_path: Path) -> None:
     assert again.nuclei > expected.max()
 
 
+@pytest.mark.parametrize("stain", ["auto", "he"])
+def test_brown_nuclei_are_found_as_segment_finds_them(
+    tiles: Any, stain: str, tmp_path: Path
+) -> None:
+    picture = np.concatenate(tiles[:2], 1)
+    labels = Segmenter(device="cpu").segment(picture, "labels", scale=1.0)
+    positive = (labels % 3 > 0)[..., None]
+    picture = np.where(positive, picture[..., ::-1], 255 - (255 - picture) // 3).astype(np.uint8)
+    images.write_png(tmp_path / "picture.png", picture)
+    segmenter = Segmenter(device="cpu")
+    expected, other = (
+        segmenter.segment(picture, "labels", scale=1.0, stain=each)
+        for each in (stain, "dab" if stain == "he" else "he")
+    )
+    assert expected.max() > 20
+    assert not np.array_equal(expected, other)
+    options = {"side": 1024, "tissue": "none", "mpp": 0.3, "stain": stain}
+    folder = run(tmp_path / "picture.png", tmp_path, **options)
+    np.testing.assert_array_equal(labels_of(folder), expected)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert manifest["run"].get("stain") == ("dab" if stain == "auto" else None)
+
+
+def test_a_stain_that_there_is_not(tmp_path: Path) -> None:
+    images.write_png(tmp_path / "picture.png", np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match="stain: got 'ihc'; accepted are 'auto', 'he', 'dab'"):
+        run(tmp_path / "picture.png", tmp_path, stain="ihc", mpp=0.3)
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
 def test_the_border_of_a_rectangle_is_a_border(tiles: Any, tmp_path: Path) -> None:
     picture = np.concatenate([np.concatenate(tiles[i : i + 3], 1) for i in (0, 3, 6)])
     images.write_png(tmp_path / "picture.png", picture)

@@ -1,0 +1,89 @@
+"""Brown nuclei: bright-field images stained with haematoxylin and DAB.
+
+The models learned from purple and blue nuclei. In immunohistochemistry of nuclear proteins, such as
+Ki-67, positive nuclei are brown (3,3'-diaminobenzidine, DAB) and the others blue. `recoloured`
+makes brown ones blue: where a pixel has more red than blue, the two are exchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.merged import is_dark, thinned
+
+Stain = Literal["auto", "he", "dab"]
+
+STAINS: tuple[Stain, ...] = get_args(Stain)
+
+GRID = 32
+"""Rows and columns of the pixels that are looked at in a larger image, at least."""
+
+DENSE, PALE = 10, 5
+"""Nuclei are among the tenth of the pixels that absorb most red light, which haematoxylin and DAB
+do and eosin hardly does; background is the fifth that absorbs least."""
+
+LEAST_CONTRAST = 0.15
+"""Optical density in red by which the dense pixels exceed the pale ones, or nothing is stained."""
+
+LEAST_EXCESS = -0.05
+"""Density in blue less that in red, of dense pixels less that of all others: above this it is DAB
+that makes them dense. Of 668 images of H&E and purple stain three have that and a pale background,
+with brown collagen in two; of 582 of H&E in which all nuclei or some were made brown, 445."""
+
+MOST_PINK = 0.1
+"""The same of pale pixels, which eosin makes pink in strongly stained H&E; DAB leaves them pale."""
+
+
+def check(stain: str) -> None:
+    """Raise ValueError for the name of a stain that there is not."""
+    if stain not in STAINS:
+        raise ValueError(f"stain: got {stain!r}; accepted are {', '.join(map(repr, STAINS))}")
+
+
+def recoloured(image: NDArray[Any], stain: str) -> NDArray[Any]:
+    """Return an image in the colours that the models know.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+    stain : {"auto", "he", "dab"}
+        "dab" makes brown nuclei blue, "auto" does so if `is_brown`, and "he" does nothing.
+
+    Returns
+    -------
+    ndarray
+        The image itself, or (H, W, 3) of its dtype.
+    """
+    if image.ndim < 3 or image.shape[2] < 3 or stain == "he":
+        return image
+    if stain == "auto" and not is_brown(image):
+        return image
+    red, green, blue = (image[..., channel] for channel in range(3))
+    return np.stack([np.minimum(red, blue), green, np.maximum(red, blue)], axis=-1)
+
+
+def is_brown(image: NDArray[Any]) -> bool:
+    """Return whether what is dense in a bright-field image, (H, W, C), is brown.
+
+    It compares optical densities (Ruifrok & Johnston 2001, Anal. Quant. Cytol. Histol. 23,
+    291-299): DAB absorbs more blue than red light, haematoxylin more red than blue.
+    """
+    pixels = thinned(image, GRID)
+    values = pixels[np.argsort(-pixels[:, 0].astype(np.float64), kind="stable")].astype(np.float64)
+    every = np.sort(values, axis=None)
+    low, high = every[every.size // 100], every[-1 - every.size // 500]
+    is_grey = np.array_equal(values[:, 0], values[:, 2])
+    if is_grey or len(values) < DENSE or not low < high < np.inf:
+        return False
+    density = -np.log((np.clip((values - low) * (255 / (high - low)), 0, 255) + 1) / 256)
+    red, excess = density[:, 0], density[:, 2] - density[:, 0]
+    pale, rest = red.size // PALE, red.size - red.size // DENSE
+    return bool(
+        red[rest:].mean() - red[:pale].mean() > LEAST_CONTRAST
+        and excess[rest:].mean() - excess[:rest].mean() > LEAST_EXCESS
+        and excess[:pale].mean() < MOST_PINK
+        and not is_dark(pixels)
+    )
