@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nucleiseg
-from nucleiseg import data
+from nucleiseg import data, images
 from nucleiseg.outputs.outlines import Outline
 from nucleiseg.result import Result
+from training import stains, targets
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ("fluorescence_crowded.png", "hematoxylin_eosin.png", "purple_on_white.png")
@@ -48,6 +49,7 @@ PARAMETERS: dict[str, tuple[str, tuple[int, int, int, int], Sequence[dict[str, A
     ),
     "exclude_border": ("purple_on_white", (0, 0, 256, 320), [{}, {"exclude_border": True}]),
     "smooth": ("purple_on_white", (70, 110, 60, 60), [{}, {"smooth": True}]),
+    "stain": ("hematoxylin_eosin", (0, 0, 256, 320), [{"stain": "he"}, {"stain": "dab"}]),
 }
 """The example image, the rows and columns shown (first row, first column, height, width), and what
 is given for each panel."""
@@ -87,8 +89,11 @@ def _draw_parameter(
 ) -> None:
     """Write ``docs/pictures/parameter_NAME.jpg``: a panel for each choice of parameters."""
     segmenter = nucleiseg.Segmenter()
-    path = ROOT / f"tests/data/images/{example}.png"
-    panels = [_panel(segmenter.analyze(path, **each), part, each) for each in given]
+    image = images.read(ROOT / f"tests/data/images/{example}.png")
+    if name == "stain":
+        nucleus = targets.make_targets(segmenter.segment(image, "labels")).nucleus
+        image = stains.browned(image, nucleus, np.random.default_rng(5))
+    panels = [_panel(segmenter.analyze(image, **each), part, each) for each in given]
     gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
     row = np.hstack([one for panel in panels for one in (panel, gap)][:-1])
     _write(ROOT / f"docs/pictures/parameter_{name}.jpg", row)
