@@ -155,7 +155,7 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path, unbroken):
 
 
 def test_a_second_run_with_other_settings_in_the_same_folder_is_refused(tmp_path):
-    settings = batch.settings(Segmenter(), {"scale": "auto"}, images.selection())
+    settings = batch.settings(Segmenter(), {"scale": "auto", "stain": "auto"}, images.selection())
     with journal.Journal(tmp_path, settings).claimed():
         refused = segment(GREY, "-o", tmp_path, "--scale", 2)
         same = segment(GREY, "-o", tmp_path, "--save", "csv")
