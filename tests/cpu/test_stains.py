@@ -52,6 +52,20 @@ def test_other_stains_are_not_brown(name):
     assert stains.recoloured(image, "auto") is image
 
 
+@pytest.mark.parametrize("name", COLOURED)
+@pytest.mark.parametrize("glass", [1, 5, 9])
+def test_glass_around_tissue_does_not_matter(name, glass):
+    image = images.read(IMAGES / f"{name}.png")
+    height, width = image.shape[:2]
+    white = np.percentile(image, 99.5, axis=(0, 1)).astype(np.uint8)
+    assert not stains.is_brown(np.vstack([image, np.full((height * glass, width, 3), white)]))
+
+
+def test_glass_around_brown_nuclei_does_not_matter(brown):
+    white = np.full_like(brown, 245)
+    assert stains.is_brown(np.vstack([brown, white, white, white]))
+
+
 @pytest.mark.parametrize("name", data.EXAMPLES)
 def test_the_examples_are_left_alone(name):
     image = data.example(name)
