@@ -1,4 +1,4 @@
-"""Draw the pictures of README and docs: ``python docs/draw_pictures.py``.
+"""Draw the pictures of README and docs: ``python -m docs.draw_pictures``.
 
 At the top of the README images above their nuclei, outlined and filled by what `nucleiseg.segment`
 returns; then what its first block of Python writes; then, for ``parameters.md``, what each

@@ -109,5 +109,5 @@ def test_the_readme_s_first_python_block_writes_the_picture_that_it_shows(
     exec(compile(first.text, str(first), "exec"), {})
     shown = images.read(ROOT / "docs" / "pictures" / "example_overlay.png")
     written = images.read(tmp_path / "example_overlay.png")
-    # `python docs/draw_pictures.py` draws it again, as when another model ships.
+    # `python -m docs.draw_pictures` draws it again, as when another model ships.
     assert (shown == written).all()
