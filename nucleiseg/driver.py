@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import autoscale, memory, merged, resizing, stains
+from nucleiseg import autoscale, memory, resizing, stains
 from nucleiseg.autoscale import Probe
 from nucleiseg.backends import Array, Backend, Pipeline
 from nucleiseg.limits import Limits
@@ -110,11 +110,15 @@ class Driver:
 
         The decoding is the model's unless one is given; the scale does not depend on it.
         """
-        stains.check(stain)
         self._pipeline.check_place(to_host)
         decoder = self._decoder(decoding, to_host) if decoding else self._pipeline
         needed = decoding.needed(outputs) if decoding else outputs
-        image = self._prepared(image, stain)
+        image = self._pipeline.image(image)
+        if stain != "auto" and not isinstance(image, np.ndarray):
+            stains.check(stain)
+            image = self._pipeline.host(image) if stain == "dab" else image
+        if isinstance(image, np.ndarray):
+            image = stains.shown(image, stain)
         scale, limits, maps, labels = Seen(wanted) if wanted else self._find_scale(image)
         _check_size(image, needed, scale)
         as_probed = needed == ("labels",) and decoder is self._pipeline and to_host
@@ -127,18 +131,6 @@ class Driver:
         if decoding:
             found = decoding.select(outputs, needed, found)
         return Found(found, scale, limits)
-
-    def _prepared(self, image: Any, stain: str) -> Array:
-        """Return an image as the pipeline takes it, recoloured where its nuclei are brown.
-
-        One on the device is looked at by nobody: it is recoloured only if the caller wants that.
-        """
-        image = self._pipeline.image(image)
-        if isinstance(image, np.ndarray):
-            merged.check(image)
-        elif stain == "dab":
-            image = self._pipeline.host(image)
-        return stains.recoloured(image, stain) if isinstance(image, np.ndarray) else image
 
     def _decoder(self, decoding: Decoding, to_host: bool) -> Pipeline:
         """Return the pipeline that decodes in a given way; all of them share the device.

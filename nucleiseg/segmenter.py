@@ -281,7 +281,10 @@ class Segmenter(Driver):
 
     def find_scale(self, image: Image) -> float:
         """Return the scale that ``scale="auto"`` takes for an image: 2 shrinks it to half."""
-        return self._find_scale(self._prepared(read(image), "auto"))[0]
+        image = self._pipeline.image(read(image))
+        if isinstance(image, np.ndarray):
+            image = stains.shown(image, "auto")
+        return self._find_scale(image)[0]
 
     __call__ = segment
 

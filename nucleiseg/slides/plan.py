@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg import journal, merged, stains
+from nucleiseg import journal, stains
 from nucleiseg.limits import Limits
 from nucleiseg.model import DEFAULT, Model
 from nucleiseg.parameters import Decoding
@@ -102,7 +102,7 @@ def plan(path: Path, options: Options) -> Plan:
         size = scaled.choose(slide, options.mpp, model)
         least = (math.prod(slide.levels[0]) / tissue.MOST_PIXELS) ** 0.5
         picture, unread = slide.thumbnail(max(1.0, tissue.MPP / size.mpp, least))
-        merged.check(picture)
+        is_brown = stains.shown(picture, options.stain) is not picture
         mask = _mask(options.tissue, slide, picture, unread, size.mpp)
         rectangle = areas.rectangle(options.region, slide.levels[0], size.shape)
         limits = Limits(0, 0, math.inf, 0)
@@ -119,7 +119,7 @@ def plan(path: Path, options: Options) -> Plan:
             device=options.device,
             threads=options.threads,
             decoding=options.decoding,
-            is_brown=stains.recoloured(picture, options.stain) is not picture,
+            is_brown=is_brown,
             tile=-(-side // model.stride) * model.stride + 2 * model.halo + model.stride,
         )
         return Plan(

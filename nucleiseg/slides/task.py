@@ -153,7 +153,7 @@ def compute(settings: Settings, region: Region, part: Part) -> Outcome:
             slide, settings.size, top, left, bottom - top, right - left, network.threads
         )
         clock.note("reading")
-        shown = stains.recoloured(values, "dab") if settings.is_brown else values
+        shown = stains.exchanged(values) if settings.is_brown else values
         whole, notes = _maps(settings.limits, network, shown)
         pixels, maps = (_cut(each, seen, region) for each in (values, whole))
         del values, shown, whole  # before decoding takes memory

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 import nucleiseg
-from nucleiseg import merged
+from nucleiseg.stains import are_stains
 
 
 def discs(size: int, count: int, diameter: int, pitch: int) -> NDArray[np.float32]:
@@ -145,7 +145,7 @@ class TestMergedStains:
     @pytest.mark.parametrize(("level", "spread"), [(0, 1), (0, 3), (2, 12), (1, 30)])
     def test_noise_in_the_colours_of_a_dark_field_is_no_stain(self, level, spread, depth):
         noise = np.random.default_rng(spread).normal(level, spread, (400, 500, 3))
-        assert not merged.are_stains(noise.clip(0, 255).astype(depth))
+        assert not are_stains(noise.clip(0, 255).astype(depth))
 
     @pytest.mark.parametrize("quality", [30, 60, 95])
     @pytest.mark.parametrize("spread", [1, 3, 5])
@@ -168,4 +168,4 @@ class TestMergedStains:
         nuclei, _ = stains
         image = self.picture(*(200 * part * nuclei for part in colour))
         assert found(image)[0] == 36
-        assert not merged.are_stains(jpeg(image, 40, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420))
+        assert not are_stains(jpeg(image, 40, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420))
