@@ -39,8 +39,8 @@ LEAST_CONTRAST = 0.15
 
 LEAST_BROWNER = 0.15
 """Density in blue over that in red, of dense pixels less that of pale ones: above this it is DAB
-that makes them dense. 668 images of H&E and purple stain have 0.11 or less, as haematoxylin absorbs
-red; of 582 of H&E in which all nuclei or some were made brown, 480 have more."""
+that makes them dense. All 668 images of H&E and purple stain have less, as haematoxylin absorbs
+red; of 582 of H&E in which all nuclei or some were made brown, 483 have more."""
 
 LEAST_RED = 0.02
 """Pale pixels count as having this density in red, or pure eosin would be beyond all bounds."""
