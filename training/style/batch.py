@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nucleiseg import Segmenter, images, merged
+from nucleiseg import Segmenter, images, stains
 
 from .. import data, metrics, report
 from ..samples import Sample
@@ -154,7 +154,7 @@ def agreement(content: Picture, result: Picture) -> float:
     Both are seen at the scale that the model chooses for the content. It is nan where the package
     takes one of them for a picture of several fluorescent stains.
     """
-    if any(merged.are_stains(one) for one in (content, result)):
+    if any(stains.are_stains(one) for one in (content, result)):
         return math.nan
     segmenter = _segmenter()
     scale = segmenter.find_scale(content)
