@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import skimage.data
 from numpy.typing import NDArray
 
 import nucleiseg
@@ -50,9 +51,14 @@ PARAMETERS: dict[str, tuple[str, tuple[int, int, int, int], Sequence[dict[str, A
     "exclude_border": ("purple_on_white", (0, 0, 256, 320), [{}, {"exclude_border": True}]),
     "smooth": ("purple_on_white", (70, 110, 60, 60), [{}, {"smooth": True}]),
     "stain": ("hematoxylin_eosin", (0, 0, 256, 320), [{"stain": "he"}, {"stain": "dab"}]),
+    "stain_hematoxylin": (
+        "immunohistochemistry",
+        (200, 100, 300, 410),
+        [{"stain": "dab"}, {"stain": "hematoxylin"}],
+    ),
 }
-"""The example image, the rows and columns shown (first row, first column, height, width), and what
-is given for each panel."""
+"""The example image (brown nuclei are painted for "stain"), the rows and columns shown (first row,
+first column, height, width), and what is given for each panel."""
 
 HEIGHT = 300
 """Of a panel in pixels."""
@@ -89,7 +95,10 @@ def _draw_parameter(
 ) -> None:
     """Write ``docs/pictures/parameter_NAME.jpg``: a panel for each choice of parameters."""
     segmenter = nucleiseg.Segmenter()
-    image = images.read(ROOT / f"tests/data/images/{example}.png")
+    if name == "stain_hematoxylin":
+        image = skimage.data.immunohistochemistry()
+    else:
+        image = images.read(ROOT / f"tests/data/images/{example}.png")
     if name == "stain":
         nucleus = targets.make_targets(segmenter.segment(image, "labels")).nucleus
         image = stains.browned(image, nucleus, np.random.default_rng(5))

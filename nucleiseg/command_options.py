@@ -40,8 +40,8 @@ Stain = Annotated[
     str,
     input_option(
         metavar="|".join(STAINS),
-        help="Colours of bright-field images: dab also finds brown nuclei, he takes colours as "
-        "they are, auto tells brown images by their colours.",
+        help="Colours of bright-field images: dab also finds brown nuclei, hematoxylin finds blue "
+        "ones among brown membranes, he takes colours as they are, auto is he or dab.",
     ),
 ]
 

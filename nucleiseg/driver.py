@@ -116,7 +116,7 @@ class Driver:
         image = self._pipeline.image(image)
         if stain != "auto" and not isinstance(image, np.ndarray):
             stains.check(stain)
-            image = self._pipeline.host(image) if stain == "dab" else image
+            image = image if stain == "he" else self._pipeline.host(image)
         if isinstance(image, np.ndarray):
             image = stains.shown(image, stain)
         scale, limits, maps, labels = Seen(wanted) if wanted else self._find_scale(image)

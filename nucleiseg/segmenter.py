@@ -162,10 +162,11 @@ class Segmenter(Driver):
             Micrometres per pixel, instead of ``scale``.
         diameter : float, optional
             Usual diameter of a nucleus in pixels, instead of ``scale``.
-        stain : {"auto", "he", "dab"}
-            "dab": brown nuclei of RGB images (immunohistochemistry) are shown to the model in blue,
-            which it knows. "he": colours are taken as they are. "auto": brown ones are told by the
-            image's colours, but not in an image on a GPU.
+        stain : {"auto", "he", "dab", "hematoxylin"}
+            Of RGB images. "he": colours are taken as they are. For immunohistochemistry (DAB)
+            "dab" shows brown nuclei to the model in blue, which it knows, and "hematoxylin" shows
+            it that stain alone, where membranes or cytoplasm are brown (8-bit images). "auto": "he"
+            or "dab", by the image's colours; "he" for an image on a GPU.
         to_host : bool
             False leaves the result on the GPU, complete, as an array with ``__dlpack__`` and
             ``__cuda_array_interface__``. Not together with a choice of nuclei (below).

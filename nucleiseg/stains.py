@@ -2,12 +2,14 @@
 
 The models learned from purple and blue nuclei. In immunohistochemistry of nuclear proteins, such as
 Ki-67, positive nuclei are brown (3,3'-diaminobenzidine, DAB) and the others blue. `shown` makes
-brown ones blue: where a pixel has more red than blue, the two are exchanged. RGB pictures in which
-each colour is another fluorescent stain are refused.
+brown ones blue: where a pixel has more red than blue, the two are exchanged. Where membranes or
+cytoplasm are brown, it shows the haematoxylin alone. RGB pictures in which each colour is another
+fluorescent stain are refused.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any, Literal, get_args
 
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from nucleiseg._native import cpu
 from nucleiseg.limits import Limits
 
-Stain = Literal["auto", "he", "dab"]
+Stain = Literal["auto", "he", "dab", "hematoxylin"]
 
 STAINS: tuple[Stain, ...] = get_args(Stain)
 
@@ -45,6 +47,11 @@ red; of 582 of H&E in which all nuclei or some were made brown, 483 have more.""
 LEAST_RED = 0.02
 """Pale pixels count as having this density in red, or pure eosin would be beyond all bounds."""
 
+HAEMATOXYLIN, DAB = (0.65, 0.70, 0.29), (0.27, 0.57, 0.78)
+"""Optical densities of the two in red, green and blue, by Ruifrok & Johnston."""
+
+STEPS, DENSEST = 256, 2048
+"""Steps in a unit of optical density, and how many are told apart."""
 
 DARK = 0.25
 """Fluorescence has a background of less than this part of its brightest values. The lowest among
@@ -84,9 +91,9 @@ def shown(image: NDArray[Any], stain: str) -> NDArray[Any]:
     Parameters
     ----------
     image : ndarray, (H, W) or (H, W, C)
-    stain : {"auto", "he", "dab"}
-        "dab" makes brown nuclei blue, "auto" does so if a bright image `is_brown`, and "he" does
-        nothing.
+    stain : {"auto", "he", "dab", "hematoxylin"}
+        "dab" makes brown nuclei blue, "auto" does so if a bright image `is_brown`, "hematoxylin"
+        leaves only that stain, and "he" does nothing.
 
     Returns
     -------
@@ -96,14 +103,16 @@ def shown(image: NDArray[Any], stain: str) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        Another stain; or an RGB image with a dark background in which two channels cover different
-        areas, neither of which holds nothing but noise. Grey images, bright-field images and
-        fluorescence of a single colour pass.
+        Another stain; "hematoxylin" for an RGB image that is not of 8 bits; or an RGB image with a
+        dark background in which two channels cover different areas, neither of which holds nothing
+        but noise. Grey images, bright-field images and fluorescence of a single colour pass.
     """
     if stain != "auto":
         check(stain)
     if image.ndim < 3 or image.shape[2] < 3:
         return image
+    if stain == "hematoxylin" and image.dtype != np.uint8:
+        raise ValueError(f"stain: got 'hematoxylin' for {image.dtype}; it accepts images of uint8")
     pixels = thinned(image, GRID)
     is_fluorescence = is_dark(pixels)
     if is_fluorescence and _differ(image):
@@ -112,15 +121,43 @@ def shown(image: NDArray[Any], stain: str) -> NDArray[Any]:
             "background, as merged fluorescence stains do; choose the one with the nuclei: "
             "--channel NAME or INDEX, or image[..., INDEX] in Python"
         )
-    if stain == "he" or (stain == "auto" and (is_fluorescence or not is_brown(pixels))):
-        return image
-    return exchanged(image)
+    if stain == "auto":
+        stain = "dab" if not is_fluorescence and is_brown(pixels) else "he"
+    return image if stain == "he" else recoloured(image, stain)
 
 
-def exchanged(image: NDArray[Any]) -> NDArray[Any]:
-    """Return an image, (H, W, C), as (H, W, 3) with red and blue exchanged where red is larger."""
+def recoloured(image: NDArray[Any], stain: str) -> NDArray[Any]:
+    """Return an RGB image, (H, W, C), as the models are to see "dab" or "hematoxylin"."""
+    if stain == "hematoxylin":
+        return _haematoxylin(image)
     red, green, blue = (image[..., channel] for channel in range(3))
     return np.stack([np.minimum(red, blue), green, np.maximum(red, blue)], axis=-1)
+
+
+def _haematoxylin(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return what an image of haematoxylin and DAB, (H, W, C) uint8, would be without DAB."""
+    parts, colours = _unmixing()
+    density = sum(parts[channel][image[..., channel]] for channel in range(3))
+    shown: NDArray[np.uint8] = colours[np.clip(density, 0, DENSEST - 1)]
+    return shown
+
+
+@functools.cache
+def _unmixing() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Return what each value of a channel says of the haematoxylin, and the colour of its amounts.
+
+    The first, (3, 256), is added up over the channels, in `STEPS`. Both are rounded once, so that
+    an image is the same everywhere.
+    """
+    haematoxylin, dab = (np.array(each) / np.linalg.norm(each) for each in (HAEMATOXYLIN, DAB))
+    # Of the two stains' plane: 1 in the direction of haematoxylin, and 0 in that of DAB.
+    dual = haematoxylin - (haematoxylin @ dab) * dab
+    dual /= dual @ haematoxylin
+    density = -np.log(np.arange(1, 257) / 256)
+    parts = np.rint(STEPS * dual[:, None] * density).astype(np.int16)
+    amounts = np.arange(DENSEST)[:, None] / STEPS
+    colours = np.rint(256 * np.exp(-amounts * haematoxylin) - 1).clip(0).astype(np.uint8)
+    return parts, colours
 
 
 def is_brown(pixels: NDArray[Any]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg import stains
 from nucleiseg._native import cpu
 from nucleiseg.device import available_threads
 from nucleiseg.limits import Limits
@@ -27,7 +28,12 @@ coarse level: averaging takes the darkest and brightest pixels away."""
 
 
 def find(
-    slide: Slide, level: int, mask: NDArray[np.bool_] | None, model: Model, threads: int
+    slide: Slide,
+    level: int,
+    mask: NDArray[np.bool_] | None,
+    model: Model,
+    threads: int,
+    stain: str = "he",
 ) -> Limits:
     """Return the limits of a slide's tissue; they do not depend on regions.
 
@@ -40,6 +46,8 @@ def find(
         Tissue, see `Area`.
     model : Model
     threads : int
+    stain : {"he", "dab", "hematoxylin"}
+        As which the network sees the slide.
 
     Raises
     ------
@@ -59,6 +67,8 @@ def find(
         image = _assembled(found, shape)
     else:
         image = _packed([values for _, values in found])
+    if stain != "he":
+        image = stains.recoloured(image, stain)
     return Limits(*cpu.limits(image, *model.percentiles, threads=threads))
 
 

@@ -102,13 +102,14 @@ def plan(path: Path, options: Options) -> Plan:
         size = scaled.choose(slide, options.mpp, model)
         least = (math.prod(slide.levels[0]) / tissue.MOST_PIXELS) ** 0.5
         picture, unread = slide.thumbnail(max(1.0, tissue.MPP / size.mpp, least))
-        is_brown = stains.shown(picture, options.stain) is not picture
+        is_recoloured = stains.shown(picture, options.stain) is not picture
+        stain = options.stain.replace("auto", "dab") if is_recoloured else "he"
         mask = _mask(options.tissue, slide, picture, unread, size.mpp)
         rectangle = areas.rectangle(options.region, slide.levels[0], size.shape)
         limits = Limits(0, 0, math.inf, 0)
         if mask is None or mask.any():
             # Of the whole slide, so that a rectangle of it has the same labels.
-            limits = slide_limits.find(slide, size.level, mask, model, options.threads or 1)
+            limits = slide_limits.find(slide, size.level, mask, model, options.threads or 1, stain)
         settings = Settings(
             path=str(path.absolute()),
             channel=options.channel,
@@ -119,7 +120,7 @@ def plan(path: Path, options: Options) -> Plan:
             device=options.device,
             threads=options.threads,
             decoding=options.decoding,
-            is_brown=is_brown,
+            stain=stain,
             tile=-(-side // model.stride) * model.stride + 2 * model.halo + model.stride,
         )
         return Plan(
@@ -205,7 +206,7 @@ def _info(
 
 
 def _stain(settings: Settings) -> dict[str, str]:
-    return {"stain": "dab"} if settings.is_brown else {}
+    return {} if settings.stain == "he" else {"stain": settings.stain}
 
 
 def _identity(

@@ -44,8 +44,8 @@ class Settings:
     threads : int or None
     tile : int
     decoding : Decoding
-    is_brown : bool
-        Whether the network is to see brown nuclei in blue (`nucleiseg.stains`).
+    stain : str
+        "he", or "dab" or "hematoxylin" if the network is to see `nucleiseg.stains.recoloured`.
     """
 
     path: str
@@ -58,7 +58,7 @@ class Settings:
     threads: int | None
     tile: int
     decoding: Decoding = field(default_factory=Decoding)
-    is_brown: bool = False
+    stain: str = "he"
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,9 @@ def compute(settings: Settings, region: Region, part: Part) -> Outcome:
             slide, settings.size, top, left, bottom - top, right - left, network.threads
         )
         clock.note("reading")
-        shown = stains.exchanged(values) if settings.is_brown else values
+        shown = values
+        if settings.stain != "he":
+            shown = stains.recoloured(values, settings.stain)
         whole, notes = _maps(settings.limits, network, shown)
         pixels, maps = (_cut(each, seen, region) for each in (values, whole))
         del values, shown, whole  # before decoding takes memory

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.color
+import skimage.data
 
 import nucleiseg
 from nucleiseg import data, images, stains
@@ -13,6 +15,10 @@ COLOURED = ("hematoxylin_eosin", "purple_on_violet", "purple_on_white")
 
 HAEMATOXYLIN, DAB = np.array([0.65, 0.70, 0.29]), np.array([0.27, 0.57, 0.78])
 """Optical density of the stains, of Ruifrok and Johnston."""
+
+
+def unit(stain):
+    return stain / np.linalg.norm(stain)
 
 
 def is_brown(image):
@@ -96,10 +102,57 @@ def test_alpha_does_not_matter(segmenter, brown):
     )
 
 
+def test_blue_nuclei_are_found_among_brown_membranes(segmenter):
+    image = skimage.data.immunohistochemistry()  # of some 350 nuclei
+    found = {one: segmenter.segment(image, "labels", stain=one) for one in stains.STAINS}
+    assert 250 < found["hematoxylin"].max() < 450
+    assert all(found[one].max() < 50 for one in ("auto", "he", "dab"))
+    haematoxylin = skimage.color.rgb2hed(image)[..., 0]
+    inside = found["hematoxylin"] > 0
+    assert haematoxylin[inside].mean() > 2 * haematoxylin[~inside].mean()
+
+
+def test_haematoxylin_is_unmixed():
+    amounts = np.random.default_rng(0).uniform(0, 1.5, (2, 60, 70, 1))
+    both = amounts[0] * unit(HAEMATOXYLIN) + amounts[1] * unit(DAB)
+    image = np.clip(256 * np.exp(-both) - 0.5, 0, 255).astype(np.uint8)
+    expected = 256 * np.exp(-amounts[0] * unit(HAEMATOXYLIN)) - 1
+    difference = np.abs(stains.shown(image, "hematoxylin") - expected)
+    assert np.percentile(difference, 95) < 6  # what is rounded of dark colours counts for more
+    assert np.median(difference) < 1.5
+
+
+def test_the_tables_do_not_depend_on_the_last_bit_of_a_logarithm():
+    unmixed = unit(HAEMATOXYLIN) - unit(HAEMATOXYLIN) @ unit(DAB) * unit(DAB)
+    unmixed /= unmixed @ unit(HAEMATOXYLIN)
+    parts = stains.STEPS * unmixed[:, None] * -np.log(np.arange(1, 257) / 256)
+    steps = np.arange(stains.DENSEST)[:, None] / stains.STEPS
+    colours = 256 * np.exp(-steps * unit(HAEMATOXYLIN)) - 1
+    for exact, table in zip((parts, colours), stains._unmixing(), strict=True):
+        assert np.abs(np.abs(exact - np.floor(exact)) - 0.5).min() > 1e-6
+        np.testing.assert_array_equal(np.rint(exact).clip(-32768 if exact is parts else 0), table)
+
+
+def test_the_darkest_and_the_brightest_colours_have_a_haematoxylin():
+    corners = np.array(np.meshgrid(*[[0, 255]] * 3)).reshape(3, 1, -1).T.astype(np.uint8)
+    found = stains.shown(corners, "hematoxylin")
+    assert found.shape == corners.shape
+    assert (found[(corners == 255).all(-1)] == 255).all()
+    assert found[(corners == [0, 0, 255]).all(-1)].max() < 30
+    assert (found[(corners == [255, 255, 0]).all(-1)] == 255).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+def test_haematoxylin_is_that_of_bytes(segmenter, brown, dtype):
+    with pytest.raises(ValueError, match=f"stain: got 'hematoxylin' for {dtype}; it accepts"):
+        segmenter.segment(brown.astype(dtype), stain="hematoxylin")
+
+
 def test_grey_images_have_no_stain():
     grey = np.random.default_rng(0).integers(0, 255, (80, 90), dtype=np.uint8)
-    for image in (grey, grey[..., None]):
-        assert stains.shown(image, "dab") is image
+    for image in (grey, grey[..., None], grey.astype(np.float32)):
+        for stain in stains.STAINS:
+            assert stains.shown(image, stain) is image
     assert not is_brown(np.dstack([grey] * 3))
 
 
@@ -113,7 +166,7 @@ def test_an_even_image_is_not_brown(shape, value):
 def test_an_image_that_is_not_finite_is_refused_as_ever(segmenter, brown, value):
     image = brown.astype(np.float32)
     image[::2, ::2] = value
-    for stain in stains.STAINS:
+    for stain in ("auto", "he", "dab"):
         with pytest.raises(ValueError, match="not finite"):
             segmenter.segment(image, stain=stain)
 
@@ -131,9 +184,10 @@ def test_a_result_has_the_colours_of_the_image(segmenter, brown):
     np.testing.assert_array_equal(result.labels, segmenter.segment(brown, "labels"))
 
 
-def test_it_is_the_same_in_one_call_in_map_and_at_a_scale(segmenter, brown):
-    expected = segmenter.segment(stains.shown(brown, "dab"), "labels", stain="he", scale=1)
-    options = {"stain": "dab", "scale": 1}
+@pytest.mark.parametrize("stain", ["dab", "hematoxylin"])
+def test_it_is_the_same_in_one_call_in_map_and_at_a_scale(segmenter, brown, stain):
+    expected = segmenter.segment(stains.shown(brown, stain), "labels", stain="he", scale=1)
+    options = {"stain": stain, "scale": 1}
     np.testing.assert_array_equal(nucleiseg.segment(brown, "labels", **options), expected)
     (other,) = segmenter.map([brown], "labels", **options)
     np.testing.assert_array_equal(other, expected)
@@ -152,7 +206,9 @@ def test_a_stain_that_there_is_not(segmenter, stain):
         segmenter.analyze,
         lambda x, stain: segmenter.map([x], stain=stain),
     ):
-        with pytest.raises(ValueError, match=r"stain: got .*; accepted are 'auto', 'he', 'dab'"):
+        with pytest.raises(
+            ValueError, match=r"stain: got .*; accepted are 'auto', 'he', 'dab', 'hem"
+        ):
             call(image, stain=stain)
 
 

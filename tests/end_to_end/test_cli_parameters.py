@@ -76,7 +76,7 @@ def test_every_parameter_belongs_to_what_a_run_was_made_with(done, name):
     [
         (["--nucleus-threshold", 2], "nucleus_threshold: got 2.0; accepted are numbers from 0 to"),
         (["--separation=-1"], "separation: got -1.0; accepted are numbers from 0 to 1"),
-        (["--stain=ihc"], "stain: got 'ihc'; accepted are 'auto', 'he', 'dab'"),
+        (["--stain=ihc"], "stain: got 'ihc'; accepted are 'auto', 'he', 'dab', 'hem"),
         (["--min-area=-1"], "min_area: got -1.0; accepted are numbers of pixels from 0 up"),
         (["--min-diameter=9", "--max-diameter=8"], "min_diameter: got 9, above the max_diameter"),
         (["-v", "-q"], "--verbose and --quiet: got both; accepted is one of them"),

@@ -73,7 +73,7 @@ def test_parameters_are_those_of_segment(tiles: Any, tmp_path: Path) -> None:
     assert again.nuclei > expected.max()
 
 
-@pytest.mark.parametrize("stain", ["auto", "he"])
+@pytest.mark.parametrize("stain", ["auto", "he", "hematoxylin"])
 def test_brown_nuclei_are_found_as_segment_finds_them(
     tiles: Any, stain: str, tmp_path: Path
 ) -> None:
@@ -95,7 +95,7 @@ def test_brown_nuclei_are_found_as_segment_finds_them(
     folder = run(tmp_path / "picture.png", tmp_path, **options)
     np.testing.assert_array_equal(labels_of(folder), expected)
     manifest = json.loads((folder / MANIFEST).read_text())
-    assert manifest["run"].get("stain") == ("dab" if stain == "auto" else None)
+    assert manifest["run"].get("stain", "he") == ("dab" if stain == "auto" else stain)
 
 
 def test_a_stain_that_there_is_not(tmp_path: Path) -> None:
