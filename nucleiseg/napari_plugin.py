@@ -27,6 +27,7 @@ from nucleiseg.readers import UnacceptedError, dtypes
 from nucleiseg.readers.units import pixel_size
 from nucleiseg.result import Result
 from nucleiseg.segmenter import Segmenter
+from nucleiseg.stains import STAINS
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 """What a labels layer copies from its image, so that both have the same place."""
@@ -49,6 +50,8 @@ class Settings:
         Micrometres per pixel, for measurements.
     scale_by_mpp : bool
         Whether it is also what decides the scale.
+    stain : {"auto", "he", "dab", "hematoxylin"}
+        Of RGB images.
     decoding : Decoding
         What counts as a nucleus, and which nuclei are kept.
     """
@@ -57,12 +60,13 @@ class Settings:
     diameter: float | None = None
     mpp: float | None = None
     scale_by_mpp: bool = False
+    stain: str = "auto"
     decoding: Decoding = field(default_factory=Decoding)
 
     def options(self) -> dict[str, Any]:
-        """Return the size of nuclei and the decoding as `Segmenter.analyze` takes them."""
+        """Return size, stain and decoding as `Segmenter.analyze` takes them."""
         size = {"mpp": self.mpp} if self.scale_by_mpp else {"diameter": self.diameter}
-        return {**size, **self.decoding.given}
+        return {**size, "stain": self.stain, **self.decoding.given}
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
             label="pixel size (µm)", max=1000, step=0.001, tooltip=_PIXEL_SIZE
         )
         self.by_pixel_size = widgets.CheckBox(text="find the scale by the pixel size")
+        self.stain = widgets.ComboBox(label="stain", choices=STAINS, tooltip=_STAIN)
         self.nucleus_threshold = _share("nucleus threshold", _NUCLEUS_THRESHOLD)
         self.separation = _share("separation", _SEPARATION)
         self.min_diameter = _pixels("min diameter (pixels)", "smaller")
@@ -174,6 +179,7 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
             diameter=self.diameter.value or None,
             mpp=self.pixel_size.value or None,
             scale_by_mpp=bool(self.by_pixel_size.value and self.pixel_size.value),
+            stain=self.stain.value,
             decoding=Decoding(
                 **{name: value for name, value in values.items() if value != self._shown[name]},
                 min_diameter=self.min_diameter.value or None,
@@ -192,6 +198,7 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
                 "nucleiseg": {
                     "model": settings.model,
                     "mpp": settings.mpp,
+                    "stain": settings.stain,
                     **settings.decoding.given,
                 }
             },
@@ -220,6 +227,10 @@ class SegmentNuclei(widgets.Container[widgets.Widget]):
 
 _DIAMETER = "Usual diameter of a nucleus in pixels; 0 estimates it."
 _PIXEL_SIZE = "Micrometres per pixel, for measurements; 0 where it is unknown."
+_STAIN = (
+    "Of images in colour: dab finds brown nuclei, hematoxylin blue ones among brown membranes, he "
+    "takes colours as they are, auto is he or dab."
+)
 _NUCLEUS_THRESHOLD = "Probability from which a pixel is nucleus. Lower: larger nuclei."
 _SEPARATION = (
     "How far the map of distances must fall between two nuclei. Lower splits more, higher merges "

@@ -32,6 +32,7 @@ import nucleiseg
 from nucleiseg import images, napari_plugin
 from nucleiseg.napari_plugin import SegmentNuclei, Settings, segmented
 from nucleiseg.parameters import Decoding
+from nucleiseg.stains import STAINS
 
 DATA = Path(__file__).parents[1] / "data" / "images"
 GREY = DATA / "fluorescence_small.png"
@@ -234,7 +235,11 @@ def test_the_pixel_size_and_the_model_decide_if_asked(application, viewer):
     finish(widget, application)
     expected = nucleiseg.Segmenter("nuclei").segment(GREY, "labels", mpp=0.4)
     np.testing.assert_array_equal(viewer.layers[-1].data, expected)
-    assert viewer.layers[-1].metadata["nucleiseg"] == {"model": "nuclei", "mpp": 0.4}
+    assert viewer.layers[-1].metadata["nucleiseg"] == {
+        "model": "nuclei",
+        "mpp": 0.4,
+        "stain": "auto",
+    }
 
 
 def test_the_fields_show_the_parameters_of_the_model(application, viewer):
@@ -275,6 +280,20 @@ def test_a_parameter_of_the_widget_is_that_of_python(application, viewer, parame
     assert (expected != nucleiseg.segment(GREY, "labels")).any()
     assert len(layer.features) == expected.max()
     assert layer.metadata["nucleiseg"].items() >= parameters.items()
+
+
+@pytest.mark.parametrize("stain", STAINS)
+def test_the_stain_of_the_widget_is_that_of_python(application, viewer, stain):
+    colour = images.read(COLOUR)[..., ::-1]
+    viewer.add_image(colour, name="cells", rgb=True)
+    widget = docked(viewer)
+    assert widget.stain.value == "auto"
+    widget.stain.value = stain
+    widget.run()
+    finish(widget, application)
+    layer = viewer.layers["cells nuclei"]
+    np.testing.assert_array_equal(layer.data, nucleiseg.segment(colour, "labels", stain=stain))
+    assert layer.metadata["nucleiseg"]["stain"] == stain
 
 
 def test_diameters_that_exclude_each_other_are_refused(application, viewer):
