@@ -66,4 +66,6 @@ def test_wrong_calls_do_nothing_forbidden(module, libraries):
     }
     report = fuzz("native", CALLS, options=Options((str(module),), environment))
     assert report.counts["read"] > CALLS / 20
-    assert not report.offenders, report.offenders
+    # How long calls take is asked in `test_fuzz`, of code that the checks do not slow down.
+    offenders = {i: what for i, what in report.offenders.items() if not what.startswith("slow:")}
+    assert not offenders, offenders
