@@ -93,7 +93,7 @@ def shown(image: NDArray[Any], stain: str) -> NDArray[Any]:
     image : ndarray, (H, W) or (H, W, C)
     stain : {"auto", "he", "dab", "hematoxylin"}
         "dab" makes brown nuclei blue, "auto" does so if a bright image `is_brown`, "hematoxylin"
-        leaves only that stain, and "he" does nothing.
+        leaves only that stain in bright ones, and "he" does nothing.
 
     Returns
     -------
@@ -121,8 +121,10 @@ def shown(image: NDArray[Any], stain: str) -> NDArray[Any]:
             "background, as merged fluorescence stains do; choose the one with the nuclei: "
             "--channel NAME or INDEX, or image[..., INDEX] in Python"
         )
+    if is_fluorescence and stain != "dab":
+        return image
     if stain == "auto":
-        stain = "dab" if not is_fluorescence and is_brown(pixels) else "he"
+        stain = "dab" if is_brown(pixels) else "he"
     return image if stain == "he" else recoloured(image, stain)
 
 

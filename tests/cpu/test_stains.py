@@ -176,6 +176,7 @@ def test_brown_on_a_dark_background_is_fluorescence():
     image = (grey[..., None] * np.array([0.9, 0.6, 0.4])).astype(np.uint8)
     assert not is_brown(image)
     assert stains.shown(image, "dab") is not image
+    assert stains.shown(image, "hematoxylin") is image
 
 
 def test_a_result_has_the_colours_of_the_image(segmenter, brown):
