@@ -123,13 +123,15 @@ def shown(image: NDArray[Any], stain: str) -> NDArray[Any]:
         )
     if is_fluorescence and stain != "dab":
         return image
-    if stain == "auto":
-        stain = "dab" if is_brown(pixels) else "he"
-    return image if stain == "he" else recoloured(image, stain)
+    if stain == "auto" and not is_brown(pixels):
+        return image
+    return recoloured(image, "dab" if stain == "auto" else stain)
 
 
 def recoloured(image: NDArray[Any], stain: str) -> NDArray[Any]:
-    """Return an RGB image, (H, W, C), as the models are to see "dab" or "hematoxylin"."""
+    """Return an image, (H, W, C), as the models are to see a stain that is not "auto"."""
+    if stain == "he":
+        return image
     if stain == "hematoxylin":
         return _haematoxylin(image)
     red, green, blue = (image[..., channel] for channel in range(3))

@@ -33,7 +33,7 @@ def find(
     mask: NDArray[np.bool_] | None,
     model: Model,
     threads: int,
-    stain: str = "he",
+    stain: str,
 ) -> Limits:
     """Return the limits of a slide's tissue; they do not depend on regions.
 
@@ -67,8 +67,7 @@ def find(
         image = _assembled(found, shape)
     else:
         image = _packed([values for _, values in found])
-    if stain != "he":
-        image = stains.recoloured(image, stain)
+    image = stains.recoloured(image, stain)
     return Limits(*cpu.limits(image, *model.percentiles, threads=threads))
 
 

@@ -45,7 +45,7 @@ class Settings:
     tile : int
     decoding : Decoding
     stain : str
-        "he", or "dab" or "hematoxylin" if the network is to see `nucleiseg.stains.recoloured`.
+        "he", "dab" or "hematoxylin": how `nucleiseg.stains.recoloured` shows it to the network.
     """
 
     path: str
@@ -153,9 +153,7 @@ def compute(settings: Settings, region: Region, part: Part) -> Outcome:
             slide, settings.size, top, left, bottom - top, right - left, network.threads
         )
         clock.note("reading")
-        shown = values
-        if settings.stain != "he":
-            shown = stains.recoloured(values, settings.stain)
+        shown = stains.recoloured(values, settings.stain)
         whole, notes = _maps(settings.limits, network, shown)
         pixels, maps = (_cut(each, seen, region) for each in (values, whole))
         del values, shown, whole  # before decoding takes memory
