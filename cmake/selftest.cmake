@@ -23,6 +23,7 @@ if(NUCLEISEG_SELFTEST STREQUAL "thread")
   target_compile_definitions(sanitizer INTERFACE NUCLEISEG_EMULATION_THREADS=4)
 endif()
 
+target_link_libraries(nucleiseg_cpu PRIVATE sanitizer)
 foreach(level IN LISTS levels)
   target_link_libraries(rows_${level} PRIVATE sanitizer)
 endforeach()
@@ -31,14 +32,14 @@ foreach(level IN LISTS convolutions)
 endforeach()
 
 add_executable(selftest tests/cpp/device_selftest.cpp ${emulated_kernels} ${emulation}
-                        ${device_sources} ${cpu_sources})
-target_link_libraries(selftest PRIVATE emulation_options sanitizer)
+                        ${device_sources})
+target_link_libraries(selftest PRIVATE nucleiseg_cpu emulation_options sanitizer)
 
 # The definition is the one thing here that is not to be vectorised.
 set_source_files_properties(tests/cpp/reference.cpp tests/cpp/cpu_selftest.cpp
                             PROPERTIES COMPILE_OPTIONS "-fno-tree-vectorize")
-add_executable(cpu_selftest tests/cpp/cpu_selftest.cpp tests/cpp/reference.cpp ${cpu_sources})
-target_link_libraries(cpu_selftest PRIVATE nucleiseg_options Threads::Threads sanitizer)
+add_executable(cpu_selftest tests/cpp/cpu_selftest.cpp tests/cpp/reference.cpp)
+target_link_libraries(cpu_selftest PRIVATE nucleiseg_cpu nucleiseg_options Threads::Threads sanitizer)
 
-add_executable(network_digests tests/cpp/network_digests.cpp ${cpu_sources})
-target_link_libraries(network_digests PRIVATE nucleiseg_options Threads::Threads sanitizer)
+add_executable(network_digests tests/cpp/network_digests.cpp)
+target_link_libraries(network_digests PRIVATE nucleiseg_cpu nucleiseg_options Threads::Threads sanitizer)

@@ -270,6 +270,12 @@ int32_t label_count(const cpu::LabelView& labels, int threads) {
   return range.greatest;
 }
 
+void check_size(int64_t value, int64_t least, const char* name) {
+  if (value < least || value > kMaxResizedSide) {
+    fail_value(name, std::to_string(value), "is " + std::to_string(least) + " to 2**20");
+  }
+}
+
 void check_bytes(const std::vector<int64_t>& sizes, const char* name) {
   int64_t bytes = 1;
   for (const int64_t size : sizes) {

@@ -40,6 +40,10 @@ std::string shape_text(const py::array& array);
 // Pixels of a side. Up to here a nucleus's sums of squared coordinates fit 64 bits.
 constexpr int64_t kMaxSide = int64_t{1} << 17;
 
+// The longest side and the most pixels of what is resized at once.
+constexpr int64_t kMaxResizedSide = int64_t{1} << 20;
+constexpr int64_t kMaxResizedPixels = int64_t{1} << 31;
+
 constexpr int kMostThreads = 1024;  // of one call; each is a thread of the system
 void check_threads(int threads);
 void check_percentages(double low, double high);
@@ -98,6 +102,9 @@ cpu::LabelView labels_view(const py::array& labels);
 
 // The greatest label; refuses negative ones, and ids out of all proportion to the image.
 int32_t label_count(const cpu::LabelView& labels, int threads);
+
+// Refuses sizes that are not `least` to kMaxResizedSide.
+void check_size(int64_t value, int64_t least, const char* name);
 
 // Refuses more than 2**32 bytes, and a product that overflows.
 void check_bytes(const std::vector<int64_t>& sizes, const char* name);

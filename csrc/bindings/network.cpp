@@ -119,7 +119,7 @@ level : str, optional
     the best that there is, for the whole process.
 )";
 
-constexpr const char* kRun = R"(Run the network.
+constexpr const char* kRunTiles = R"(Run the network.
 
 Parameters
 ----------
@@ -199,7 +199,7 @@ void register_network(py::module_& module) {
   py::class_<Network, Layers, std::shared_ptr<Network>>(module, "Network", kNetwork)
       .def(py::init<const std::string&>(), py::arg("level") = "")
       .def_property_readonly("level", &Network::level)
-      .def("run", run, py::arg("tiles"), py::arg("threads") = 1, kRun);
+      .def("run", run, py::arg("tiles"), py::arg("threads") = 1, kRunTiles);
   module.def("convolution_levels", convolution_levels,
              "Instruction sets that `Network` can use on this CPU, weakest first.");
 }

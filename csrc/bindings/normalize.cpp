@@ -9,7 +9,7 @@
 namespace nucleiseg::bindings {
 namespace {
 
-constexpr const char* kLimits = R"(Return the two intensities that become 0 and 255.
+constexpr const char* kFindLimits = R"(Return the two intensities that become 0 and 255.
 
 They are percentiles of all colour values together, with three corrections that leave a field full
 of nuclei as it is: values far beyond the others (no data, hot pixels, debris) are set apart; in an
@@ -127,7 +127,7 @@ py::array normalize(const py::object& image, double low, double high, double cei
 
 void register_normalize(py::module_& module) {
   module.def("limits", limits, py::arg("image"), py::arg("low"), py::arg("high"),
-             py::arg("threads") = 1, kLimits);
+             py::arg("threads") = 1, kFindLimits);
   module.def("normalize", normalize, py::arg("image"), py::arg("low"), py::arg("high"),
              py::arg("ceiling") = std::numeric_limits<double>::infinity(), py::arg("threads") = 1,
              py::arg("out") = py::none(), kNormalize);

@@ -52,14 +52,6 @@ References
 using Part = std::optional<std::pair<int64_t, int64_t>>;
 
 constexpr int64_t kMostChannels = 4;
-constexpr int64_t kMostSide = int64_t{1} << 20;
-constexpr int64_t kMostPixels = int64_t{1} << 31;  // at once
-
-void check_side(int64_t value, int64_t least, const char* name) {
-  if (value < least || value > kMostSide) {
-    fail_value(name, std::to_string(value), "is " + std::to_string(least) + " to 2**20");
-  }
-}
 
 std::pair<int64_t, int64_t> part_of(const Part& part, int64_t length, const char* name) {
   if (!part) return {0, length};
@@ -82,10 +74,10 @@ cpu::ImageView whole_view(const py::array& image, int64_t above, int64_t below) 
 py::array resize(const py::object& image, int64_t height, int64_t width, const Part& rows,
                  const Part& columns, int64_t above, int64_t below, int threads) {
   const py::array array = array_argument(image, "image");
-  check_side(height, 1, "height");
-  check_side(width, 1, "width");
-  check_side(above, 0, "above");
-  check_side(below, 0, "below");
+  check_size(height, 1, "height");
+  check_size(width, 1, "width");
+  check_size(above, 0, "above");
+  check_size(below, 0, "below");
   check_threads(threads);
   const cpu::ImageView view = whole_view(array, above, below);
   const auto [row_begin, row_end] = part_of(rows, height, "rows");
@@ -98,7 +90,7 @@ py::array resize(const py::object& image, int64_t height, int64_t width, const P
                "are rows " + std::to_string(needed.begin) + " to " + std::to_string(needed.end) +
                    ", which are needed");
   }
-  if ((row_end - row_begin) * (column_end - column_begin) > kMostPixels) {
+  if ((row_end - row_begin) * (column_end - column_begin) > kMaxResizedPixels) {
     fail_value("rows, columns", "more than 2**31 pixels", "are fewer at once");
   }
   std::vector<py::ssize_t> shape = {row_end - row_begin, column_end - column_begin};

@@ -12,15 +12,6 @@ using pipeline::Outputs;
 using pipeline::Size;
 
 constexpr double kMostScale = 64;
-constexpr int64_t kMostSide = int64_t{1} << 20;  // where the image is resized
-constexpr int64_t kMostPixels = int64_t{1} << 31;
-
-void check_at_least(int64_t value, int64_t least, const char* name) {
-  if (value < least || value > kMostSide) {
-    fail_value(name, std::to_string(value),
-               "is " + std::to_string(least) + " to " + std::to_string(kMostSide));
-  }
-}
 
 std::string size_text(const Size& size) {
   return std::to_string(size.height) + " x " + std::to_string(size.width);
@@ -90,15 +81,15 @@ void check_scale(double scale, const Size& image) {
     fail_value("scale", std::to_string(scale), "are numbers from 1/64 to 64");
   }
   const Size seen = size_at(image, scale);
-  const bool resized_fits = scale == 1 || std::max(seen.height, seen.width) <= kMostSide;
-  if (!resized_fits || seen.height > kMostPixels / seen.width) {
+  const bool resized_fits = scale == 1 || std::max(seen.height, seen.width) <= kMaxResizedSide;
+  if (!resized_fits || seen.height > kMaxResizedPixels / seen.width) {
     fail_value("image", size_text(seen) + " pixels as the network would see it",
                "are fewer than 2**31, and sides of up to 2**20 where it is resized");
   }
 }
 
 void check_labels(const Outputs& outputs, const Size& size, const char* name) {
-  if (outputs.labels && size.height > (kMostPixels - 1) / size.width) {
+  if (outputs.labels && size.height > (kMaxResizedPixels - 1) / size.width) {
     fail_value(name, size_text(size) + " pixels", "are fewer than 2**31");
   }
 }
@@ -120,10 +111,10 @@ Size decoded_size(const Size& maps, double scale,
 pipeline::Settings settings_argument(int64_t unit, int64_t stride, int64_t halo, int64_t tile,
                                      int64_t batch, const std::array<double, 2>& percentiles,
                                      const RuleNumbers& rule) {
-  check_at_least(stride, unit, "stride");
-  check_at_least(halo, 0, "halo");
-  check_at_least(tile, 2 * halo + stride, "tile");
-  check_at_least(batch, 1, "batch");
+  check_size(stride, unit, "stride");
+  check_size(halo, 0, "halo");
+  check_size(tile, 2 * halo + stride, "tile");
+  check_size(batch, 1, "batch");
   if (stride % unit != 0 || halo % stride != 0 || tile % stride != 0) {
     fail_value("stride, halo, tile",
                std::to_string(stride) + ", " + std::to_string(halo) + ", " + std::to_string(tile),

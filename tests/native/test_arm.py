@@ -58,14 +58,14 @@ def test_a_row_is_done_in_neon_registers(name):
 
 
 def test_cells_are_spread_in_neon_registers():
-    functions = instructions("cpu_selftest.dir/csrc/cpu/tiles/tiles.cpp.o")
+    functions = instructions("nucleiseg_cpu.dir/csrc/cpu/tiles/tiles.cpp.o")
     wide = [line for name, body in functions.items() if "assemble" in name for line in body]
     # Every other 32-bit half of a cell.
     assert any(re.match(r"(ld2|uzp[12])\s.*v\d+\.4s", line) for line in wide)
 
 
 def test_gathering_copies_whole_rows():
-    functions = instructions("cpu_selftest.dir/csrc/cpu/tiles/tiles.cpp.o")
+    functions = instructions("nucleiseg_cpu.dir/csrc/cpu/tiles/tiles.cpp.o")
     copies = [line for name, body in functions.items() if "gather" in name for line in body]
     assert any("<memcpy" in line for line in copies)
 

@@ -160,8 +160,7 @@ std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::objec
                                   const py::object& columns, int nucleus_threshold,
                                   int marker_threshold, int prominence, int64_t min_area,
                                   int min_peak, const Merging& merging) {
-  constexpr int64_t kMostSide = int64_t{1} << 20;
-  if (height < 1 || width < 1 || height > kMostSide || width > kMostSide ||
+  if (height < 1 || width < 1 || height > kMaxResizedSide || width > kMaxResizedSide ||
       height > std::numeric_limits<int32_t>::max() / width) {
     fail_value("height, width", std::to_string(height) + ", " + std::to_string(width),
                "are 1 to 2**20 each, and fewer than 2**31 pixels");

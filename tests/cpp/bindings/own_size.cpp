@@ -95,14 +95,14 @@ py::array_t<int64_t> cores(const Band& band) {
 
 std::vector<Band> plan(int64_t height, int64_t width, int64_t tile, int64_t halo, int64_t stride,
                        const std::optional<int64_t>& tall) {
-  constexpr int64_t kMostSide = int64_t{1} << 31;
+  constexpr int64_t kMostTile = int64_t{1} << 31;
   constexpr int64_t kMostTiles = int64_t{1} << 20;
   const int64_t high = tall.value_or(tile);
   const auto fits = [&](int64_t side) {
-    return side % stride == 0 && 2 * halo < side && side <= kMostSide;
+    return side % stride == 0 && 2 * halo < side && side <= kMostTile;
   };
-  const bool is_good = height >= 1 && width >= 1 && std::max(height, width) <= kMostSide &&
-                       stride >= 1 && halo >= 0 && halo < kMostSide && halo % stride == 0 &&
+  const bool is_good = height >= 1 && width >= 1 && std::max(height, width) <= kMostTile &&
+                       stride >= 1 && halo >= 0 && halo < kMostTile && halo % stride == 0 &&
                        fits(tile) && fits(high);
   if (!is_good || (height / (high - 2 * halo) + 1) > kMostTiles / (width / (tile - 2 * halo) + 1)) {
     fail_value("height, width, tile, halo, stride, tall", "sizes that do not fit each other",
@@ -115,8 +115,7 @@ std::vector<Band> plan(int64_t height, int64_t width, int64_t tile, int64_t halo
 using Sides = std::array<int64_t, 2>;
 
 Size size_argument(const Sides& sides, const char* name) {
-  constexpr int64_t kMostSide = int64_t{1} << 20;
-  if (sides[0] < 1 || sides[1] < 1 || std::max(sides[0], sides[1]) > kMostSide ||
+  if (sides[0] < 1 || sides[1] < 1 || std::max(sides[0], sides[1]) > kMaxResizedSide ||
       sides[0] > INT32_MAX / sides[1]) {
     fail_value(name, std::to_string(sides[0]) + ", " + std::to_string(sides[1]),
                "are 1 to 2**20 each, and fewer than 2**31 pixels");

@@ -54,19 +54,12 @@ int64_t exercise(int64_t times, const std::string& level) {
   return one.exercise(times);
 }
 
-void check_larger(int64_t value, int64_t least, const char* name) {
-  constexpr int64_t kMostSide = int64_t{1} << 20;
-  if (value < least || value > kMostSide) {
-    fail_value(name, std::to_string(value), "is " + std::to_string(least) + " to 2**20");
-  }
-}
-
 py::array enlarge_maps(const py::object& maps, int64_t height, int64_t width, int threads) {
   const py::array array = maps_argument(maps);
   check_memory(array, "maps");
   check_threads(threads);
-  check_larger(height, array.shape(0), "height");
-  check_larger(width, array.shape(1), "width");
+  check_size(height, array.shape(0), "height");
+  check_size(width, array.shape(1), "width");
   check_bytes({height, width, 2}, "height, width");
   py::array_t<uint8_t> result({height, width, int64_t{2}});
   uint8_t* out = result.mutable_data();
