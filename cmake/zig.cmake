@@ -5,10 +5,12 @@
 # The number is the oldest glibc that the result needs. The C++ library is linked statically.
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES NUCLEISEG_ZIG NUCLEISEG_TARGET)
 string(REGEX MATCH "^[^-]+" processor "${NUCLEISEG_TARGET}")
+# What is tried is not linked, for which zig would compile its C++ library first, not optimised.
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+set(CMAKE_CXX_COMPILER_ID_TEST_FLAGS_FIRST "-c")
 if(NUCLEISEG_TARGET MATCHES "windows|macos")
-  # Nothing is linked, for which zig would compile its C++ library first, and nothing is tried.
+  # Nothing is linked, and nothing is tried.
   set(CMAKE_SYSTEM_NAME Generic)
-  set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
   set(CMAKE_CXX_COMPILER_FORCED TRUE)
   set(CMAKE_CXX_COMPILER_ID_RUN TRUE)
   set(CMAKE_CXX_COMPILER_ID Clang)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -50,14 +51,15 @@ def main() -> None:
         print(f"Python {one}: there is neither python{one} with its headers nor --headers of it")
     if options.pythons and missing:
         raise SystemExit(1)
-    base = base_wheel()
+    folders = {version: folder for version, folder in found.items() if folder}
+    # Side by side: on a new machine, most of the time zig compiles its C++ library, on one core.
+    with ThreadPoolExecutor() as pool:
+        base = pool.submit(base_wheel)
+        modules = {one: pool.submit(compiled, one, folders) for one in options.machines}
     for machine in options.machines:
-        for version, folder in found.items():
-            if folder is None:
-                continue
-            wheel = base
-            if (machine, version) != ("x86_64", OWN):
-                wheel = exchanged(base, compiled(machine, version, folder), machine, version)
+        for version in folders:
+            module = modules[machine].result().get(version)
+            wheel = exchanged(base.result(), module, machine, version) if module else base.result()
             repair(wheel, options.output)
 
 
@@ -111,25 +113,30 @@ def defines(machine: str) -> list[str]:
     ]
 
 
-def compiled(machine: str, version: str, include: Path) -> Path:
-    """Compile the module for a Python that is not run; what needs no Python is compiled once."""
+def compiled(machine: str, folders: dict[str, Path]) -> dict[str, Path]:
+    """Compile the module for Pythons that are not run; what needs no Python is compiled once."""
     import pybind11
 
-    folder = WORK / machine
-    suffix = f".cpython-{version.replace('.', '')}-{machine}-linux-gnu.so"
-    settings = [
-        *defines(machine),
-        f"Python_INCLUDE_DIR={include}",
-        f"PYTHON_MODULE_EXTENSION={suffix}",
-        "PYTHON_MODULE_DEBUG_POSTFIX=",
-        "PYTHON_IS_DEBUG=OFF",
-        f"pybind11_DIR={pybind11.get_cmake_dir()}",
-    ]
-    print(f"Compiling for Python {version} on {machine}", flush=True)
-    fresh = [f"-D{one}" for one in settings]
-    run("cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *fresh)
-    run("cmake", "--build", folder, "--target", "_native")
-    return folder / f"_native{suffix}"
+    build = WORK / machine
+    modules = {}
+    for version, include in folders.items():
+        if (machine, version) == ("x86_64", OWN):
+            continue
+        suffix = f".cpython-{version.replace('.', '')}-{machine}-linux-gnu.so"
+        settings = [
+            *defines(machine),
+            f"Python_INCLUDE_DIR={include}",
+            f"PYTHON_MODULE_EXTENSION={suffix}",
+            "PYTHON_MODULE_DEBUG_POSTFIX=",
+            "PYTHON_IS_DEBUG=OFF",
+            f"pybind11_DIR={pybind11.get_cmake_dir()}",
+        ]
+        print(f"Compiling for Python {version} on {machine}", flush=True)
+        fresh = [f"-D{one}" for one in settings]
+        run("cmake", "-S", ROOT, "-B", build, "-G", "Ninja", *fresh)
+        run("cmake", "--build", build, "--target", "_native")
+        modules[version] = build / f"_native{suffix}"
+    return modules
 
 
 def exchanged(base: Path, module: Path, machine: str, version: str) -> Path:
