@@ -16,6 +16,7 @@
 # make clean   remove what was made here
 #
 # PYTHON=/path/to/python3 and CXX=/path/to/compiler choose those; see tools/check.sh.
+# workers=N says how many processes test uses.
 # files=N says how many files of each format fuzz reads, seed=N which ones.
 # pythons="3.11 3.13" says which Pythons wheels are for, headers=DIR where headers of others are.
 # rounds=N says how long race, address, plain and arm go on.
@@ -32,8 +33,10 @@ demo: $(venv)/.package
 	@$(bin)/nucleiseg segment tests/data/images --output out --save mask,labels,overlay
 	@echo "The images are in tests/data/images; look at out/*_overlay.png."
 
+# Tests of one file run in one process, as they share what they build.
+workers := 2
 test: $(venv)/.development
-	@$(bin)/python -m pytest -ra
+	@$(bin)/python -m pytest -ra --numprocesses $(workers) --dist loadfile
 
 prose := $(wildcard *.md docs/*.md training/README.md benchmarks/README.md) \
   $(shell find nucleiseg training -name '*.py')

@@ -59,7 +59,9 @@ def nd2_file(tmp_path, frames, **options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"compress": True}, {"packed": nd2_writer.compressed}], ids=str
+    "options",
+    [{}, {"compress": True}, {"packed": nd2_writer.compressed}],
+    ids=["raw", "compressed frames", "packed fields"],
 )
 def test_nd2_has_positions_frames_planes_and_channels(tmp_path, nd2_frames, options):
     path = nd2_file(tmp_path, nd2_frames, **options)

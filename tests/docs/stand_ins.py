@@ -19,8 +19,8 @@ def _free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-LIBRARY = ROOT / "build" / "library"
-"""Where `make library` builds the C++ library, as tests/native needs it too."""
+LIBRARY = ROOT / "build" / "cpp"
+"""The C++ library of the documents; tests/native, which may run at the same time, has its own."""
 
 PORT = _free_port()
 
