@@ -36,7 +36,7 @@ demo: $(venv)/.package
 # Tests of one file run in one process, as they share what they build.
 workers := 2
 test: $(venv)/.development
-	@$(bin)/python -m pytest -ra --numprocesses $(workers) --dist loadfile
+	@$(bin)/python -m pytest --numprocesses $(workers) --dist loadfile
 
 prose := $(wildcard *.md docs/*.md training/README.md benchmarks/README.md) \
   $(shell find nucleiseg training -name '*.py')

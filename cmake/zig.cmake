@@ -5,7 +5,8 @@
 # The number is the oldest glibc that the result needs. The C++ library is linked statically.
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES NUCLEISEG_ZIG NUCLEISEG_TARGET)
 string(REGEX MATCH "^[^-]+" processor "${NUCLEISEG_TARGET}")
-# What is tried is not linked, for which zig would compile its C++ library first, not optimised.
+# CMake's trials compile and do not link: to link, zig compiles its C++ library, once without and once
+# with optimisation.
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 set(CMAKE_CXX_COMPILER_ID_TEST_FLAGS_FIRST "-c")
 if(NUCLEISEG_TARGET MATCHES "windows|macos")

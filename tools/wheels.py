@@ -52,7 +52,7 @@ def main() -> None:
     if options.pythons and missing:
         raise SystemExit(1)
     folders = {version: folder for version, folder in found.items() if folder}
-    # Side by side: on a new machine, most of the time zig compiles its C++ library, on one core.
+    # Side by side: on a new machine zig first compiles its C++ library for each, on one core.
     with ThreadPoolExecutor() as pool:
         base = pool.submit(base_wheel)
         modules = {one: pool.submit(compiled, one, folders) for one in options.machines}
