@@ -53,7 +53,7 @@ class Merging(NamedTuple):
     weights: tuple[int, ...]
 
 
-LabelRule = tuple[int, int, int, int, int, Merging | None]
+LabelRule = tuple[int, int, int, int, int, int, Merging | None]
 
 
 class ModelError(ValueError):
@@ -105,6 +105,9 @@ class Model:
         Nuclei of fewer pixels are dropped.
     min_peak : int
         Nuclei whose peak is lower are dropped.
+    min_probability : int
+        Nuclei whose pixels have a lower probability (0..255) in the mean are dropped; 0 where the
+        JSON does not say.
     metadata : dict
         All of the JSON file, figures included.
     """
@@ -128,6 +131,7 @@ class Model:
     least_prominence: int
     min_area: int
     min_peak: int
+    min_probability: int
     metadata: dict[str, Any]
 
     @classmethod
@@ -176,6 +180,7 @@ class Model:
             least_prominence=entries.whole(least, 0, 255) if merging else prominence,
             min_area=entries.whole("decoding.min_area", 0, 2**20),
             min_peak=entries.whole("decoding.min_peak", 0, 255),
+            min_probability=entries.whole("decoding.min_probability", 0, 255, default=0),
             metadata=metadata,
         )
         if found.checksum != checksum:
@@ -201,7 +206,7 @@ class Model:
 
         Returns
         -------
-        nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
+        nucleus_threshold, marker_threshold, prominence, min_area, min_peak, min_probability : int
         merging : Merging or None
         """
         return (
@@ -210,6 +215,7 @@ class Model:
             self.least_prominence if self.merging else self.prominence,
             max(min(1, self.min_area), round(self.min_area * scale**2)),
             self.min_peak,
+            self.min_probability,
             self.merging and self.merging._replace(pixel=1 / (scale * scale)),
         )
 
@@ -277,7 +283,11 @@ class _Entries:
     def texts(self, path: str) -> list[str]:
         return [self._checked_text(path, one) for one in self._list(path)]
 
-    def whole(self, path: str, least: int, most: int, multiple: int = 1) -> int:
+    def whole(
+        self, path: str, least: int, most: int, multiple: int = 1, default: int | None = None
+    ) -> int:
+        if default is not None and not self._has(path):
+            return default
         value = self._entry(path)
         if type(value) is not int or not least <= value <= most or value % multiple:
             what = f"a multiple of {multiple}" if multiple > 1 else "a whole number"
@@ -298,8 +308,7 @@ class _Entries:
 
     def merging(self, path: str) -> Merging | None:
         """None where there is no such entry."""
-        parent, _, key = path.rpartition(".")
-        if key not in self._entry(parent):
+        if not self._has(path):
             return None
         units = self._list(f"{path}.units")
         if len(units) != MERGE_UNITS:
@@ -316,6 +325,10 @@ class _Entries:
         if any(type(value) is not int or abs(value) > MOST_MERGE_WEIGHT for value in values):
             raise self._error(path, values, accepted)
         return values
+
+    def _has(self, path: str) -> bool:
+        parent, _, key = path.rpartition(".")
+        return key in self._entry(parent)
 
     def _entry(self, path: str) -> Any:
         found: Any = self._content

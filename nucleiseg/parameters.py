@@ -131,7 +131,12 @@ class Decoding:
         changes: dict[str, Any] = {}
         if self.nucleus_threshold is not None:
             # The least byte whose probability reaches the threshold.
-            changes["nucleus_threshold"] = math.ceil(round(255 * self.nucleus_threshold, 6))
+            threshold = math.ceil(round(255 * self.nucleus_threshold, 6))
+            changes["nucleus_threshold"] = threshold
+            if model.min_probability > model.nucleus_threshold:
+                # As far between the threshold and 1 as the model's.
+                share = (255 - model.min_probability) / (255 - model.nucleus_threshold)
+                changes["min_probability"] = round(255 - share * (255 - threshold))
         if self.separation is not None:
             changes["prominence"] = round(255 * self.separation)
             changes["merging"] = None

@@ -112,7 +112,7 @@ def _pairs(
     maps: NDArray[np.uint8], truth: NDArray[np.int32], model: Model, scale: float = 1.0
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     labels, _, peaks, prominences, neighbours = cpu.nuclei(
-        maps, model.nucleus_threshold, model.marker_threshold, LEAST_PROMINENCE, 0, 0, None, 255
+        maps, model.nucleus_threshold, model.marker_threshold, LEAST_PROMINENCE, 0, 0, 0, None, 255
     )
     heights = np.rint(16 * peaks).astype(np.int64)
     saddles = heights - np.rint(16 * prominences).astype(np.int64)

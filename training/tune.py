@@ -27,6 +27,7 @@ GRID = {
     "prominence": (16, 20, 24, 28),
     "min_area": (24,),
     "min_peak": (70, 85, 100),
+    "min_probability": (0, 185, 195),
 }
 
 SHOWN = 12

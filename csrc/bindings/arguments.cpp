@@ -230,13 +230,14 @@ kernels::MergeRule merge_rule(const Merging& merging) {
 
 kernels::LabelRule label_rule(int64_t nucleus_threshold, int64_t marker_threshold,
                               int64_t prominence, int64_t min_area, int64_t min_peak,
-                              const Merging& merging) {
+                              int64_t min_probability, const Merging& merging) {
   if (min_area < 0) fail_value("min_area", std::to_string(min_area), "is 0 or more");
   return {byte_argument(nucleus_threshold, "nucleus_threshold"),
           byte_argument(marker_threshold, "marker_threshold"),
           byte_argument(prominence, "prominence"),
           min_area,
           byte_argument(min_peak, "min_peak"),
+          byte_argument(min_probability, "min_probability"),
           merge_rule(merging)};
 }
 

@@ -85,7 +85,7 @@ using Merging = std::optional<std::tuple<double, int64_t, std::vector<int64_t>>>
 
 kernels::LabelRule label_rule(int64_t nucleus_threshold, int64_t marker_threshold,
                               int64_t prominence, int64_t min_area, int64_t min_peak,
-                              const Merging& merging);
+                              int64_t min_probability, const Merging& merging);
 
 // value(i) for i = 0..count - 1.
 template <class T, class Function>

@@ -21,8 +21,8 @@ Two basins meet at a pass: of all pairs of neighbours, one in each, the pair who
 the highest. The passes are taken from the highest down, and two basins become one where the lower
 of their peaks is below `marker_threshold`, or less than `prominence` above the pass. With `merging`,
 each basin that is left asks once, at its highest pass, whether the two basins there are one nucleus:
-csrc/kernels/merge.h says how that is decided. What is left are the nuclei, if they are large and
-high enough.
+csrc/kernels/merge.h says how that is decided. What is left are the nuclei, if they are large, high
+and probable enough.
 
 Parameters
 ----------
@@ -38,6 +38,8 @@ min_area : int
     Nuclei with fewer pixels are dropped; 0 or more.
 min_peak : int
     0..255; nuclei with a lower peak are dropped.
+min_probability : int
+    0..255; nuclei whose pixels have a lower probability in the mean are dropped.
 merging : tuple or None
     Area of a pixel in the network's pixels (float), prominence from which basins are not merged
     (1..255), and 225 weights, -2**20..2**20: of each of the 16 units those of the 12 inputs and
@@ -94,25 +96,24 @@ std::pair<py::object, int32_t> labelled(const py::object& maps, const cpu::Label
 }
 
 py::tuple label(const py::object& maps, int64_t nucleus_threshold, int64_t marker_threshold,
-                int64_t prominence, int64_t min_area, int64_t min_peak, const Merging& merging,
-                int threads) {
-  const cpu::LabelRule rule =
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging);
+                int64_t prominence, int64_t min_area, int64_t min_peak, int64_t min_probability,
+                const Merging& merging, int threads) {
+  const cpu::LabelRule rule = label_rule(nucleus_threshold, marker_threshold, prominence, min_area,
+                                         min_peak, min_probability, merging);
   const auto [labels, count] = labelled(maps, rule, threads, nullptr);
   return py::make_tuple(labels, count);
 }
 
 constexpr const char* kNuclei = R"(Separate the nuclei, number them and tabulate their peaks.
 
-As ``label``, with a table of all nuclei that the watershed found, also of those that are too small
-or too low to be numbered. Joining every nucleus whose prominence is below p to its neighbour gives
+As ``label``, with a table of all nuclei that the watershed found, also of those that are not kept. Joining every nucleus whose prominence is below p to its neighbour gives
 the nuclei of a watershed with the prominence p, for any p up to `most_prominence`, unless some
 were merged.
 
 Parameters
 ----------
 maps : numpy.ndarray
-nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging
+nucleus_threshold, marker_threshold, prominence, min_area, min_peak, min_probability, merging
     See ``label``.
 most_prominence : int
     `prominence`..255; up to where prominences are measured.
@@ -140,11 +141,11 @@ TypeError, ValueError
 )";
 
 py::tuple nuclei(const py::object& maps, int64_t nucleus_threshold, int64_t marker_threshold,
-                 int64_t prominence, int64_t min_area, int64_t min_peak, const Merging& merging,
-                 int64_t most_prominence, int threads) {
+                 int64_t prominence, int64_t min_area, int64_t min_peak, int64_t min_probability,
+                 const Merging& merging, int64_t most_prominence, int threads) {
   cpu::NucleusTable table{byte_argument(most_prominence, "most_prominence")};
-  const cpu::LabelRule rule =
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging);
+  const cpu::LabelRule rule = label_rule(nucleus_threshold, marker_threshold, prominence, min_area,
+                                         min_peak, min_probability, merging);
   if (table.prominence < rule.prominence) {
     fail_value("most_prominence", std::to_string(most_prominence),
                "is prominence or more, up to 255");
@@ -164,12 +165,12 @@ py::tuple nuclei(const py::object& maps, int64_t nucleus_threshold, int64_t mark
 void register_label(py::module_& module) {
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
-             py::arg("min_peak") = 0, py::arg("merging") = py::none(), py::arg("threads") = 1,
-             kLabel);
+             py::arg("min_peak") = 0, py::arg("min_probability") = 0,
+             py::arg("merging") = py::none(), py::arg("threads") = 1, kLabel);
   module.def("nuclei", nuclei, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
-             py::arg("min_peak"), py::arg("merging"), py::arg("most_prominence"),
-             py::arg("threads") = 1, kNuclei);
+             py::arg("min_peak"), py::arg("min_probability"), py::arg("merging"),
+             py::arg("most_prominence"), py::arg("threads") = 1, kNuclei);
 }
 
 }  // namespace nucleiseg::bindings

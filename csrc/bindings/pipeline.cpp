@@ -19,8 +19,8 @@ stride, halo, tile, batch : int
 percentiles : tuple of float
     Of a full field, that become 0 and 255.
 rule : tuple of int
-    ``nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging`` at scale 1, as
-    `nucleiseg._native.cpu.label` takes them.
+    ``nucleus_threshold, marker_threshold, prominence, min_area, min_peak, min_probability,
+    merging`` at scale 1, as `nucleiseg._native.cpu.label` takes them.
 )";
 
 const char* const kRun = R"(Return outputs of an image.

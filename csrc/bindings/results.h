@@ -39,8 +39,8 @@ class Results {
   pipeline::Outputs outputs_;
 };
 
-// nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging.
-using RuleNumbers = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, Merging>;
+// nucleus_threshold, marker_threshold, prominence, min_area, min_peak, min_probability, merging.
+using RuleNumbers = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, Merging>;
 
 // low, high, ceiling, apart.
 using FourNumbers = std::array<double, 4>;

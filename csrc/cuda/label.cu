@@ -12,8 +12,8 @@
 //                               between basins alone: the first round lists both
 //   last_rounds                 the rounds that few images need
 //   (label_merge.cu)            each basin asks whether it and another are one nucleus
-//   measure                     nuclei get their areas and first pixels
-//   mark                        the first pixels of nuclei that are large and high enough
+//   measure                     nuclei get their areas, probabilities and first pixels
+//   mark                        the first pixels of nuclei that are kept
 //   (running sum)               their ids
 //   paint                       each pixel gets its nucleus's id
 //
@@ -198,16 +198,22 @@ __global__ void last_rounds(Scene scene, int32_t round, int32_t end) {
   }
 }
 
-// `areas` is 0 and `firsts` is kNone everywhere before.
-__global__ void measure(Scene scene, uint32_t* areas, uint32_t* firsts) {
+// `areas` and `probabilities` are 0 and `firsts` is kNone everywhere before.
+__global__ void measure(Scene scene, uint32_t* areas, uint64_t* probabilities, uint32_t* firsts) {
   Pixel first;
   if (!own_column(scene, first)) return;
   const Forest forest(scene.cells);
   int32_t last = -1;  // the nucleus above, of which there are so many pixels
   uint32_t count = 0;
+  uint64_t probability = 0;
   const auto add = [&] {
-    if (count > 0) atomic_add(areas + square_of(scene, last), count);
+    if (count == 0) return;
+    atomic_add(areas + square_of(scene, last), count);
+    if (scene.rule.min_probability > 0) {
+      atomic_add(probabilities + square_of(scene, last), probability);
+    }
     count = 0;
+    probability = 0;
   };
   for (int i = 0; i < kRun && first.row + i < scene.height; ++i) {
     const int32_t index = first.index + i * scene.width;
@@ -217,6 +223,7 @@ __global__ void measure(Scene scene, uint32_t* areas, uint32_t* firsts) {
     if (root != last) add();
     last = root;
     ++count;
+    probability += maps_at(scene, first.row + i, first.column)[0];
     // The first pixel of a nucleus has no pixel of it to the left.
     if (first.column > 0 && forest.target(index - 1) == root) continue;
     atomic_min(firsts + square_of(scene, root), static_cast<uint32_t>(index));
@@ -225,12 +232,12 @@ __global__ void measure(Scene scene, uint32_t* areas, uint32_t* firsts) {
 }
 
 // `marks` is 0 everywhere before. A nucleus that is dropped has no first pixel afterwards.
-__global__ void mark(Scene scene, int32_t squares, const uint32_t* areas, uint32_t* firsts,
-                     uint8_t* marks) {
+__global__ void mark(Scene scene, int32_t squares, const uint32_t* areas,
+                     const uint64_t* probabilities, uint32_t* firsts, uint8_t* marks) {
   const int64_t i = item();
   if (i >= squares || firsts[i] == kNone) return;
   const int32_t root = Forest(scene.cells).target(static_cast<int32_t>(firsts[i]));
-  if (kernels::is_kept(areas[i], peak_of(scene, root), scene.rule)) {
+  if (kernels::is_kept(areas[i], peak_of(scene, root), probabilities[i], scene.rule)) {
     marks[firsts[i]] = 1;
   } else {
     firsts[i] = kNone;
@@ -315,10 +322,15 @@ void number_nuclei(const Scene& scene, const Parts& parts, int32_t* count, cudaS
   const int64_t pixels = scene.pixels();
   const int32_t squares = scene.squares();
   const size_t table = static_cast<size_t>(squares) * sizeof(uint32_t);
+  // Nothing merges any more, and what is summed over basins is no longer needed.
+  auto* const probabilities = reinterpret_cast<uint64_t*>(parts.moments);
   clear(parts.areas, 0, table, stream);
   clear(parts.firsts, 0xff, table, stream);
-  launch_items(measure, scene.runs_down(), stream, scene, parts.areas, parts.firsts);
-  launch_items(mark, squares, stream, scene, squares, parts.areas, parts.firsts, parts.marks);
+  clear(probabilities, 0, static_cast<size_t>(squares) * sizeof(uint64_t), stream);
+  launch_items(measure, scene.runs_down(), stream, scene, parts.areas, probabilities,
+               parts.firsts);
+  launch_items(mark, squares, stream, scene, squares, parts.areas, probabilities, parts.firsts,
+               parts.marks);
   running_sum(parts.marks, parts.before, scene.pixels(), parts.sum, parts.sum_bytes, stream);
   launch_items(paint, pixels, stream, scene, parts.firsts, parts.marks, parts.before, count);
 }

@@ -34,6 +34,7 @@ struct LabelRule {
   uint8_t prominence;        // so does one whose peak is less than this above that pass
   int64_t min_area;          // pixels; nuclei with fewer are dropped
   uint8_t min_peak;          // so are those with a lower peak
+  uint8_t min_probability;   // and those whose pixels have a lower probability in the mean
   MergeRule merge = {};      // which of the basins that are left are one nucleus
 };
 
@@ -126,8 +127,11 @@ NUCLEISEG_HOST_DEVICE bool joins(int32_t peak, int32_t pass, const LabelRule& ru
          peak - pass < rule.prominence * kUnitsPerDistance;
 }
 
-NUCLEISEG_HOST_DEVICE bool is_kept(int64_t area, int32_t peak, const LabelRule& rule) {
-  return area >= rule.min_area && peak >= rule.min_peak * kUnitsPerDistance;
+// `probability` is the sum over the nucleus's pixels; any number will do if the rule asks for none.
+NUCLEISEG_HOST_DEVICE bool is_kept(int64_t area, int32_t peak, uint64_t probability,
+                                   const LabelRule& rule) {
+  return area >= rule.min_area && peak >= rule.min_peak * kUnitsPerDistance &&
+         probability >= static_cast<uint64_t>(area) * rule.min_probability;
 }
 
 }  // namespace nucleiseg::kernels

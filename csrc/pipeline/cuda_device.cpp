@@ -46,6 +46,7 @@ Key key_of(const Task& task, const Settings& settings, const ImageView& image) {
              task.rule.prominence,
              task.rule.min_area,
              task.rule.min_peak,
+             task.rule.min_probability,
              bits(merge.pixel),
              merge.prominence,
              settings.stride,

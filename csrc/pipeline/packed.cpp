@@ -11,7 +11,7 @@
 namespace nucleiseg::pipeline {
 namespace {
 
-constexpr char kMagic[] = "NUCLEI02";
+constexpr char kMagic[] = "NUCLEI03";
 
 enum Record : int32_t { kStem = 1, kConvolution, kGrow, kPool, kCells, kSettings };
 
@@ -110,6 +110,7 @@ void read_settings(Reader& file, PackedModel& model) {
   settings.rule.prominence = byte();
   settings.rule.min_area = file.number(0, INT32_MAX);
   settings.rule.min_peak = byte();
+  settings.rule.min_probability = byte();
   read_merging(file, settings.rule.merge);
   const std::vector<double> found = file.values<double>(3);
   settings.low = found[0];

@@ -1,6 +1,6 @@
 // A model in one file that C++ reads by itself: what `nucleiseg.engines.packed` writes.
 //
-// A file begins with eight bytes, "NUCLEI02", and is then records of little-endian numbers: a kind,
+// A file begins with eight bytes, "NUCLEI03", and is then records of little-endian numbers: a kind,
 // and what it needs. Every length is checked against what is left of the file.
 #pragma once
 

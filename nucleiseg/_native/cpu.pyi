@@ -57,6 +57,7 @@ def label(
     prominence: int,
     min_area: int,
     min_peak: int = 0,
+    min_probability: int = 0,
     merging: _Merging | None = None,
     threads: int = 1,
 ) -> tuple[NDArray[np.int32], int]: ...
@@ -67,6 +68,7 @@ def nuclei(
     prominence: int,
     min_area: int,
     min_peak: int,
+    min_probability: int,
     merging: _Merging | None,
     most_prominence: int,
     threads: int = 1,
@@ -88,7 +90,7 @@ def resize(
     threads: int = 1,
 ) -> NDArray[_T]: ...
 
-_Rule = tuple[int, int, int, int, int, _Merging | None]
+_Rule = tuple[int, int, int, int, int, int, _Merging | None]
 
 class Device:
     def __init__(self, network: Network, threads: int) -> None: ...

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nucleiseg.engines import native
 from nucleiseg.model import DEFAULT, Model
 
-MAGIC = b"NUCLEI02"
+MAGIC = b"NUCLEI03"
 _STEM, _CONVOLUTION, _GROW, _POOL, _CELLS, _SETTINGS = range(1, 7)
 
 _Floats = NDArray[np.float32]

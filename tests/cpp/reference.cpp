@@ -23,6 +23,7 @@ class Labelling {
   Labelling(const Bytes& maps, Size size, const kernels::LabelRule& rule)
       : size_(size), count_(static_cast<size_t>(size.height * size.width)), rule_(rule) {
     for (size_t pixel = 0; pixel < count_; ++pixel) {
+      probability_.push_back(maps[2 * pixel]);
       nucleus_.push_back(maps[2 * pixel] >= rule.nucleus_threshold);
     }
     find_heights(maps);
@@ -33,13 +34,18 @@ class Labelling {
 
   Labels numbered() const {
     std::map<int32_t, int64_t> areas;
+    std::map<int32_t, int64_t> sums;
     std::map<int32_t, int32_t> ids;
-    for (const int32_t set : set_) ++areas[set];
+    for (size_t pixel = 0; pixel < count_; ++pixel) {
+      ++areas[set_[pixel]];
+      sums[set_[pixel]] += probability_[pixel];
+    }
     Labels labels = {std::vector<int32_t>(count_), 0};
     for (size_t pixel = 0; pixel < count_; ++pixel) {
       const int32_t set = set_[pixel];
       if (set == kNowhere || areas[set] < rule_.min_area) continue;
       if (height_[static_cast<size_t>(set)] < 16 * rule_.min_peak) continue;
+      if (sums[set] < rule_.min_probability * areas[set]) continue;
       const auto [found, is_new] = ids.try_emplace(set, labels.count + 1);
       labels.count += is_new;
       labels.ids[pixel] = found->second;
@@ -190,6 +196,7 @@ class Labelling {
   const Size size_;
   const size_t count_;
   const kernels::LabelRule rule_;
+  Bytes probability_;
   std::vector<bool> nucleus_;
   std::vector<int> height_;   // in sixteenths of a distance
   std::vector<int32_t> set_;  // a nucleus's name: its peak

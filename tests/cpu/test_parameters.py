@@ -79,10 +79,10 @@ def test_a_lower_threshold_gives_larger_nuclei(segmenter, name):
 def test_separation_is_the_prominence_of_the_watershed(segmenter, name):
     image, counts = data.example(name), []
     maps = segmenter.segment(image, "maps", scale=1)
-    threshold, marker, _, area, peak, _ = segmenter.model.label_rule()
+    threshold, marker, _, area, peak, probability, _ = segmenter.model.label_rule()
     for separation in (0, 0.02, 0.1, 0.3, 1):
         expected, count = cpu.label(
-            maps, threshold, marker, round(255 * separation), area, peak, threads=1
+            maps, threshold, marker, round(255 * separation), area, peak, probability
         )
         found = segmenter.segment(image, "labels", scale=1, separation=separation)
         np.testing.assert_array_equal(found, expected)
@@ -131,8 +131,8 @@ def test_an_area_below_the_models_keeps_what_the_model_drops(segmenter):
         for least in (0, 20, 4 * segmenter.model.min_area)
     }
     maps = segmenter.segment(image, "maps", scale=2)
-    threshold, marker, prominence, _, peak, merging = segmenter.model.label_rule(2)
-    every, _ = cpu.label(maps, threshold, marker, prominence, 0, peak, merging, threads=1)
+    threshold, marker, prominence, _, *others = segmenter.model.label_rule(2)
+    every, _ = cpu.label(maps, threshold, marker, prominence, 0, *others)
     np.testing.assert_array_equal(found[0], every)
     np.testing.assert_array_equal(found[20], numbered(every, areas_of(every) >= 20))
     np.testing.assert_array_equal(

@@ -369,6 +369,7 @@ def test_a_model_without_its_description_is_refused(copied_model, content, messa
         ("input.diameter", "30", "a number from 1 to 1000"),
         ("decoding.nucleus_threshold", 256, "a whole number from 0 to 255"),
         ("decoding.min_area", None, "a whole number from 0 to 1048576"),
+        ("decoding.min_probability", 256, "a whole number from 0 to 255"),
         ("decoding.merging.least_prominence", 256, "a whole number from 0 to 255"),
         ("decoding.merging.most_prominence", 0, "a whole number from 1 to 255"),
         ("decoding.merging.units", [[1] * 13] * 15, "16 lists"),

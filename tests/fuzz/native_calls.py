@@ -159,12 +159,13 @@ def mask(calls: Calls) -> Any:
 
 
 def label(calls: Calls) -> Any:
-    return calls.call(calls.cpu.label, calls.maps(), 100, 120, 20, 4, 30, threads=calls.threads)
+    return calls.call(calls.cpu.label, calls.maps(), 100, 120, 20, 4, 30, 130, threads=calls.threads)
 
 
 def nuclei(calls: Calls) -> Any:
     return calls.call(
-        calls.cpu.nuclei, calls.maps(), 100, 120, 20, 4, 30, 75, threads=calls.threads
+        *(calls.cpu.nuclei, calls.maps(), 100, 120, 20, 4, 30, 130, None, 75),
+        threads=calls.threads,
     )
 
 

@@ -34,6 +34,7 @@ class Reference:
     def __init__(self, maps: np.ndarray, nucleus_threshold: int):
         self.nucleus = maps[..., 0] >= nucleus_threshold
         self.height = heights(maps[..., 1])
+        self.probability = maps[..., 0].astype(int)
         self.pixels = list(map(tuple, np.argwhere(self.nucleus)))
         # Of equals the first in raster order counts as the highest.
         self.rank = {p: (self.height[p], -p[0], -p[1]) for p in self.pixels}
@@ -84,13 +85,16 @@ def reference_label(
     prominence: int,
     min_area: int,
     min_peak: int = 0,
+    min_probability: int = 0,
 ) -> tuple[np.ndarray, int]:
     reference = Reference(maps, nucleus_threshold)
     found = reference.nuclei(marker_threshold, prominence)
     kept = [
         pixels
         for peak, pixels in found.items()
-        if len(pixels) >= min_area and reference.height[peak] >= 16 * min_peak
+        if len(pixels) >= min_area
+        and reference.height[peak] >= 16 * min_peak
+        and reference.probability[tuple(np.transpose(pixels))].mean() >= min_probability
     ]
     labels = np.zeros(maps.shape[:2], np.int32)
     for number, pixels in enumerate(sorted(kept, key=min), 1):
@@ -168,7 +172,7 @@ def spiral(size: int) -> np.ndarray:
     return path
 
 
-RULE = (110, 140, 20, 3, 60)
+RULE = (110, 140, 20, 3, 60, 130)
 """Of scenes where any will do."""
 
 
@@ -192,6 +196,8 @@ class TestArguments:
             cpu.label(maps, 1, 1, 256, 0)
         with pytest.raises(ValueError, match="min_peak: got 256; accepted is 0 to 255"):
             cpu.label(maps, 1, 1, 1, 0, 256)
+        with pytest.raises(ValueError, match="min_probability: got -1; accepted is 0 to 255"):
+            cpu.label(maps, 1, 1, 1, 0, 0, -1)
         with pytest.raises(ValueError, match="min_area: got -1; accepted is 0 or more"):
             cpu.label(maps, 1, 1, 1, -1)
         with pytest.raises(ValueError, match="threads: got 0; accepted is 1 to 1024"):
@@ -221,7 +227,7 @@ class TestDefinition:
         for _ in range(400):
             height, width = rng.integers(1, 8, 2)
             maps = noise(rng, int(height), int(width), int(rng.integers(2, 6)))
-            rule = map(int, rng.integers(0, (200, 60, 4, 160)))
+            rule = map(int, rng.integers(0, (200, 60, 4, 160, 200)))
             assert_matches_reference(maps, 64, *rule)
 
     @pytest.mark.parametrize("min_area", [0, 1, 2, 5, 20, 10**9])
@@ -231,6 +237,19 @@ class TestDefinition:
     @pytest.mark.parametrize("min_peak", [0, 100, 130, 150, 255])
     def test_low_nuclei_are_dropped_and_the_others_renumbered(self, rng, min_peak):
         assert_matches_reference(blobs(rng, 70, 70), 120, 100, 2, 0, min_peak)
+
+    @pytest.mark.parametrize("min_probability", [0, 120, 135, 150, 255])
+    def test_improbable_nuclei_are_dropped_and_the_others_renumbered(self, rng, min_probability):
+        assert_matches_reference(blobs(rng, 70, 70), 120, 100, 2, 3, 60, min_probability)
+
+    def test_a_nucleus_of_just_the_least_probability_is_kept(self):
+        maps = np.zeros((6, 20, 2), np.uint8)
+        maps[1:4, 2:5], maps[1:4, 10:13] = (180, 200), (180, 200)
+        maps[2, 3, 0], maps[2, 4, 0] = 179, 181  # the mean stays 180
+        maps[2, 11, 0] = 179
+        assert cpu.label(maps, 100, 0, 0, 0, 0, 180)[1] == 1
+        assert cpu.label(maps, 100, 0, 0, 0, 0, 179)[1] == 2
+        assert cpu.label(maps, 100, 0, 0, 0, 0, 181)[1] == 0
 
     def test_the_memory_layout_does_not_matter(self, rng, layout):
         maps = blobs(rng, 45, 52)
@@ -407,7 +426,7 @@ class TestOnDevices:
         for seed, (height, width) in enumerate(sizes(rng, 10, 300)):
             machine.shuffle(seed)
             maps = scene(rng, height, width, levels)
-            rule = (*rng.integers(0, (200, 256, 60)), seed % 7, rng.integers(0, 256))
+            rule = (*rng.integers(0, (200, 256, 60)), seed % 7, *rng.integers(0, (256, 256)))
             self.assert_same(machine, maps, *map(int, rule))
 
     @pytest.mark.parametrize("marker_threshold", [0, 40, 255])
@@ -418,7 +437,8 @@ class TestOnDevices:
 
     def test_large_maps_of_noisy_nuclei(self, rng, machine: Machine):
         for shape in [(701, 499), (1, 70000), (70000, 1)]:
-            self.assert_same(machine, noisy_nuclei(rng, *shape), 100, 40, 20, 20, 30)
+            assert self.assert_same(machine, noisy_nuclei(rng, *shape), 100, 40, 20, 20, 30) > 9
+            self.assert_same(machine, noisy_nuclei(rng, *shape), 100, 40, 20, 20, 30, 120)
 
     def test_hundreds_of_tiny_images(self, rng, machine: Machine):
         for seed in range(300):
@@ -488,11 +508,12 @@ class TestOnDevices:
     def test_what_the_workspace_held_does_not_matter(self, rng, machine: Machine):
         maps = noisy_nuclei(rng, 70, 81)
         size = machine.kernels.label_workspace(70, 81)
-        expected, _ = cpu.label(maps, 100, 40, 20, 3)
+        rule = (100, 40, 20, 3, 0, 130)
+        expected, _ = cpu.label(maps, *rule)
         for value in (0, 1, 255):
             labels, _ = machine.kernels.label(
                 machine.put(maps),
-                *(100, 40, 20, 3),
+                *rule,
                 stream=machine.stream,
                 workspace=machine.put(np.full(size, value, np.uint8)),
             )

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from nucleiseg._native import cpu
 
-RULE = (100, 128, 20, 24, 60)
+RULE = (100, 128, 20, 24, 60, 150)
 
 
 @pytest.fixture

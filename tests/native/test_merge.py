@@ -11,7 +11,7 @@ from test_label import Reference, blobs, noise, noisy_nuclei
 from nucleiseg import Model
 from nucleiseg._native import cpu
 
-PLAIN = (120, 60, 4, 3, 20)
+PLAIN = (120, 60, 4, 3, 20, 124)
 """Of basins that hardly stand out, most nuclei may still merge."""
 
 UNITS, INPUTS, MOST_WEIGHT = 16, 12, 2**20
@@ -23,7 +23,7 @@ Merging = tuple[float, int, tuple[int, ...]]
 
 @pytest.fixture(scope="module")
 def learned() -> Merging:
-    return Model.load().label_rule()[5]
+    return Model.load().label_rule()[-1]
 
 
 def at_random(rng: np.random.Generator) -> Merging:
@@ -103,13 +103,15 @@ def merged(
 
 
 def reference_label(maps: np.ndarray, rule: tuple, merging: Merging) -> np.ndarray:
-    threshold, marker, prominence, min_area, min_peak = rule
+    threshold, marker, prominence, min_area, min_peak, min_probability = rule
     reference = Reference(maps, threshold)
     nuclei = merged(reference, reference.nuclei(marker, prominence), merging)
     labels = np.zeros(maps.shape[:2], np.int32)
     number = 0
     for pixels in sorted(nuclei, key=min):
-        if len(pixels) >= min_area and max(reference.height[p] for p in pixels) >= 16 * min_peak:
+        probability = np.mean([reference.probability[p] for p in pixels])
+        peak = max(reference.height[p] for p in pixels)
+        if len(pixels) >= min_area and peak >= 16 * min_peak and probability >= min_probability:
             number += 1
             labels[tuple(np.transpose(pixels))] = number
     return labels
@@ -131,7 +133,7 @@ def test_what_merges_is_what_the_definition_says(rng, scene, learned):
 
 def test_none_or_all_merge(rng):
     maps = noisy_nuclei(rng, 200, 160)
-    every = (*PLAIN[:3], 0, 0)
+    every = (*PLAIN[:3], 0, 0, 0)
     plain, count = cpu.label(maps, *every)
     never, _ = cpu.label(maps, *every, always(says=False))
     np.testing.assert_array_equal(never, plain)
@@ -175,7 +177,7 @@ def test_bands_merge_as_the_whole_does(rng, learned):
 
 def test_the_table_is_of_merged_nuclei(rng, learned):
     maps = noisy_nuclei(rng, 150, 170)
-    rule = (*PLAIN[:3], 0, 0)
+    rule = (*PLAIN[:3], 0, 0, 0)
     labels, count = cpu.label(maps, *rule, learned)
     found, areas, *_ = cpu.nuclei(maps, *rule, learned, 75)
     np.testing.assert_array_equal(found, labels)

@@ -39,7 +39,7 @@ def scenes(rng: np.random.Generator) -> list[np.ndarray]:
 @pytest.mark.parametrize("prominence", [0, 8])
 def test_it_holds_the_nuclei_of_every_prominence(rng, level, marker, prominence):
     for maps in scenes(rng):
-        table = cpu.nuclei(maps, 100, marker, prominence, 0, 0, None, MOST, threads=2)
+        table = cpu.nuclei(maps, 100, marker, prominence, 0, 0, 0, None, MOST, threads=2)
         for more in {prominence, 20, 55, MOST}:
             areas, peaks = joined(table, more)
             labels, count = cpu.label(maps, 100, marker, more, 0)
@@ -55,7 +55,7 @@ def test_it_holds_the_nuclei_of_every_prominence(rng, level, marker, prominence)
 
 def test_its_labels_are_those_of_label(rng, layout):
     maps = blobs(rng, 90, 104)
-    rule = (110, 140, 20, 40, 60)
+    rule = (110, 140, 20, 40, 60, 150)
     expected, count = cpu.label(maps, *rule)
     labels, areas, *_ = cpu.nuclei(layout(maps), *rule, None, MOST)
     np.testing.assert_array_equal(labels, expected, strict=True)
@@ -66,15 +66,15 @@ def test_its_labels_are_those_of_label(rng, layout):
 @pytest.mark.parametrize("levels", [3, 256])
 def test_the_thread_count_does_not_matter(rng, threads, levels):
     maps = blobs(rng, 1 << 13, 100, levels)
-    expected = cpu.nuclei(maps, 100, 120, 8, 4, 0, None, MOST)
-    found = cpu.nuclei(maps, 100, 120, 8, 4, 0, None, MOST, threads=threads)
+    expected = cpu.nuclei(maps, 100, 120, 8, 4, 0, 0, None, MOST)
+    found = cpu.nuclei(maps, 100, 120, 8, 4, 0, 0, None, MOST, threads=threads)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other, strict=True)
 
 
 def test_discs_that_touch_name_each_other():
     maps, _ = maps_of_discs((100, 160), [(50, 40, 25), (50, 75, 14), (50, 130, 12)])
-    _, areas, peaks, prominences, neighbours = cpu.nuclei(maps, 128, 128, 20, 0, 0, None, 255)
+    _, areas, peaks, prominences, neighbours = cpu.nuclei(maps, 128, 128, 20, 0, 0, 0, None, 255)
     assert areas.size == 3
     assert (peaks > 200).all()
     pair = {0, 1}
@@ -88,7 +88,7 @@ def test_discs_that_touch_name_each_other():
 
 
 def test_nothing_is_no_nucleus():
-    labels, *columns = cpu.nuclei(np.zeros((30, 20, 2), np.uint8), 1, 1, 1, 0, 0, None, MOST)
+    labels, *columns = cpu.nuclei(np.zeros((30, 20, 2), np.uint8), 1, 1, 1, 0, 0, 0, None, MOST)
     assert not labels.any()
     assert [(column.size, column.dtype.name) for column in columns] == [
         (0, "int64"),
@@ -102,6 +102,6 @@ def test_nothing_is_no_nucleus():
 def test_a_wrong_prominence_is_refused_by_name(most):
     maps = np.zeros((4, 4, 2), np.uint8)
     with pytest.raises(ValueError, match=f"most_prominence: got {most}; accepted is 0 to 255"):
-        cpu.nuclei(maps, 1, 1, 1, 0, 0, None, most)
+        cpu.nuclei(maps, 1, 1, 1, 0, 0, 0, None, most)
     with pytest.raises(ValueError, match="most_prominence: got 19; accepted is prominence or more"):
-        cpu.nuclei(maps, 1, 1, 20, 0, 0, None, 19)
+        cpu.nuclei(maps, 1, 1, 20, 0, 0, 0, None, 19)

@@ -162,7 +162,7 @@ WRONG: dict[str, tuple[Callable[[cpu.Device], object], str]] = {
     "stride": (lambda d: pipeline(d, tile=3071), "stride, halo, tile: got"),
     "batch": (lambda d: pipeline(d, batch=0), "batch: got 0"),
     "percentiles": (lambda d: pipeline(d, percentiles=(5, 4)), "low, high: got"),
-    "rule": (lambda d: pipeline(d, rule=(256, 0, 0, 0, 0, None)), "nucleus_threshold: got 256"),
+    "rule": (lambda d: pipeline(d, rule=(256, 0, 0, 0, 0, 0, None)), "nucleus_threshold: got 256"),
     "threads": (lambda d: cpu.Device(native.Engine(MODEL, 1).network, 0), "threads: got 0"),
     "network": (lambda d: cpu.Device(cpu.Network(), 1), "network: got one without a last layer"),
 }

@@ -31,7 +31,7 @@ def weights_of(model: Model) -> tuple[np.ndarray, np.ndarray]:
 def test_training_sees_the_pairs_that_the_package_decides_on(maps, segmenter):
     """What is decided in NumPy merges the basins that the package merges."""
     model = segmenter.model
-    rule = (model.nucleus_threshold, model.marker_threshold, merging.LEAST_PROMINENCE, 0, 0)
+    rule = (model.nucleus_threshold, model.marker_threshold, merging.LEAST_PROMINENCE, 0, 0, 0)
     basins, _, peaks, prominences, neighbours = cpu.nuclei(maps, *rule, None, 255)
     heights = np.rint(16 * peaks).astype(int)
     saddles = heights - np.rint(16 * prominences).astype(int)
@@ -51,7 +51,7 @@ def test_training_sees_the_pairs_that_the_package_decides_on(maps, segmenter):
 def test_pairs_are_named_by_the_annotation(maps, segmenter):
     """Where basins are the annotation no pair is one nucleus; where all is one nucleus, each is."""
     model = segmenter.model
-    rule = (model.nucleus_threshold, model.marker_threshold, merging.LEAST_PROMINENCE, 0, 0)
+    rule = (model.nucleus_threshold, model.marker_threshold, merging.LEAST_PROMINENCE, 0, 0, 0)
     basins, _ = cpu.label(maps, *rule)
     seen, are_one = merging._pairs(maps, basins, model)
     assert len(seen) > 0

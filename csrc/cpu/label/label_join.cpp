@@ -22,6 +22,7 @@ class Joining {
         parents_.push_back(static_cast<int32_t>(parents_.size()));
         areas_.push_back(basin.area);
         peaks_.push_back(basin.peak);
+        probabilities_.push_back(basin.probability);
       }
     }
   }
@@ -58,6 +59,7 @@ class Joining {
   void unite(int32_t into, int32_t basin) {
     parents_[static_cast<size_t>(basin)] = into;
     areas_[static_cast<size_t>(into)] += areas_[static_cast<size_t>(basin)];
+    probabilities_[static_cast<size_t>(into)] += probabilities_[static_cast<size_t>(basin)];
     peaks_[static_cast<size_t>(into)] =
         std::max(peaks_[static_cast<size_t>(into)], peaks_[static_cast<size_t>(basin)]);
   }
@@ -213,7 +215,7 @@ class Joining {
     std::vector<int32_t> given(parents_.size());
     for (size_t i = 0; i < parents_.size(); ++i) {
       const auto root = static_cast<size_t>(find(static_cast<int32_t>(i)));
-      if (!kernels::is_kept(areas_[root], peaks_[root], rule_)) continue;
+      if (!kernels::is_kept(areas_[root], peaks_[root], probabilities_[root], rule_)) continue;
       if (given[root] == 0) given[root] = ++found.count;
       found.ids[i] = given[root];
     }
@@ -230,6 +232,7 @@ class Joining {
   std::vector<int32_t> parents_;
   std::vector<int32_t> areas_;
   std::vector<int32_t> peaks_;
+  std::vector<uint64_t> probabilities_;
   std::vector<Pass> passes_;
 };
 

@@ -35,6 +35,7 @@ StripScan::StripScan(const ImageView& maps, const kernels::LabelRule& rule)
       pitch_(maps.width + 2 * kMargin),
       blocks_((maps.width + kBits - 1) / kBits),
       rule_(rule),
+      maps_(maps),
       heights_(maps, rule.nucleus_threshold),
       scratch_(static_cast<size_t>(maps.width) + kMargin),
       owners_(static_cast<size_t>(2 * (maps.width + kFillSlack))) {
@@ -55,6 +56,7 @@ void StripScan::run(Strip& strip) {
   }
   name_basins(strip);
   if (rule_.merge.prominence > 0) sum_moments(strip);
+  if (rule_.min_probability > 0) sum_probabilities(strip);
   find_passes(strip);
   keep_outer_rows(strip);
 }
@@ -182,7 +184,7 @@ void StripScan::name_basins(Strip& strip) {
       int32_t& name = names_[static_cast<size_t>(root)];
       if (name == kNowhere) {
         name = static_cast<int32_t>(strip.basins.size());
-        strip.basins.push_back({0, peak, part(root).outlet});
+        strip.basins.push_back({0, peak, part(root).outlet, 0});
       }
       Part& piece = part(i);
       piece.basin = name;
@@ -205,6 +207,21 @@ void StripScan::sum_moments(Strip& strip) const {
     kernels::Moments& sums = strip.moments[static_cast<size_t>(piece.basin)];
     sums =
         kernels::sum_of(sums, kernels::moments_of(row, first, static_cast<uint64_t>(piece.length)));
+  }
+}
+
+void StripScan::sum_probabilities(Strip& strip) const {
+  std::vector<uint8_t> scratch;
+  auto piece = strip.pieces.cbegin();
+  for (int64_t row = strip.row_begin; row < strip.row_end; ++row) {
+    const uint8_t* const values = row_values<uint8_t>(maps_, row, scratch);
+    const auto first = static_cast<int32_t>(row * width_);
+    for (; piece != strip.pieces.cend() && piece->start - first < width_; ++piece) {
+      const uint8_t* const own = values + 2 * int64_t{piece->start - first};
+      uint64_t sum = 0;
+      for (int64_t i = 0; i < piece->length; ++i) sum += own[2 * i];
+      strip.basins[static_cast<size_t>(piece->basin)].probability += sum;
+    }
   }
 }
 

@@ -65,6 +65,7 @@ class StripScan {
   int32_t find(int32_t piece);
   void name_basins(Strip& strip);
   void sum_moments(Strip& strip) const;
+  void sum_probabilities(Strip& strip) const;
   Pass& recall(int32_t from, int32_t to, Strip& strip);
   void find_passes(Strip& strip);
   int32_t first_from(int64_t row, int64_t column) const;
@@ -81,6 +82,7 @@ class StripScan {
   const int64_t pitch_;
   const int64_t blocks_;  // of 64 columns, in a row
   const kernels::LabelRule rule_;
+  const ImageView& maps_;
   Heights heights_;
   int64_t begin_ = 0;
   int64_t rows_ = 0;

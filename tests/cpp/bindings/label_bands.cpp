@@ -27,7 +27,7 @@ height, width : int
     Of the whole maps, which have fewer than 2**31 pixels.
 rows, columns : numpy.ndarray
     (h,) and (w,) int64, ascending: those of the maps that are kept.
-nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
+nucleus_threshold, marker_threshold, prominence, min_area, min_peak, min_probability : int
     As of `label`.
 )";
 
@@ -159,7 +159,7 @@ class Bands {
 std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::object& rows,
                                   const py::object& columns, int nucleus_threshold,
                                   int marker_threshold, int prominence, int64_t min_area,
-                                  int min_peak, const Merging& merging) {
+                                  int min_peak, int min_probability, const Merging& merging) {
   if (height < 1 || width < 1 || height > kMaxResizedSide || width > kMaxResizedSide ||
       height > std::numeric_limits<int32_t>::max() / width) {
     fail_value("height, width", std::to_string(height) + ", " + std::to_string(width),
@@ -167,7 +167,8 @@ std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::objec
   }
   return std::make_unique<Bands>(
       height, width, kept_argument(rows, height, "rows"), kept_argument(columns, width, "columns"),
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging));
+      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak,
+                 min_probability, merging));
 }
 
 int32_t keep_largest_pieces(const py::object& labels) {
@@ -190,7 +191,7 @@ const CpuBinding kLabelBandsBinding([](py::module_& module) {
       .def(py::init(&make_bands), py::arg("height"), py::arg("width"), py::arg("rows"),
            py::arg("columns"), py::arg("nucleus_threshold"), py::arg("marker_threshold"),
            py::arg("prominence"), py::arg("min_area"), py::arg("min_peak") = 0,
-           py::arg("merging") = py::none())
+           py::arg("min_probability") = 0, py::arg("merging") = py::none())
       .def_property_readonly("next", &Bands::next, "The row that the next band begins with.")
       .def("add", &Bands::add, py::arg("maps"), py::arg("above"), py::arg("end"),
            py::arg("threads") = 1, kAdd)

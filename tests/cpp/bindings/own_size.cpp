@@ -67,7 +67,8 @@ shape : tuple of int
 seen : tuple of int
     Height and width of the maps, neither below the image's.
 rule : tuple of int
-    ``nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging``.
+    ``nucleus_threshold, marker_threshold, prominence, min_area, min_peak, min_probability,
+    merging``.
 threads : int
 )";
 

@@ -15,7 +15,7 @@ Parameters
 ----------
 maps : Buffer or anything with ``__cuda_array_interface__``
     (H, W, 2) uint8 with any strides.
-nucleus_threshold, marker_threshold, prominence, min_area, min_peak : int
+nucleus_threshold, marker_threshold, prominence, min_area, min_peak, min_probability : int
     See ``cpu.label``.
 stream : Stream
 workspace : Buffer or anything with ``__cuda_array_interface__``
@@ -46,12 +46,13 @@ size_t label_workspace(int64_t height, int64_t width) {
 }
 
 py::tuple label(const py::object& maps, int nucleus_threshold, int marker_threshold, int prominence,
-                int64_t min_area, int min_peak, const Merging& merging, const StreamPointer& stream,
-                const py::object& workspace, const py::object& out, const py::object& count) {
+                int64_t min_area, int min_peak, int min_probability, const Merging& merging,
+                const StreamPointer& stream, const py::object& workspace, const py::object& out,
+                const py::object& count) {
   const BufferPointer input = buffer_argument(maps, "maps", *stream);
   const py::array array = maps_argument(outline(*input));
-  const kernels::LabelRule rule =
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak, merging);
+  const kernels::LabelRule rule = label_rule(nucleus_threshold, marker_threshold, prominence,
+                                             min_area, min_peak, min_probability, merging);
   check_pixel_count(array);
   const ImageView view = maps_view(array);
   const BufferPointer scratch =
@@ -74,9 +75,10 @@ const DeviceBinding kLabelBinding([](py::module_& module) {
              kLabelWorkspace);
   module.def("label", label, py::arg("maps"), py::arg("nucleus_threshold"),
              py::arg("marker_threshold"), py::arg("prominence"), py::arg("min_area"),
-             py::arg("min_peak") = 0, py::arg("merging") = py::none(), py::kw_only(),
-             py::arg("stream").none(false), py::arg("workspace"), py::arg("out") = py::none(),
-             py::arg("count") = py::none(), kLabel);
+             py::arg("min_peak") = 0, py::arg("min_probability") = 0,
+             py::arg("merging") = py::none(), py::kw_only(), py::arg("stream").none(false),
+             py::arg("workspace"), py::arg("out") = py::none(), py::arg("count") = py::none(),
+             kLabel);
 });
 
 }  // namespace
