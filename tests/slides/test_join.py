@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from nucleiseg.slides.emit import Emitter
 from nucleiseg.slides.join import Joiner
 from nucleiseg.slides.nuclei import Nuclei, SlideInfo
 
-MODEL = Model.load()
+MODEL = replace(Model.load(), min_probability=165)
+"""Of which the maps below have nuclei that are kept and others that are dropped."""
 ALL = Decoding()
 
 
