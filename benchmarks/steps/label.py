@@ -28,7 +28,9 @@ def main(options: argparse.Namespace) -> None:
         maps = segmenter.segment(images.read(path), "maps", scale=1)
         maps = mirrored(np.ascontiguousarray(maps), options.size, options.size)
         count = cpu.label(maps, *rule, threads=options.threads)[1]
-        took = best(lambda maps=maps: cpu.label(maps, *rule, threads=options.threads), options.seconds)
+        took = best(
+            lambda maps=maps: cpu.label(maps, *rule, threads=options.threads), options.seconds
+        )
         rates.append(options.size**2 / took / 1e6)
         print(f"{path.stem:<28}{count:>8}{1e3 * took:>8.2f}{rates[-1]:>10.0f}")
     print(f"slowest to fastest: {max(rates) / min(rates):.2f}")

@@ -7,7 +7,8 @@
 // being the smoothed centre distance, and so to the peak of a basin. Basins whose peaks do not
 // stand out become one with a neighbour (the dynamics of Grimaud, "New measure of contrast: the
 // dynamics", SPIE 1769, 1992, doi:10.1117/12.60650). What is left may merge once more: each basin
-// asks at its highest pass whether the two there are one nucleus (csrc/kernels/merge.h).
+// asks at its highest pass whether the two there are one nucleus (csrc/kernels/merge.h). Of these
+// nuclei those are kept that are large, high and probable enough.
 //
 // Distances are smoothed by two binomial filters of five pixels in each direction, which is nearly
 // a Gaussian with a standard deviation of 1.4, on an image that goes on beyond its edges as its

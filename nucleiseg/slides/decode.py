@@ -5,11 +5,11 @@ Why the labels of a slide do not depend on its regions
 Let N be the pixels whose nucleus probability reaches the threshold, and call the 8-connected
 components of N objects. Every step of the decoding (``csrc/kernels/label.h``) stays within an
 object: a pixel climbs to a neighbour in N; a saddle lies between neighbours in N; basins join
-across saddles alone, in an order of saddles that only matters among those of one object; and
-area, peak and mean probability are a basin's own. Ties are broken by raster order, which a translation keeps.
-So the labels of an object depend on its pixels and on their heights, and nothing else. The height
-of a pixel depends on the distances of the pixels within `MARGIN` rows and columns (two binomial
-filters of five pixels each way), repeated beyond the image's edges.
+across saddles alone, in an order of saddles that only matters among those of one object; and area,
+peak and mean probability are a basin's own. Ties are broken by raster order, which a translation
+keeps. So the labels of an object depend on its pixels and on their heights, and nothing else. The
+height of a pixel depends on the distances of the pixels within `MARGIN` rows and columns (two
+binomial filters of five pixels each way), repeated beyond the image's edges.
 
 A *closed* object has no pixel within `MARGIN` of a border that its region shares with another. All
 its pixels and all distances that its heights depend on lie in the region: it is decoded there. Of

@@ -159,7 +159,9 @@ def mask(calls: Calls) -> Any:
 
 
 def label(calls: Calls) -> Any:
-    return calls.call(calls.cpu.label, calls.maps(), 100, 120, 20, 4, 30, 130, threads=calls.threads)
+    return calls.call(
+        calls.cpu.label, calls.maps(), 100, 120, 20, 4, 30, 130, threads=calls.threads
+    )
 
 
 def nuclei(calls: Calls) -> Any:

@@ -21,7 +21,9 @@ CALLS = {
     "normalize": lambda: cpu.normalize(repeated("float32", *HUGE), 1, 99),
     "mask": lambda: cpu.mask(repeated("uint8", *HUGE, 2), 100),
     "label": lambda: cpu.label(repeated("uint8", 2**15, 2**15, 2), 100, 100, 10, 0),
-    "nuclei": lambda: cpu.nuclei(repeated("uint8", 2**15, 2**15, 2), 100, 100, 10, 0, 0, 0, None, 75),
+    "nuclei": lambda: cpu.nuclei(
+        repeated("uint8", 2**15, 2**15, 2), 100, 100, 10, 0, 0, 0, None, 75
+    ),
     "areas": lambda: cpu.areas(repeated("int32", 2**15, 2**15)),
     "measure": lambda: cpu.measure(repeated("int32", 2**15, 2**15)),
     "outline": lambda: cpu.outline(repeated("int32", 2**15, 2**15)),
