@@ -327,8 +327,7 @@ void number_nuclei(const Scene& scene, const Parts& parts, int32_t* count, cudaS
   clear(parts.areas, 0, table, stream);
   clear(parts.firsts, 0xff, table, stream);
   clear(probabilities, 0, static_cast<size_t>(squares) * sizeof(uint64_t), stream);
-  launch_items(measure, scene.runs_down(), stream, scene, parts.areas, probabilities,
-               parts.firsts);
+  launch_items(measure, scene.runs_down(), stream, scene, parts.areas, probabilities, parts.firsts);
   launch_items(mark, squares, stream, scene, squares, parts.areas, probabilities, parts.firsts,
                parts.marks);
   running_sum(parts.marks, parts.before, scene.pixels(), parts.sum, parts.sum_bytes, stream);

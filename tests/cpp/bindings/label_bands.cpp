@@ -165,10 +165,10 @@ std::unique_ptr<Bands> make_bands(int64_t height, int64_t width, const py::objec
     fail_value("height, width", std::to_string(height) + ", " + std::to_string(width),
                "are 1 to 2**20 each, and fewer than 2**31 pixels");
   }
-  return std::make_unique<Bands>(
-      height, width, kept_argument(rows, height, "rows"), kept_argument(columns, width, "columns"),
-      label_rule(nucleus_threshold, marker_threshold, prominence, min_area, min_peak,
-                 min_probability, merging));
+  return std::make_unique<Bands>(height, width, kept_argument(rows, height, "rows"),
+                                 kept_argument(columns, width, "columns"),
+                                 label_rule(nucleus_threshold, marker_threshold, prominence,
+                                            min_area, min_peak, min_probability, merging));
 }
 
 int32_t keep_largest_pieces(const py::object& labels) {
