@@ -106,8 +106,8 @@ class Model:
     min_peak : int
         Nuclei whose peak is lower are dropped.
     min_probability : int
-        Nuclei whose pixels have a lower probability (0..255) in the mean are dropped; 0 where the
-        JSON does not say.
+        Nuclei whose pixels have a lower mean probability (0..255) are dropped; 0 where the JSON
+        does not say.
     metadata : dict
         All of the JSON file, figures included.
     """

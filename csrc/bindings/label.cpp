@@ -39,7 +39,7 @@ min_area : int
 min_peak : int
     0..255; nuclei with a lower peak are dropped.
 min_probability : int
-    0..255; nuclei whose pixels have a lower probability in the mean are dropped.
+    0..255; nuclei whose pixels have a lower mean probability are dropped.
 merging : tuple or None
     Area of a pixel in the network's pixels (float), prominence from which basins are not merged
     (1..255), and 225 weights, -2**20..2**20: of each of the 16 units those of the 12 inputs and
@@ -106,9 +106,9 @@ py::tuple label(const py::object& maps, int64_t nucleus_threshold, int64_t marke
 
 constexpr const char* kNuclei = R"(Separate the nuclei, number them and tabulate their peaks.
 
-As ``label``, with a table of all nuclei that the watershed found, also of those that are not kept. Joining every nucleus whose prominence is below p to its neighbour gives
-the nuclei of a watershed with the prominence p, for any p up to `most_prominence`, unless some
-were merged.
+As ``label``, with a table of all nuclei that the watershed found, also of those that are dropped.
+Joining every nucleus whose prominence is below p to its neighbour gives the nuclei of a watershed
+with the prominence p, for any p up to `most_prominence`, unless some were merged.
 
 Parameters
 ----------

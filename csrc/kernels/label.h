@@ -35,7 +35,7 @@ struct LabelRule {
   uint8_t prominence;        // so does one whose peak is less than this above that pass
   int64_t min_area;          // pixels; nuclei with fewer are dropped
   uint8_t min_peak;          // so are those with a lower peak
-  uint8_t min_probability;   // and those whose pixels have a lower probability in the mean
+  uint8_t min_probability;   // and those with a lower mean probability
   MergeRule merge = {};      // which of the basins that are left are one nucleus
 };
 

@@ -24,7 +24,7 @@ struct Basin {
   int32_t area = 0;
   int32_t peak = 0;           // the highest here, in sixteenths of a distance
   int32_t outlet = kNowhere;  // the first pixel outside of the strip
-  uint64_t probability = 0;   // of its pixels together, if the rule asks for it
+  uint64_t probability = 0;   // summed over its pixels, if the rule asks for it
 };
 
 // The way from basin `from` to basin `to`: see kernels::pass_key.
