@@ -35,8 +35,8 @@ struct LabelRule {
   uint8_t prominence;        // so does one whose peak is less than this above that pass
   int64_t min_area;          // pixels; nuclei with fewer are dropped
   uint8_t min_peak;          // so are those with a lower peak
-  uint8_t min_probability;   // and those with a lower mean probability
-  MergeRule merge = {};      // which of the basins that are left are one nucleus
+  uint8_t min_probability = 0;  // and those with a lower mean probability
+  MergeRule merge = {};         // which of the basins that are left are one nucleus
 };
 
 // The same rule with the most prominence that a pass of interest may have.

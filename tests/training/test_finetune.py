@@ -80,7 +80,7 @@ def test_a_model_comes_with_description_weights_and_curves(trained, start):
     assert model.name == "mine"
     assert model.version == "1-tuned"
     assert model.data[0] == "nothing"
-    assert model.metadata["decoding"] == base.metadata["decoding"]
+    assert model.metadata["decoding"] == base.metadata["decoding"] | {"min_probability": 0}
     assert model.checksum != base.checksum
     twin = output.with_suffix(".npz").read_bytes()
     assert model.metadata["float_weights_sha256"] == sha256(twin).hexdigest()
