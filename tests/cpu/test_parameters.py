@@ -1,6 +1,7 @@
 """The parameters of decoding, and the choice of nuclei, against what NumPy makes of the maps."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_a_pixel_is_nucleus_from_the_threshold_on(segmenter, name, threshold):
     maps = segmenter.segment(image, "maps", scale=1)
     mask = segmenter.segment(image, scale=1, nucleus_threshold=threshold)
     np.testing.assert_array_equal(mask, maps[..., 0] / 255 >= threshold - 1e-9)
+
+
+def test_the_least_probability_keeps_its_place_between_the_threshold_and_one(segmenter):
+    model = replace(segmenter.model, nucleus_threshold=155, min_probability=195)
+    for threshold, least in ((0, 102), (155, 195), (205, 225), (255, 255)):
+        changed = Decoding(nucleus_threshold=threshold / 255).model(model)
+        assert (changed.nucleus_threshold, changed.min_probability) == (threshold, least)
+    without = Decoding(nucleus_threshold=0.2).model(replace(model, min_probability=0))
+    assert without.min_probability == 0
 
 
 def test_a_lower_threshold_gives_larger_nuclei(segmenter, name):
